@@ -1,0 +1,1 @@
+"""One registry, one decision matrix, three schedulers."""

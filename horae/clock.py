@@ -1,0 +1,43 @@
+"""The one place where the core reads a clock.
+
+Due times and leases follow the store's clock instead; see `horae.store`.
+"""
+
+import time
+from datetime import UTC, datetime
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def now() -> datetime:
+    """The present instant, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def monotonic() -> float:
+    """Seconds on a clock that never steps, for durations."""
+    return time.monotonic()
+
+
+def to_millis(instant: datetime) -> int:
+    """Milliseconds since the Unix epoch, floored."""
+    delta = instant - EPOCH
+    return (delta.days * 86400 + delta.seconds) * 1000 + delta.microseconds // 1000
+
+
+def from_millis(millis: int) -> datetime:
+    """The aware UTC instant that many milliseconds after the Unix epoch."""
+    return datetime.fromtimestamp(millis // 1000, UTC).replace(microsecond=millis % 1000 * 1000)
+
+
+def isoformat(instant: datetime) -> str:
+    """ISO 8601 in UTC with `Z`, without a fraction when there is none."""
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def parse_instant(text: str) -> datetime:
+    """An aware instant from ISO 8601; ValueError if it is malformed or has no offset."""
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone; write {text}Z or {text}+01:00")
+    return instant.astimezone(UTC)

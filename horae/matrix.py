@@ -1,0 +1,131 @@
+"""The decision matrix: which of the three tiers a job belongs to, and why.
+
+The rules are the four steps of the specification, `docs/reference/decision-matrix.md`, as rows of data; `decide` walks
+them. It is total: every combination of traits and schedule decides.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from horae.jobs import Tier, Trait
+from horae.schedules import Schedule
+
+
+class Frequency(StrEnum):
+    """How often a schedule fires at its shortest gap; no schedule counts as low."""
+
+    HIGH = "high"
+    """Under a minute."""
+    MEDIUM = "medium"
+    """A minute to an hour, both inclusive."""
+    LOW = "low"
+    """Over an hour, or no schedule."""
+
+
+SPOKEN = {
+    Frequency.HIGH: "under a minute",
+    Frequency.MEDIUM: "a minute to an hour",
+    Frequency.LOW: "over an hour, or never by itself",
+}
+
+
+def frequency(schedule: Schedule | None) -> Frequency:
+    """The class of a schedule by its shortest gap between two fires."""
+    gap = schedule.shortest_gap() if schedule else None
+    if gap is None or gap > timedelta(hours=1):
+        return Frequency.LOW
+    return Frequency.HIGH if gap < timedelta(minutes=1) else Frequency.MEDIUM
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """A question of the matrix and where its answers lead."""
+
+    number: int
+    question: str
+    yes_traits: frozenset[Trait] = frozenset()
+    """Any one of them answers yes."""
+    yes_frequencies: frozenset[Frequency] = frozenset()
+    """Any one of them answers yes, in the frequency's own words."""
+    yes: Tier
+    because: str
+    """Why a yes leads there; {traits} and {frequency} are filled in."""
+
+
+STEPS: tuple[Step, ...] = (
+    Step(
+        number=1,
+        question="Is this task user-facing?",
+        yes_traits=frozenset({Trait.DASHBOARD, Trait.OBSERVABILITY, Trait.USER_TRIGGERED}),
+        yes=Tier.PREFECT,
+        because="it is user-facing ({traits}), so people must see and trigger it in the Prefect UI",
+    ),
+    Step(
+        number=2,
+        question="Does this task require distributed execution?",
+        yes_traits=frozenset({Trait.MULTI_MACHINE, Trait.SURVIVES_RESTARTS, Trait.INFRASTRUCTURE}),
+        yes=Tier.ONEIRIC,
+        because="it needs durable, distributed execution ({traits}), so it goes through the queue",
+    ),
+    Step(
+        number=3,
+        question="How often does this task run?",
+        yes_frequencies=frozenset({Frequency.HIGH, Frequency.MEDIUM}),
+        yes=Tier.APSCHEDULER,
+        because="it is internal and runs often ({frequency}), so it runs inside the sidecar",
+    ),
+    Step(
+        number=4,
+        question="Is this a complex workflow?",
+        yes_traits=frozenset({Trait.DEPENDENT_STEPS, Trait.DAG, Trait.MULTI_REPO}),
+        yes=Tier.PREFECT,
+        because="it is a complex workflow ({traits}), so Prefect orchestrates its steps",
+    ),
+)
+OTHERWISE = (Tier.APSCHEDULER, "it is internal, infrequent and simple, so it runs inside the sidecar")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """One question on the path, answered."""
+
+    step: int
+    question: str
+    answer: str
+    """`yes`, `no`, or the frequency: `high`, `medium`, `low`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    tier: Tier
+    path: tuple[Answer, ...]
+    reason: str
+    """A sentence."""
+
+    def as_dict(self) -> dict[str, object]:
+        path = [{"step": a.step, "question": a.question, "answer": a.answer} for a in self.path]
+        return {"tier": self.tier.value, "reason": self.reason, "path": path}
+
+
+def decide(traits: frozenset[Trait], schedule: Schedule | None) -> Decision:
+    """Walk the matrix with a job's traits and schedule to the one tier it belongs to."""
+    often = frequency(schedule)
+    path: list[Answer] = []
+    for step in STEPS:
+        given = sorted(traits & step.yes_traits)
+        leads = bool(given) or often in step.yes_frequencies
+        answer = often.value if step.yes_frequencies else ("yes" if leads else "no")
+        path.append(Answer(step=step.number, question=step.question, answer=answer))
+        if leads:
+            because = step.because.format(traits=", ".join(given), frequency=SPOKEN[often])
+            return Decision(tier=step.yes, path=tuple(path), reason=_sentence(step.yes, because))
+    tier, because = OTHERWISE
+    return Decision(tier=tier, path=tuple(path), reason=_sentence(tier, because))
+
+
+TITLES = {Tier.PREFECT: "Prefect", Tier.ONEIRIC: "Oneiric queue", Tier.APSCHEDULER: "APScheduler"}
+
+
+def _sentence(tier: Tier, because: str) -> str:
+    return f"{TITLES[tier]}: {because}."

@@ -1,0 +1,160 @@
+"""Settings: `horae.toml`, overridden by `HORAE_*` variables. Every one says its unit and its default.
+
+`HORAE_STORE__URL` overrides `url` in `[store]`: a double underscore goes one table down. Plain pydantic reads them:
+importing pydantic-settings alone would cost `horae jobs` half of the time it may take.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from horae.errors import InvalidSettings, unknown
+
+FILE = "horae.toml"
+PREFIX = "HORAE_"
+LISTS = {"repos"}
+
+
+class Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StoreSettings(Table):
+    url: SecretStr | None = None
+    """redis://, rediss:// or unix:// URL of Redis or Valkey. Default: none; `horae up` starts an embedded Valkey."""
+    port: int = Field(6479, ge=0, le=65535)
+    """Loopback port of the embedded Valkey. 0: any free one."""
+    allow_without_append_only: bool = False
+    """Accept a store that loses its last seconds when it dies. Default: no."""
+    keep_runs_days: float = Field(30, gt=0)
+    """Days that a settled run stays in the ledger. Must exceed what any broker can redeliver."""
+    keep_runs_per_job: int = Field(10_000, ge=10)
+    """Settled runs that stay in the ledger for each job."""
+    keep_log_lines: int = Field(2_000, ge=0)
+    """Lines of a run's log that are kept, the newest."""
+
+
+class PrefectSettings(Table):
+    api_url: str | None = None
+    """Prefect's API, such as http://127.0.0.1:4200/api. Default: `PREFECT_API_URL`, or `horae up` starts a server."""
+    api_key: SecretStr | None = None
+    """Default: `PREFECT_API_KEY`, or none."""
+    port: int = Field(4200, ge=0, le=65535)
+    """Loopback port of the server that `horae up` starts. 0: any free one."""
+    work_pool: str = "horae"
+
+
+class QueueSettings(Table):
+    provider: str = "redis"
+    """Where durable jobs go that name no provider."""
+    message_limit_bytes: int = Field(256 * 1024, ge=1024)
+    """A larger message is refused when it is enqueued."""
+
+
+class WorkerSettings(Table):
+    slots: int = Field(4, ge=1, le=1000)
+    """Runs at once in one queue worker."""
+    lease_seconds: float = Field(6, ge=1)
+    """How long a claim outlives its worker; renewed every third of it."""
+    grace_seconds: float = Field(8, ge=0)
+    """How long a draining worker lets its runs go on before it hands them back."""
+    health_port: int = Field(8702, ge=0, le=65535)
+    """Loopback port of /health and /metrics. 0: any free one."""
+    health_host: str = "127.0.0.1"
+
+
+class SidecarSettings(Table):
+    health_port: int = Field(8701, ge=0, le=65535)
+    """Loopback port of /health and /metrics. 0: any free one."""
+    health_host: str = "127.0.0.1"
+    grace_seconds: float = Field(5, ge=0)
+    """How long a draining sidecar lets its jobs go on before it cancels them."""
+
+
+class Settings(Table):
+    project: Path = Path()
+    """The folder of horae.toml, prefect.yaml and the job folders; not itself a setting."""
+    namespace: str = Field("horae", pattern=r"^[a-z][a-z0-9-]{0,40}$")
+    """Begins the name of every key, stream, subject, queue and topic."""
+    repos: tuple[str, ...] = (".",)
+    """Git repositories that jobs look at: paths or globs, relative to the project. `HORAE_REPOS` separates by `:`."""
+    state_dir: str = ".horae"
+    """Where embedded servers, reports and backups live, relative to the project."""
+    store: StoreSettings = StoreSettings()
+    prefect: PrefectSettings = PrefectSettings()
+    queue: QueueSettings = QueueSettings()
+    worker: WorkerSettings = WorkerSettings()
+    sidecar: SidecarSettings = SidecarSettings()
+    jobs: dict[str, dict[str, Any]] = {}
+    """`[jobs.<name>]`: what that job's own model reads."""
+
+    @property
+    def state(self) -> Path:
+        return self.project / self.state_dir
+
+
+def find_project(start: Path) -> Path:
+    """The nearest folder at or above `start` with a horae.toml; raises InvalidSettings."""
+    for folder in (start, *start.parents):
+        if (folder / FILE).is_file():
+            return folder
+    raise InvalidSettings(f"no {FILE} in {start} or above it; run this in a Horae project, or say --project FOLDER")
+
+
+def load(project: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings of a project (default: the one around the working folder); raises InvalidSettings."""
+    given = os.environ if environment is None else environment
+    folder = (project or find_project(Path.cwd())).resolve()
+    path = folder / FILE
+    try:
+        values = tomllib.loads(path.read_text()) if path.is_file() else {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InvalidSettings(f"{path}: {error}") from error
+    _overlay(values, given)
+    try:
+        return Settings(**{**values, "project": folder})
+    except ValidationError as error:
+        raise InvalidSettings(_sentence(error)) from error
+
+
+def _overlay(values: dict[str, Any], environment: Mapping[str, str]) -> None:
+    for key, text in environment.items():
+        if not key.startswith(PREFIX):
+            continue
+        *tables, name = key.removeprefix(PREFIX).lower().split("__")
+        target = values
+        for table in tables:
+            target = target.setdefault(table, {})
+            if not isinstance(target, dict):
+                raise InvalidSettings(f"{key}: {table} is not a table")
+        target[name] = [part for part in text.split(os.pathsep) if part] if name in LISTS else text
+    fallback = values.setdefault("prefect", {})
+    for name in ("api_url", "api_key"):
+        text = environment.get(f"PREFECT_{name.upper()}")
+        if text and isinstance(fallback, dict):
+            fallback.setdefault(name, text)
+
+
+def _sentence(error: ValidationError) -> str:
+    problems = []
+    for item in error.errors(include_url=False, include_input=False):
+        where = [str(part) for part in item["loc"]]
+        if item["type"] == "extra_forbidden":
+            problems.append(unknown("setting", where[-1], _known(where[:-1])) + f" (in [{'.'.join(where[:-1]) or FILE}])")
+        else:
+            problems.append(f"{'.'.join(where)}: {item['msg']}")
+    return "; ".join(problems)
+
+
+def _known(tables: list[str]) -> list[str]:
+    model: type[BaseModel] = Settings
+    for table in tables:
+        annotation = model.model_fields[table].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return [name for name in model.model_fields if name != "project"]
