@@ -1,0 +1,60 @@
+"""What travels through a queue: documented JSON, validated and size-limited."""
+
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from horae.errors import InvalidMessage, MessageTooLarge
+from horae.jobs import NAME, NAME_LIMIT
+from horae.runs import new_run_id
+
+
+class Lane(StrEnum):
+    """Priority: polled 8:3:1, weighted and not strict."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+LANE_WEIGHTS = {Lane.HIGH: 8, Lane.NORMAL: 3, Lane.LOW: 1}
+
+
+class Message(BaseModel):
+    """One handing-out of a run. Only `job` must be given by those who publish straight to a broker."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    job: Annotated[str, Field(pattern=f"^{NAME.pattern}$", max_length=NAME_LIMIT)]
+    run: Annotated[str, Field(pattern=r"^[0-9a-zA-Z_-]{1,64}$")] = Field(default_factory=new_run_id)
+    attempt: Annotated[int, Field(ge=1)] = 1
+    """Counts handings-out, from 1. A copy with the same run and attempt is a duplicate."""
+    scheduled_for: AwareDatetime | None = None
+    lane: Lane = Lane.NORMAL
+    context: dict[str, Any] = {}
+    """The keyword arguments of the job."""
+    metadata: dict[str, Any] = {}
+    """What travels along and the job does not get."""
+
+    def encode(self, limit_bytes: int) -> bytes:
+        """JSON in UTF-8; raises MessageTooLarge over the limit."""
+        body = self.model_dump_json(exclude_defaults=True).encode()
+        if len(body) > limit_bytes:
+            raise MessageTooLarge(
+                f"the message for job {self.job!r} has {len(body)} bytes and the limit is {limit_bytes}; put the data "
+                "somewhere and send its address, or raise queue.message_limit_bytes"
+            )
+        return body
+
+    @classmethod
+    def decode(cls, body: bytes, limit_bytes: int) -> Self:
+        """Raises InvalidMessage, saying what is wrong, or MessageTooLarge."""
+        if len(body) > limit_bytes:
+            raise MessageTooLarge(f"a message of {len(body)} bytes came and the limit is {limit_bytes}")
+        try:
+            return cls.model_validate_json(body)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise InvalidMessage(f"{where}: {first['msg']}" if where else first["msg"]) from error

@@ -1,0 +1,145 @@
+"""What the ledger knows of one piece of work: the run, its states, its verdict."""
+
+import json
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import uuid_utils
+
+from horae.clock import isoformat
+from horae.jobs import Tier
+
+
+class Cause(StrEnum):
+    SCHEDULE = "schedule"
+    MANUAL = "manual"
+    ENQUEUE = "enqueue"
+    REPLAY = "replay"
+    BACKFILL = "backfill"
+
+
+class Verdict(StrEnum):
+    """How a run ended. It never changes."""
+
+    RAN = "ran"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    MISSED = "missed"
+    CANCELLED = "cancelled"
+
+
+class State(StrEnum):
+    """Where a run is. Once it is settled, its state is its verdict."""
+
+    PENDING = "pending"
+    """In the outbox, waiting for its time or for the relay."""
+    QUEUED = "queued"
+    """At the broker."""
+    RUNNING = "running"
+    RETRYING = "retrying"
+    """Failed, and waiting in the outbox for its next attempt."""
+    RAN = "ran"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    MISSED = "missed"
+    CANCELLED = "cancelled"
+
+    @property
+    def settled(self) -> bool:
+        return self.value in Verdict
+
+
+FIRES = uuid.UUID("6c7b7f0e-5f0b-5d0e-9a55-0f1d1f6f7a10")
+
+
+def fire_id(namespace: str, job: str, scheduled_for: datetime) -> str:
+    """The run id of a fire: a UUIDv5 of namespace, job and instant, so that everyone computes the same."""
+    return str(uuid.uuid5(FIRES, f"{namespace}/{job}/{isoformat(scheduled_for)}"))
+
+
+def new_run_id() -> str:
+    """The id of a run that no fire caused: a UUIDv7, so that ids sort by age."""
+    return str(uuid_utils.uuid7())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """What went wrong, as far as the ledger keeps it."""
+
+    type: str
+    message: str
+    traceback: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> "Failure | None":
+        return cls(**json.loads(text)) if text else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """One line of a run's story."""
+
+    at: datetime
+    what: str
+    """accepted, published, claimed, retrying, handed back, lease ran out, settled, …"""
+    attempt: int
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """A row of the ledger. Instants are aware and in UTC, by the store's clock."""
+
+    id: str
+    job: str
+    tier: Tier
+    cause: Cause
+    state: State
+    scheduled_for: datetime | None = None
+    """The fire it answers to; None unless a schedule caused it."""
+    reason: str = ""
+    """Why it has its verdict, such as `overlap` or `timed out`."""
+    attempts: int = 0
+    """How often a worker began it."""
+    accepted_at: datetime | None = None
+    started_at: datetime | None = None
+    """When its latest attempt began."""
+    ended_at: datetime | None = None
+    worker: str = ""
+    provider: str = ""
+    context: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    progress: str = ""
+    result: Any = None
+    failure: Failure | None = None
+    story: tuple[Event, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict | None:
+        return Verdict(self.state.value) if self.state.settled else None
+
+    @property
+    def duration_seconds(self) -> float | None:
+        """How long its latest attempt took, or None while there is none or it goes on."""
+        if self.started_at is None or self.ended_at is None:
+            return None
+        return round((self.ended_at - self.started_at).total_seconds(), 3)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The shape that `horae fires --json` prints."""
+        return {
+            "run": self.id,
+            "job": self.job,
+            "tier": self.tier.value,
+            "cause": self.cause.value,
+            "scheduled_for": isoformat(self.scheduled_for) if self.scheduled_for else None,
+            "state": self.state.value,
+            "verdict": self.verdict.value if self.verdict else None,
+            "reason": self.reason or None,
+            "attempts": self.attempts,
+            "duration_seconds": self.duration_seconds,
+            "error": f"{self.failure.type}: {self.failure.message}" if self.failure else None,
+        }

@@ -1,0 +1,76 @@
+"""The ledger, in memory."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from horae.runs import Run
+from horae.store.base import (
+    Latest,
+)
+from horae.store.memory.books import Noun, Row
+
+
+class MemoryLedger(Noun):
+    async def run(self, id: str) -> Run | None:
+        row = self.books.rows.get(id)
+        return row.run if row else None
+
+    async def runs(
+        self,
+        *,
+        job: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 50,
+    ) -> list[Run]:
+        with self.books.lock:
+            found = [
+                row.run
+                for row in self.books.rows.values()
+                if (job is None or row.run.job == job)
+                and (since is None or _when(row.run) >= since)
+                and (until is None or _when(row.run) <= until)
+            ]
+        return sorted(found, key=lambda run: (_when(run), run.id), reverse=True)[:limit]
+
+    async def latest(self, jobs: Iterable[str]) -> dict[str, Latest]:
+        found = {}
+        for job in jobs:
+            newest = await self.runs(job=job, limit=1)
+            settled = self.books.rows.get(self.books.last.get(job, ""))
+            found[job] = Latest(
+                newest=newest[0] if newest else None,
+                settled=settled.run if settled else None,
+            )
+        return found
+
+    async def record(self, runs: Sequence[Run], keep: int | None = None) -> None:
+        for run in runs:
+            with self.books.lock:
+                known = self.books.rows.get(run.id)
+                if known is None or not known.run.state.settled:
+                    accepted = known.run.accepted_at if known else self.books.clock()
+                    self.books.rows[run.id] = Row(run=replace(run, accepted_at=accepted))
+                    if run.verdict:
+                        self.books.last[run.job] = run.id
+            for old in (await self.runs(job=run.job, limit=1_000_000))[keep:] if keep is not None else []:
+                del self.books.rows[old.id]
+
+    async def append_log(self, run: str, lines: Sequence[str]) -> None:
+        with self.books.lock:
+            if run in self.books.rows:
+                self.books.rows[run].log.extend(lines)
+
+    async def log(self, run: str) -> list[str]:
+        row = self.books.rows.get(run)
+        return list(row.log) if row else []
+
+    async def prune(self) -> int:
+        return 0
+
+
+def _when(run: Run) -> datetime:
+    when = run.scheduled_for or run.accepted_at
+    assert when
+    return when

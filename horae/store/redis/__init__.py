@@ -1,0 +1,36 @@
+"""The store on Redis or Valkey: its nouns over one connection."""
+
+from datetime import datetime, timedelta
+
+from horae.settings import StoreSettings
+from horae.store.redis.claims import RedisClaims
+from horae.store.redis.connection import Connection
+from horae.store.redis.cursors import RedisCursors
+from horae.store.redis.dead_letters import RedisDeadLetters
+from horae.store.redis.ledger import RedisLedger
+from horae.store.redis.outbox import RedisOutbox
+
+
+class RedisStore:
+    """Open it before use, close it after."""
+
+    def __init__(self, url: str, namespace: str, settings: StoreSettings) -> None:
+        self.namespace = namespace
+        keep = timedelta(days=settings.keep_runs_days)
+        self._connection = Connection(url, namespace, keep)
+        self._allow_without_append_only = settings.allow_without_append_only
+        self.outbox = RedisOutbox(self._connection)
+        self.claims = RedisClaims(self._connection)
+        self.cursors = RedisCursors(self._connection)
+        self.ledger = RedisLedger(self._connection, keep, settings.keep_runs_per_job, settings.keep_log_lines)
+        self.dead_letters = RedisDeadLetters(self._connection)
+
+    async def open(self) -> None:
+        """Raises StoreUnavailable, or UnsafeStore for one that could lose what it accepts."""
+        await self._connection.open(self._allow_without_append_only)
+
+    async def now(self) -> datetime:
+        return await self._connection.now()
+
+    async def close(self) -> None:
+        await self._connection.close()

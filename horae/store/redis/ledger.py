@@ -1,0 +1,166 @@
+"""The ledger: every run, its states and its verdict."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+
+from horae.clock import from_millis, to_millis
+from horae.jobs import Tier
+from horae.runs import Cause, Event, Failure, Run, State
+from horae.store.base import Latest
+from horae.store.redis.connection import Connection, translated
+
+
+class RedisLedger:
+    def __init__(
+        self,
+        connection: Connection,
+        keep: timedelta,
+        keep_each: int,
+        keep_log_lines: int,
+    ) -> None:
+        self._connection = connection
+        self._keep, self._keep_each, self._keep_log_lines = (
+            keep,
+            keep_each,
+            keep_log_lines,
+        )
+
+    async def run(self, id: str) -> Run | None:
+        found = await self._rows([id])
+        return found[0] if found else None
+
+    async def _rows(self, ids: Sequence[str]) -> list[Run]:
+        """In the order given, without those that are gone."""
+        with translated(self._connection.url):
+            async with self._connection.client.pipeline(transaction=False) as pipe:
+                for id in ids:
+                    pipe.hgetall(self._connection.key(f"run:{id}"))
+                rows = await pipe.execute()
+        return [run_of(id, row) for id, row in zip(ids, rows, strict=True) if row]
+
+    async def runs(
+        self,
+        *,
+        job: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 50,
+    ) -> list[Run]:
+        index = self._connection.key(f"ledger:{job}" if job else "ledger")
+        low = to_millis(since) if since else "-inf"
+        high = to_millis(until) if until else "+inf"
+        with translated(self._connection.url):
+            ids = await self._connection.client.zrevrangebyscore(index, high, low, start=0, num=limit)
+        return await self._rows(ids)
+
+    async def latest(self, jobs: Iterable[str]) -> dict[str, Latest]:
+        names = list(jobs)
+        if not names:
+            return {}
+        with translated(self._connection.url):
+            async with self._connection.client.pipeline(transaction=False) as pipe:
+                pipe.hmget(self._connection.key("last"), names)
+                for name in names:
+                    pipe.zrevrange(self._connection.key(f"ledger:{name}"), 0, 0)
+                settled, *newest = await pipe.execute()
+        wanted = {id for id in settled if id} | {ids[0] for ids in newest if ids}
+        rows = {run.id: run for run in await self._rows(sorted(wanted))}
+        return {
+            name: Latest(
+                newest=rows.get(ids[0]) if ids else None,
+                settled=rows.get(last) if last else None,
+            )
+            for name, last, ids in zip(names, settled, newest, strict=True)
+        }
+
+    async def record(self, runs: Sequence[Run], keep: int | None = None) -> None:
+        arguments: dict[str, Any] = {"runs": [record_of(run) for run in runs]}
+        if keep is not None:
+            arguments["keep"] = keep
+        await self._connection.call("ledger", "record", **arguments)
+
+    async def append_log(self, run: str, lines: Sequence[str]) -> None:
+        key = self._connection.key(f"log:{run}")
+        with translated(self._connection.url):
+            async with self._connection.client.pipeline(transaction=True) as pipe:
+                pipe.rpush(key, *lines)
+                pipe.ltrim(key, -self._keep_log_lines, -1)
+                pipe.pexpire(key, self._keep)
+                await pipe.execute()
+
+    async def log(self, run: str) -> list[str]:
+        with translated(self._connection.url):
+            lines: list[str] = await self._connection.client.lrange(self._connection.key(f"log:{run}"), 0, -1)
+        return lines
+
+    async def prune(self) -> int:
+        return int(await self._connection.call("ledger", "prune", limit=500, keep_each=self._keep_each))
+
+
+def run_of(id: str, row: Mapping[str, str]) -> Run:
+    """A ledger row from its hash."""
+    result = row.get("result")
+    return Run(
+        id=id,
+        job=row["job"],
+        tier=Tier(row["tier"]),
+        cause=Cause(row["cause"]),
+        state=State(row["state"]),
+        scheduled_for=_instant(row.get("scheduled_for")),
+        reason=row.get("reason", ""),
+        attempts=int(row.get("attempts", 0)),
+        accepted_at=_instant(row.get("accepted_at")),
+        started_at=_instant(row.get("started_at")),
+        ended_at=_instant(row.get("ended_at")),
+        worker=row.get("worker", ""),
+        provider=row.get("provider", ""),
+        context=json.loads(row.get("context") or "{}"),
+        metadata=json.loads(row.get("metadata") or "{}"),
+        progress=row.get("progress", ""),
+        result=json.loads(result) if result else None,
+        failure=Failure.parse(row.get("failure", "")),
+        story=tuple(_event(line) for line in row.get("story", "").splitlines()),
+    )
+
+
+def record_of(run: Run) -> dict[str, Any]:
+    """A whole row as the `record` script takes it."""
+    fields: list[str] = ["attempts", str(run.attempts), "worker", run.worker]
+    for name, instant in (("started_at", run.started_at), ("ended_at", run.ended_at)):
+        if instant:
+            fields += [name, str(to_millis(instant))]
+    if run.failure:
+        fields += ["failure", json.dumps(asdict(run.failure))]
+    if run.result is not None:
+        fields += ["result", json.dumps(run.result)]
+    record: dict[str, Any] = {
+        "id": run.id,
+        "job": run.job,
+        "tier": run.tier.value,
+        "cause": run.cause.value,
+        "state": run.state.value,
+        "reason": run.reason,
+        "scheduled_for": str(to_millis(run.scheduled_for)) if run.scheduled_for else "",
+        "context": json.dumps(run.context),
+        "metadata": json.dumps(run.metadata),
+        "fields": fields,
+    }
+    if not record["scheduled_for"]:
+        del record["scheduled_for"]
+    if run.verdict:
+        record["verdict"] = run.verdict.value
+    if run.ended_at:
+        record["ended_at"] = str(to_millis(run.ended_at))
+    return record
+
+
+def _instant(text: str | None) -> datetime | None:
+    return from_millis(int(text)) if text else None
+
+
+def _event(line: str) -> Event:
+    at, what, attempt, note = line.split("|", 3)
+    return Event(at=from_millis(int(at)), what=what, attempt=int(attempt), note=note)
