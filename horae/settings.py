@@ -51,6 +51,8 @@ class PrefectSettings(Table):
 class QueueSettings(Table):
     provider: str = "redis"
     """Where durable jobs go that name no provider."""
+    redis_url: SecretStr | None = None
+    """Redis or Valkey for Redis Streams. Default: the store's."""
     message_limit_bytes: int = Field(256 * 1024, ge=1024)
     """A larger message is refused when it is enqueued."""
 

@@ -1,0 +1,60 @@
+"""The seam of the queues: what carries a message to a worker that has a free slot. The store holds everything else."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Protocol
+
+from horae.messages import Message
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Capabilities:
+    """What a provider can do; routing, contract tests and docs read it."""
+
+    use_when: str
+    """In the words of the specification's table of backends."""
+    longest_delay: timedelta = timedelta(0)
+    """How long the broker itself can hold a message back. Zero: the outbox does."""
+    lanes: bool = True
+    """Keeps priorities apart."""
+    pull: bool = True
+    """Workers fetch from it. False: it calls a receiver."""
+
+    def names(self) -> tuple[str, ...]:
+        """As Oneiric compares them."""
+        held = {"lanes": self.lanes, "pull": self.pull, "delay": bool(self.longest_delay)}
+        return tuple(name for name, has in held.items() if has)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Delivery:
+    """A message that a provider handed to a worker. Unless acknowledged, the provider hands it out again."""
+
+    body: bytes
+    message: Message | None
+    """None when the body is no valid message."""
+    wrong: str = ""
+    """What is wrong with it then."""
+    acknowledge: Callable[[], Awaitable[None]] = field(repr=False)
+
+    async def ack(self) -> None:
+        """The provider may forget it; raises QueueUnavailable, and then it may come again."""
+        await self.acknowledge()
+
+
+class Publisher(Protocol):
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """Durable at the broker when it returns; raises QueueUnavailable, and then some may be there all the same."""
+
+    async def check(self) -> None:
+        """Raises QueueUnavailable unless the broker answers."""
+
+    async def close(self) -> None: ...
+
+
+class Consumer(Protocol):
+    async def receive(self, limit: int, wait: timedelta) -> list[Delivery]:
+        """At most `limit`, at once if any are there, else none after `wait`; raises QueueUnavailable."""
+
+    async def close(self) -> None: ...

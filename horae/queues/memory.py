@@ -1,0 +1,84 @@
+"""The provider in this process's memory, for scripts and tests. What is not acknowledged comes again when its consumer closes."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
+
+from horae.messages import Lane, Message
+from horae.queues.base import Capabilities, Delivery
+from horae.queues.decoding import delivery_of
+from horae.queues.lanes import wheel
+
+CAPABILITIES = Capabilities(use_when="Scripts and tests: one process, nothing kept")
+
+
+class MemoryBroker:
+    """What a server is to the other providers: share one between publisher and consumers."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self.lanes: dict[Lane, deque[bytes]] = {lane: deque() for lane in Lane}
+        self.arrived = asyncio.Event()
+
+    def put(self, lane: Lane, body: bytes) -> None:
+        self.lanes[lane].append(body)
+        self.arrived.set()
+
+
+class MemoryPublisher:
+    def __init__(self, broker: MemoryBroker) -> None:
+        self._broker = broker
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        bodies = [(message.lane, message.encode(self._broker.limit_bytes)) for message in messages]
+        for lane, body in bodies:
+            self._broker.put(lane, body)
+
+    async def check(self) -> None:
+        return None
+
+    async def close(self) -> None:
+        return None
+
+
+class MemoryConsumer:
+    def __init__(self, broker: MemoryBroker) -> None:
+        self._broker = broker
+        self._wheel = wheel()
+        self._open: dict[int, tuple[Lane, bytes]] = {}
+        self._count = 0
+
+    async def receive(self, limit: int, wait: timedelta) -> list[Delivery]:
+        found = self._take(limit)
+        if not found and wait:
+            self._broker.arrived.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._broker.arrived.wait(), wait.total_seconds())
+            found = self._take(limit)
+        return found
+
+    def _take(self, limit: int) -> list[Delivery]:
+        found: list[Delivery] = []
+        while len(found) < limit:
+            lane = next((lane for lane in next(self._wheel) if self._broker.lanes[lane]), None)
+            if lane is None:
+                break
+            found.append(self._delivery(lane, self._broker.lanes[lane].popleft()))
+        return found
+
+    def _delivery(self, lane: Lane, body: bytes) -> Delivery:
+        self._count += 1
+        tag = self._count
+        self._open[tag] = (lane, body)
+
+        async def acknowledge() -> None:
+            self._open.pop(tag, None)
+
+        return delivery_of(body, self._broker.limit_bytes, acknowledge)
+
+    async def close(self) -> None:
+        for lane, body in self._open.values():
+            self._broker.put(lane, body)
+        self._open.clear()

@@ -1,0 +1,170 @@
+"""Redis Streams: one stream a lane, one consumer group. An entry is deleted once it is acknowledged.
+
+An entry that a consumer took and neither acknowledged nor lost contact over is taken over by another after
+`ABANDONED`: a worker claims and acknowledges within a moment, so that a longer silence means that it died in between.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis.asyncio
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError, RedisError, ResponseError, TimeoutError
+from redis.retry import Retry
+
+from horae.clock import monotonic
+from horae.errors import QueueError, QueueUnavailable
+from horae.messages import Lane, Message
+from horae.queues.base import Capabilities, Delivery
+from horae.queues.decoding import delivery_of
+from horae.queues.lanes import wheel
+
+CAPABILITIES = Capabilities(use_when="Simple queue, fast")
+GROUP = "workers"
+FIELD = b"m"
+ABANDONED = timedelta(seconds=5)
+TIMEOUT_SECONDS = 5.0
+
+
+@contextmanager
+def translated(url: str) -> Iterator[None]:
+    place = urlsplit(url)
+    shown = f"{place.hostname or place.path}:{place.port or ''}".rstrip(":")
+    try:
+        yield
+    except (ConnectionError, TimeoutError, OSError) as error:
+        raise QueueUnavailable(f"redis at {shown} does not answer: {error}") from error
+    except RedisError as error:
+        raise QueueError(f"redis at {shown}: {error}") from error
+
+
+def client_of(url: str, timeout_seconds: float) -> Any:
+    return redis.asyncio.Redis.from_url(
+        url,
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=TIMEOUT_SECONDS,
+        retry=Retry(NoBackoff(), 1),
+    )
+
+
+def stream_of(namespace: str, lane: Lane) -> str:
+    return f"{{{namespace}}}:queue:redis:{lane.value}"
+
+
+class RedisPublisher:
+    def __init__(self, url: str, namespace: str, limit_bytes: int) -> None:
+        self._url, self._namespace, self._limit_bytes = url, namespace, limit_bytes
+        self._client = client_of(url, TIMEOUT_SECONDS)
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        bodies = [(stream_of(self._namespace, one.lane), one.encode(self._limit_bytes)) for one in messages]
+        with translated(self._url):
+            async with self._client.pipeline(transaction=False) as pipe:
+                for stream, body in bodies:
+                    pipe.xadd(stream, {FIELD: body})
+                await pipe.execute()
+
+    async def check(self) -> None:
+        with translated(self._url):
+            await self._client.ping()
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+
+class RedisConsumer:
+    def __init__(self, url: str, namespace: str, limit_bytes: int, name: str) -> None:
+        self._url, self._limit_bytes, self._name = url, limit_bytes, name
+        self._streams = {lane: stream_of(namespace, lane) for lane in Lane}
+        self._client = client_of(url, TIMEOUT_SECONDS * 4)
+        self._wheel = wheel()
+        self._spare: deque[Delivery] = deque()
+        self._ready = False
+        self._looked_for_abandoned = -ABANDONED.total_seconds()
+
+    async def receive(self, limit: int, wait: timedelta) -> list[Delivery]:
+        found = [self._spare.popleft() for _ in range(min(limit, len(self._spare)))]
+        with translated(self._url):
+            try:
+                if not self._ready:
+                    await self._create_groups()
+                found += await self._abandoned(limit - len(found))
+                found += await self._poll(limit - len(found))
+                if not found and wait:
+                    # One from each lane at the most; what is over the limit waits here for the next call.
+                    got = await self._read(list(self._streams.values()), 1, max(1, wait // timedelta(milliseconds=1)))
+                    found, rest = got[:limit], got[limit:]
+                    self._spare.extend(rest)
+            except ResponseError as error:
+                if "NOGROUP" not in str(error):
+                    raise
+                self._ready = False  # the server came back without it
+        return found
+
+    async def _create_groups(self) -> None:
+        for stream in self._streams.values():
+            try:
+                await self._client.xgroup_create(stream, GROUP, id="0", mkstream=True)
+            except ResponseError as error:
+                if "BUSYGROUP" not in str(error):
+                    raise
+        self._ready = True
+
+    async def _abandoned(self, limit: int) -> list[Delivery]:
+        if limit <= 0 or monotonic() - self._looked_for_abandoned < ABANDONED.total_seconds() / 2:
+            return []
+        found: list[Delivery] = []
+        for stream in self._streams.values():
+            if len(found) < limit:
+                idle = ABANDONED // timedelta(milliseconds=1)
+                answer = await self._client.xautoclaim(
+                    stream, GROUP, self._name, idle, start_id="0-0", count=limit - len(found)
+                )
+                found += [self._delivery(stream, id, fields) for id, fields in answer[1]]
+        if len(found) < limit:
+            self._looked_for_abandoned = monotonic()
+        return found
+
+    async def _poll(self, limit: int) -> list[Delivery]:
+        found: list[Delivery] = []
+        for lane in next(self._wheel):
+            if len(found) < limit:
+                found += await self._read([self._streams[lane]], limit - len(found), None)
+        return found
+
+    async def _read(self, streams: list[str], count: int, block_millis: int | None) -> list[Delivery]:
+        answer = await self._client.xreadgroup(
+            GROUP, self._name, dict.fromkeys(streams, ">"), count=count, block=block_millis
+        )
+        return [
+            self._delivery(stream.decode(), id, fields)
+            for stream, entries in (answer.items() if isinstance(answer, dict) else answer or [])
+            for id, fields in entries
+        ]
+
+    def _delivery(self, stream: str, id: bytes, fields: dict[bytes, bytes]) -> Delivery:
+        async def acknowledge() -> None:
+            with translated(self._url):
+                async with self._client.pipeline(transaction=True) as pipe:
+                    pipe.xack(stream, GROUP, id)
+                    pipe.xdel(stream, id)
+                    await pipe.execute()
+
+        return delivery_of(fields.get(FIELD, b""), self._limit_bytes, acknowledge)
+
+    async def close(self) -> None:
+        """Give the consumer's name back when nothing is pending under it, so that names do not pile up."""
+        try:
+            with translated(self._url):
+                for stream in self._streams.values():
+                    pending = await self._client.xpending_range(stream, GROUP, "-", "+", 1, consumername=self._name)
+                    if not pending:
+                        await self._client.xgroup_delconsumer(stream, GROUP, self._name)
+        except QueueError:
+            pass  # the server is away; an idle name does no harm
+        await asyncio.shield(self._client.aclose())
