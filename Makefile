@@ -1,0 +1,27 @@
+# Everything goes through these targets, continuous integration too. `make up ARGS=--once` passes arguments on.
+PYTHON := .venv/bin/python
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: up test check bench clean setup
+
+up: setup ## set up, start everything on this machine, show the table; Ctrl-C stops it
+	@exec .venv/bin/horae up $(ARGS)
+
+test: setup ## run the suite; names what it skips and how to get it
+	$(PYTHON) -m coverage run -m pytest $(ARGS)
+	$(PYTHON) -m coverage report
+
+check: setup ## formatting, lint, types, and the arrows between modules
+	$(PYTHON) -m ruff format --check
+	$(PYTHON) -m ruff check
+	$(PYTHON) -m mypy
+	.venv/bin/lint-imports --no-logo
+
+bench: setup ## measure what the documentation claims
+	$(PYTHON) -m pytest tests/benchmarks -s $(ARGS)
+
+clean: ## remove what set-up and the tools made; state and backups stay
+	@scripts/clean
+
+setup:
+	@scripts/bootstrap

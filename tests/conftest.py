@@ -1,0 +1,63 @@
+"""Fixtures that every kind of test shares: real servers, a project folder, and what to do when a server is absent."""
+
+import os
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from horae.runners.ports import free_port
+from horae.runners.valkey import answers, command
+from tests.requirements import REQUIREMENTS
+from tests.waiting import wait_for
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark in item.iter_markers("requires"):
+        require(*mark.args)
+
+
+def require(name: str) -> None:
+    """Go on if that requirement is there; otherwise skip, by name and with the way to get it, or in CI fail."""
+    requirement = REQUIREMENTS[name]
+    if requirement.there():
+        return
+    reason = f"needs {name}. {requirement.how}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One real Valkey for the session, append-only, shared: use a namespace of your own instead of FLUSHALL."""
+    require("valkey")
+    folder = tmp_path_factory.mktemp("valkey")
+    port = free_port()
+    with (folder / "valkey.log").open("wb") as log:
+        server = subprocess.Popen(command(folder, port), stdout=log, stderr=log)
+    try:
+        wait_for(lambda: answers(port), f"Valkey on port {port}")
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        server.kill()
+        server.wait()
+
+
+@pytest.fixture
+def namespace() -> str:
+    """A namespace that no other test uses."""
+    return f"t{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """An empty project folder: a horae.toml whose ports are free ones, and the job folders."""
+    folder = tmp_path / "project"
+    for name in ("flows", "infra", "internal"):
+        (folder / name).mkdir(parents=True)
+    tables = {"store": "port", "prefect": "port", "worker": "health_port", "sidecar": "health_port"}
+    (folder / "horae.toml").write_text("".join(f"[{table}]\n{key} = 0\n" for table, key in tables.items()))
+    return folder
