@@ -17,7 +17,7 @@ SHA256 = "c46efd13b6aa8279f33f2864459c8ce587ea6a1a59ee20de055868d8f7688f7f"
 CONFIGS = ("/etc/pip.conf", "~/.pip/pip.conf", "~/.config/pip/pip.conf", "~/Library/Application Support/pip/pip.conf")
 
 
-def index_url():
+def index_url() -> str:
     if os.environ.get("PIP_INDEX_URL"):
         return os.environ["PIP_INDEX_URL"]
     config = configparser.RawConfigParser()
@@ -25,7 +25,7 @@ def index_url():
     return config.get("global", "index-url", fallback="https://pypi.org/simple")
 
 
-def main(target):
+def main(target: str) -> None:
     page = index_url().rstrip("/") + "/pip/"
     with urllib.request.urlopen(page, timeout=60) as answer:
         text, base = answer.read().decode(), answer.geturl()

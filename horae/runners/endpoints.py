@@ -1,0 +1,54 @@
+"""Where the parts of a running `horae up` can be reached: `.horae/run/endpoints.json`, there while it runs."""
+
+import json
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+FILE = Path("run/endpoints.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoints:
+    pid: int
+    """Of `horae up`."""
+    store_url: str | None = None
+    prefect_api_url: str | None = None
+    sidecar_url: str | None = None
+    """Base of /health and /metrics."""
+    worker_url: str | None = None
+
+    def write(self, state: Path) -> None:
+        """Put it in place in one step, readable by the owner alone: the store's URL may carry a password."""
+        path = state / FILE
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f"{path.name}.{os.getpid()}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(asdict(self), file, indent=2)
+        draft.replace(path)
+
+
+def read(state: Path) -> Endpoints | None:
+    """What a running `horae up` wrote; None if there is none, or it died without taking it away."""
+    try:
+        found = json.loads((state / FILE).read_text())
+        known = {name.name for name in fields(Endpoints)}
+        endpoints = Endpoints(**{key: value for key, value in found.items() if key in known})
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+    return endpoints if _lives(endpoints.pid) else None
+
+
+def remove(state: Path) -> None:
+    (state / FILE).unlink(missing_ok=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
