@@ -1,0 +1,161 @@
+"""Git, asked without changing anything: no locks, no monitors, no prompts, and a time limit on every call."""
+
+import os
+import subprocess
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from horae.errors import HoraeError
+
+TIMEOUT_SECONDS = 60.0
+# A repository's own configuration may name a program as its file system monitor, and `git status` would run it.
+READ_ONLY = ("--no-optional-locks", "-c", "core.fsmonitor=false")
+# Set while a git hook runs. Left in place, they would make every question be about the repository of that hook.
+OF_ANOTHER_REPOSITORY = {
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_INDEX_FILE",
+    "GIT_NAMESPACE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+}
+SYMBOLIC_LINK, SUBMODULE = "120000", "160000"
+
+
+class BrokenRepository(HoraeError):
+    """This repository cannot be swept."""
+
+
+class GitTimedOut(BrokenRepository):
+    """Git did not answer in time; another try may succeed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tracked:
+    """What git tracks in a work tree, as paths relative to it."""
+
+    files: tuple[str, ...]
+    links: tuple[str, ...]
+    submodules: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkTree:
+    """Where a work tree stands and what in it is not committed."""
+
+    branch: str | None
+    """None: detached."""
+    commit: str | None
+    """None: no commit yet."""
+    staged: int = 0
+    changed: int = 0
+    conflicted: int = 0
+    untracked: int = 0
+    """Folders that hold nothing tracked count once."""
+    unpushed: int | None = None
+    """Commits that the upstream branch does not have. None: there is no upstream."""
+
+
+def git(repository: Path, *arguments: str, timeout_seconds: float = TIMEOUT_SECONDS) -> bytes:
+    """What git prints; raises BrokenRepository with its reason, or GitTimedOut."""
+    environment = {name: text for name, text in os.environ.items() if name not in OF_ANOTHER_REPOSITORY}
+    environment |= {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1"}
+    command = ["git", *READ_ONLY, "-C", str(repository), *arguments]
+    try:
+        done = subprocess.run(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout_seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise GitTimedOut(f"git {arguments[0]} took longer than {timeout_seconds:g} s") from error
+    except OSError as error:
+        raise BrokenRepository(f"git cannot be started: {error}") from error
+    if done.returncode:
+        raise BrokenRepository(_reason(repository, done.stderr.decode(errors="replace")))
+    return done.stdout
+
+
+def _reason(repository: Path, said: str) -> str:
+    if "dubious ownership" in said:
+        return (
+            "another user owns it and git refuses to read it; if you trust it, run: "
+            f"git config --global --add safe.directory {repository}"
+        )
+    if "not a git repository" in said:
+        return "not a git repository"
+    if "cannot change to" in said and "Permission denied" in said:
+        return "the folder may not be read"
+    lines = [line for line in said.strip().splitlines() if line]
+    return f"git says: {lines[-1].removeprefix('fatal: ')}" if lines else "git failed without a word"
+
+
+def require_work_tree(repository: Path) -> None:
+    """Raises BrokenRepository unless the folder is the top of a work tree that can be read."""
+    if not repository.is_dir():
+        raise BrokenRepository("it is not a folder" if repository.exists() else "there is no such folder")
+    if not os.access(repository, os.R_OK | os.X_OK):
+        raise BrokenRepository("the folder may not be read")
+    if git(repository, "rev-parse", "--is-bare-repository").strip() == b"true":
+        raise BrokenRepository("a bare repository has no work tree to sweep; name a clone of it")
+    top = Path(os.fsdecode(git(repository, "rev-parse", "--show-toplevel").rstrip(b"\n")))
+    if top.resolve() != repository.resolve():
+        raise BrokenRepository(f"it is a folder inside the repository {top}; name that one")
+
+
+def tracked(repository: Path) -> Tracked:
+    """Everything in the index, in git's order; a file in conflict counts once."""
+    found: dict[str, str] = {}
+    for entry in git(repository, "ls-files", "-z", "--stage").split(b"\0"):
+        about, tab, path = entry.partition(b"\t")
+        if tab:
+            found[os.fsdecode(path)] = about[:6].decode()
+
+    def of(*modes: str) -> tuple[str, ...]:
+        return tuple(path for path, mode in found.items() if mode in modes)
+
+    files = tuple(path for path, mode in found.items() if mode not in (SYMBOLIC_LINK, SUBMODULE))
+    return Tracked(files=files, links=of(SYMBOLIC_LINK), submodules=of(SUBMODULE))
+
+
+def work_tree(repository: Path) -> WorkTree:
+    """Branch, commit and uncommitted work, from one `git status`."""
+    said = git(repository, "status", "--porcelain=v2", "--branch", "-z", "--ignore-submodules=dirty")
+    records = iter(said.split(b"\0"))
+    headers: dict[str, str] = {}
+    counts = {"staged": 0, "changed": 0, "conflicted": 0, "untracked": 0}
+    for record in records:
+        kind, _, rest = record.partition(b" ")
+        if kind == b"#":
+            name, _, text = rest.decode(errors="replace").partition(" ")
+            headers[name] = text
+        elif kind == b"?":
+            counts["untracked"] += 1
+        elif kind == b"u":
+            counts["conflicted"] += 1
+        elif kind in (b"1", b"2"):
+            counts["staged"] += rest[:1] != b"."
+            counts["changed"] += rest[1:2] != b"."
+            if kind == b"2":
+                next(records)  # a renamed file's old name is a record of its own
+    branch, commit, ahead = headers.get("branch.head"), headers.get("branch.oid"), headers.get("branch.ab")
+    return WorkTree(
+        branch=None if branch == "(detached)" else branch,
+        commit=None if commit == "(initial)" else commit,
+        unpushed=int(ahead.split()[0]) if ahead else None,
+        **counts,
+    )
+
+
+def last_commit(repository: Path) -> datetime:
+    """When the checked-out commit was made; raises BrokenRepository if there is none."""
+    said = git(repository, "log", "-1", "--format=%ct")
+    return datetime.fromtimestamp(int(said), UTC)
