@@ -1,0 +1,257 @@
+"""A small client of Prefect's REST API, without importing Prefect.
+
+async with PrefectApi("http://127.0.0.1:4200/api") as prefect:
+    deployment = await prefect.deployment_by_name("code-sweep/code-sweep")
+"""
+
+import asyncio
+from collections.abc import Collection, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
+
+from horae import clock
+from horae.errors import PrefectUnavailable, UsageError
+
+if TYPE_CHECKING:
+    import httpx
+
+TIMEOUT_SECONDS = 10.0
+BUSY_STATUSES = {429, 502, 503, 504}
+BUSY_WAIT_SECONDS = (0.2, 0.5, 1.0, 2.0)
+"""Between attempts when the server is busy: on SQLite it answers 503 whenever the database is locked."""
+PAGE = 200
+"""The most that the server gives at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    id: str
+    name: str
+    """`flow/deployment`."""
+    paused: bool
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowRun:
+    id: str
+    name: str
+    deployment_id: str | None
+    state_type: str
+    """SCHEDULED, PENDING, RUNNING, PAUSED, CANCELLING, COMPLETED, FAILED, CRASHED or CANCELLED."""
+    state_name: str
+    """Finer than the type: Late, AwaitingConcurrencySlot, …"""
+    message: str
+    """The server's reason for the state, or empty."""
+    auto_scheduled: bool
+    """Whether the server's scheduler made it, from the deployment's schedule."""
+    idempotency_key: str | None
+    run_count: int
+    created: datetime
+    expected_start: datetime
+    """When it was to start."""
+    started: datetime | None
+    ended: datetime | None
+
+    @property
+    def settled(self) -> bool:
+        """Whether its state is final."""
+        return self.state_type in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
+
+class PrefectApi:
+    """Raises PrefectUnavailable when the server does not answer, is broken or refuses the key, and UsageError with the
+    server's words when it refuses a request."""
+
+    def __init__(self, url: str, api_key: str | None = None) -> None:
+        """`url` as in PREFECT_API_URL: it ends in `/api`."""
+        self.url = url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._stack = AsyncExitStack()
+        self._client: httpx.AsyncClient | None = None
+
+    async def __aenter__(self) -> Self:
+        import httpx
+
+        client = httpx.AsyncClient(headers=self._headers, timeout=TIMEOUT_SECONDS, follow_redirects=True)
+        self._client = await self._stack.enter_async_context(client)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def health(self) -> bool:
+        """Whether the server answers and says that it is well; never raises PrefectUnavailable."""
+        try:
+            return await self._call("GET", "/health", tries=1) is True
+        except PrefectUnavailable:
+            return False
+
+    async def deployment_by_name(self, name: str) -> Deployment | None:
+        """The deployment `flow/deployment`, or None."""
+        flow, _, deployment = name.partition("/")
+        found = await self._call("GET", f"/deployments/name/{quote(flow, safe='')}/{quote(deployment, safe='')}")
+        if found is None:
+            return None
+        return Deployment(id=found["id"], name=name, paused=bool(found.get("paused")), tags=tuple(found["tags"]))
+
+    async def create_flow_run(
+        self,
+        deployment_id: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        idempotency_key: str | None = None,
+        name: str | None = None,
+        tags: Collection[str] = (),
+    ) -> str:
+        """Order a run of a deployment, now; its id. The same key again orders nothing and gives the same id."""
+        wanted = {
+            "parameters": dict(parameters or {}),
+            "state": {"type": "SCHEDULED"},
+            "idempotency_key": idempotency_key,
+            "name": name,
+            "tags": list(tags),
+        }
+        body = {key: value for key, value in wanted.items() if value is not None}
+        # Without a key a second attempt could order a second run.
+        tries = None if idempotency_key else 1
+        made = await self._call("POST", f"/deployments/{deployment_id}/create_flow_run", body, tries=tries)
+        if made is None:
+            raise UsageError(f"Prefect has no deployment with the id {deployment_id}")
+        return str(made["id"])
+
+    async def flow_run(self, run_id: str) -> FlowRun | None:
+        found = await self._call("GET", f"/flow_runs/{run_id}")
+        return found and _flow_run(found)
+
+    async def flow_runs(
+        self,
+        deployment_ids: Collection[str],
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        state_types: Collection[str] = (),
+    ) -> list[FlowRun]:
+        """All runs of these deployments that were to start from `since` to `until`, both inclusive, oldest first.
+
+        `state_types`: only runs in one of these. Runs still to come are listed too, unless `until` leaves them out.
+        """
+        if not deployment_ids:
+            return []
+        chosen: dict[str, Any] = {"deployment_id": {"any_": sorted(deployment_ids)}}
+        bounds = {"after_": since and clock.isoformat(since), "before_": until and clock.isoformat(until)}
+        if since or until:
+            chosen["expected_start_time"] = {key: value for key, value in bounds.items() if value}
+        if state_types:
+            chosen["state"] = {"type": {"any_": sorted(state_types)}}
+        runs: dict[str, FlowRun] = {}
+        while True:
+            # A run that appears meanwhile shifts the pages: seen twice, it is kept once.
+            body = {"flow_runs": chosen, "sort": "EXPECTED_START_TIME_ASC", "limit": PAGE, "offset": len(runs)}
+            page = [_flow_run(found) for found in await self._call("POST", "/flow_runs/filter", body)]
+            before = len(runs)
+            runs |= {run.id: run for run in page}
+            if len(page) < PAGE or len(runs) == before:
+                return sorted(runs.values(), key=lambda run: run.expected_start)
+
+    async def default_job_template(self, pool_type: str = "process") -> dict[str, Any]:
+        """The base job template that the server knows for a type of work pool."""
+        packages = await self._call("GET", "/collections/views/aggregate-worker-metadata")
+        for workers in packages.values():
+            if pool_type in workers:
+                return dict(workers[pool_type]["default_base_job_configuration"])
+        raise UsageError(f"this Prefect server knows no work pool of type {pool_type!r}")
+
+    async def ensure_work_pool(
+        self, name: str, base_job_template: Mapping[str, Any], *, pool_type: str = "process", update: bool = False
+    ) -> None:
+        """Make the work pool if it is not there. With `update`, give an existing one this template too."""
+        found = await self._call("GET", f"/work_pools/{quote(name, safe='')}")
+        template = {"base_job_template": dict(base_job_template)}
+        if found is None:
+            await self._call(
+                "POST", "/work_pools/", {"name": name, "type": pool_type, **template}, conflict_is_fine=True
+            )
+        elif update and found["base_job_template"] != template["base_job_template"]:
+            await self._call("PATCH", f"/work_pools/{quote(name, safe='')}", template)
+
+    async def ensure_automation(self, definition: Mapping[str, Any]) -> None:
+        """Make the automation if there is none of its name."""
+        wanted = {"automations": {"name": {"any_": [definition["name"]]}}}
+        if not await self._call("POST", "/automations/filter", wanted):
+            await self._call("POST", "/automations/", definition)
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        tries: int | None = None,
+        conflict_is_fine: bool = False,
+    ) -> Any:
+        """The answer's JSON; None for 404, and for 409 where that is fine."""
+        waits = (*BUSY_WAIT_SECONDS, None)[-(tries or len(BUSY_WAIT_SECONDS) + 1) :]
+        for wait in waits:
+            answer = await self._send(method, path, body)
+            if answer.status_code in BUSY_STATUSES and wait is not None:
+                await asyncio.sleep(wait)
+                continue
+            break
+        else:
+            raise AssertionError("the last attempt always breaks")
+        if answer.status_code == 404 or (answer.status_code == 409 and conflict_is_fine):
+            return None
+        if answer.status_code in {401, 403}:
+            raise PrefectUnavailable(
+                f"Prefect at {self.url} refuses the key; set PREFECT_API_KEY to one that it accepts"
+            )
+        if answer.status_code >= 500 or answer.status_code in BUSY_STATUSES:
+            raise PrefectUnavailable(f"Prefect at {self.url} answered {method} {path} with {answer.status_code}")
+        if answer.status_code >= 400:
+            raise UsageError(f"Prefect refused {method} {path} ({answer.status_code}): {answer.text[:500]}")
+        try:
+            return answer.json() if answer.content else True
+        except ValueError as error:
+            raise PrefectUnavailable(f"what answers at {self.url} is not Prefect; does the URL end in /api?") from error
+
+    async def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> "httpx.Response":
+        import httpx
+
+        if self._client is None:
+            raise RuntimeError("use PrefectApi as an async context manager")
+        try:
+            return await self._client.request(method, self.url + path, json=body)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            why = str(error) or type(error).__name__
+            raise PrefectUnavailable(f"Prefect at {self.url} does not answer: {why}") from error
+
+
+def _flow_run(found: Mapping[str, Any]) -> FlowRun:
+    state = found.get("state") or {}
+    expected = found.get("expected_start_time") or found["created"]
+    return FlowRun(
+        id=found["id"],
+        name=found["name"],
+        deployment_id=found.get("deployment_id"),
+        state_type=found.get("state_type") or "PENDING",
+        state_name=found.get("state_name") or "",
+        message=state.get("message") or "",
+        auto_scheduled=bool(found.get("auto_scheduled")),
+        idempotency_key=found.get("idempotency_key"),
+        run_count=found.get("run_count") or 0,
+        created=clock.parse_instant(found["created"]),
+        expected_start=clock.parse_instant(expected),
+        started=_instant(found.get("start_time")),
+        ended=_instant(found.get("end_time")),
+    )
+
+
+def _instant(text: str | None) -> datetime | None:
+    return clock.parse_instant(text) if text else None

@@ -1,0 +1,235 @@
+"""The Prefect side of `horae up` on a real server: deployments, schedules, flow runs, and what dies."""
+
+import asyncio
+import os
+import shutil
+import signal
+import sqlite3
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from horae import clock
+from horae.errors import PrefectUnavailable, StartError, UsageError
+from horae.prefect_api import FlowRun, PrefectApi
+from horae.runners.parts import Parts, What
+from horae.runners.ports import LOOPBACK, free_port
+from horae.runners.prefect_parts import deploy, prepare, server_part, worker_part
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
+
+FLOW = '''
+import os
+import pathlib
+import time
+
+from prefect import flow
+
+
+@flow(name="where")
+def where(wanted: str = "nothing") -> None:
+    """Says where it runs."""
+    pathlib.Path("where.txt").write_text(f"{pathlib.Path.cwd()} {wanted}")
+    if wanted == "sleep":
+        pathlib.Path("sleeper").write_text(str(os.getpid()))
+        time.sleep(600)
+'''
+
+# One cron deployment, as a user would write it; nothing in it names a path of this machine.
+DEPLOYMENTS = """
+name: trial
+pull: []
+deployments:
+  - name: every-minute
+    entrypoint: flows/where.py:where
+    work_pool: {name: horae}
+    schedules:
+      - {cron: "* * * * *", timezone: UTC, slug: every-minute, active: true}
+  - name: by-hand
+    entrypoint: flows/where.py:where
+    work_pool: {name: horae}
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    project: Path
+    state: Path
+    parts: Parts
+    api: PrefectApi
+
+
+@pytest.fixture(scope="module")
+def module_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("prefect") / "project"
+    (folder / "flows").mkdir(parents=True)
+    (folder / "flows" / "where.py").write_text(FLOW)
+    (folder / "prefect.yaml").write_text(DEPLOYMENTS)
+    return folder
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def trial(module_project: Path) -> AsyncIterator[Trial]:
+    state, port = module_project / ".horae", free_port()
+    api_url = f"http://{LOOPBACK}:{port}/api"
+    async with Parts(state) as parts, PrefectApi(api_url) as api:
+        await parts.start(server_part(module_project, state, port))
+        await prepare(api, module_project, "horae", ours=True)
+        worker = worker_part(module_project, state, "horae", api_url, needs=("prefect-server",))
+        await asyncio.gather(parts.start(worker), deploy(module_project, state, api_url))
+        yield Trial(project=module_project, state=state, parts=parts, api=api)
+
+
+async def deployment(trial: Trial, name: str) -> str:
+    found = await trial.api.deployment_by_name(name)
+    assert found
+    return found.id
+
+
+def pid(trial: Trial, name: str) -> int:
+    [found] = [status.pid for status in trial.parts.status() if status.name == name]
+    assert found
+    return found
+
+
+def children(parent: int) -> list[str]:
+    """Linux tells; elsewhere there is nothing to ask."""
+    told = Path(f"/proc/{parent}/task/{parent}/children")
+    return told.read_text().split() if told.exists() else []
+
+
+async def completed(trial: Trial, run_id: str, seconds: float = 30) -> FlowRun:
+    async def settled() -> FlowRun | None:
+        run = await trial.api.flow_run(run_id)
+        return run if run and run.settled else None
+
+    run = await wait_until(settled, "the flow run's end", seconds)
+    assert run
+    return run
+
+
+async def test_scheduled_runs_of_a_cron_deployment_appear(trial: Trial) -> None:
+    """The guard: with a SQLAlchemy or FastAPI that Prefect was not made for, they never do, in silence."""
+    every_minute = await deployment(trial, "where/every-minute")
+
+    async def scheduled() -> list[FlowRun]:
+        return await trial.api.flow_runs([every_minute], since=clock.now())
+
+    runs = await wait_until(scheduled, "scheduled runs", 15)
+    assert all(run.auto_scheduled and run.expected_start.second == 0 for run in runs)
+    assert [run.expected_start for run in runs] == sorted(run.expected_start for run in runs)
+
+
+async def test_a_flow_run_works_in_the_project_folder(trial: Trial) -> None:
+    by_hand = await deployment(trial, "where/by-hand")
+    run = await completed(trial, await trial.api.create_flow_run(by_hand, {"wanted": "shoes"}))
+    assert (run.state_type, run.auto_scheduled) == ("COMPLETED", False)
+    assert (trial.project / "where.txt").read_text() == f"{trial.project} shoes"
+    assert run.started
+    assert run.ended
+    listed = await trial.api.flow_runs([by_hand], since=run.expected_start, until=run.expected_start)
+    assert [found.id for found in listed] == [run.id]
+    assert await trial.api.flow_runs([by_hand], state_types=["CRASHED"]) == []
+
+
+async def test_the_same_key_orders_one_run(trial: Trial) -> None:
+    by_hand = await deployment(trial, "where/by-hand")
+    first, second = [await trial.api.create_flow_run(by_hand, idempotency_key="once") for _ in range(2)]
+    assert first == second
+    await completed(trial, first)
+
+
+async def test_pages_are_joined(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    every_minute = await deployment(trial, "where/every-minute")
+
+    async def many() -> bool:
+        return len(await trial.api.flow_runs([every_minute])) >= 3
+
+    await wait_until(many, "three scheduled runs", 15)
+    until = clock.now() + timedelta(minutes=3)
+    whole = await trial.api.flow_runs([every_minute], until=until)
+    monkeypatch.setattr("horae.prefect_api.PAGE", 1)
+    assert [run.id for run in await trial.api.flow_runs([every_minute], until=until)] == [run.id for run in whole]
+
+
+async def test_names_that_are_not_there(trial: Trial) -> None:
+    assert await trial.api.deployment_by_name("where/nowhere") is None
+    assert await trial.api.flow_run("00000000-0000-4000-8000-000000000000") is None
+    with pytest.raises(UsageError, match="no deployment"):
+        await trial.api.create_flow_run("00000000-0000-4000-8000-000000000000")
+    by_hand = await deployment(trial, "where/by-hand")
+    with pytest.raises(UsageError, match=r"refused POST /flow_runs/filter .*RUNING"):
+        await trial.api.flow_runs([by_hand], state_types=["RUNING"])
+
+
+async def test_preparing_again_changes_nothing(trial: Trial) -> None:
+    await prepare(trial.api, trial.project, "horae", ours=True)
+    await prepare(trial.api, trial.project, "horae", ours=False)
+
+
+async def test_a_refused_deployment_is_told_with_prefects_words(trial: Trial, tmp_path: Path) -> None:
+    shutil.copytree(trial.project / "flows", tmp_path / "flows")
+    broken = DEPLOYMENTS.replace("where.py:where", "where.py:nowhere")
+    (tmp_path / "prefect.yaml").write_text(broken)
+    with pytest.raises(StartError, match=r"prefect deploy --all failed(.|\n)*nowhere"):
+        await deploy(tmp_path, trial.state, trial.api.url)
+
+
+async def test_the_server_is_one_process_and_comes_back_with_its_state_when_killed(trial: Trial) -> None:
+    server = pid(trial, "prefect-server")
+    assert children(server) == []
+    by_hand = await deployment(trial, "where/by-hand")
+    os.kill(server, signal.SIGKILL)
+
+    async def back() -> bool:
+        [status] = [status for status in trial.parts.status() if status.name == "prefect-server"]
+        return status.restarts == 1 and status.what is What.READY
+
+    await wait_until(back, "the server's return", 60)
+    assert await deployment(trial, "where/by-hand") == by_hand
+    assert (await completed(trial, await trial.api.create_flow_run(by_hand), 60)).state_type == "COMPLETED"
+
+
+async def test_a_killed_worker_comes_back_and_works(trial: Trial) -> None:
+    os.kill(pid(trial, "prefect-worker"), signal.SIGKILL)
+    run = await trial.api.create_flow_run(await deployment(trial, "where/by-hand"))
+    assert (await completed(trial, run, 60)).state_type == "COMPLETED"
+
+
+async def test_its_database_stays_in_the_state_folder(trial: Trial) -> None:
+    with sqlite3.connect(f"file:{trial.state / 'prefect/prefect.db'}?mode=ro", uri=True) as database:
+        [(count,)] = database.execute("SELECT count(*) FROM deployment").fetchall()
+    database.close()
+    assert count == 2
+
+
+async def test_nobody_there_is_said_with_the_address() -> None:
+    url = f"http://{LOOPBACK}:{free_port()}/api"
+    async with PrefectApi(url) as api:
+        assert await api.health() is False
+        with pytest.raises(PrefectUnavailable, match=url):
+            await api.deployment_by_name("where/by-hand")
+
+
+@pytest.mark.timeout(240)
+async def test_a_run_whose_worker_and_process_were_both_killed_does_not_run_for_ever(trial: Trial) -> None:
+    sleeper = trial.project / "sleeper"
+    run = await trial.api.create_flow_run(await deployment(trial, "where/by-hand"), {"wanted": "sleep"})
+    await wait_until(lambda: sleeper.exists() and sleeper.read_text(), "the flow's process", 30)
+
+    async def beats() -> bool:
+        events = await trial.api._call(
+            "POST", "/events/filter", {"filter": {"event": {"prefix": ["prefect.flow-run.h"]}}}
+        )
+        return any(event["resource"]["prefect.resource.id"].endswith(run) for event in events["events"])
+
+    await wait_until(beats, "its first heartbeat", 30)
+    os.kill(pid(trial, "prefect-worker"), signal.SIGKILL)
+    os.kill(int(sleeper.read_text()), signal.SIGKILL)
+    ended = await completed(trial, run, 150)
+    assert (ended.state_type, "no heartbeat for 90 s" in ended.message) == ("CRASHED", True)
