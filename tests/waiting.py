@@ -4,16 +4,21 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any, overload
 
 EVERY_SECONDS = 0.02
 
 
-async def wait_until[T](predicate: Callable[[], T | Awaitable[T]], what: str, seconds: float = 10) -> T:
+@overload
+async def wait_until[T](predicate: Callable[[], Awaitable[T]], what: str, seconds: float = 10) -> T: ...
+@overload
+async def wait_until[T](predicate: Callable[[], T], what: str, seconds: float = 10) -> T: ...
+async def wait_until(predicate: Callable[[], Any], what: str, seconds: float = 10) -> Any:
     """The first true answer of `predicate`, sync or async; AssertionError naming `what` after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
         answer = predicate()
-        value: T = await answer if inspect.isawaitable(answer) else answer
+        value = await answer if inspect.isawaitable(answer) else answer
         if value:
             return value
         if time.monotonic() > deadline:

@@ -186,7 +186,7 @@ class TestValkey:
         async with Parts(tmp_path) as parts, redis.Redis(host=LOOPBACK, port=port) as client:
             await parts.start(valkey_part(tmp_path, port))
             await client.set("kept", "yes")
-            await client.execute_command("WAITAOF", 1, 0, 5000)
+            await client.waitaof(1, 0, 5000)
             os.kill(pid_of(parts, "valkey"), signal.SIGKILL)
             await wait_until(
                 lambda: parts.status()[0].restarts == 1 and parts.status()[0].what is What.READY, "restart"
