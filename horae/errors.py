@@ -16,6 +16,7 @@ HoraeError
 │   └── MessageTooLarge     a message over the size limit
 ├── RunError
 │   ├── TimedOut            a run over its time limit
+│   │   └── Abandoned       … in a thread, which nothing can end
 │   ├── ChildDied           the child process of a run ended without an answer
 │   └── RunFailed           what a job raised in another process
 ├── PrefectUnavailable      Prefect's API does not answer; try again later
@@ -117,6 +118,10 @@ class RunError(HoraeError):
 
 class TimedOut(RunError):
     """The run went over its time limit."""
+
+
+class Abandoned(TimedOut):
+    """The run went over its time limit in a thread, which nothing can end."""
 
 
 class ChildDied(RunError):

@@ -11,7 +11,11 @@ __all__ = ["Store", "connect"]
 
 @asynccontextmanager
 async def connect(settings: Settings) -> AsyncIterator[Store]:
-    """The configured store, opened; `memory` when none is configured. Raises StoreUnavailable or UnsafeStore."""
+    """The configured store; `memory` when none is configured.
+
+    It connects when it is first used. `check()` raises StoreUnavailable, or UnsafeStore for one that could lose what
+    it accepts; so does every later step.
+    """
     if settings.store.url is None:
         from horae.store.memory import MemoryStore
 
@@ -21,7 +25,6 @@ async def connect(settings: Settings) -> AsyncIterator[Store]:
 
     store = RedisStore(settings.store.url.get_secret_value(), settings.namespace, settings.store)
     try:
-        await store.open()
         yield store
     finally:
         await store.close()

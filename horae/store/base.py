@@ -216,7 +216,10 @@ class Ledger(Protocol):
     async def latest(self, jobs: Iterable[str]) -> dict[str, Latest]: ...
 
     async def record(self, runs: Sequence[Run], keep: int | None = None) -> None:
-        """Write runs that another scheduler ran. A settled run is never changed. `keep`: how many of the job's runs stay."""
+        """Write runs that another scheduler ran. A settled run is never changed.
+
+        `keep`: how many of the job's runs stay.
+        """
 
     async def append_log(self, run: str, lines: Sequence[str]) -> None: ...
 
@@ -264,6 +267,9 @@ class Store(Protocol):
     def ledger(self) -> Ledger: ...
     @property
     def dead_letters(self) -> DeadLetters: ...
+
+    async def check(self) -> None:
+        """Raises UnsafeStore for a store that could lose what it accepts, StoreUnavailable for one that is away."""
 
     async def now(self) -> datetime:
         """The store's clock. Also the cheapest proof that it answers."""

@@ -29,7 +29,7 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     from horae.store.redis import RedisStore
 
     opened = RedisStore(request.getfixturevalue("valkey_url"), namespace, StoreSettings())
-    await opened.open()
+    await opened.check()
     yield opened
     await opened.close()
 
@@ -53,7 +53,9 @@ async def send(store: Store, *runs: NewRun) -> list[Message]:
     return messages
 
 
-async def claim(store: Store, message: Message, worker: str = "w1", lease: timedelta = LEASE, **policy: object) -> Claim:
+async def claim(
+    store: Store, message: Message, worker: str = "w1", lease: timedelta = LEASE, **policy: object
+) -> Claim:
     return (await store.claims.claim([wants(message, **policy)], worker, lease))[0]  # type: ignore[arg-type]
 
 
@@ -275,7 +277,9 @@ class TestOverlap:
 
 
 class TestCursors:
-    async def declare(self, store: Store, revision: int = 1, fingerprint: str = "f1", job: str = "backup") -> dict[str, str]:
+    async def declare(
+        self, store: Store, revision: int = 1, fingerprint: str = "f1", job: str = "backup"
+    ) -> dict[str, str]:
         now = (await store.now()).replace(microsecond=0)
         declared = Declared(job=job, fingerprint=fingerprint, next_after_now=now)
         return await store.cursors.declare([declared], revision)

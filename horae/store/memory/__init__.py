@@ -25,6 +25,9 @@ class MemoryStore:
         self.ledger = MemoryLedger(books)
         self.dead_letters = MemoryDeadLetters(books)
 
+    async def check(self) -> None:
+        return None
+
     async def now(self) -> datetime:
         return self._clock()
 

@@ -12,22 +12,21 @@ from horae.store.redis.outbox import RedisOutbox
 
 
 class RedisStore:
-    """Open it before use, close it after."""
+    """Close it after use. It connects when it is first used, and checks then whether it is safe to trust."""
 
     def __init__(self, url: str, namespace: str, settings: StoreSettings) -> None:
         self.namespace = namespace
         keep = timedelta(days=settings.keep_runs_days)
-        self._connection = Connection(url, namespace, keep)
-        self._allow_without_append_only = settings.allow_without_append_only
+        self._connection = Connection(url, namespace, keep, settings.allow_without_append_only)
         self.outbox = RedisOutbox(self._connection)
         self.claims = RedisClaims(self._connection)
         self.cursors = RedisCursors(self._connection)
         self.ledger = RedisLedger(self._connection, keep, settings.keep_runs_per_job, settings.keep_log_lines)
         self.dead_letters = RedisDeadLetters(self._connection)
 
-    async def open(self) -> None:
+    async def check(self) -> None:
         """Raises StoreUnavailable, or UnsafeStore for one that could lose what it accepts."""
-        await self._connection.open(self._allow_without_append_only)
+        await self._connection.ensure_safe()
 
     async def now(self) -> datetime:
         return await self._connection.now()

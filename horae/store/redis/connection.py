@@ -1,4 +1,4 @@
-"""The connection to Redis or Valkey: scripts, the store's clock, errors in our words, and whether it is safe to trust."""
+"""The connection to Redis or Valkey: scripts, clock, errors in our words, and whether it is safe to trust."""
 
 import asyncio
 import json
@@ -60,8 +60,9 @@ def scripts() -> dict[str, str]:
 class Connection:
     """One client for the event loop and one for threads, with the scripts. Close it."""
 
-    def __init__(self, url: str, namespace: str, keep: timedelta) -> None:
+    def __init__(self, url: str, namespace: str, keep: timedelta, allow_without_append_only: bool) -> None:
         self.url, self.namespace = url, namespace
+        self._allow_without_append_only, self._safe = allow_without_append_only, False
         self.prefix = f"{{{namespace}}}:"
         self._keep = str(keep // timedelta(milliseconds=1))
         options: dict[str, Any] = {
@@ -81,6 +82,7 @@ class Connection:
 
     async def call(self, noun: str, function: str, **arguments: Any) -> Any:
         """Run one Lua function atomically; raises StoreUnavailable or StoreError."""
+        await self.ensure_safe()
         with translated(self.url):
             return await self._scripts[noun](keys=[self.prefix], args=[function, json.dumps(arguments), self._keep])
 
@@ -94,8 +96,13 @@ class Connection:
             seconds, micros = await self.client.time()
         return datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros)
 
-    async def open(self, allow_without_append_only: bool) -> None:
-        """Refuse a store that could lose what it accepts, or that a newer Horae has written; raises UnsafeStore."""
+    async def ensure_safe(self) -> None:
+        """Once, before the first write: refuse a store that could lose what it accepts, or that a newer Horae wrote.
+
+        Raises UnsafeStore, or StoreUnavailable, and then asks again the next time.
+        """
+        if self._safe:
+            return
         with translated(self.url):
             try:
                 config = await self.client.config_get("maxmemory-policy", "maxmemory", "appendonly")
@@ -104,11 +111,12 @@ class Connection:
             schema = await self.client.get(self.key("schema"))
             if schema is None:
                 await self.client.set(self.key("schema"), SCHEMA, nx=True)
-        check_safety(config, allow_without_append_only)
+        check_safety(config, self._allow_without_append_only)
         if schema is not None and int(schema) > SCHEMA:
             raise UnsafeStore(
                 f"the store holds schema {schema} and this Horae knows {SCHEMA}; upgrade it, or use another namespace"
             )
+        self._safe = True
 
     async def close(self) -> None:
         await self.client.aclose()
@@ -125,8 +133,8 @@ def check_safety(config: dict[str, str], allow_without_append_only: bool) -> Non
         )
     if config.get("appendonly", "yes") != "yes" and not allow_without_append_only:
         raise UnsafeStore(
-            "the store does not write an append-only file, so it forgets its last minutes when it dies; set appendonly yes, "
-            "or accept that with store.allow_without_append_only = true"
+            "the store does not write an append-only file, so it forgets its last minutes when it dies; "
+            "set appendonly yes, or accept that with store.allow_without_append_only = true"
         )
 
 

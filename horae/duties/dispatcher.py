@@ -1,0 +1,114 @@
+"""Writes the fires of durable jobs that fell due: once each, however many sidecars do it at the same time."""
+
+import logging
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from horae.errors import StoreError
+from horae.jobs import CatchUp, Job, Tier
+from horae.metrics import Metrics
+from horae.registry import Registry
+from horae.runs import Cause, Verdict, fire_id
+from horae.store.base import Cursor, Declared, NewRun, Store
+
+log = logging.getLogger(__name__)
+POLL_SECONDS = 0.5
+JOBS_A_STEP = 100
+FIRES_A_STEP = 500
+"""Fires of one job that are written in one atomic step; a longer gap takes several."""
+
+
+class Dispatcher:
+    """`revision` orders definitions: an older sidecar stands aside for a newer one."""
+
+    name = "dispatcher"
+
+    def __init__(self, store: Store, registry: Registry, metrics: Metrics, revision: int) -> None:
+        self._store, self._metrics, self._revision = store, metrics, revision
+        self._jobs: Mapping[str, Job] = {job.name: job for job in registry.by_tier(Tier.ONEIRIC)}
+        self._declared = False
+        self._aside: Mapping[str, str] = {}
+
+    async def step(self) -> float:
+        try:
+            return await self._step()
+        except StoreError:
+            self._declared = False  # it may come back without what it knew
+            raise
+
+    async def _step(self) -> float:
+        if not self._declared:
+            await self._declare()
+        ours = [await self._advance(cursor) for cursor in await self._store.cursors.due(JOBS_A_STEP)]
+        upcoming = await self._store.cursors.next_fire()
+        if upcoming is None or not all(ours):
+            return POLL_SECONDS
+        return min(POLL_SECONDS, max(0.01, (upcoming - await self._store.now()).total_seconds()))
+
+    async def _declare(self) -> None:
+        now = await self._store.now()
+        declared = [
+            Declared(job=job.name, fingerprint=job.fingerprint, next_after_now=job.next_fire(now))
+            for job in self._jobs.values()
+        ]
+        self._aside = await self._store.cursors.declare(declared, self._revision)
+        for job, why in self._aside.items():
+            extra = {"action": "stands_aside", "job": job}
+            log.warning("this sidecar does not fire %s: %s", job, why, extra=extra)
+        self._declared = True
+
+    async def _advance(self, cursor: Cursor) -> bool:
+        """False for a job that is another revision's to fire."""
+        job = self._jobs.get(cursor.job)
+        if job is None or job.fingerprint != cursor.fingerprint:
+            return False
+        now = await self._store.now()
+        due = fires_between(job, cursor.at, now)
+        whole = len(due) < FIRES_A_STEP
+        to = now if whole else due[-1]
+        runs = [self._run(job, at, reason) for at, reason in judged(job, due, now, more_follow=not whole)]
+        if await self._store.cursors.advance(cursor, to, job.next_fire(to), runs):
+            self._metrics.fires.inc(len(runs))
+        return True
+
+    def _run(self, job: Job, at: datetime, missed: str) -> NewRun:
+        return NewRun(
+            id=fire_id(self._store.namespace, job.name, at),
+            job=job.name,
+            tier=job.tier,
+            cause=Cause.SCHEDULE,
+            scheduled_for=at,
+            provider=job.provider or "",
+            verdict=Verdict.MISSED if missed else None,
+            reason=missed,
+        )
+
+
+def fires_between(job: Job, after: datetime, until: datetime) -> list[datetime]:
+    """The fires after `after` up to `until`, at most FIRES_A_STEP of them, oldest first."""
+    found: list[datetime] = []
+    at = job.next_fire(after)
+    while at is not None and at <= until and len(found) < FIRES_A_STEP:
+        found.append(at)
+        at = job.next_fire(at)
+    return found
+
+
+GRACE = timedelta(seconds=60)
+"""A fire that is no later than this was not missed, whatever the policy: sidecars restart."""
+
+
+def judged(job: Job, due: list[datetime], now: datetime, *, more_follow: bool) -> list[tuple[datetime, str]]:
+    """Each fire with why it is missed, or with an empty reason when it is to run: the catch-up policy."""
+    verdicts = []
+    for place, at in enumerate(due):
+        newest = place == len(due) - 1 and not more_follow
+        reason = ""
+        if now - at > job.catch_up_window:
+            reason = "too late"
+        elif job.catch_up is CatchUp.LATEST and not newest:
+            reason = "superseded"
+        elif job.catch_up is CatchUp.NONE and now - at > GRACE:
+            reason = "not caught up"
+        verdicts.append((at, reason))
+    return verdicts

@@ -1,0 +1,79 @@
+"""A duty: one loop of a process. It waits with backoff for what it needs, says so, and recovers by itself."""
+
+import asyncio
+import logging
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from horae.clock import monotonic, now
+from horae.errors import PrefectUnavailable, QueueError, StoreError
+from horae.metrics import Metrics
+
+log = logging.getLogger(__name__)
+BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
+AWAY = (StoreError, QueueError, PrefectUnavailable)
+
+
+class Duty(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    async def step(self) -> float:
+        """Go round once; returns for how many seconds there is nothing to do. May raise any of AWAY."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """When a duty last went round, and what it waits for."""
+
+    at: float
+    """On the monotonic clock, in seconds."""
+    trouble: str = ""
+    """Empty while all is well."""
+
+
+class Progresses:
+    """The progress of every duty of this process. Read from the health thread."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._of: dict[str, Progress] = {}
+
+    def went_round(self, duty: str, trouble: str = "") -> None:
+        self._of[duty] = Progress(monotonic(), trouble)
+        self._metrics.tick.labels(duty).set(now().timestamp())
+        self._metrics.troubled.labels(duty).set(1 if trouble else 0)
+
+    def troubles(self) -> dict[str, str]:
+        """What each duty in trouble waits for."""
+        return {name: progress.trouble for name, progress in self._of.items() if progress.trouble}
+
+    def stalled(self, seconds: float) -> list[str]:
+        """The duties that have not gone round for so long, whatever the reason."""
+        return [name for name, progress in self._of.items() if monotonic() - progress.at > seconds]
+
+
+async def keep_doing(duty: Duty, progresses: Progresses, stopping: asyncio.Event) -> None:
+    """Until `stopping`."""
+    failures = 0
+    progresses.went_round(duty.name)
+    while not stopping.is_set():
+        try:
+            wait = await duty.step()
+        except AWAY as error:
+            if failures == 0:
+                log.warning("%s waits: %s", duty.name, error, extra={"action": "duty_waits", "duty": duty.name})
+            progresses.went_round(duty.name, str(error))
+            wait = BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)]
+            failures += 1
+        else:
+            if failures:
+                log.info("%s goes on", duty.name, extra={"action": "duty_goes_on", "duty": duty.name})
+            failures = 0
+            progresses.went_round(duty.name)
+        if wait > 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), wait)
+        else:
+            await asyncio.sleep(0)

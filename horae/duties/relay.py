@@ -1,0 +1,59 @@
+"""Takes what is due out of the outbox, publishes it, then forgets it. A relay that dies in between leads to a copy."""
+
+import logging
+from collections import defaultdict
+from datetime import timedelta
+
+from horae.errors import QueueError, UnknownName
+from horae.messages import Message
+from horae.metrics import Metrics
+from horae.queues.routing import Router
+from horae.store.base import Outbox, Store
+
+log = logging.getLogger(__name__)
+POLL_SECONDS = 0.25
+BATCH = 200
+HOLD = timedelta(seconds=5)
+"""For how long no other relay touches what this one took."""
+
+
+class Relay:
+    name = "relay"
+
+    def __init__(self, store: Store, router: Router, metrics: Metrics) -> None:
+        self._store, self._router, self._metrics = store, router, metrics
+
+    async def step(self) -> float:
+        entries = await self._store.outbox.take(BATCH, HOLD)
+        by_provider: dict[str, list[Message]] = defaultdict(list)
+        for entry in entries:
+            by_provider[self._provider(entry.provider)].append(entry.message)
+        trouble: QueueError | None = None
+        for provider, messages in by_provider.items():
+            try:
+                await publish(self._store.outbox, self._router, provider, messages)
+                self._metrics.published.labels(provider).inc(len(messages))
+            except QueueError as error:
+                trouble = error  # the other providers' messages go out all the same
+        if trouble:
+            raise trouble
+        return 0.0 if len(entries) == BATCH else await self._pause()
+
+    def _provider(self, wanted: str) -> str:
+        try:
+            return self._router.choose(wanted or None)
+        except UnknownName:
+            log.warning("provider %s is not configured here; the default carries it", wanted)
+            return self._router.choose()
+
+    async def _pause(self) -> float:
+        upcoming = await self._store.outbox.next_due()
+        if upcoming is None:
+            return POLL_SECONDS
+        return min(POLL_SECONDS, max(0.005, (upcoming - await self._store.now()).total_seconds()))
+
+
+async def publish(outbox: Outbox, router: Router, provider: str, messages: list[Message]) -> None:
+    """Give messages to the broker, then forget their entries; raises QueueUnavailable, and they come up again."""
+    await router.publish(provider, messages)
+    await outbox.published(messages)

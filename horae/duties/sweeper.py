@@ -1,0 +1,37 @@
+"""Returns the runs whose lease ran out to the outbox, and drops what is older than the retention."""
+
+import logging
+
+from horae.clock import monotonic
+from horae.metrics import Metrics
+from horae.store.base import Store
+
+log = logging.getLogger(__name__)
+POLL_SECONDS = 0.5
+BATCH = 100
+PRUNE_SECONDS = 300.0
+
+
+class Sweeper:
+    name = "sweeper"
+
+    def __init__(self, store: Store, metrics: Metrics) -> None:
+        self._store, self._metrics = store, metrics
+        self._pruned_at = -PRUNE_SECONDS
+
+    async def step(self) -> float:
+        lapsed = await self._store.claims.sweep(BATCH)
+        for one in lapsed:
+            self._metrics.lapsed.inc()
+            outcome = f"is {one.verdict.value}" if one.verdict else "goes to another worker"
+            log.warning(
+                "the lease of %s on %s ran out; the run %s",
+                one.worker,
+                one.job,
+                outcome,
+                extra={"action": "lease_lapsed", "job": one.job, "run": one.run, "worker": one.worker},
+            )
+        if monotonic() - self._pruned_at >= PRUNE_SECONDS:
+            if not await self._store.ledger.prune():
+                self._pruned_at = monotonic()
+        return 0.0 if len(lapsed) == BATCH else POLL_SECONDS

@@ -1,0 +1,55 @@
+"""From what a job raised to the end of its claim: a retry by the job's policy, or the verdict `failed`."""
+
+import random
+import traceback
+from datetime import timedelta
+
+from horae.errors import Abandoned, ChildDied, RunFailed, TimedOut
+from horae.jobs import Job, Tier
+from horae.runs import Failure, Verdict
+from horae.store.base import Claim, Settlement
+
+TRACEBACK_LIMIT_CHARACTERS = 16_000
+MESSAGE_LIMIT_CHARACTERS = 2_000
+
+
+def traceback_of(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))[-TRACEBACK_LIMIT_CHARACTERS:]
+
+
+def kinds_of(error: BaseException) -> list[str]:
+    """The names of the exception's class and its bases, for `Retry.not_on`."""
+    return [kind.__name__ for kind in type(error).__mro__ if kind not in (object, BaseException)]
+
+
+def settlement_of(job: Job, claim: Claim, error: BaseException) -> Settlement:
+    """A retry while the job's policy has one left and does not call the error final; else the verdict.
+
+    Only durable runs are retried: an internal job has its next fire.
+    """
+    if isinstance(error, RunFailed):
+        said = error.message.removeprefix(f"{error.kind}: ")
+        failure = Failure(type=error.kind, message=_cut(said), traceback=error.traceback)
+        kinds: tuple[str, ...] = error.kinds
+    else:
+        failure = Failure(type=type(error).__name__, message=_cut(str(error)), traceback=traceback_of(error))
+        kinds = tuple(kinds_of(error))
+    reason = _reason(error)
+    failures = claim.failures + 1
+    may_retry = job.tier is Tier.ONEIRIC and failures <= job.retry.retries
+    if may_retry and not set(kinds) & set(job.retry.not_on):
+        wait = timedelta(seconds=random.uniform(0, job.retry.ceiling(failures).total_seconds()))
+        return Settlement(claim=claim, retry_after=wait, reason=f"{reason}: {failure.message}", failure=failure)
+    return Settlement(claim=claim, verdict=Verdict.FAILED, reason=reason, failure=failure)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, Abandoned):
+        return "abandoned"
+    if isinstance(error, TimedOut):
+        return "timed out"
+    return "process died" if isinstance(error, ChildDied) else "raised"
+
+
+def _cut(text: str) -> str:
+    return text[:MESSAGE_LIMIT_CHARACTERS]

@@ -1,0 +1,67 @@
+"""Keeps the leases of this process's runs, from a thread that no job can block."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+from horae.errors import StoreError
+from horae.execution.runner import Active, Stop
+from horae.store.base import Claims, Hold
+
+log = logging.getLogger(__name__)
+
+
+class Renewer:
+    """Renews every third of the lease. Use it as a context, on the event loop of the runs."""
+
+    def __init__(self, claims: Claims, lease: timedelta) -> None:
+        self._claims, self._lease = claims, lease
+        self._held: dict[str, Active] = {}
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._renew_for_ever, name="renewer", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def __aenter__(self) -> "Renewer":
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._ended.set()
+        await asyncio.to_thread(self._thread.join)
+
+    def hold(self, active: Active) -> None:
+        with self._lock:
+            self._held[active.claim.message.run] = active
+
+    def drop(self, active: Active) -> None:
+        with self._lock:
+            self._held.pop(active.claim.message.run, None)
+
+    def _renew_for_ever(self) -> None:
+        while not self._ended.wait(self._lease.total_seconds() / 3):
+            with self._lock:
+                held = list(self._held.values())
+            if held:
+                self._renew(held)
+
+    def _renew(self, held: list[Active]) -> None:
+        try:
+            holds = self._claims.renew([active.claim for active in held], self._lease)
+        except StoreError as error:
+            # The run goes on: whether its lease is lost, only the store can say.
+            log.warning("leases cannot be renewed: %s", error, extra={"action": "renewal_waits"})
+            return
+        for active, hold in zip(held, holds, strict=True):
+            if hold is Hold.LOST:
+                self._stop(active, Stop.LEASE_LOST)
+            elif hold is Hold.CANCEL:
+                self._stop(active, Stop.OVERLAP)
+
+    def _stop(self, active: Active, why: Stop) -> None:
+        assert self._loop
+        cancel: Callable[[Stop], None] = active.cancel
+        self._loop.call_soon_threadsafe(cancel, why)

@@ -1,0 +1,53 @@
+"""The logs of the runs of this process, on their way to the ledger."""
+
+import asyncio
+import logging
+from collections import defaultdict, deque
+
+from horae.errors import StoreError
+from horae.execution.capture import Sink
+from horae.store.base import Ledger
+
+log = logging.getLogger(__name__)
+FLUSH_SECONDS = 0.5
+BUFFER_LINES = 10_000
+
+
+class RunLogs:
+    """Gathers lines and writes them twice a second.
+
+    While the store is away it keeps the newest BUFFER_LINES of each run.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._lines: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=BUFFER_LINES))
+
+    def sink(self, run: str) -> Sink:
+        """Where that run's lines go; callable from any thread."""
+        return self._lines[run].append
+
+    async def flush(self, run: str | None = None) -> None:
+        """Write what is there, of one run or of all. Nothing is lost when the store is away."""
+        for id in [run] if run else list(self._lines):
+            lines = self._lines.get(id)
+            if not lines:
+                continue
+            taken = [lines.popleft() for _ in range(len(lines))]
+            try:
+                await self._ledger.append_log(id, taken)
+            except StoreError as error:
+                lines.extendleft(reversed(taken))
+                log.debug("run log waits for the store: %s", error, extra={"action": "run_log_waits", "run": id})
+                return
+
+    async def end(self, run: str) -> None:
+        """A run is settled: write the rest of its lines."""
+        await self.flush(run)
+        if not self._lines.get(run):
+            self._lines.pop(run, None)
+
+    async def keep_flushing(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            await self.flush()

@@ -1,0 +1,193 @@
+"""Running one claimed run: time limit, isolation, cancellation, verdict."""
+
+import asyncio
+import inspect
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from horae.clock import isoformat
+from horae.errors import Abandoned, StoreError, TimedOut
+from horae.execution.capture import to_sink
+from horae.execution.children import Children
+from horae.execution.failures import settlement_of
+from horae.execution.run_logs import RunLogs
+from horae.jobs import Isolation, Job, Tier
+from horae.loading import job_settings
+from horae.run_context import RunContext, running
+from horae.runs import Verdict
+from horae.settings import Settings
+from horae.store.base import Claim, Claims, Settlement
+
+log = logging.getLogger(__name__)
+RESULT_LIMIT_CHARACTERS = 16_000
+
+
+class Stop(StrEnum):
+    """Why a run is cancelled from outside."""
+
+    OVERLAP = "overlap"
+    """Somebody asks for it: verdict `cancelled`."""
+    DRAINING = "draining"
+    """The process ends: hand it back."""
+    LEASE_LOST = "lease lost"
+    """Another worker may run it: nothing to settle."""
+
+
+@dataclass(slots=True, eq=False)
+class Active:
+    """A run that goes on in this process."""
+
+    claim: Claim
+    job: Job
+    task: "asyncio.Task[Any] | None" = None
+    stop: Stop | None = None
+
+    def cancel(self, why: Stop) -> None:
+        """Ask it to end; the first reason counts."""
+        if self.stop is None:
+            self.stop = why
+            if self.task:
+                self.task.cancel()
+
+
+class Runner:
+    """Runs claims of one process. `abandoned` counts threads that would not end: the process should be restarted."""
+
+    def __init__(self, settings: Settings, claims: Claims, logs: RunLogs, children: Children) -> None:
+        self._settings, self._claims, self._logs, self._children = settings, claims, logs, children
+        self.abandoned = 0
+
+    async def run(self, active: Active) -> Settlement | None:
+        """Run it to its end. None when its lease is lost: the settling is somebody else's."""
+        job, claim = active.job, active.claim
+        active.task = asyncio.create_task(self._limited(job, claim), name=f"run {claim.message.run}")
+        try:
+            result = await active.task
+        except asyncio.CancelledError:
+            return self._stopped(active)
+        except Exception as error:
+            if active.stop:
+                return self._stopped(active)
+            self._say(job, claim, f"failed: {type(error).__name__}: {error}")
+            return settlement_of(job, claim, error)
+        return Settlement(claim=claim, verdict=Verdict.RAN, result=_summary(result))
+
+    def _stopped(self, active: Active) -> Settlement | None:
+        if active.stop is None:
+            raise asyncio.CancelledError
+        self._say(active.job, active.claim, f"stopped: {active.stop.value}")
+        if active.stop is Stop.LEASE_LOST:
+            return None
+        verdict = Verdict.CANCELLED if active.stop is Stop.OVERLAP else None
+        if active.job.tier is Tier.APSCHEDULER and active.stop is Stop.DRAINING:
+            verdict = Verdict.CANCELLED  # an internal job may be lost with its sidecar
+        return Settlement(claim=active.claim, verdict=verdict, reason=active.stop.value)
+
+    async def _limited(self, job: Job, claim: Claim) -> Any:
+        limit = job.time_limit.total_seconds() if job.time_limit else None
+        timeout = asyncio.timeout(limit)
+        try:
+            async with timeout:
+                return await self._call(job, claim)
+        except TimeoutError as error:
+            if not timeout.expired():
+                raise  # the job's own
+            raise TimedOut(f"over its time limit of {job.time_limit}") from error
+
+    async def _call(self, job: Job, claim: Claim) -> Any:
+        assert job.function, f"{job.name} has no function"
+        sink = self._logs.sink(claim.message.run)
+        progress = self._progress(claim)
+        if self._in_child(job):
+            return await self._children.run(self._request(job, claim), sink, progress)
+        with running(self._context(job, claim, progress)), to_sink(sink):
+            if inspect.iscoroutinefunction(job.function):
+                return await job.function(**claim.message.context)
+            return await self._in_thread(job, claim)
+
+    def _in_child(self, job: Job) -> bool:
+        """Internal jobs run in this process, and so do functions that no project declares: a child could not find them."""
+        durable = job.tier is Tier.ONEIRIC and job.source is not None
+        return durable and not inspect.iscoroutinefunction(job.function) and job.isolation is Isolation.CHILD
+
+    async def _in_thread(self, job: Job, claim: Claim) -> Any:
+        """A thread cannot be ended: past the limit it is left behind, and the process owes a restart."""
+        assert job.function
+        thread = asyncio.create_task(asyncio.to_thread(job.function, **claim.message.context))
+        try:
+            return await asyncio.shield(thread)
+        except asyncio.CancelledError:
+            if not thread.done():
+                self.abandoned += 1
+                thread.add_done_callback(_ignore_outcome)
+                raise Abandoned(f"over its time limit of {job.time_limit}, in a thread that goes on") from None
+            raise
+
+    def _request(self, job: Job, claim: Claim) -> dict[str, Any]:
+        scheduled = claim.message.scheduled_for
+        run = {
+            "id": claim.message.run,
+            "attempt": claim.attempts,
+            "token": claim.token,
+            "scheduled_for": isoformat(scheduled) if scheduled else None,
+        }
+        return {"job": job.name, "run": run, "context": claim.message.context}
+
+    def _context(self, job: Job, claim: Claim, progress: Callable[[str], None]) -> RunContext:
+        return RunContext(
+            job=job.name,
+            run_id=claim.message.run,
+            project=self._settings.project,
+            attempt=claim.attempts,
+            token=claim.token,
+            scheduled_for=claim.message.scheduled_for,
+            settings=job_settings(self._settings, job),
+            report=progress,
+        )
+
+    def _progress(self, claim: Claim) -> Callable[[str], None]:
+        loop = asyncio.get_running_loop()
+
+        def report(text: str) -> None:
+            loop.call_soon_threadsafe(lambda: _background.add(asyncio.ensure_future(self._report(claim, str(text)))))
+
+        return report
+
+    async def _report(self, claim: Claim, text: str) -> None:
+        try:
+            await self._claims.report(claim, text[:500])
+        except StoreError as error:
+            log.debug("progress not kept: %s", error, extra={"action": "progress_lost", "run": claim.message.run})
+        finally:
+            _background.discard(asyncio.current_task())
+
+    def _say(self, job: Job, claim: Claim, text: str) -> None:
+        log.warning(
+            "%s %s",
+            job.name,
+            text,
+            extra={"action": "run_ended_badly", "job": job.name, "run": claim.message.run, "attempt": claim.attempts},
+        )
+
+
+_background: set[Any] = set()
+
+
+def _ignore_outcome(task: "asyncio.Task[Any]") -> None:
+    if not task.cancelled():
+        task.exception()
+
+
+def _summary(result: Any) -> Any:
+    """What the ledger keeps of a result: small JSON, or a note."""
+    try:
+        text = json.dumps(result)
+    except (TypeError, ValueError):
+        return repr(result)[:RESULT_LIMIT_CHARACTERS]
+    if len(text) > RESULT_LIMIT_CHARACTERS:
+        return f"a result of {len(text)} characters is over the limit of {RESULT_LIMIT_CHARACTERS}"
+    return result

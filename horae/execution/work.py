@@ -1,0 +1,128 @@
+"""The runs that go on in this process: begun by a claim, ended by a settlement."""
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+from datetime import timedelta
+
+from horae.clock import monotonic, now
+from horae.errors import StoreUnavailable
+from horae.execution.children import Children
+from horae.execution.renewer import Renewer
+from horae.execution.run_logs import RunLogs
+from horae.execution.runner import Active, Runner, Stop
+from horae.jobs import Job, Tier
+from horae.metrics import Metrics
+from horae.settings import Settings
+from horae.store.base import Claim, Settlement, Store
+
+log = logging.getLogger(__name__)
+SETTLE_WAIT_SECONDS = (0.05, 0.2, 1.0, 2.0)
+SLOW_INTERNAL = timedelta(seconds=5)
+"""Specification, validation checklist: "Fast execution (< 5 seconds)"."""
+
+
+class Work:
+    """Use it as a context; leaving it cancels what still runs. `slots` bounds the claims that it has room for."""
+
+    def __init__(self, settings: Settings, store: Store, metrics: Metrics, slots: int, lease: timedelta) -> None:
+        self._store, self._metrics, self._slots = store, metrics, slots
+        self._children = Children(settings.project)
+        self._logs = RunLogs(store.ledger)
+        self.runner = Runner(settings, store.claims, self._logs, self._children)
+        self._renewer = Renewer(store.claims, lease)
+        self._active: dict[Active, asyncio.Task[None]] = {}
+        self._room = asyncio.Event()
+        self._room.set()
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> "Work":
+        await self._stack.enter_async_context(self._children)
+        await self._stack.enter_async_context(self._renewer)
+        flushing = asyncio.create_task(self._logs.keep_flushing(), name="run logs")
+        self._stack.callback(flushing.cancel)
+        self._stack.push_async_callback(self.drain, 0)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._stack.aclose()
+
+    @property
+    def free(self) -> int:
+        return max(0, self._slots - len(self._active))
+
+    async def room(self) -> None:
+        """Wait until a slot is free."""
+        await self._room.wait()
+
+    def begin(self, job: Job, claim: Claim) -> "asyncio.Task[None]":
+        """Run a claim that was granted; its task ends when it is settled."""
+        active = Active(claim=claim, job=job)
+        self._renewer.hold(active)
+        task = asyncio.create_task(self._run(active), name=f"work on {claim.message.run}")
+        self._active[active] = task
+        task.add_done_callback(lambda _: self._end(active))
+        self._count()
+        return task
+
+    def _end(self, active: Active) -> None:
+        del self._active[active]
+        self._count()
+
+    def _count(self) -> None:
+        self._metrics.active.set(len(self._active))
+        if self.free:
+            self._room.set()
+        else:
+            self._room.clear()
+
+    async def _run(self, active: Active) -> None:
+        began = monotonic()
+        self._metrics.began(active.job.tier, active.claim.message.scheduled_for, now())
+        settlement = await self.runner.run(active)
+        seconds = monotonic() - began
+        self._renewer.drop(active)
+        if active.job.tier is Tier.APSCHEDULER and seconds > SLOW_INTERNAL.total_seconds():
+            self._report_slow(active, seconds)
+        await self._logs.end(active.claim.message.run)
+        if settlement:
+            await self._settle(active, settlement, seconds)
+
+    async def _settle(self, active: Active, settlement: Settlement, seconds: float) -> None:
+        """Until the store has it. A claim without a token has no lease and leaves its record to whoever began it."""
+        for attempt in range(1_000_000):
+            try:
+                [kept] = await self._store.claims.settle([settlement])
+                break
+            except StoreUnavailable as error:
+                log.warning("a settlement waits: %s", error, extra=self._who(active, "settlement_waits"))
+                await asyncio.sleep(SETTLE_WAIT_SECONDS[min(attempt, len(SETTLE_WAIT_SECONDS) - 1)])
+        else:
+            return
+        if not kept:
+            log.warning("a settlement came too late", extra=self._who(active, "settlement_refused"))
+        elif settlement.verdict:
+            self._metrics.ended(active.job.name, active.job.tier, settlement.verdict, seconds)
+            extra = self._who(active, "run_settled") | {"verdict": settlement.verdict.value}
+            log.info("%s %s in %.3f s", active.job.name, settlement.verdict.value, seconds, extra=extra)
+
+    def _report_slow(self, active: Active, seconds: float) -> None:
+        self._metrics.slow(active.job.name)
+        log.warning(
+            "internal job %s took %.1f s; over five it belongs elsewhere",
+            active.job.name,
+            seconds,
+            extra=self._who(active, "internal_job_slow"),
+        )
+
+    def _who(self, active: Active, action: str) -> dict[str, object]:
+        return {"action": action, "job": active.job.name, "run": active.claim.message.run}
+
+    async def drain(self, grace_seconds: float) -> None:
+        """Let the runs go on for so long, then hand back what is left."""
+        if self._active and grace_seconds > 0:
+            await asyncio.wait(list(self._active.values()), timeout=grace_seconds)
+        for active in list(self._active):
+            active.cancel(Stop.DRAINING)
+        if self._active:
+            await asyncio.wait(list(self._active.values()))
