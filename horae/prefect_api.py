@@ -12,6 +12,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
+from uuid import uuid4
 
 from horae import clock
 from horae.errors import PrefectUnavailable, UsageError
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS = 10.0
 BUSY_STATUSES = {429, 502, 503, 504}
-BUSY_WAIT_SECONDS = (0.2, 0.5, 1.0, 2.0)
+BUSY_WAIT_SECONDS = (0.2, 0.5, 1.0, 2.0, 4.0)
 """Between attempts when the server is busy: on SQLite it answers 503 whenever the database is locked."""
 PAGE = 200
 """The most that the server gives at once."""
@@ -114,14 +115,13 @@ class PrefectApi:
         wanted = {
             "parameters": dict(parameters or {}),
             "state": {"type": "SCHEDULED"},
-            "idempotency_key": idempotency_key,
+            # Always one: when the server is busy it is asked again, and must not make a second run.
+            "idempotency_key": idempotency_key or str(uuid4()),
             "name": name,
             "tags": list(tags),
         }
         body = {key: value for key, value in wanted.items() if value is not None}
-        # Without a key a second attempt could order a second run.
-        tries = None if idempotency_key else 1
-        made = await self._call("POST", f"/deployments/{deployment_id}/create_flow_run", body, tries=tries)
+        made = await self._call("POST", f"/deployments/{deployment_id}/create_flow_run", body)
         if made is None:
             raise UsageError(f"Prefect has no deployment with the id {deployment_id}")
         return str(made["id"])

@@ -1,0 +1,26 @@
+"""Main of the container that deploys: makes the work pool, deploys prefect.yaml, ends."""
+
+import asyncio
+import sys
+
+from horae import settings
+from horae.errors import HoraeError, InvalidSettings
+from horae.prefect_api import PrefectApi
+from horae.runners.prefect_parts import deploy, prepare
+
+
+async def main() -> None:
+    given = settings.load()
+    if given.prefect.api_url is None:
+        raise InvalidSettings("no Prefect to deploy to; set PREFECT_API_URL")
+    api_key = given.prefect.api_key.get_secret_value() if given.prefect.api_key else None
+    async with PrefectApi(given.prefect.api_url, api_key) as api:
+        await prepare(api, given.project, given.prefect.work_pool, ours=False)
+    print(await deploy(given.project, given.state, given.prefect.api_url, api_key))
+
+
+if __name__ == "__main__":
+    try:
+        asyncio.run(main())
+    except HoraeError as error:
+        sys.exit(f"deploy: {error.message}")
