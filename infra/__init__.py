@@ -1,0 +1,1 @@
+"""One infrastructure job a file: what must survive restarts goes through the queue."""

@@ -1,0 +1,1 @@
+"""The work of the database backup, in plain functions."""

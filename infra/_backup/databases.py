@@ -1,0 +1,124 @@
+"""Which databases are backed up, and what each is called."""
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+
+from horae.errors import InvalidSettings
+
+# Both are read by Prefect 3: the first is its present name, the second the one before.
+PREFECT_URLS = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SQLite:
+    name: str
+    """Begins the names of its backups; the same for the same path."""
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Postgres:
+    name: str
+    url: str
+    """As libpq reads it, without the password."""
+    password: str | None = field(repr=False)
+    """None: libpq looks into PGPASSWORD and ~/.pgpass."""
+
+    def __str__(self) -> str:
+        return self.url
+
+
+type Database = SQLite | Postgres
+
+
+def parse(text: str, project: Path) -> Database:
+    """A path, `sqlite:///` URL or `postgresql://` URL, with or without a `+driver`; raises InvalidSettings.
+
+    No message holds the text of a URL, because it may hold a password.
+    """
+    if "://" not in text:
+        return _sqlite(Path(text).expanduser(), project)
+    scheme, _, rest = text.partition("://")
+    kind = scheme.partition("+")[0].lower()
+    if kind == "sqlite":
+        path = unquote(rest.removeprefix("/").partition("?")[0])
+        if not path or path == ":memory:":
+            raise InvalidSettings("an SQLite database in memory cannot be backed up; give it a file")
+        return _sqlite(Path(path), project)
+    if kind in ("postgresql", "postgres"):
+        return _postgres(f"postgresql://{rest}")
+    raise InvalidSettings(
+        f"a database of kind {kind!r} cannot be backed up; give an SQLite file or a postgresql:// URL"
+    )
+
+
+def _sqlite(path: Path, project: Path) -> SQLite:
+    full = Path(os.path.normpath(project / path))
+    # Relative, so that the backups of a project that was moved are still its own.
+    identity = str(full.relative_to(project)) if full.is_relative_to(project) else str(full)
+    return SQLite(name=_name(full.stem, identity), path=full)
+
+
+def _postgres(url: str) -> Postgres:
+    parts = urlsplit(url)
+    options = dict(parse_qsl(parts.query))
+    password = options.pop("password", None) or (unquote(parts.password) if parts.password else None)
+    if "ssl" in options:  # what asyncpg calls it
+        options["sslmode"] = options.pop("ssl")
+    user, at, place = parts.netloc.rpartition("@")
+    options_text = f"?{urlencode(options)}" if options else ""
+    plain = f"postgresql://{user.partition(':')[0]}{at}{place}{parts.path}{options_text}"
+    return Postgres(name=_name(parts.path.strip("/") or "postgres", plain), url=plain, password=password)
+
+
+def _name(stem: str, identity: str) -> str:
+    """Readable, and different for two databases whose files are called the same."""
+    readable = re.sub(r"[^a-zA-Z0-9_]+", "-", stem).strip("-") or "database"
+    return f"{readable[:60]}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+
+
+def chosen(
+    given: Sequence[str], project: Path, state: Path, environment: Mapping[str, str]
+) -> tuple[list[Database], dict[str, str]]:
+    """The databases of that list, each once, and what is wrong with the others; of an empty list, that of Prefect's
+    server, or InvalidSettings."""
+    if not given:
+        return [prefect_database(project, state, environment)], {}
+    found: dict[str, Database] = {}
+    wrong: dict[str, str] = {}
+    for number, text in enumerate(given, start=1):
+        try:
+            database = parse(text, project)
+        except ValueError:  # urllib's messages quote the URL, and so its password
+            wrong[f"database {number} of the list"] = "its URL is malformed"
+        except InvalidSettings as error:
+            wrong[f"database {number} of the list"] = error.message
+        else:
+            found.setdefault(database.name, database)
+    return list(found.values()), wrong
+
+
+def prefect_database(project: Path, state: Path, environment: Mapping[str, str]) -> Database:
+    """Where Prefect's server keeps its data: what its variables say, else `prefect/prefect.db` in the state folder."""
+    for name in PREFECT_URLS:
+        if environment.get(name):
+            return parse(environment[name], project)
+    places = [state / "prefect" / "prefect.db"]
+    if home := environment.get("PREFECT_HOME"):
+        places.insert(0, Path(home).expanduser() / "prefect.db")
+    for place in places:
+        if place.is_file():
+            return _sqlite(place, project)
+    raise InvalidSettings(
+        "there is no database to back up: none is configured, and Prefect has none at "
+        f"{' or '.join(map(str, places))}; "
+        'name some in horae.toml: [jobs.database-backup] databases = ["path/to/file.db"]'
+    )

@@ -1,0 +1,94 @@
+"""Backs up every configured database, daily at 02:00 UTC.
+
+On the queue because it must survive restarts: a backup that was due while everything was down is made up for. It may
+run on start, and twice: it adds a file and touches no database.
+"""
+
+import os
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from horae.jobs import Retry, job
+from horae.run_context import RunContext, current_run
+from horae.schedules import cron
+from infra._backup.settings import BackupSettings
+
+
+@job(
+    name="database-backup",
+    schedule=cron("0 2 * * *"),
+    traits={"infrastructure", "survives_restarts"},
+    time_limit=timedelta(hours=1),
+    retry=Retry(retries=2, base_delay=timedelta(seconds=30)),
+    run_on_start=True,
+    idempotent=True,
+    settings=BackupSettings,
+)
+def database_backup(*, databases: Sequence[str] | None = None) -> dict[str, Any]:
+    """Back up every configured database, prove that each backup restores, and drop the oldest.
+
+    `databases` takes the place of the configured ones for this run; keep passwords out of it: a context is stored.
+    One that fails does not stop the others: the run fails at its end, and names it.
+    """
+    from horae.settings import load
+    from infra._backup import artefact, retention
+    from infra._backup.databases import chosen
+
+    run = current_run()
+    settings: BackupSettings = run.settings or BackupSettings()
+    state = load(run.project).state
+    folder = run.project / settings.folder if settings.folder else state / "backups"
+    given = settings.databases if databases is None else tuple(databases)
+    made: list[dict[str, Any]] = []
+    removed: list[str] = []
+    wanted, failed = chosen(given, run.project, state, os.environ)
+    for database in wanted:
+        run.report(f"{database.name}: backing up {database}")
+        try:
+            with artefact.workspace(folder) as work:
+                made.append(_back_up(database, work, folder, settings))
+        except Exception as error:  # whatever it was, the other databases still get their backup
+            failed[str(database)] = str(error) or type(error).__name__
+            run.report(f"{database.name}: {failed[str(database)]}")
+        else:
+            backups = [backup for backup in artefact.artefacts(folder) if backup.database == database.name]
+            removed += retention.rotate(backups, settings)
+    _conclude(run, made, failed)
+    return {"databases": made, "removed": removed}
+
+
+def _back_up(database: Any, work: Path, folder: Path, settings: BackupSettings) -> dict[str, Any]:
+    from horae import clock
+    from infra._backup import artefact, postgres, sqlite
+    from infra._backup.databases import SQLite
+
+    began, at = monotonic(), clock.now()
+    if isinstance(database, SQLite):
+        result = sqlite.back_up(database.path, work, settings.timeout_seconds)
+    else:
+        result = postgres.back_up(database, work, settings.timeout_seconds, settings.postgres_bin)
+    name = artefact.file_name(database.name, at, result.suffix)
+    size = result.file.stat().st_size
+    digest = artefact.publish(result.file, folder, name)
+    return {
+        "name": database.name,
+        "file": str(folder / name),
+        "bytes": size,
+        "sha256": digest,
+        "tables": result.tables,
+        "rows": result.rows,
+        "seconds": round(monotonic() - began, 3),
+    }
+
+
+def _conclude(run: RunContext, made: list[dict[str, Any]], failed: dict[str, str]) -> None:
+    from infra._backup.sqlite import BackupFailed
+
+    if failed:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
+        raise BackupFailed(f"{len(failed)} of {len(made) + len(failed)} databases were not backed up: {reasons}")
+    total = sum(entry["bytes"] for entry in made)
+    run.report(f"{len(made)} backed up and checked, {total / 1e6:.1f} MB")
