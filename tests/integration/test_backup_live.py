@@ -1,0 +1,245 @@
+"""The database backup while others write, while it is killed, and of a real PostgreSQL."""
+
+import contextlib
+import gzip
+import itertools
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from horae.run_context import RunContext, running
+from infra._backup import artefact, sqlite
+from infra._backup.settings import BackupSettings
+from infra._backup.sqlite import BackupFailed
+from infra.database_backup import database_backup
+from tests.requirements import postgres_bin
+from tests.waiting import wait_for
+
+ROOT = Path(__file__).parents[2]
+# Each transaction moves one unit between two accounts: their sum is what a torn copy would get wrong.
+WRITER = """
+import sqlite3, sys, time
+connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=30)
+connection.execute(f"PRAGMA journal_mode={sys.argv[2]}")
+number = 0
+while True:
+    number += 1
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("UPDATE accounts SET units = units - 1 WHERE id = 1")
+    connection.execute("INSERT INTO moves (number, padding) VALUES (?, randomblob(500))", (number,))
+    connection.execute("UPDATE accounts SET units = units + 1 WHERE id = 2")
+    connection.execute("COMMIT")
+    time.sleep(0.005)
+"""
+# Kills itself at its n-th touch of the file system, as Python's audit events tell them.
+KILLED_BACKUP = """
+import os, signal, sys
+from pathlib import Path
+import horae.clock, horae.settings
+from infra._backup import artefact, databases, postgres, retention, sqlite
+from infra._backup.settings import BackupSettings
+from infra.database_backup import database_backup
+from horae.run_context import RunContext, running
+project, left = Path(sys.argv[1]), int(sys.argv[2])
+WATCHED = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "fcntl.flock", "sqlite3.connect"}
+def watch(event, arguments):
+    global left
+    if event in WATCHED:
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+settings = BackupSettings(keep_last=2, keep_daily=0, keep_weekly=0, keep_monthly=0)
+with running(RunContext(job="database-backup", run_id="r", project=project, settings=settings)):
+    sys.addaudithook(watch)
+    database_backup(databases=["bank.db"])
+"""
+
+
+def bank(path: Path, padding_rows: int) -> Path:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE accounts (id INTEGER PRIMARY KEY, units INTEGER)")
+        connection.execute("CREATE TABLE moves (number INTEGER, padding BLOB)")
+        connection.execute("INSERT INTO accounts VALUES (1, 1000000), (2, 0)")
+        connection.executemany("INSERT INTO moves VALUES (0, randomblob(500))", [()] * padding_rows)
+    return path
+
+
+@contextlib.contextmanager
+def process(*command: str) -> Iterator[subprocess.Popen[bytes]]:
+    child = subprocess.Popen(
+        command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def moves(path: Path) -> int:
+    with closing(sqlite3.connect(path, timeout=30)) as connection:
+        return int(connection.execute("SELECT max(number) FROM moves").fetchone()[0])
+
+
+def run(project: Path, database: str, **settings: Any) -> dict[str, Any]:
+    context = RunContext(job="database-backup", run_id="r", project=project, settings=BackupSettings(**settings))
+    with running(context):
+        (made,) = database_backup(databases=[database])["databases"]
+    return dict(made)
+
+
+def restored(file: Path, to: Path) -> Path:
+    to.write_bytes(gzip.decompress(file.read_bytes()))
+    return to
+
+
+def assert_sound(path: Path) -> None:
+    sqlite.check(path)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT sum(units) FROM accounts").fetchone() == (1_000_000,)
+        moved, last = connection.execute(
+            "SELECT (SELECT units FROM accounts WHERE id = 2), (SELECT max(number) FROM moves)"
+        ).fetchone()
+        assert moved == last
+
+
+@pytest.mark.parametrize("journal", ["wal", "delete"])
+def test_a_backup_under_a_steady_writer_is_one_instant_of_it(project: Path, tmp_path: Path, journal: str) -> None:
+    source = bank(project / "bank.db", padding_rows=20_000)
+    with process(sys.executable, "-c", WRITER, str(source), journal) as writer:
+        wait_for(lambda: moves(source) > 5, "the writer's first moves")
+        for number in range(3):
+            before = moves(source)
+            made = run(project, "bank.db")
+            copy = restored(Path(made["file"]), tmp_path / f"{number}.db")
+            assert_sound(copy)
+            assert before <= moves(copy)
+        after = moves(source)
+        wait_for(lambda: moves(source) > after, "the writer to go on, undisturbed")
+        assert writer.poll() is None
+
+
+def test_a_backup_after_the_writer_was_killed(project: Path, tmp_path: Path) -> None:
+    source = bank(project / "bank.db", padding_rows=10)
+    with process(sys.executable, "-c", WRITER, str(source), "wal") as writer:
+        wait_for(lambda: moves(source) > 20, "twenty moves in the log")
+        writer.kill()
+        writer.wait()
+        made = run(project, "bank.db")
+    assert_sound(restored(Path(made["file"]), tmp_path / "copy.db"))
+
+
+def test_killed_at_any_moment_leaves_only_whole_backups(project: Path, tmp_path: Path) -> None:
+    bank(project / "bank.db", padding_rows=100)
+    folder = project / ".horae" / "backups"
+    left_behind = 0
+    for moment in itertools.count(1):
+        with process(sys.executable, "-c", KILLED_BACKUP, str(project), str(moment)) as backup:
+            status = backup.wait(60)
+        if status == 0:
+            break
+        assert status == -signal.SIGKILL
+        finished = artefact.artefacts(folder) if folder.exists() else []
+        for found in finished:
+            checksum = found.path.with_name(found.path.name + artefact.CHECKSUM).read_text()
+            assert checksum == f"{artefact.sha256(found.path)}  {found.path.name}\n"
+            assert_sound(restored(found.path, tmp_path / "copy.db"))
+        left_behind += any(folder.glob(f"{artefact.WORKSPACE}*"))
+    assert moment > 20  # it was killed that often, and most often in the middle of its work
+    assert left_behind > 10
+    names = {path.name for path in folder.iterdir()}
+    finished = artefact.artefacts(folder)
+    assert len(finished) == 2
+    assert names == {f"{found.path.name}{end}" for found in finished for end in ("", artefact.CHECKSUM)} | {".lock"}
+
+
+@pytest.fixture(scope="module")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real PostgreSQL with a password, a table of 1,000 rows and an empty one."""
+    tools = postgres_bin()
+    assert tools is not None
+    folder = tmp_path_factory.mktemp("postgres")
+    as_owner: list[str] = []
+    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+        as_owner = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+        shutil.chown(folder, "nobody", "nogroup")
+        for parent in list(folder.parents)[:3]:
+            if parent.name.startswith("pytest-"):
+                parent.chmod(0o755)
+    data = folder / "data"
+    password = folder / "password"
+    password.write_text("s3cret/word")
+    password.chmod(0o644)
+    initdb = [str(tools / "initdb"), "-D", str(data), "-U", "boss", f"--pwfile={password}", "-A", "scram-sha-256", "-N"]
+    subprocess.run([*as_owner, *initdb], check=True, capture_output=True, cwd="/")
+    from horae.runners.ports import free_port
+
+    port = free_port()
+    options = ["-p", str(port), "-h", "127.0.0.1", "-k", "", "-c", "fsync=off"]
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen([*as_owner, str(tools / "postgres"), "-D", str(data), *options], stderr=log, cwd="/")
+    url = f"postgresql://boss:s3cret%2Fword@127.0.0.1:{port}/postgres"
+    try:
+        wait_for(lambda: psql(url, "SELECT 1") == "1", "PostgreSQL")
+        psql(url, "CREATE TABLE goods AS SELECT n, 'x' || n AS name FROM generate_series(1, 1000) AS n")
+        psql(url, "CREATE TABLE nothing (a int)")
+        yield url
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(20)
+
+
+def psql(url: str, statement: str) -> str:
+    """What psql prints; empty when it fails."""
+    done = subprocess.run(["psql", "-XAtc", statement, url], capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+@pytest.mark.requires("postgres")
+def test_postgres_is_dumped_checked_and_restores(project: Path, postgres_url: str) -> None:
+    made = run(project, postgres_url.replace("postgresql://", "postgresql+asyncpg://"))
+    assert (made["tables"], made["rows"]) == (2, 1000)
+    assert made["file"].endswith(".dump")
+    assert "s3cret" not in str(made)
+    fresh = postgres_url.removesuffix("/postgres") + "/fresh"
+    psql(postgres_url, "CREATE DATABASE fresh")
+    subprocess.run(["pg_restore", f"--dbname={fresh}", "--exit-on-error", made["file"]], check=True)
+    assert psql(fresh, "SELECT count(*), min(name) FROM goods") == "1000|x1"
+
+
+@pytest.mark.requires("postgres")
+def test_a_wrong_password_fails_clearly_and_is_not_shown(project: Path, postgres_url: str) -> None:
+    wrong = postgres_url.replace("s3cret%2Fword", "not-it-hush")
+    with pytest.raises(
+        BackupFailed, match=r"pg_dump of postgresql://boss@127.*password authentication failed"
+    ) as caught:
+        run(project, wrong)
+    assert "hush" not in caught.value.message
+    assert artefact.artefacts(project / ".horae" / "backups") == []
+
+
+@pytest.mark.requires("postgres")
+def test_a_dump_that_was_cut_short_is_refused(project: Path, postgres_url: str, tmp_path: Path) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    real = shutil.which("pg_restore")
+    assert real is not None
+    (tools / "pg_restore").symlink_to(real)
+    dump = tools / "pg_dump"  # the real one, and then the disk loses the end of what it wrote
+    dump.write_text(
+        f'#!/bin/sh\n{shutil.which("pg_dump")} "$@" || exit\n'
+        'for a in "$@"; do case $a in --file=*) truncate -s -2000 "${a#--file=}";; esac; done\n'
+    )
+    dump.chmod(0o755)
+    with pytest.raises(BackupFailed, match="pg_restore of"):
+        run(project, postgres_url, postgres_bin=str(tools))
+    assert artefact.artefacts(project / ".horae" / "backups") == []
