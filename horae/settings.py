@@ -136,9 +136,9 @@ def _overlay(values: dict[str, Any], environment: Mapping[str, str]) -> None:
         target[name] = [part for part in text.split(os.pathsep) if part] if name in LISTS else text
     fallback = values.setdefault("prefect", {})
     for name in ("api_url", "api_key"):
-        text = environment.get(f"PREFECT_{name.upper()}")
-        if text and isinstance(fallback, dict):
-            fallback.setdefault(name, text)
+        inherited = environment.get(f"PREFECT_{name.upper()}")
+        if inherited and isinstance(fallback, dict):
+            fallback.setdefault(name, inherited)
 
 
 def _sentence(error: ValidationError) -> str:
@@ -146,7 +146,9 @@ def _sentence(error: ValidationError) -> str:
     for item in error.errors(include_url=False, include_input=False):
         where = [str(part) for part in item["loc"]]
         if item["type"] == "extra_forbidden":
-            problems.append(unknown("setting", where[-1], _known(where[:-1])) + f" (in [{'.'.join(where[:-1]) or FILE}])")
+            problems.append(
+                unknown("setting", where[-1], _known(where[:-1])) + f" (in [{'.'.join(where[:-1]) or FILE}])"
+            )
         else:
             problems.append(f"{'.'.join(where)}: {item['msg']}")
     return "; ".join(problems)
