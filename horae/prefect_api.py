@@ -15,7 +15,7 @@ from urllib.parse import quote
 from uuid import uuid4
 
 from horae import clock
-from horae.errors import PrefectUnavailable, UsageError
+from horae.errors import HoraeError, PrefectUnavailable, UsageError
 
 if TYPE_CHECKING:
     import httpx
@@ -88,10 +88,10 @@ class PrefectApi:
         await self._stack.aclose()
 
     async def health(self) -> bool:
-        """Whether the server answers and says that it is well; never raises PrefectUnavailable."""
+        """Whether the server answers and says that it is well; an error is a no."""
         try:
             return await self._call("GET", "/health", tries=1) is True
-        except PrefectUnavailable:
+        except HoraeError:
             return False
 
     async def deployment_by_name(self, name: str) -> Deployment | None:

@@ -28,6 +28,7 @@ STOP_SECONDS = 10.0
 SERVERS_KEEP_SECONDS = 2.5
 """What remains of that for the parts that others need, once those are gone."""
 PROBE_SECONDS = 0.1
+PROBE_LIMIT_SECONDS = 5.0
 BACKOFF_SECONDS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Before the first, second, … restart in a row."""
 HEALTHY_SECONDS = 30.0
@@ -57,7 +58,7 @@ class Part:
     command: tuple[str, ...]
     cwd: Path
     ready: Callable[[], Awaitable[bool]]
-    """Asked again and again after each start; must answer within seconds, and False is no error."""
+    """Asked again and again after each start; not to answer within 5 s, or to raise, counts as a no."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Laid over the environment of `horae up`."""
     needs: tuple[str, ...] = ()
@@ -173,7 +174,7 @@ class Parts:
             )
         ended = asyncio.ensure_future(process.wait())
         deadline = clock.monotonic() + part.ready_seconds
-        while not await part.ready():
+        while not await _answers(part):
             await asyncio.wait([ended], timeout=PROBE_SECONDS)
             if ended.done():
                 return _how(process.returncode)
@@ -246,6 +247,15 @@ class Parts:
     def _say(self, entry: _Entry, what: What, detail: str = "") -> None:
         entry.what, entry.since = what, clock.now()
         self._on_event(PartEvent(part=entry.part.name, what=what, at=entry.since, detail=detail))
+
+
+async def _answers(part: Part) -> bool:
+    """Whether it is ready; a probe that hangs or raises is a no."""
+    try:
+        async with asyncio.timeout(PROBE_LIMIT_SECONDS):
+            return await part.ready()
+    except Exception:
+        return False
 
 
 def _how(status: int | None) -> str:

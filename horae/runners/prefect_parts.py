@@ -52,8 +52,7 @@ def server_part(project: Path, state: Path, port: int) -> Part:
     command = (sys.executable, "-m", "prefect", "server", "start", "--host", LOOPBACK, "--port", str(port))
 
     async def ready() -> bool:
-        async with PrefectApi(url) as api:
-            return await api.health()
+        return await _healthy(port, "/api/health")
 
     return Part(name="prefect-server", command=command, cwd=project, env=env, ready=ready, ready_seconds=90)
 
@@ -75,7 +74,7 @@ def worker_part(
     command = (sys.executable, "-m", "prefect", *arguments)
 
     async def ready() -> bool:
-        return await _healthy(health_port)
+        return await _healthy(health_port, "/health")
 
     return Part(name="prefect-worker", command=command, cwd=project, env=env, ready=ready, needs=needs)
 
@@ -158,12 +157,12 @@ async def deploy(project: Path, state: Path, api_url: str, api_key: str | None =
     return text
 
 
-async def _healthy(port: int) -> bool:
-    """Whether what listens on that port answers /health with 200."""
+async def _healthy(port: int, path: str) -> bool:
+    """Whether what listens on that port answers GET with 200. Asked often, so without the cost of an HTTP client."""
     try:
         async with asyncio.timeout(2):
             reader, writer = await asyncio.open_connection(LOOPBACK, port)
-            writer.write(b"GET /health HTTP/1.0\r\n\r\n")
+            writer.write(f"GET {path} HTTP/1.0\r\n\r\n".encode())
             status = await reader.readline()
             writer.close()
             return b" 200 " in status
