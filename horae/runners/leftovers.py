@@ -5,8 +5,8 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
-MARK = "HORAE_PART_OF"
-"""Variable that every part and all that it starts inherit; its value names the state folder."""
+MARK = "_HORAE_PART_OF"
+"""Variable that every part and all that it starts inherit; its value names the state folder. Not a `HORAE_` setting."""
 
 
 def kill_group(leader: int) -> None:

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from horae import settings
 from horae.errors import StartError
 from horae.runners import endpoints
 from horae.runners.endpoints import Endpoints
+from horae.runners.leftovers import MARK
 from horae.runners.lock import project_lock
 from horae.runners.parts import Part, PartEvent, Parts, What
 from horae.runners.ports import LOOPBACK, choose_port, free_port
@@ -94,6 +96,10 @@ class TestStarting:
             with pytest.raises(StartError, match=r"not ready within 0\.3 s"):
                 await parts.start(Part(name="slow", command=command, cwd=tmp_path, ready=never, ready_seconds=0.3))
             assert [status.pid for status in parts.status()] == [None]
+
+
+    def test_what_a_part_inherits_is_not_taken_for_a_setting(self, project: Path) -> None:
+        assert settings.load(project, {MARK: "somewhere"}).project == project
 
 
 class TestRestarting:
@@ -201,7 +207,8 @@ class TestValkey:
 def held_by_another(state: Path) -> Iterator[int]:
     text = (
         "import pathlib, sys\n"
-        "from horae.runners.lock import project_lock\n"
+        "from horae.runners.leftovers import MARK
+from horae.runners.lock import project_lock\n"
         "with project_lock(pathlib.Path(sys.argv[1])):\n"
         "    print('held', flush=True)\n"
         "    sys.stdin.read()\n"
