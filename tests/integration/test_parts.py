@@ -97,7 +97,6 @@ class TestStarting:
                 await parts.start(Part(name="slow", command=command, cwd=tmp_path, ready=never, ready_seconds=0.3))
             assert [status.pid for status in parts.status()] == [None]
 
-
     def test_what_a_part_inherits_is_not_taken_for_a_setting(self, project: Path) -> None:
         assert settings.load(project, {MARK: "somewhere"}).project == project
 
@@ -207,8 +206,7 @@ class TestValkey:
 def held_by_another(state: Path) -> Iterator[int]:
     text = (
         "import pathlib, sys\n"
-        "from horae.runners.leftovers import MARK
-from horae.runners.lock import project_lock\n"
+        "from horae.runners.lock import project_lock\n"
         "with project_lock(pathlib.Path(sys.argv[1])):\n"
         "    print('held', flush=True)\n"
         "    sys.stdin.read()\n"
