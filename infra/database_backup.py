@@ -11,10 +11,15 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from horae import clock
 from horae.jobs import Retry, job
 from horae.run_context import RunContext, current_run
 from horae.schedules import cron
+from horae.settings import load
+from infra._backup import artefact, postgres, retention, sqlite
+from infra._backup.databases import Database, SQLite, chosen
 from infra._backup.settings import BackupSettings
+from infra._backup.sqlite import BackupFailed
 
 
 @job(
@@ -33,10 +38,6 @@ def database_backup(*, databases: Sequence[str] | None = None) -> dict[str, Any]
     `databases` takes the place of the configured ones for this run; keep passwords out of it: a context is stored.
     One that fails does not stop the others: the run fails at its end, and names it.
     """
-    from horae.settings import load
-    from infra._backup import artefact, retention
-    from infra._backup.databases import chosen
-
     run = current_run()
     settings: BackupSettings = run.settings or BackupSettings()
     state = load(run.project).state
@@ -60,11 +61,7 @@ def database_backup(*, databases: Sequence[str] | None = None) -> dict[str, Any]
     return {"databases": made, "removed": removed}
 
 
-def _back_up(database: Any, work: Path, folder: Path, settings: BackupSettings) -> dict[str, Any]:
-    from horae import clock
-    from infra._backup import artefact, postgres, sqlite
-    from infra._backup.databases import SQLite
-
+def _back_up(database: Database, work: Path, folder: Path, settings: BackupSettings) -> dict[str, Any]:
     began, at = monotonic(), clock.now()
     if isinstance(database, SQLite):
         result = sqlite.back_up(database.path, work, settings.timeout_seconds)
@@ -85,8 +82,6 @@ def _back_up(database: Any, work: Path, folder: Path, settings: BackupSettings) 
 
 
 def _conclude(run: RunContext, made: list[dict[str, Any]], failed: dict[str, str]) -> None:
-    from infra._backup.sqlite import BackupFailed
-
     if failed:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
         raise BackupFailed(f"{len(failed)} of {len(made) + len(failed)} databases were not backed up: {reasons}")

@@ -3,6 +3,7 @@
 A process of its own: Prefect leaves sockets to the garbage collector, and the suite takes their warnings for errors.
 """
 
+import asyncio
 import json
 import os
 import sys
@@ -11,9 +12,13 @@ from typing import Any
 
 from prefect.artifacts import Artifact
 from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.code_sweep import code_sweep
+from horae.settings import PrefectSettings, Settings
+from internal._health.checks import check_prefect, run_checks
+from internal._health.settings import HealthSettings
 
 
 def run(*arguments: list[str]) -> dict[str, Any]:
@@ -39,6 +44,14 @@ def artifact(key: str) -> Any:
     return found.data
 
 
+async def api_health() -> dict[str, Any]:
+    """What the health check says of this API."""
+    url = PREFECT_API_URL.value()
+    settings = Settings(prefect=PrefectSettings(api_url=url))
+    (result,) = await run_checks(settings, HealthSettings(), {"prefect": check_prefect})
+    return result.as_dict()
+
+
 def main() -> None:
     seen: dict[str, Any] = {}
     with prefect_test_harness(server_startup_timeout=60):
@@ -50,6 +63,7 @@ def main() -> None:
         os.environ["HORAE_REPOS"] = "sound"
         seen["configured"] = run()
         seen["broken"] = run(["missing", "gone"])
+        seen["api_health"] = asyncio.run(api_health())
     print("\n" + json.dumps(seen), flush=True)
 
 

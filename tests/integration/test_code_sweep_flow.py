@@ -76,3 +76,7 @@ def test_no_repository_at_all_is_refused(seen: dict[str, Any]) -> None:
     assert seen["none"]["state"] == "FAILED"
     assert "name some in horae.toml" in seen["none"]["result"]
     assert seen["none"]["latest"] is None
+
+
+def test_the_health_check_finds_the_api_well(seen: dict[str, Any]) -> None:
+    assert seen["api_health"]["ok"] is True, seen["api_health"]

@@ -1,0 +1,1 @@
+"""One internal job a file: small upkeep that runs inside the sidecar."""

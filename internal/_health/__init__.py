@@ -1,0 +1,1 @@
+"""The work of the health check, in plain functions."""
