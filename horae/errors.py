@@ -46,8 +46,9 @@ class UsageError(HoraeError):
 
 def nearest(given: str, allowed: Iterable[str]) -> str | None:
     """The allowed name that `given` most likely meant, or None."""
-    found = difflib.get_close_matches(given.lower(), list(allowed), n=1, cutoff=0.6)
-    return found[0] if found else None
+    lowered = {name.lower(): name for name in allowed}
+    found = difflib.get_close_matches(given.lower(), lowered, n=1, cutoff=0.6)
+    return lowered[found[0]] if found else None
 
 
 def unknown(kind: str, given: str, allowed: Iterable[str]) -> str:

@@ -1,7 +1,18 @@
 """HR1xx: what does not belong on Prefect, and what a flow there must bring."""
 
-from horae.checklist.rule import COMPLEX, DISTRIBUTED, VISIBLE, JobRule, Subject, Tripped, any_of_traits, spoken, when
-from horae.checklist.rule import with_flow, with_job
+from horae.checklist.rule import (
+    COMPLEX,
+    DISTRIBUTED,
+    VISIBLE,
+    JobRule,
+    Subject,
+    Tripped,
+    any_of_traits,
+    spoken,
+    when,
+    with_flow,
+    with_job,
+)
 from horae.jobs import Tier, Trait
 from horae.matrix import Frequency
 from horae.rules import ERROR, WARNING, Rule

@@ -174,12 +174,18 @@ def _most_retries(
 
 
 def _has_tasks(tree: ast.Module, functions: dict[str, Function], flow: Function, names: dict[str, str]) -> bool:
-    if "task" in names.values() or any(f is not flow and _decorator(f, "flow", names) for f in functions.values()):
+    if any(kind == "task" and (_is_used(tree, name) or "." not in name) for name, kind in names.items()):
+        return True
+    if any(other is not flow and _decorator(other, "flow", names) for other in functions.values()):
         return True
     if any(isinstance(n, ast.ImportFrom) and (n.level or (n.module or "").startswith("flows.")) for n in tree.body):
         return True  # its helpers may well be tasks
     calls = (node.func for node in ast.walk(flow) if isinstance(node, ast.Call))
     return any(isinstance(called, ast.Attribute) and called.attr in ("submit", "map", "delay") for called in calls)
+
+
+def _is_used(tree: ast.Module, dotted: str) -> bool:
+    return any(isinstance(node, ast.Attribute) and ast.unparse(node) == dotted for node in ast.walk(tree))
 
 
 def _prints(node: Function) -> list[int]:

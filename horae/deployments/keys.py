@@ -62,7 +62,6 @@ TRIGGER = frozenset(
         "metric",
         "triggers",
         "require",
-        "id",
     }
 )
 SLA = frozenset({"name", "severity", "enabled", "duration", "stale_after", "within"})

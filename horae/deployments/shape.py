@@ -54,7 +54,7 @@ def check_deployment(entry: Entry, job: str | None) -> Iterator[Finding]:
     if limit := entry.get("concurrency_limit"):
         yield from _concurrency(limit, job)
     for name, known, label in (("triggers", keys.TRIGGER, "a trigger"), ("sla", keys.SLA, "an sla")):
-        for item in (listed := entry.get(name)) and listed.list() or ():
+        for item in ((listed := entry.get(name)) and listed.list()) or ():
             yield from _keys(item, known, f"key of {label}", job)
 
 

@@ -1,0 +1,6 @@
+import prefect
+
+
+@prefect.flow(retries=1)
+def flat() -> None:
+    """Claims a graph and has none."""

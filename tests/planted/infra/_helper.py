@@ -1,0 +1,3 @@
+"""A helper, not a job: never loaded."""
+
+raise AssertionError

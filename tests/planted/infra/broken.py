@@ -1,0 +1,7 @@
+from horae.jobs import job
+
+import no_such_module_anywhere  # HR701
+
+
+@job()
+def broken() -> None: ...

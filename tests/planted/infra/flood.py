@@ -1,0 +1,7 @@
+from horae.jobs import job
+from horae.schedules import every
+
+
+@job(schedule=every("10s"), traits=["infrastructure"], idempotent=True)  # HR201
+def flood() -> None:
+    """Durable, every ten seconds."""

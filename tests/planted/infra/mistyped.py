@@ -1,0 +1,5 @@
+from horae.jobs import job
+
+
+@job(scedule=None)  # HR702
+def mistyped() -> None: ...

@@ -1,0 +1,6 @@
+from horae.jobs import job
+
+
+@job(traits=["user_triggered", "infrastructure"], idempotent=True)  # HR203 HR401
+def pressed() -> None:
+    """Durable, with a button."""

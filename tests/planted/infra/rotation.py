@@ -1,0 +1,12 @@
+from pydantic import BaseModel
+
+from horae.jobs import job
+
+
+class Rotation(BaseModel):
+    keep: int = 7
+
+
+@job(traits=["infrastructure"], settings=Rotation, idempotent=True)
+def rotation() -> None:
+    """Sound, but for its settings in horae.toml."""

@@ -1,0 +1,6 @@
+from horae.jobs import job
+
+
+@job(idempotent=True)  # HR204 HR401
+def simple() -> None:
+    """Durable for no reason."""

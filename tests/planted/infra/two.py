@@ -1,0 +1,9 @@
+from horae.jobs import job
+
+
+@job(traits=["infrastructure"], idempotent=True)
+def one() -> None: ...
+
+
+@job(traits=["infrastructure"], idempotent=True)  # HR703
+def other() -> None: ...

@@ -1,0 +1,6 @@
+from horae.jobs import job
+
+
+@job(traits=["observability", "infrastructure"], idempotent=True)  # HR202 HR401
+def watched() -> None:
+    """Durable, with graphs."""

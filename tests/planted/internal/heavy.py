@@ -1,0 +1,10 @@
+import _planted_heavy  # HR706
+
+from datetime import timedelta
+
+from horae.jobs import job
+
+
+@job(time_limit=timedelta(seconds=5))
+async def heavy() -> None:
+    """Loads a lot."""

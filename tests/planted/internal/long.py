@@ -1,0 +1,8 @@
+from datetime import timedelta
+
+from horae.jobs import job
+
+
+@job(time_limit=timedelta(minutes=6))  # HR302
+async def long() -> None:
+    """Internal, for hours."""

@@ -1,0 +1,8 @@
+from datetime import timedelta
+
+from horae.jobs import job
+
+
+@job(time_limit=timedelta(seconds=5))  # HR402
+async def rotation() -> None:
+    """A name that is taken."""
