@@ -60,6 +60,11 @@ def fire_id(namespace: str, job: str, scheduled_for: datetime) -> str:
     return str(uuid.uuid5(FIRES, f"{namespace}/{job}/{isoformat(scheduled_for)}"))
 
 
+def start_id(start: str, job: str) -> str:
+    """The id of the run that a start of `horae up` asks a job for: asked twice, it is one run."""
+    return str(uuid.uuid5(FIRES, f"{start}/{job}"))
+
+
 def new_run_id() -> str:
     """The id of a run that no fire caused: a UUIDv7, so that ids sort by age."""
     return str(uuid_utils.uuid7())

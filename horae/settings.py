@@ -86,6 +86,9 @@ class Settings(Table):
     """Git repositories that jobs look at: paths or globs, relative to the project. `HORAE_REPOS` separates by `:`."""
     state_dir: str = ".horae"
     """Where embedded servers, reports and backups live, relative to the project."""
+    revision: int | None = Field(None, ge=0)
+    """Which version of the job definitions this is; a newer one takes over. Set it when building an image. Default: the
+    time of the commit, or of the newest job file that is not committed as it is, in Unix seconds."""
     store: StoreSettings = StoreSettings()
     prefect: PrefectSettings = PrefectSettings()
     queue: QueueSettings = QueueSettings()

@@ -31,6 +31,8 @@ class Progress:
     """On the monotonic clock, in seconds."""
     trouble: str = ""
     """Empty while all is well."""
+    others_go_on: bool = False
+    """The trouble is this duty's alone: the process is ready all the same."""
 
 
 class Progresses:
@@ -40,14 +42,18 @@ class Progresses:
         self._metrics = metrics
         self._of: dict[str, Progress] = {}
 
-    def went_round(self, duty: str, trouble: str = "") -> None:
-        self._of[duty] = Progress(monotonic(), trouble)
+    def went_round(self, duty: str, trouble: str = "", *, others_go_on: bool = False) -> None:
+        self._of[duty] = Progress(monotonic(), trouble, others_go_on)
         self._metrics.tick.labels(duty).set(now().timestamp())
         self._metrics.troubled.labels(duty).set(1 if trouble else 0)
 
     def troubles(self) -> dict[str, str]:
-        """What each duty in trouble waits for."""
-        return {name: progress.trouble for name, progress in self._of.items() if progress.trouble}
+        """What each duty waits for that cannot do its work."""
+        return {name: one.trouble for name, one in self._of.items() if one.trouble and not one.others_go_on}
+
+    def degraded(self) -> dict[str, str]:
+        """What each duty waits for without which the others do their work: when Prefect is down, they do not notice."""
+        return {name: one.trouble for name, one in self._of.items() if one.trouble and one.others_go_on}
 
     def stalled(self, seconds: float) -> list[str]:
         """The duties that have not gone round for so long, whatever the reason."""
@@ -64,7 +70,7 @@ async def keep_doing(duty: Duty, progresses: Progresses, stopping: asyncio.Event
         except AWAY as error:
             if failures == 0:
                 log.warning("%s waits: %s", duty.name, error, extra={"action": "duty_waits", "duty": duty.name})
-            progresses.went_round(duty.name, str(error))
+            progresses.went_round(duty.name, str(error), others_go_on=isinstance(error, PrefectUnavailable))
             wait = BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)]
             failures += 1
         else:

@@ -31,7 +31,6 @@ class Sweeper:
                 outcome,
                 extra={"action": "lease_lapsed", "job": one.job, "run": one.run, "worker": one.worker},
             )
-        if monotonic() - self._pruned_at >= PRUNE_SECONDS:
-            if not await self._store.ledger.prune():
-                self._pruned_at = monotonic()
+        if monotonic() - self._pruned_at >= PRUNE_SECONDS and await self._store.ledger.prune() == 0:
+            self._pruned_at = monotonic()
         return 0.0 if len(lapsed) == BATCH else POLL_SECONDS

@@ -1,8 +1,8 @@
 """The child process that runs synchronous jobs, one at a time: `python -m horae.execution.child PROJECT`.
 
 JSON lines: requests on stdin, replies on what was stdout: {"log"}, {"progress"}, and one {"result"} or {"error"} for
-each request. The child ends with its worker: when stdin closes, it kills its own process group, so that a run never goes on beside
-the one that replaces it.
+each request. The child ends with its worker: when stdin closes, it kills its own process group, so that a run never
+goes on beside the one that replaces it.
 """
 
 import json

@@ -22,10 +22,23 @@ class RunLogs:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._lines: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=BUFFER_LINES))
+        self._listeners: dict[str, Sink] = {}
+
+    def listen(self, run: str, listener: Sink) -> None:
+        """`listener` hears each line of that run too, in whatever thread it comes."""
+        self._listeners[run] = listener
 
     def sink(self, run: str) -> Sink:
         """Where that run's lines go; callable from any thread."""
-        return self._lines[run].append
+        keep, listener = self._lines[run].append, self._listeners.get(run)
+        if listener is None:
+            return keep
+
+        def both(line: str) -> None:
+            keep(line)
+            listener(line)
+
+        return both
 
     async def flush(self, run: str | None = None) -> None:
         """Write what is there, of one run or of all. Nothing is lost when the store is away."""
@@ -43,6 +56,7 @@ class RunLogs:
 
     async def end(self, run: str) -> None:
         """A run is settled: write the rest of its lines."""
+        self._listeners.pop(run, None)
         await self.flush(run)
         if not self._lines.get(run):
             self._lines.pop(run, None)

@@ -31,6 +31,8 @@ class Stop(StrEnum):
 
     OVERLAP = "overlap"
     """Somebody asks for it: verdict `cancelled`."""
+    REQUESTED = "requested"
+    """Whoever asked for the run takes it back: verdict `cancelled`."""
     DRAINING = "draining"
     """The process ends: hand it back."""
     LEASE_LOST = "lease lost"
@@ -82,7 +84,7 @@ class Runner:
         self._say(active.job, active.claim, f"stopped: {active.stop.value}")
         if active.stop is Stop.LEASE_LOST:
             return None
-        verdict = Verdict.CANCELLED if active.stop is Stop.OVERLAP else None
+        verdict = Verdict.CANCELLED if active.stop in (Stop.OVERLAP, Stop.REQUESTED) else None
         if active.job.tier is Tier.APSCHEDULER and active.stop is Stop.DRAINING:
             verdict = Verdict.CANCELLED  # an internal job may be lost with its sidecar
         return Settlement(claim=active.claim, verdict=verdict, reason=active.stop.value)
@@ -110,7 +112,7 @@ class Runner:
             return await self._in_thread(job, claim)
 
     def _in_child(self, job: Job) -> bool:
-        """Internal jobs run in this process, and so do functions that no project declares: a child could not find them."""
+        """Not internal jobs, and not functions that no project declares: a child could not find them."""
         durable = job.tier is Tier.ONEIRIC and job.source is not None
         return durable and not inspect.iscoroutinefunction(job.function) and job.isolation is Isolation.CHILD
 

@@ -7,12 +7,14 @@ from datetime import timedelta
 
 from horae.clock import monotonic, now
 from horae.errors import StoreUnavailable
+from horae.execution.capture import Sink
 from horae.execution.children import Children
 from horae.execution.renewer import Renewer
 from horae.execution.run_logs import RunLogs
 from horae.execution.runner import Active, Runner, Stop
 from horae.jobs import Job, Tier
 from horae.metrics import Metrics
+from horae.runs import Verdict
 from horae.settings import Settings
 from horae.store.base import Claim, Settlement, Store
 
@@ -27,11 +29,12 @@ class Work:
 
     def __init__(self, settings: Settings, store: Store, metrics: Metrics, slots: int, lease: timedelta) -> None:
         self._store, self._metrics, self._slots = store, metrics, slots
+        self.lease = lease
         self._children = Children(settings.project)
         self._logs = RunLogs(store.ledger)
         self.runner = Runner(settings, store.claims, self._logs, self._children)
         self._renewer = Renewer(store.claims, lease)
-        self._active: dict[Active, asyncio.Task[None]] = {}
+        self._active: dict[Active, asyncio.Task[Settlement | None]] = {}
         self._room = asyncio.Event()
         self._room.set()
         self._stack = AsyncExitStack()
@@ -55,10 +58,17 @@ class Work:
         """Wait until a slot is free."""
         await self._room.wait()
 
-    def begin(self, job: Job, claim: Claim) -> "asyncio.Task[None]":
-        """Run a claim that was granted; its task ends when it is settled."""
+    def begin(self, job: Job, claim: Claim, on_line: Sink | None = None) -> "asyncio.Task[Settlement | None]":
+        """Run a claim that was granted; its task ends when it is settled, and says how; None if its lease was lost.
+
+        A claim without a token has no lease: it is run, and its settlement is the caller's to record. `on_line` hears
+        what the run logs and prints.
+        """
+        if on_line:
+            self._logs.listen(claim.message.run, on_line)
         active = Active(claim=claim, job=job)
-        self._renewer.hold(active)
+        if claim.token:
+            self._renewer.hold(active)
         task = asyncio.create_task(self._run(active), name=f"work on {claim.message.run}")
         self._active[active] = task
         task.add_done_callback(lambda _: self._end(active))
@@ -76,7 +86,7 @@ class Work:
         else:
             self._room.clear()
 
-    async def _run(self, active: Active) -> None:
+    async def _run(self, active: Active) -> Settlement | None:
         began = monotonic()
         self._metrics.began(active.job.tier, active.claim.message.scheduled_for, now())
         settlement = await self.runner.run(active)
@@ -85,11 +95,14 @@ class Work:
         if active.job.tier is Tier.APSCHEDULER and seconds > SLOW_INTERNAL.total_seconds():
             self._report_slow(active, seconds)
         await self._logs.end(active.claim.message.run)
-        if settlement:
-            await self._settle(active, settlement, seconds)
+        if settlement and active.claim.token:
+            await self._settle(active, settlement)
+        if settlement and settlement.verdict:
+            self._say_settled(active, settlement.verdict, seconds)
+        return settlement
 
-    async def _settle(self, active: Active, settlement: Settlement, seconds: float) -> None:
-        """Until the store has it. A claim without a token has no lease and leaves its record to whoever began it."""
+    async def _settle(self, active: Active, settlement: Settlement) -> None:
+        """Until the store has it."""
         for attempt in range(1_000_000):
             try:
                 [kept] = await self._store.claims.settle([settlement])
@@ -101,10 +114,11 @@ class Work:
             return
         if not kept:
             log.warning("a settlement came too late", extra=self._who(active, "settlement_refused"))
-        elif settlement.verdict:
-            self._metrics.ended(active.job.name, active.job.tier, settlement.verdict, seconds)
-            extra = self._who(active, "run_settled") | {"verdict": settlement.verdict.value}
-            log.info("%s %s in %.3f s", active.job.name, settlement.verdict.value, seconds, extra=extra)
+
+    def _say_settled(self, active: Active, verdict: Verdict, seconds: float) -> None:
+        self._metrics.ended(active.job.name, active.job.tier, verdict, seconds)
+        extra = self._who(active, "run_settled") | {"verdict": verdict.value}
+        log.info("%s %s in %.3f s", active.job.name, verdict.value, seconds, extra=extra)
 
     def _report_slow(self, active: Active, seconds: float) -> None:
         self._metrics.slow(active.job.name)
@@ -117,6 +131,13 @@ class Work:
 
     def _who(self, active: Active, action: str) -> dict[str, object]:
         return {"action": action, "job": active.job.name, "run": active.claim.message.run}
+
+    async def cancel(self, run: str) -> None:
+        """Ask a run to end as `cancelled`, and wait until it is settled."""
+        for active, task in list(self._active.items()):
+            if active.claim.message.run == run:
+                active.cancel(Stop.REQUESTED)
+                await asyncio.wait([task])
 
     async def drain(self, grace_seconds: float) -> None:
         """Let the runs go on for so long, then hand back what is left."""

@@ -16,8 +16,8 @@ class Queues:
     """Publishing through the router, receiving from every provider."""
 
     router: Router
-    open_consumers: Callable[[str], Awaitable[list[Consumer]]]
-    """By the worker's name."""
+    open_consumers: Callable[[str], Awaitable[dict[str, Consumer]]]
+    """By the worker's name: a consumer for each provider that can be polled."""
 
 
 def open_queues(settings: Settings) -> Queues:
@@ -35,8 +35,8 @@ def _memory(settings: Settings) -> Queues:
     async def publisher() -> Publisher:
         return memory.MemoryPublisher(broker)
 
-    async def consumers(name: str) -> list[Consumer]:
-        return [memory.MemoryConsumer(broker)]
+    async def consumers(name: str) -> dict[str, Consumer]:
+        return {"memory": memory.MemoryConsumer(broker)}
 
     providers = [
         Provider(name=name, capabilities=memory.CAPABILITIES, open_publisher=publisher)
@@ -55,8 +55,8 @@ def _configured(settings: Settings) -> Queues:
     async def publisher() -> Publisher:
         return redis.RedisPublisher(url, namespace, limit)
 
-    async def consumers(name: str) -> list[Consumer]:
-        return [redis.RedisConsumer(url, namespace, limit, name)]
+    async def consumers(name: str) -> dict[str, Consumer]:
+        return {"redis": redis.RedisConsumer(url, namespace, limit, name)}
 
     providers = [Provider(name="redis", capabilities=redis.CAPABILITIES, open_publisher=publisher)]
     names = [provider.name for provider in providers]

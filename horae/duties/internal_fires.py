@@ -1,0 +1,130 @@
+"""What happens when an internal job falls due: which sidecar runs it, what overlaps, and what the ledger keeps."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from horae.clock import now
+from horae.errors import StoreError, StoreUnavailable
+from horae.execution.work import Work
+from horae.jobs import CatchUp, Job, Overlap, Scope
+from horae.messages import Message
+from horae.runs import Cause, Run, State, Verdict, fire_id
+from horae.store.base import Answer, Claim, NewRun, Settlement, Store
+
+log = logging.getLogger(__name__)
+KEEP_EACH = 20
+"""Runs of a `scope="each"` job that stay in the ledger."""
+STORE_WAIT_SECONDS = 1.0
+
+
+class InternalFires:
+    """`sidecar` names this process among the others. `results` has the last result of each job run here."""
+
+    def __init__(self, store: Store, work: Work, sidecar: str) -> None:
+        self._store, self._work, self._sidecar = store, work, sidecar
+        self.results: dict[str, Any] = {}
+        self._here: set[str] = set()
+        self.last_fired: dict[str, datetime] = {}
+
+    async def fire(self, job: Job, due: Sequence[datetime]) -> None:
+        """The fires of a job that came due together, oldest first: one, or more after this process was suspended."""
+        self.last_fired[job.name] = due[-1]
+        *older, newest = due
+        for at in older:
+            if job.catch_up is CatchUp.ALL:
+                await self._run(job, at)
+        if now() - newest <= job.catch_up_window:
+            await self._run(job, newest)
+
+    async def run_once(self, job: Job, run: str) -> None:
+        """Run it now under that id, because somebody asked; nothing if that run was before."""
+        try:
+            if await self._store.ledger.run(run):
+                return
+        except StoreError:
+            pass  # a job that needs no store runs without one
+        if job.scope is Scope.ONE:
+            await self._claimed(job, self._new(job, run, Cause.MANUAL, None))
+        else:
+            await self._each(job, run, Cause.MANUAL, None)
+
+    async def _run(self, job: Job, at: datetime) -> None:
+        namespace = self._store.namespace
+        if job.scope is Scope.ONE:
+            await self._claimed(job, self._new(job, fire_id(namespace, job.name, at), Cause.SCHEDULE, at))
+        else:
+            await self._each(job, fire_id(f"{namespace}/{self._sidecar}", job.name, at), Cause.SCHEDULE, at)
+
+    def _new(self, job: Job, run: str, cause: Cause, at: datetime | None) -> NewRun:
+        return NewRun(id=run, job=job.name, tier=job.tier, cause=cause, scheduled_for=at)
+
+    async def _claimed(self, job: Job, new: NewRun) -> None:
+        """One sidecar runs it. While the store is away the fire waits, until the next one takes its place."""
+        claim = None
+        while claim is None:
+            try:
+                claim = await self._store.claims.begin(new, job.overlap, self._sidecar, self._work.lease)
+            except StoreUnavailable:
+                await asyncio.sleep(STORE_WAIT_SECONDS)
+                following = job.next_fire(new.scheduled_for) if new.scheduled_for else None
+                if following and following <= now():
+                    extra = {"action": "fire_dropped", "job": job.name}
+                    log.warning("a fire of %s gave way: the store is away", job.name, extra=extra)
+                    return
+        if claim.answer is Answer.RUN:
+            settlement = await self._work.begin(job, claim)
+            self._keep(job, settlement)
+
+    async def _each(self, job: Job, run: str, cause: Cause, at: datetime | None) -> None:
+        """Every sidecar runs it, with or without the store."""
+        began = now()
+        if job.name in self._here and job.overlap is not Overlap.ALLOW:
+            skipped = Settlement(claim=_unclaimed(job, run, at), verdict=Verdict.SKIPPED, reason="overlap")
+            await self._record(job, run, cause, at, began, skipped)
+            return
+        self._here.add(job.name)
+        try:
+            settlement = await self._work.begin(job, _unclaimed(job, run, at))
+        finally:
+            self._here.discard(job.name)
+        if settlement:
+            self._keep(job, settlement)
+            await self._record(job, run, cause, at, began, settlement)
+
+    def _keep(self, job: Job, settlement: Settlement | None) -> None:
+        if settlement and settlement.verdict is Verdict.RAN:
+            self.results[job.name] = settlement.result
+
+    async def _record(
+        self, job: Job, run: str, cause: Cause, at: datetime | None, began: datetime, settlement: Settlement
+    ) -> None:
+        verdict = settlement.verdict or Verdict.CANCELLED
+        skipped = verdict is Verdict.SKIPPED
+        row = Run(
+            id=run,
+            job=job.name,
+            tier=job.tier,
+            cause=cause,
+            state=State(verdict.value),
+            scheduled_for=at,
+            reason=settlement.reason,
+            attempts=0 if skipped else 1,
+            started_at=None if skipped else began,
+            ended_at=now(),
+            worker=self._sidecar,
+            result=settlement.result,
+            failure=settlement.failure,
+        )
+        try:
+            await self._store.ledger.record([row], keep=KEEP_EACH)
+        except StoreError as error:
+            log.debug("a run of %s is not recorded: %s", job.name, error, extra={"action": "run_not_recorded"})
+
+
+def _unclaimed(job: Job, run: str, at: datetime | None) -> Claim:
+    """No store stands behind it: no token, no lease."""
+    message = Message(job=job.name, run=run, scheduled_for=at)
+    return Claim(message=message, answer=Answer.RUN, attempts=1)

@@ -1,0 +1,59 @@
+"""A run of a flow that somebody asks for: created through Prefect's API, followed to its end."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from horae.duties.flow_mirror import mirrored
+from horae.errors import PrefectUnavailable, UsageError
+from horae.jobs import Job
+from horae.prefect_api import PrefectApi
+from horae.runs import Run
+from horae.settings import Settings
+
+POLL_SECONDS = 1.0
+
+
+def prefect_of(settings: Settings) -> PrefectApi:
+    """A client of the configured Prefect; raises PrefectUnavailable when none is configured."""
+    if settings.prefect.api_url is None:
+        raise PrefectUnavailable(
+            "no Prefect is configured; run `horae up`, or set HORAE_PREFECT__API_URL to one such as "
+            "http://127.0.0.1:4200/api"
+        )
+    key = settings.prefect.api_key
+    return PrefectApi(settings.prefect.api_url, key.get_secret_value() if key else None)
+
+
+async def run_flow(
+    settings: Settings,
+    job: Job,
+    parameters: Mapping[str, Any],
+    on_line: Callable[[str], None] = lambda line: None,
+    idempotency_key: str | None = None,
+) -> Run:
+    """Create a flow run of the job's deployment and wait until it is settled; `on_line` gets its states."""
+    assert job.deployment
+    async with prefect_of(settings) as prefect:
+        deployment = await prefect.deployment_by_name(job.deployment)
+        if deployment is None:
+            raise UsageError(f"Prefect has no deployment {job.deployment!r}; run `prefect deploy --all` or `horae up`")
+        id = await prefect.create_flow_run(
+            deployment.id, parameters=dict(parameters), idempotency_key=idempotency_key, tags=["horae:manual"]
+        )
+        shown = ""
+        while True:
+            try:
+                flow_run = await prefect.flow_run(id)
+            except PrefectUnavailable as error:
+                on_line(f"waiting for Prefect: {error}")  # it is being restarted; the flow run is not lost
+                await asyncio.sleep(POLL_SECONDS)
+                continue
+            if flow_run is None:
+                raise UsageError(f"the flow run {id} was deleted in Prefect")
+            if flow_run.state_name != shown:
+                shown = flow_run.state_name
+                on_line(f"{flow_run.name} {shown}" + (f": {flow_run.message}" if flow_run.message else ""))
+            if flow_run.settled:
+                return mirrored(settings.namespace, job, flow_run)
+            await asyncio.sleep(POLL_SECONDS)

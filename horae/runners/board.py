@@ -1,0 +1,166 @@
+"""What `horae up` shows: on a terminal one live table of all jobs, elsewhere a line for each event."""
+
+import json
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from horae.clock import now
+from horae.errors import StoreError
+from horae.jobs import Job
+from horae.matrix import TITLES
+from horae.registry import Registry
+from horae.runners.endpoints import Endpoints
+from horae.runners.parts import PartEvent, PartStatus, What
+from horae.runs import Run, State
+from horae.store import Store
+from horae.store.base import Latest
+
+COLOURS = {
+    State.RAN: "green",
+    State.FAILED: "red",
+    State.SKIPPED: "yellow",
+    State.MISSED: "yellow",
+    State.CANCELLED: "yellow",
+    State.RUNNING: "cyan",
+    State.RETRYING: "magenta",
+}
+EVENTS_SHOWN = 6
+PART_COLOURS = {What.READY: "green", What.STARTING: "cyan", What.DIED: "red", What.KILLED: "red", What.STOPPED: "dim"}
+
+
+class Board:
+    """`live`: draw the table; else only lines on stderr."""
+
+    def __init__(self, registry: Registry, *, live: bool) -> None:
+        self.registry = registry
+        self.addresses: Endpoints | None = None
+        self._console = Console(stderr=not live)
+        self._live = Live(console=self._console, auto_refresh=False, screen=False) if live else None
+        self._shown = False
+        self._events: list[Text] = []
+        self._latest: dict[str, Latest] = {}
+        self._trouble = ""
+
+    def __enter__(self) -> Self:
+        if self.addresses:
+            self._console.print(self._where())
+        if self._live:
+            self._live.start()
+            self._shown = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._shown = False
+            self._live.stop()
+
+    def say(self, text: str, colour: str = "dim") -> None:
+        line = Text(f"{now():%H:%M:%S} ", style="dim") + Text(text, style=colour)
+        self._events = [*self._events, line][-EVENTS_SHOWN:]
+        if not self._shown:
+            self._console.print(line)
+
+    def event(self, event: PartEvent) -> None:
+        """Something happened to a part."""
+        detail = f": {event.detail}" if event.detail else ""
+        self.say(f"{event.part} {event.what.value}{detail}", PART_COLOURS[event.what])
+
+    async def refresh(self, store: Store, parts: Sequence[PartStatus]) -> None:
+        """Draw what the ledger says now. A store that is away leaves what was there before, and is named."""
+        if not self._live:
+            return
+        try:
+            self._latest = await store.ledger.latest(self.registry.names)
+            self._trouble = ""
+        except StoreError as error:
+            self._trouble = error.message
+        self._live.update(self._draw(parts), refresh=True)
+
+    def _draw(self, parts: Sequence[PartStatus]) -> Group:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for column in ("job", "tier", "schedule", "next fire", "last verdict", "took", "now"):
+            table.add_column(column, overflow="fold" if column == "schedule" else "ellipsis")
+        for job in self.registry:
+            table.add_row(*self._row(job))
+        rows: list[Table | Text] = [table, Text()]
+        rows.append(Text("  ").join(_part(status) for status in parts))
+        if self._trouble:
+            rows.append(Text(self._trouble, style="red"))
+        return Group(*rows, *self._events, Text("Ctrl-C stops everything", style="dim"))
+
+    def _row(self, job: Job) -> tuple[str | Text, ...]:
+        latest = self._latest.get(job.name, Latest(newest=None, settled=None))
+        settled, newest = latest.settled, latest.newest
+        running = newest is not None and not newest.state.settled
+        following = job.next_fire(now())
+        return (
+            job.name,
+            TITLES[job.tier],
+            str(job.schedule) if job.schedule else "when asked",
+            _until(following) if following else "-",
+            _verdict(settled) if settled else Text("-", style="dim"),
+            seconds(settled.duration_seconds) if settled else "",
+            _state(newest) if running and newest else "",
+        )
+
+    def _where(self) -> Text:
+        assert self.addresses
+        lines = []
+        if self.addresses.prefect_api_url:
+            lines.append(("Prefect UI", self.addresses.prefect_api_url.removesuffix("/api")))
+        for name, url in (("sidecar", self.addresses.sidecar_url), ("queue worker", self.addresses.worker_url)):
+            lines.append((name, f"{url}/health  {url}/metrics"))
+        return Text("\n").join(Text(f"{name:<13}", style="bold") + Text(url) for name, url in lines)
+
+    def verdicts(self, runs: Sequence[Run], as_json: bool) -> None:
+        """The runs of `--once`, on stdout."""
+        if as_json:
+            json.dump([run.as_dict() for run in runs], sys.stdout, indent=2)
+            sys.stdout.write("\n")
+            return
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for column in ("job", "tier", "verdict", "took", "attempts", "error"):
+            table.add_column(column)
+        for run in runs:
+            error = str(run.as_dict()["error"] or "")
+            took = seconds(run.duration_seconds)
+            table.add_row(run.job, TITLES[run.tier], _verdict(run), took, str(run.attempts), error)
+        Console().print(table)
+
+
+def seconds(count: float | None) -> str:
+    if count is None:
+        return ""
+    return f"{count * 1000:.0f} ms" if count < 1 else f"{count:.1f} s"
+
+
+def _until(instant: datetime) -> str:
+    left = int((instant - now()).total_seconds())
+    if left < 60:
+        return f"in {max(0, left)} s"
+    return f"in {left // 60} min" if left < 3600 else f"{instant:%a %H:%M} UTC"
+
+
+def _verdict(run: Run) -> Text:
+    reason = f": {run.reason}" if run.reason else ""
+    return Text(run.state.value + reason, style=COLOURS.get(run.state, ""))
+
+
+def _state(run: Run) -> Text:
+    told = f" {run.progress}" if run.progress else ""
+    return Text(run.state.value + told, style=COLOURS.get(run.state, "cyan"))
+
+
+def _part(status: PartStatus) -> Text:
+    again = f" ({status.restarts} restarts)" if status.restarts else ""
+    return Text(f"● {status.name}{again}", style=PART_COLOURS[status.what])

@@ -1,0 +1,43 @@
+"""Structured logs of the long-running processes: JSON lines, or plain text on a terminal."""
+
+import json
+import logging
+import sys
+
+from horae.clock import from_millis, isoformat
+
+OWN = set(vars(logging.makeLogRecord({}))) | {"message", "taskName"}
+
+
+class JsonFormatter(logging.Formatter):
+    """`at`, `level`, `logger`, `message`, and what the event carries: a stable `action`, `job`, `run`, …"""
+
+    def __init__(self, process: str) -> None:
+        super().__init__()
+        self._process = process
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "at": isoformat(from_millis(int(record.created * 1000))),
+            "level": record.levelname.lower(),
+            "process": self._process,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line |= {key: value for key, value in vars(record).items() if key not in OWN}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def configure(process: str) -> None:
+    """To stderr, from INFO up; libraries from WARNING up."""
+    handler = logging.StreamHandler(sys.stderr)
+    if sys.stderr.isatty():
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+    else:
+        handler.setFormatter(JsonFormatter(process))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("horae").setLevel(logging.INFO)

@@ -1,0 +1,144 @@
+"""What every long-running process has: store, queues, work, duties, health, signals, and an end that loses nothing."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from horae.duties.duty import Duty, Progresses, keep_doing
+from horae.errors import StartError, StoreUnavailable
+from horae.execution.capture import capturing
+from horae.execution.work import Work
+from horae.loading import load
+from horae.metrics import Metrics
+from horae.queues.providers import Queues, open_queues
+from horae.registry import Registry
+from horae.runners.health import Health, HealthServer
+from horae.settings import Settings
+from horae.store import Store, connect
+
+log = logging.getLogger(__name__)
+RESTART_WANTED = 75
+"""Exit status of a process that must be restarted: EX_TEMPFAIL of sysexits.h."""
+WATCH_SECONDS = 0.5
+
+
+@dataclass(kw_only=True, slots=True)
+class Process:
+    """The parts that the duties of one process share."""
+
+    name: str
+    """Unique among all processes: host, pid and kind."""
+    settings: Settings
+    registry: Registry
+    store: Store
+    queues: Queues
+    work: Work
+    metrics: Metrics
+    progresses: Progresses
+    health: Health
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set: take nothing new, finish what there is."""
+
+
+def process_name(kind: str) -> str:
+    return f"{kind}@{socket.gethostname()}:{os.getpid()}"
+
+
+@asynccontextmanager
+async def opened(settings: Settings, kind: str, slots: int) -> AsyncIterator[Process]:
+    """A process with everything open; raises StartError, or UnsafeStore. A store that is away is waited for later."""
+    if settings.store.url is None:
+        raise StartError(
+            f"the {kind} needs a state store that outlives it: run `horae up`, or set HORAE_STORE__URL "
+            "(redis://host:port/0) or store.url in horae.toml"
+        )
+    registry, metrics = load(settings), Metrics()
+    for problem in registry.problems:
+        extra = {"action": "job_file_problem", "code": problem.code, "file": problem.file}
+        log.error("%s: %s", problem.file, problem.message, extra=extra)
+    progresses = Progresses(metrics)
+    lease = timedelta(seconds=settings.worker.lease_seconds)
+    queues = open_queues(settings)
+    async with connect(settings) as store:
+        try:
+            await store.check()
+        except StoreUnavailable as error:
+            log.warning("starting all the same: %s", error, extra={"action": "store_away"})
+        with capturing():
+            async with Work(settings, store, metrics, slots, lease) as work:
+                try:
+                    yield Process(
+                        name=process_name(kind),
+                        settings=settings,
+                        registry=registry,
+                        store=store,
+                        queues=queues,
+                        work=work,
+                        metrics=metrics,
+                        progresses=progresses,
+                        health=Health(progresses, metrics),
+                    )
+                finally:
+                    await queues.router.close()
+
+
+async def serve(
+    process: Process, taking: Sequence[Duty], moving: Sequence[Duty], listener: HealthServer, grace_seconds: float
+) -> int:
+    """Do the duties until SIGTERM or Ctrl-C; returns the exit status.
+
+    `taking` duties bring in new work and end at once; `moving` ones go on until the last run is settled.
+    """
+    _stop_on_signals(process)
+    ended = asyncio.Event()
+    tasks = [asyncio.create_task(keep_doing(duty, process.progresses, process.stopping)) for duty in taking]
+    tasks += [asyncio.create_task(keep_doing(duty, process.progresses, ended)) for duty in moving]
+    with listener:
+        process.health.obstacles.pop("start", None)
+        log.info("%s is up, %s/health", process.name, listener.url, extra={"action": "process_up"})
+        status = await _until_stopped(process, tasks)
+        process.health.obstacles["drain"] = "draining"
+        log.info("%s drains", process.name, extra={"action": "process_drains"})
+        process.stopping.set()
+        await process.work.drain(grace_seconds)
+        ended.set()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    log.info("%s is down", process.name, extra={"action": "process_down"})
+    return status
+
+
+async def _until_stopped(process: Process, tasks: Sequence["asyncio.Task[None]"]) -> int:
+    while not process.stopping.is_set():
+        for task in tasks:
+            if task.done():
+                task.result()  # a duty never ends by itself: this raises its error
+        if process.work.runner.abandoned:
+            process.health.obstacles["abandoned"] = "a job left a thread behind; this process will be restarted"
+            log.error("a thread cannot be ended; restarting", extra={"action": "process_restarts"})
+            return RESTART_WANTED
+        process.progresses.went_round("event loop")
+        with suppress(TimeoutError):
+            await asyncio.wait_for(process.stopping.wait(), WATCH_SECONDS)
+    return 0
+
+
+def _stop_on_signals(process: Process) -> None:
+    loop = asyncio.get_running_loop()
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sign, process.stopping.set)
+
+
+def exit_with(status: int) -> None:
+    """End the process; a thread that was left behind would keep an ordinary exit waiting."""
+    if status == RESTART_WANTED:
+        logging.shutdown()
+        os._exit(status)
+    raise SystemExit(status)

@@ -1,0 +1,41 @@
+"""The queue worker: receives durable jobs from every configured provider and runs them."""
+
+import asyncio
+from datetime import timedelta
+
+from horae.duties.consumer import Consumer
+from horae.duties.duty import Duty
+from horae.duties.relay import Relay
+from horae.duties.sweeper import Sweeper
+from horae.runners.health import HealthServer
+from horae.runners.logs import configure
+from horae.runners.process import exit_with, opened, serve
+from horae.settings import Settings
+
+
+def main(settings: Settings) -> None:
+    """Run until SIGTERM or Ctrl-C, then finish within worker.grace_seconds and hand back the rest."""
+    configure("queue-worker")
+    exit_with(asyncio.run(run(settings)))
+
+
+async def run(settings: Settings) -> int:
+    """Returns the exit status; raises StartError or UnsafeStore."""
+    own = settings.worker
+    async with opened(settings, "queue-worker", own.slots) as process:
+        listener = HealthServer(process.health, own.health_host, own.health_port, "HORAE_WORKER__HEALTH_PORT")
+        lease = timedelta(seconds=own.lease_seconds)
+        sources = await process.queues.open_consumers(process.name)
+        consumers = [
+            Consumer(name, source, process.store, process.registry, process.work, process.name, lease)
+            for name, source in sources.items()
+        ]
+        moving: list[Duty] = [
+            Relay(process.store, process.queues.router, process.metrics),
+            Sweeper(process.store, process.metrics),
+        ]
+        try:
+            return await serve(process, consumers, moving, listener, own.grace_seconds)
+        finally:
+            for source in sources.values():
+                await source.close()

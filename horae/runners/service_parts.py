@@ -1,0 +1,36 @@
+"""The sidecar and the queue worker as parts of `horae up`."""
+
+import asyncio
+import sys
+import urllib.error
+import urllib.request
+
+from horae.runners.parts import Part
+from horae.runners.ports import LOOPBACK
+from horae.settings import Settings
+
+COMMANDS = {"sidecar": "sidecar", "queue-worker": "worker"}
+TABLES = {"sidecar": "SIDECAR", "queue-worker": "WORKER"}
+
+
+def service_part(name: str, settings: Settings, health_port: int, needs: tuple[str, ...], *arguments: str) -> Part:
+    """`name`: `sidecar` or `queue-worker`. It gets the addresses of what runs, and the health port that was chosen."""
+    assert settings.store.url
+    env = {"HORAE_STORE__URL": settings.store.url.get_secret_value(), "PYTHONUNBUFFERED": "1"}
+    env[f"HORAE_{TABLES[name]}__HEALTH_PORT"] = str(health_port)
+    if settings.prefect.api_url:
+        env["HORAE_PREFECT__API_URL"] = settings.prefect.api_url
+    command = (sys.executable, "-m", "horae", "--project", str(settings.project), COMMANDS[name], *arguments)
+
+    async def ready() -> bool:
+        return await asyncio.to_thread(_lives, health_port)
+
+    return Part(name=name, command=command, cwd=settings.project, env=env, ready=ready, needs=needs)
+
+
+def _lives(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/health/live", timeout=1) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False

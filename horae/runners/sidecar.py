@@ -1,0 +1,70 @@
+"""The sidecar: fires internal jobs, writes the fires of durable ones, moves the outbox, and mirrors flow runs."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import Any
+
+from horae.clock import isoformat
+from horae.duties.apscheduler import InternalScheduler
+from horae.duties.dispatcher import Dispatcher
+from horae.duties.duty import Duty
+from horae.duties.flow_mirror import FlowMirror
+from horae.duties.internal_fires import InternalFires
+from horae.duties.relay import Relay
+from horae.duties.sweeper import Sweeper
+from horae.jobs import Tier
+from horae.prefect_api import PrefectApi
+from horae.runners.health import HealthServer
+from horae.runners.logs import configure
+from horae.runners.process import Process, exit_with, opened, serve
+from horae.runners.revision import revision_of
+from horae.runs import start_id
+from horae.settings import Settings
+
+SLOTS = 1000
+"""Internal jobs at once; they share one event loop and are not queued."""
+
+
+def main(settings: Settings, start: str | None = None) -> None:
+    """Run until SIGTERM or Ctrl-C. `start` names a start of `horae up`: jobs with run_on_start run once in it."""
+    configure("sidecar")
+    exit_with(asyncio.run(run(settings, start)))
+
+
+async def run(settings: Settings, start: str | None = None) -> int:
+    """Returns the exit status; raises StartError or UnsafeStore."""
+    own = settings.sidecar
+    async with opened(settings, "sidecar", SLOTS) as process, AsyncExitStack() as stack:
+        listener = HealthServer(process.health, own.health_host, own.health_port, "HORAE_SIDECAR__HEALTH_PORT")
+        fires = InternalFires(process.store, process.work, process.name)
+        process.health.details = lambda: _details(fires)
+        scheduler = await stack.enter_async_context(InternalScheduler(fires.fire))
+        internal = process.registry.by_tier(Tier.APSCHEDULER)
+        for job in internal:
+            scheduler.add(job)
+        taking: list[Duty] = [Dispatcher(process.store, process.registry, process.metrics, revision_of(settings))]
+        taking += await _mirrors(process, stack)
+        moving: list[Duty] = [
+            Relay(process.store, process.queues.router, process.metrics),
+            Sweeper(process.store, process.metrics),
+        ]
+        if start:
+            for job in internal:
+                if job.run_on_start:
+                    task = asyncio.create_task(fires.run_once(job, start_id(start, job.name)))
+                    stack.callback(task.cancel)
+        return await serve(process, taking, moving, listener, own.grace_seconds)
+
+
+async def _mirrors(process: Process, stack: AsyncExitStack) -> list[Duty]:
+    prefect = process.settings.prefect
+    if prefect.api_url is None or not process.registry.by_tier(Tier.PREFECT):
+        return []
+    key = prefect.api_key.get_secret_value() if prefect.api_key else None
+    api = await stack.enter_async_context(PrefectApi(prefect.api_url, key))
+    return [FlowMirror(process.store, process.registry, api)]
+
+
+def _details(fires: InternalFires) -> dict[str, Any]:
+    fired = {job: isoformat(at) for job, at in fires.last_fired.items()}
+    return {"last_fired": fired, "results": fires.results}

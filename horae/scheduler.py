@@ -1,0 +1,259 @@
+"""The one front door: schedule an internal task, enqueue a durable job, deploy a flow, run a job now."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from horae.clock import parse_instant
+from horae.duties.consumer import Consumer
+from horae.duties.duty import Duty, Progresses, keep_doing
+from horae.duties.internal_fires import InternalFires
+from horae.duties.relay import Relay, publish
+from horae.duties.sweeper import Sweeper
+from horae.errors import InvalidJob, QueueError, UsageError, unknown
+from horae.execution.capture import capturing
+from horae.execution.work import Work
+from horae.jobs import Job, Overlap, Scope, Tier
+from horae.loading import load as load_registry
+from horae.messages import Lane, Message
+from horae.metrics import Metrics
+from horae.queues.providers import Queues, open_queues
+from horae.registry import Registry
+from horae.runs import Cause, Run, new_run_id
+from horae.schedules import Schedule
+from horae.settings import Settings
+from horae.store import Store, connect
+from horae.store.base import Answer, NewRun
+from horae.triggers import schedule_of
+
+if TYPE_CHECKING:
+    from horae.duties.apscheduler import InternalScheduler
+
+log = logging.getLogger(__name__)
+HOLD = timedelta(seconds=5)
+"""For how long the relay leaves an enqueued message to its caller, who publishes it at once."""
+SLOTS = 16
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Enqueued:
+    """An accepted run: it is in the store, whatever happens next."""
+
+    run: str
+    job: str
+    provider: str
+    due: datetime | None
+    """None: at once."""
+
+
+class Scheduler:
+    """Use it inside `lifecycle()`. Without a configured store everything happens in memory, in this process.
+
+    async with scheduler.lifecycle():
+        await scheduler.enqueue_workflow("database-backup", context={"databases": ["app.db"]})
+    """
+
+    def __init__(self, settings: Settings | None = None, registry: Registry | None = None) -> None:
+        self.settings = settings if settings is not None else Settings(project=Path.cwd())
+        self.registry = registry if registry is not None else load_registry(self.settings)
+        self._open: _Open | None = None
+
+    @asynccontextmanager
+    async def lifecycle(self) -> AsyncIterator[Self]:
+        """Connect, fire internal tasks while it is open, and let what runs here end when it closes."""
+        async with AsyncExitStack() as stack:
+            self._open = await _opened(self.settings, self.registry, stack)
+            try:
+                yield self
+            finally:
+                await self._open.work.drain(self.settings.sidecar.grace_seconds)
+                self._open = None
+
+    @property
+    def _here(self) -> "_Open":
+        if self._open is None:
+            raise UsageError("the scheduler is not open; use it inside `async with scheduler.lifecycle():`")
+        return self._open
+
+    async def schedule_internal_task(
+        self, func: Callable[..., Any], trigger_type: str, *, id: str, **trigger_args: Any
+    ) -> Job:
+        """Fire `func` in this process from now on, by APScheduler.
+
+        `trigger_type` is `interval`, `cron` or `date`, with APScheduler's arguments; `id` is the job's name. Raises
+        InvalidSchedule, or InvalidJob when the id is taken or malformed.
+        """
+        job = Job(
+            name=id,
+            tier=Tier.APSCHEDULER,
+            function=func,
+            schedule=schedule_of(trigger_type, **trigger_args),
+            scope=Scope.EACH,
+            description=(func.__doc__ or "").strip().partition("\n")[0],
+        )
+        here = self._here
+        self.registry.add(job)
+        here.internal.add(job)
+        return job
+
+    async def enqueue_workflow(
+        self,
+        workflow_key: str,
+        queue_provider: str | None = None,
+        context: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        run: str | None = None,
+        cause: Cause = Cause.ENQUEUE,
+    ) -> Enqueued:
+        """Accept a run of a durable job; once this returns it is in the store, and a queue worker will run it.
+
+        `workflow_key` is the job's name (`_` may stand for `-`), `context` its keyword arguments. `metadata` travels
+        along; in it, `schedule_time` (ISO 8601 with an offset) delays the run and `priority` is high, normal or low.
+        `run` names the run: accepted twice, it is one run. Raises UnknownName, InvalidJob, MessageTooLarge, or
+        StoreUnavailable, and then nothing was accepted.
+        """
+        job, carried = self._durable(workflow_key), dict(metadata or {})
+        job.accepts(context or {})
+        due, lane = _due(carried), _lane(carried)
+        here = self._here
+        provider = here.queues.router.choose(queue_provider or job.provider)
+        message = Message(
+            job=job.name, run=run or new_run_id(), lane=lane, context=dict(context or {}), metadata=carried
+        )
+        message.encode(self.settings.queue.message_limit_bytes)
+        new = NewRun(
+            id=message.run,
+            job=job.name,
+            tier=Tier.ONEIRIC,
+            cause=cause,
+            due=due,
+            lane=lane,
+            provider=provider,
+            context=message.context,
+            metadata=carried,
+        )
+        [accepted] = await here.store.outbox.accept([new], HOLD)
+        if accepted and (due is None or due <= await here.store.now()):
+            await self._publish(provider, message)
+        return Enqueued(run=message.run, job=job.name, provider=provider, due=due)
+
+    async def _publish(self, provider: str, message: Message) -> None:
+        try:
+            await publish(self._here.store.outbox, self._here.queues.router, provider, [message])
+        except QueueError as error:
+            log.warning("accepted, and the relay will publish it: %s", error, extra={"action": "publish_left"})
+
+    def _durable(self, key: str) -> Job:
+        name = key if key in self.registry else key.replace("_", "-")
+        job = self.registry.get(name)
+        if job.tier is not Tier.ONEIRIC:
+            lives = "a flow: Prefect runs it" if job.tier is Tier.PREFECT else "an internal job of the sidecar"
+            raise InvalidJob(f"{name!r} cannot be enqueued, it is {lives}; `horae run {name}` runs it now")
+        return job
+
+    async def schedule_deployment(self, flow: Any, *, name: str, schedule: Schedule | None = None) -> str:
+        """Deploy a flow of the project to Prefect, for the configured work pool; returns the deployment's id.
+
+        `prefect.yaml` and `prefect deploy` do the same for what is known beforehand.
+        """
+        from horae.prefect_deployments import deploy_flow
+
+        return await deploy_flow(self.settings, flow, name, schedule)
+
+    async def run_now(
+        self,
+        name: str,
+        context: Mapping[str, Any] | None = None,
+        on_line: Callable[[str], None] = lambda line: None,
+    ) -> Run:
+        """Run a job in the foreground, in this process; a flow runs where Prefect runs it, and is followed.
+
+        `on_line` gets what it logs and prints. Returns the settled run.
+        """
+        job = self.registry.get(name)
+        if job.tier is Tier.PREFECT:
+            from horae.flow_runs import run_flow
+
+            return await run_flow(self.settings, job, context or {}, on_line)
+        job.accepts(context or {})
+        here, id = self._here, new_run_id()
+        new = NewRun(id=id, job=job.name, tier=job.tier, cause=Cause.MANUAL, context=dict(context or {}))
+        claim = await here.store.claims.begin(new, Overlap.ALLOW, here.name, here.work.lease)
+        assert claim.answer is Answer.RUN, claim
+        task = here.work.begin(job, claim, on_line)
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await here.work.cancel(id)
+            raise
+        run = await here.store.ledger.run(id)
+        assert run
+        return run
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Open:
+    """What an open scheduler holds."""
+
+    name: str
+    store: Store
+    queues: Queues
+    work: Work
+    internal: "InternalScheduler"
+
+
+async def _opened(settings: Settings, registry: Registry, stack: AsyncExitStack) -> _Open:
+    from horae.duties.apscheduler import InternalScheduler
+
+    metrics, name = Metrics(), f"scheduler:{new_run_id()[-12:]}"
+    lease = timedelta(seconds=settings.worker.lease_seconds)
+    store = await stack.enter_async_context(connect(settings))
+    stack.enter_context(capturing())
+    work = await stack.enter_async_context(Work(settings, store, metrics, SLOTS, lease))
+    queues = open_queues(settings)
+    stack.push_async_callback(queues.router.close)
+    fires = InternalFires(store, work, name)
+    internal = await stack.enter_async_context(InternalScheduler(fires.fire))
+    if settings.store.url is None:
+        # Nobody else can see this memory, so this process is the queue worker too.
+        duties: list[Duty] = [Relay(store, queues.router, metrics), Sweeper(store, metrics)]
+        for provider, source in (await queues.open_consumers(name)).items():
+            duties.append(Consumer(provider, source, store, registry, work, name, lease))
+            stack.push_async_callback(source.close)
+        _keep_doing(duties, metrics, stack)
+    return _Open(name=name, store=store, queues=queues, work=work, internal=internal)
+
+
+def _keep_doing(duties: list[Duty], metrics: Metrics, stack: AsyncExitStack) -> None:
+    progresses, stopping = Progresses(metrics), asyncio.Event()
+    for duty in duties:
+        task = asyncio.create_task(keep_doing(duty, progresses, stopping))
+        stack.push_async_callback(_ended, task)
+
+
+async def _ended(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def _due(metadata: Mapping[str, Any]) -> datetime | None:
+    text = metadata.get("schedule_time")
+    if text is None:
+        return None
+    try:
+        return parse_instant(str(text))
+    except ValueError as error:
+        raise UsageError(f"schedule_time={text!r}: {error}; write 2026-12-01T02:00:00Z") from error
+
+
+def _lane(metadata: Mapping[str, Any]) -> Lane:
+    given, allowed = str(metadata.get("priority", Lane.NORMAL)), [lane.value for lane in Lane]
+    if given not in allowed:
+        raise UsageError(unknown("priority", given, allowed))
+    return Lane(given)
