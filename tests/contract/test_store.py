@@ -358,7 +358,8 @@ class TestLedger:
     async def test_what_another_scheduler_ran_is_recorded_once_settled_for_good(self, store: Store) -> None:
         at = datetime(2026, 3, 1, tzinfo=UTC)
         run = Run(
-            id=new_run_id(), job="sweep", tier=Tier.PREFECT, cause=Cause.SCHEDULE, state=State.RUNNING, scheduled_for=at,
+            id=new_run_id(), job="sweep", tier=Tier.PREFECT, cause=Cause.SCHEDULE, state=State.RUNNING,
+            scheduled_for=at,
             started_at=at, attempts=1,
         )  # fmt: skip
         await store.ledger.record([run])
