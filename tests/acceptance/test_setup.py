@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from horae.runners.lock import project_lock
+
 ROOT = Path(__file__).parents[2]
 TOOLS = ("sh", "env", "dirname", "id", "cksum", "cat", "mkdir", "sed", "rm", "tail", "git", "make", "uname", "tr")
 
@@ -153,3 +155,16 @@ def test_pip_is_fetched_from_the_users_index_and_only_if_it_is_the_one_expected(
         fetched = fetch_pip(tmp_path, url, script.replace(pinned, f'SHA256 = "{hashlib.sha256(wheel).hexdigest()}"'))
         assert fetched.returncode == 0, fetched.stderr
     assert (tmp_path / "pip.whl").read_bytes() == wheel
+
+
+def test_cleaning_spares_what_runs_and_what_jobs_made(clone: Path) -> None:
+    state = clone / ".horae"
+    (state / "backups").mkdir(parents=True)
+    (state / "logs").mkdir()
+    with project_lock(state):
+        refused = subprocess.run(["make", "clean"], cwd=clone, capture_output=True, text=True, check=False)
+        assert refused.returncode != 0
+        assert "horae up is running here" in refused.stderr
+    done = subprocess.run(["make", "clean"], cwd=clone, capture_output=True, text=True, check=False)
+    assert (done.returncode, "kept .horae (backups)" in done.stdout) == (0, True), done.stderr
+    assert not (state / "logs").exists()
