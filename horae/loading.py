@@ -10,6 +10,7 @@ import re
 import sys
 import traceback
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -120,7 +121,8 @@ def own_packages(project: Path) -> None:
 def _load_file(registry: Registry, project: Path, folder: str, path: Path) -> None:
     shown = path.relative_to(project).as_posix()
     try:
-        module = import_job_file(project, f"{folder}.{path.stem}")
+        with redirect_stdout(sys.stderr):  # what a file prints must not end up in somebody's --json
+            module = import_job_file(project, f"{folder}.{path.stem}")
     except (Exception, SystemExit) as error:
         registry.report(_broken(error, path, shown))
         return

@@ -88,12 +88,18 @@ def test_a_project_without_jobs_is_sound(project: Path) -> None:
     assert check_project(Settings(project=project), START) == []
 
 
-def test_this_repository_has_no_errors_and_is_checked_within_two_seconds() -> None:
-    settings = load(REPOSITORY, {})
-    began = time.process_time()
-    findings = check_project(settings, START)
-    assert time.process_time() - began < 2
+def test_this_repository_has_no_errors() -> None:
+    findings = check_project(load(REPOSITORY, {}), START)
     assert [f for f in findings if f.level is Level.ERROR] == []
+
+
+def test_this_repository_is_checked_within_two_seconds() -> None:
+    def seconds() -> float:
+        began = time.perf_counter()
+        check_project(load(REPOSITORY, {}), START)
+        return time.perf_counter() - began
+
+    assert min(seconds() for _ in range(2)) < 2
 
 
 def test_import_costs_are_read_from_what_python_prints() -> None:

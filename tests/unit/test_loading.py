@@ -193,6 +193,12 @@ def test_a_fresh_process_can_import_a_job_file_by_its_module_name(project: Path)
     assert done.stdout == "done\n"
 
 
+def test_what_a_file_prints_while_it_loads_goes_to_stderr(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(project, "infra/sound.py", "print('loading')\n" + dedent(SOUND))
+    assert load(settings(project)).names == ("sound",)
+    assert capsys.readouterr() == ("", "loading\n")
+
+
 def test_importing_a_file_that_is_not_there_says_so(project: Path) -> None:
     with pytest.raises(FileNotFoundError):
         import_job_file(project, "infra.nothing")
