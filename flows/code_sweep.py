@@ -27,7 +27,7 @@ class NothingSwept(HoraeError):
 def may_pass(task: Any, run: Any, state: Any) -> bool:
     """Whether another try of a repository may end better: not when it is no repository."""
     error = state.result(raise_on_failure=False)
-    return isinstance(error, GitTimedOut | OSError) or not isinstance(error, HoraeError)
+    return isinstance(error, GitTimedOut) or not isinstance(error, HoraeError)
 
 
 @task(
