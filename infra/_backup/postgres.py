@@ -2,7 +2,11 @@
 
 import os
 import shutil
+import signal
 import subprocess
+import tempfile
+import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 from infra._backup.artefact import sync
@@ -30,29 +34,45 @@ def back_up(database: Postgres, work: Path, timeout_seconds: float, tools: str |
     restore = _program("pg_restore", tools)
     listed = _run([restore, "--list", str(packed)], database, timeout_seconds).decode(errors="replace")
     tables = sum(" TABLE DATA " in line for line in listed.splitlines() if not line.startswith(";"))
-    script = work / "restored.sql"
-    _run([restore, f"--file={script}", str(packed)], database, timeout_seconds)
-    copied, rows = count(script)
+    copied, rows = _read_all([restore, "--file=-", str(packed)], database, timeout_seconds)
     if copied != tables:
         raise BackupFailed(f"the dump of {database} lists the data of {tables} tables and holds that of {copied}")
-    script.unlink()
     return Made(file=packed, suffix=SUFFIX, tables=tables, rows=rows)
 
 
-def count(script: Path) -> tuple[int, int]:
-    """Tables and rows in a script of pg_restore: the blocks between `COPY ... FROM stdin;` and `\\.`."""
+def count(script: Iterable[bytes]) -> tuple[int, int, bool]:
+    """Tables and rows in a script of pg_restore, the blocks between `COPY ... FROM stdin;` and `\\.`, and whether the
+    last of them is whole."""
     tables = rows = 0
     copying = False
-    with script.open("rb") as lines:
-        for line in lines:
-            if copying:
-                copying = line != b"\\.\n"
-                rows += copying
-            elif line.startswith(b"COPY ") and line.endswith(b" FROM stdin;\n"):
-                copying = True
-                tables += 1
-    if copying:
-        raise BackupFailed("the dump ends in the middle of a table")
+    for line in script:
+        if copying:
+            copying = line != b"\\.\n"
+            rows += copying
+        elif line.startswith(b"COPY ") and line.endswith(b" FROM stdin;\n"):
+            copying = True
+            tables += 1
+    return tables, rows, not copying
+
+
+def _read_all(command: list[str], database: Postgres, timeout_seconds: float) -> tuple[int, int]:
+    """Count what pg_restore prints, as it comes: unpacked, a dump may be larger than the disk."""
+    with tempfile.TemporaryFile() as said:
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said) as tool:
+            assert tool.stdout
+            alarm = threading.Timer(timeout_seconds, tool.kill)
+            alarm.start()
+            try:
+                tables, rows, whole = count(tool.stdout)
+            finally:
+                alarm.cancel()
+        said.seek(0)
+        if tool.returncode == -signal.SIGKILL:
+            raise BackupFailed(f"pg_restore of {database} took longer than {timeout_seconds:g} s")
+        if tool.returncode:
+            raise BackupFailed(_failure(command, database, said.read()))
+    if not whole:
+        raise BackupFailed(f"the dump of {database} ends in the middle of a table")
     return tables, rows
 
 
@@ -74,11 +94,15 @@ def _run(command: list[str], database: Postgres, timeout_seconds: float) -> byte
     except subprocess.TimeoutExpired as error:
         raise BackupFailed(f"{tool} of {database} took longer than {timeout_seconds:g} s") from error
     if done.returncode:
-        said = " ".join(done.stderr.decode(errors="replace").split())[-500:]
-        if database.password:
-            said = said.replace(database.password, "***")
-        raise BackupFailed(f"{tool} of {database} failed: {said}")
+        raise BackupFailed(_failure(command, database, done.stderr))
     return done.stdout
+
+
+def _failure(command: list[str], database: Postgres, stderr: bytes) -> str:
+    said = " ".join(stderr.decode(errors="replace").split())[-500:]
+    if database.password:
+        said = said.replace(database.password, "***")
+    return f"{Path(command[0]).name} of {database} failed: {said}"
 
 
 def _program(name: str, folder: str | None) -> str:

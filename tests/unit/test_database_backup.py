@@ -251,13 +251,10 @@ def test_missing_tools_are_named_with_the_way_to_get_them(project: Path, tmp_pat
         run(project, "postgresql://u@localhost/x", postgres_bin=str(tmp_path))
 
 
-def test_a_script_that_ends_inside_a_table_is_refused(tmp_path: Path) -> None:
-    script = tmp_path / "x.sql"
-    script.write_text("COPY public.t (a) FROM stdin;\n1\n\\\\.\n\\.\nSELECT 1;\nCOPY public.u (a) FROM stdin;\n\\.\n")
-    assert postgres.count(script) == (2, 2)
-    script.write_text("COPY public.t (a) FROM stdin;\n1\n")
-    with pytest.raises(BackupFailed, match="in the middle of a table"):
-        postgres.count(script)
+def test_tables_and_rows_are_counted_in_the_restored_script() -> None:
+    whole = [b"COPY public.t (a) FROM stdin;\n", b"1\n", b"\\\\.\n", b"\\.\n", b"SELECT 1;\n"]
+    assert postgres.count([*whole, b"COPY public.u (a) FROM stdin;\n", b"\\.\n"]) == (2, 2, True)
+    assert postgres.count(whole[:2]) == (1, 1, False)
 
 
 def backup_of(at: datetime, database: str = "shop-1") -> Artefact:
