@@ -25,6 +25,7 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from horae.errors import StoreError, StoreUnavailable, UnsafeStore
+from horae.store.rows import key_prefix
 
 SCHEMA = 1
 FOLDER = Path(__file__).parent
@@ -63,7 +64,7 @@ class Connection:
     def __init__(self, url: str, namespace: str, keep: timedelta, allow_without_append_only: bool) -> None:
         self.url, self.namespace = url, namespace
         self._allow_without_append_only, self._safe = allow_without_append_only, False
-        self.prefix = f"{{{namespace}}}:"
+        self.prefix = key_prefix(namespace)
         self._keep = str(keep // timedelta(milliseconds=1))
         options: dict[str, Any] = {
             "decode_responses": True,

@@ -1,16 +1,16 @@
 """The ledger: every run, its states and its verdict."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from horae.clock import from_millis, to_millis
-from horae.jobs import Tier
-from horae.runs import Cause, Event, Failure, Run, State
+from horae.clock import to_millis
+from horae.runs import Run
 from horae.store.base import Latest
 from horae.store.redis.connection import Connection, translated
+from horae.store.rows import run_of
 
 
 class RedisLedger:
@@ -100,32 +100,6 @@ class RedisLedger:
         return int(await self._connection.call("ledger", "prune", limit=500, keep_each=self._keep_each))
 
 
-def run_of(id: str, row: Mapping[str, str]) -> Run:
-    """A ledger row from its hash."""
-    result = row.get("result")
-    return Run(
-        id=id,
-        job=row["job"],
-        tier=Tier(row["tier"]),
-        cause=Cause(row["cause"]),
-        state=State(row["state"]),
-        scheduled_for=_instant(row.get("scheduled_for")),
-        reason=row.get("reason", ""),
-        attempts=int(row.get("attempts", 0)),
-        accepted_at=_instant(row.get("accepted_at")),
-        started_at=_instant(row.get("started_at")),
-        ended_at=_instant(row.get("ended_at")),
-        worker=row.get("worker", ""),
-        provider=row.get("provider", ""),
-        context=json.loads(row.get("context") or "{}"),
-        metadata=json.loads(row.get("metadata") or "{}"),
-        progress=row.get("progress", ""),
-        result=json.loads(result) if result else None,
-        failure=Failure.parse(row.get("failure", "")),
-        story=tuple(_event(line) for line in row.get("story", "").splitlines()),
-    )
-
-
 def record_of(run: Run) -> dict[str, Any]:
     """A whole row as the `record` script takes it."""
     fields: list[str] = ["attempts", str(run.attempts), "worker", run.worker]
@@ -155,12 +129,3 @@ def record_of(run: Run) -> dict[str, Any]:
     if run.ended_at:
         record["ended_at"] = str(to_millis(run.ended_at))
     return record
-
-
-def _instant(text: str | None) -> datetime | None:
-    return from_millis(int(text)) if text else None
-
-
-def _event(line: str) -> Event:
-    at, what, attempt, note = line.split("|", 3)
-    return Event(at=from_millis(int(at)), what=what, attempt=int(attempt), note=note)

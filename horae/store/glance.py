@@ -1,0 +1,87 @@
+"""Where the jobs stand, read over a plain socket.
+
+`import redis` alone takes longer than `horae jobs` may. The answer is that of `Ledger.latest`; whatever is out of the
+ordinary (TLS, unix sockets, a refusal of the server) is left to the ordinary store.
+"""
+
+import socket
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from hiredis import ProtocolError, Reader, ReplyError, pack_command
+
+from horae.errors import StoreUnavailable
+from horae.store.base import Latest
+from horae.store.rows import key_prefix, run_of
+
+TIMEOUT_SECONDS = 2.0
+PORT = 6379
+CHUNK = 65536
+
+
+class OutOfTheOrdinary(Exception):
+    """Ask the ordinary store."""
+
+
+def glance(url: str, namespace: str, jobs: Iterable[str]) -> dict[str, Latest] | None:
+    """What `Ledger.latest` says of these jobs, or None: ask it. Raises StoreUnavailable when nothing answers."""
+    names, key = list(jobs), key_prefix(namespace)
+    try:
+        with _connected(url) as line:
+            lists = [("ZREVRANGE", f"{key}ledger:{name}", "0", "0") for name in names]
+            settled, *newest = _ask(line, ("HMGET", f"{key}last", *names), *lists) if names else [[]]
+            ids = sorted({id for id in settled if id} | {found[0] for found in newest if found})
+            rows = _ask(line, *(("HGETALL", f"{key}run:{id}") for id in ids)) if ids else []
+    except (OutOfTheOrdinary, ProtocolError, ReplyError, ValueError):
+        return None
+    found_rows = ((id, dict(zip(row[::2], row[1::2], strict=True))) for id, row in zip(ids, rows, strict=True) if row)
+    runs = {id: run_of(id, row) for id, row in found_rows}
+    return {
+        name: Latest(newest=runs.get(found[0]) if found else None, settled=runs.get(last) if last else None)
+        for name, last, found in zip(names, settled, newest, strict=True)
+    }
+
+
+@contextmanager
+def _connected(url: str) -> Iterator[socket.socket]:
+    parts = urlsplit(url)
+    if parts.scheme != "redis" or parts.query or parts.fragment:
+        raise OutOfTheOrdinary
+    host, port = parts.hostname or "localhost", parts.port or PORT
+    try:
+        with socket.create_connection((host, port), TIMEOUT_SECONDS) as line:
+            greetings = list(_greetings(parts))
+            if greetings:
+                _ask(line, *greetings)
+            yield line
+    except OSError as error:
+        raise StoreUnavailable(f"the store at redis://{host}:{port} does not answer: {error}") from error
+
+
+def _greetings(parts: SplitResult) -> Iterator[tuple[str, ...]]:
+    if parts.password:
+        user = [unquote(parts.username)] if parts.username else []
+        yield ("AUTH", *user, unquote(parts.password))
+    elif parts.username:
+        raise OutOfTheOrdinary
+    if database := parts.path.strip("/"):
+        yield ("SELECT", str(int(database)))
+
+
+def _ask(line: socket.socket, *commands: Sequence[str]) -> list[list[str]]:
+    """The replies, in order."""
+    packed = [pack_command(tuple(command)) for command in commands]  # type: ignore[arg-type]  # typed for one word
+    line.sendall(b"".join(packed))
+    reader = Reader(encoding="utf-8")
+    replies: list[list[str]] = []
+    while len(replies) < len(commands):
+        received = line.recv(CHUNK)
+        if not received:
+            raise ConnectionError("it closed the connection")
+        reader.feed(received)
+        while (reply := reader.gets()) is not False:
+            if isinstance(reply, ReplyError):
+                raise OutOfTheOrdinary from reply
+            replies.append(reply)
+    return replies
