@@ -1,0 +1,56 @@
+"""The command line `horae`. Only the module of the command that is called is loaded."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+BROKEN_PIPE = 141
+"""What a shell reports of a program that a closed pipe ended."""
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 fine, 1 the answer is no, 2 wrong use; errors are a sentence on stderr."""
+    try:
+        status = run(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever reads our output has seen enough; Python would complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = BROKEN_PIPE
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    sys.exit(status)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """The exit status of one command line; raises BrokenPipeError."""
+    from typer import Abort
+    from typer.exceptions import TyperException
+
+    from horae.cli.app import command_line
+    from horae.errors import HoraeError, UsageError
+
+    try:
+        return int(command_line().main(list(arguments), prog_name="horae", standalone_mode=False) or 0)
+    except UsageError as error:
+        print(f"horae: {error.message}", file=sys.stderr)
+        return 2
+    except HoraeError as error:
+        print(f"horae: {error.message}", file=sys.stderr)
+        return 1
+    except TyperException as error:
+        return _misused(error)
+    except Abort:
+        return INTERRUPTED
+
+
+def _misused(error: Exception) -> int:
+    """What Typer refuses: its sentence, and where to read more."""
+    sentence = getattr(error, "format_message", error.__str__)()
+    context = getattr(error, "ctx", None)
+    print(f"horae: {sentence}", file=sys.stderr)
+    if context is not None:
+        print(f"Try `{context.command_path} --help`.", file=sys.stderr)
+    return int(getattr(error, "exit_code", 2))

@@ -1,0 +1,100 @@
+"""The commands of `horae`, each in a module of its own that is imported when it is called."""
+
+import importlib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from horae.errors import UnknownName
+
+COMMANDS = (
+    "up",
+    "jobs",
+    "decide",
+    "explain",
+    "next",
+    "check",
+    "run",
+    "enqueue",
+    "fires",
+    "logs",
+    "sidecar",
+    "worker",
+)
+"""As `horae --help` lists them. The module of a command has its name, and its function is `command`."""
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+def _remember_project(context: typer.Context, value: Path | None) -> Path | None:
+    if value is not None:
+        context.find_root().obj = value
+    return value
+
+
+Project = Annotated[
+    Path | None,
+    typer.Option(
+        "--project",
+        help="The project's folder. Default: the nearest one with a horae.toml.",
+        metavar="FOLDER",
+        callback=_remember_project,
+        expose_value=False,
+    ),
+]
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        print(f"horae {version('horae')}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True, expose_value=False),
+]
+
+
+class Commands(TyperGroup):
+    """Loads a command when it is called, and lets `--project` stand after it too."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Raises UnknownName."""
+        if cmd_name not in COMMANDS:
+            raise UnknownName("command", cmd_name, COMMANDS)
+        module = importlib.import_module(f"horae.cli.{cmd_name}")
+        single = typer.Typer(add_completion=False, rich_markup_mode="rich")
+        single.command(cmd_name, context_settings=CONTEXT)(module.command)
+        command = typer.main.get_command(single)
+        command.params += [param for param in self.params if param.name == "project"]
+        return command
+
+
+def _horae(context: typer.Context, project: Project = None, version: Version = False) -> int:
+    """Puts every recurring job on the right one of three schedulers, runs it there, and can say what became of it.
+
+    \b
+    horae up                   start everything on this machine
+    horae jobs                 all jobs, their next fire and last verdict
+    horae decide --every 30s   which scheduler is right for such a job
+    """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        return 2
+    return 0
+
+
+def command_line() -> Any:
+    """The whole command line as one Typer command."""
+    app = typer.Typer(
+        name="horae", cls=Commands, add_completion=False, rich_markup_mode="rich", context_settings=CONTEXT
+    )
+    app.callback(invoke_without_command=True)(_horae)
+    return typer.main.get_command(app)

@@ -1,0 +1,77 @@
+"""`horae check`: is the project sound?"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from itertools import groupby
+from typing import Annotated
+
+import typer
+
+from horae import clock
+from horae.cli.options import Json
+from horae.cli.project import configured
+from horae.errors import UsageError
+from horae.findings import Finding, Level
+
+
+class Format(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+    GITHUB = "github"
+    SARIF = "sarif"
+
+
+Output = Annotated[
+    Format | None,
+    typer.Option("--format", help="GITHUB: annotations of a workflow. SARIF 2.1.0: for code scanning."),
+]
+
+
+def command(context: typer.Context, json: Json = False, format: Output = None) -> int:
+    """Check every job, prefect.yaml and the settings; exit 1 if there is an error.
+
+    \b
+    horae check
+    horae check --format sarif > horae.sarif
+    """
+    if json and format not in {None, Format.JSON}:
+        raise UsageError(f"give --json or --format {format}, not both")
+    from horae.checks import check_project
+
+    findings = check_project(configured(context), clock.now())
+    _print(findings, Format.JSON if json else format or Format.TEXT)
+    return 1 if any(finding.level is Level.ERROR for finding in findings) else 0
+
+
+def _print(findings: Sequence[Finding], format: Format) -> None:
+    from horae.cli import check_formats
+    from horae.cli.output import print_json
+
+    match format:
+        case Format.JSON:
+            print_json([finding.as_dict() for finding in findings])
+        case Format.SARIF:
+            print_json(check_formats.sarif(findings))
+        case Format.GITHUB:
+            for finding in findings:
+                print(check_formats.annotation(finding))
+        case Format.TEXT:
+            _draw(findings)
+
+
+def _draw(findings: Sequence[Finding]) -> None:
+    from horae.cli.findings import draw_findings
+    from horae.cli.output import console
+
+    screen = console()
+    for file, here in groupby(findings, key=lambda finding: finding.file or "(no file)"):
+        screen.print(file, style="bold underline")
+        draw_findings(screen, here, lines=True)
+        screen.print()
+    errors = sum(finding.level is Level.ERROR for finding in findings)
+    told = f"{_count(errors, 'error')}, {_count(len(findings) - errors, 'warning')}"
+    screen.print(told if findings else "nothing to say: every job is sound", style="red" if errors else "green")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,78 @@
+"""`horae decide`: which scheduler is right for a job with these traits and this schedule."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from horae.checklist import review
+from horae.cli.options import At, Cron, Every, Json, Zone, schedule_of
+from horae.findings import Finding
+from horae.jobs import Trait, traits_from
+from horae.matrix import Decision
+from horae.matrix import decide as walk
+
+Traits = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trait",
+        "-t",
+        metavar="NAME",
+        help=f"What is true of the job; may be repeated: {', '.join(trait.value for trait in Trait)}.",
+    ),
+]
+
+
+def command(
+    trait: Traits = None,
+    cron: Cron = None,
+    tz: Zone = None,
+    every: Every = None,
+    at: At = None,
+    json: Json = False,
+) -> int:
+    """Walk the decision matrix to the right scheduler. On a terminal, without options, it asks.
+
+    \b
+    horae decide --trait survives_restarts --cron "0 2 * * *"
+    horae decide --every 30s --json
+    """
+    schedule = schedule_of(cron, tz, every, at)
+    if not trait and schedule is None and not json and sys.stdin.isatty() and sys.stdout.isatty():
+        from horae.cli.questions import ask
+
+        traits, schedule = ask()
+    else:
+        traits = traits_from(trait or ())
+    decision, findings = walk(traits, schedule), review(traits, schedule)
+    if json:
+        from horae.cli.output import print_json
+
+        print_json(decision.as_dict() | {"findings": [shape(finding) for finding in findings]})
+    else:
+        _draw(decision, findings)
+    return 0
+
+
+def shape(finding: Finding) -> dict[str, str]:
+    """A finding on a job that no file declares yet."""
+    return {
+        "code": finding.code,
+        "level": finding.level.value,
+        "message": finding.message,
+        "remedy": finding.remedy,
+    }
+
+
+def _draw(decision: Decision, findings: list[Finding]) -> None:
+    from horae.cli.findings import draw_findings
+    from horae.cli.flowchart import flowchart
+    from horae.cli.output import console
+
+    screen = console()
+    screen.print(flowchart(decision))
+    screen.print()
+    screen.print(decision.reason, style="bold")
+    if findings:
+        screen.print()
+        draw_findings(screen, findings)

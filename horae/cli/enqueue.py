@@ -1,0 +1,63 @@
+"""`horae enqueue JOB`: a run of a durable job, accepted now, done by a queue worker."""
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from horae import clock
+from horae.cli.options import Context, JobName, Json, context_of, instant_of
+from horae.cli.project import jobs_of, settings_of, with_store
+from horae.registry import Registry
+from horae.settings import Settings
+
+if TYPE_CHECKING:
+    from horae.scheduler import Enqueued
+
+Time = Annotated[str | None, typer.Option("--at", metavar="INSTANT", help="Not before then. Default: at once.")]
+Provider = Annotated[
+    str | None, typer.Option("--provider", metavar="NAME", help="The queue that carries it. Default: routing chooses.")
+]
+
+
+def command(
+    context: typer.Context,
+    job: JobName,
+    at: Time = None,
+    given: Context = None,
+    provider: Provider = None,
+    json: Json = False,
+) -> int:
+    """Accept a run of a durable job; once this returns, it is in the store and will be run.
+
+    \b
+    horae enqueue database-backup --at 2026-12-01T02:00:00Z --context databases='["app.db"]'
+    """
+    arguments = context_of(given)
+    metadata = {"schedule_time": clock.isoformat(instant_of("--at", at))} if at else {}
+    settings = with_store(settings_of(context))
+    found = asyncio.run(_enqueue(settings, jobs_of(settings), job, provider, arguments, metadata))
+    if json:
+        from horae.cli.output import print_json
+
+        due = clock.isoformat(found.due) if found.due else None
+        print_json({"run": found.run, "job": found.job, "provider": found.provider, "due": due})
+    else:
+        when = f"due {clock.isoformat(found.due)}" if found.due else "due now"
+        print(f"{found.run}  {found.job} through {found.provider}, {when}")
+    return 0
+
+
+async def _enqueue(
+    settings: Settings,
+    registry: Registry,
+    job: str,
+    provider: str | None,
+    arguments: dict[str, Any],
+    metadata: dict[str, Any],
+) -> "Enqueued":
+    from horae.scheduler import Scheduler
+
+    scheduler = Scheduler(settings, registry)
+    async with scheduler.lifecycle():
+        return await scheduler.enqueue_workflow(job, provider, arguments, metadata)

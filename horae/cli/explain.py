@@ -1,0 +1,140 @@
+"""`horae explain JOB`: why a job is where it is, what there is to say about it, and what comes next."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import typer
+
+from horae import clock
+from horae.checklist import check_job
+from horae.cli.next import coming
+from horae.cli.options import JobName, Json
+from horae.cli.project import jobs_of, settings_of
+from horae.findings import Finding
+from horae.jobs import Job, Tier
+from horae.matrix import TITLES, Decision, decide
+from horae.settings import Settings
+
+FIRES_SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    job: Job
+    decision: Decision
+    findings: list[Finding]
+    providers: list[dict[str, Any]] | None
+    """Oneiric's ranking, the chosen one first; None for a job that no queue carries."""
+    fires: list[datetime]
+
+    def as_dict(self) -> dict[str, Any]:
+        """docs/reference/json.md"""
+        job = self.job
+        return {
+            "name": job.name,
+            "tier": job.tier.value,
+            "schedule": str(job.schedule) if job.schedule else None,
+            "description": job.description,
+            "traits": sorted(trait.value for trait in job.traits),
+            "file": job.source.file if job.source else None,
+            "line": job.source.line if job.source else None,
+            "decision": self.decision.as_dict(),
+            "findings": [finding.as_dict() for finding in self.findings],
+            "providers": self.providers,
+            "next_fires": [clock.isoformat(fire) for fire in self.fires],
+        }
+
+
+def command(context: typer.Context, job: JobName, json: Json = False) -> int:
+    """Why a job is on its scheduler, what the checks say of it, where its runs go, and its next five fires.
+
+    \b
+    horae explain database-backup
+    """
+    settings = settings_of(context)
+    explanation = explain(settings, job)
+    if json:
+        from horae.cli.output import print_json
+
+        print_json(explanation.as_dict())
+    else:
+        _draw(explanation)
+    return 0
+
+
+def explain(settings: Settings, name: str) -> Explanation:
+    """Raises UnknownName."""
+    registry = jobs_of(settings)
+    job = registry.get(name)
+    deployment = registry.deployments.get(name)
+    here = [problem for problem in registry.problems if problem.job == name]
+    return Explanation(
+        job=job,
+        decision=decide(job.traits, job.schedule),
+        findings=[*here, *check_job(job, deployment.flow if deployment else None)],
+        providers=_ranking(settings, job) if job.tier is Tier.ONEIRIC else None,
+        fires=coming(job, clock.now(), FIRES_SHOWN),
+    )
+
+
+def _ranking(settings: Settings, job: Job) -> list[dict[str, Any]]:
+    """What Oneiric's resolver says; nothing connects. A provider that the job names goes before every ranking."""
+    from pydantic import SecretStr
+
+    from horae.queues.providers import open_queues
+
+    if settings.store.url is None:  # as `horae up` would have it
+        own = SecretStr(f"redis://127.0.0.1:{settings.store.port}/0")
+        settings = settings.model_copy(update={"store": settings.store.model_copy(update={"url": own})})
+    router = open_queues(settings).router
+    chosen = router.choose(job.provider)
+    ranked = [
+        {"provider": entry["provider"], "chosen": entry["provider"] == chosen, "reasons": list(entry["reasons"])}
+        for entry in router.explain()["ordered"]
+    ]
+    if job.provider:
+        for entry in ranked:
+            if entry["chosen"]:
+                entry["reasons"].insert(0, "the job names it")
+    return sorted(ranked, key=lambda entry: not entry["chosen"])
+
+
+def _draw(explanation: Explanation) -> None:
+    from rich.text import Text
+
+    from horae.cli.findings import draw_findings
+    from horae.cli.flowchart import flowchart
+    from horae.cli.output import console, relative
+
+    screen, job = console(), explanation.job
+    place = f"{job.source.file}:{job.source.line}" if job.source else "declared in code"
+    screen.print(Text.assemble((job.name, "bold"), f"  {TITLES[job.tier]}  ", (place, "dim")))
+    if job.description:
+        screen.print(job.description)
+    screen.print(f"{job.schedule or 'runs when asked'}; traits: {', '.join(sorted(job.traits)) or 'none'}")
+    _head(screen, "Decision")
+    screen.print(flowchart(explanation.decision))
+    screen.print()
+    screen.print(explanation.decision.reason, style="bold")
+    _head(screen, "Checks")
+    if explanation.findings:
+        draw_findings(screen, explanation.findings)
+    else:
+        screen.print("nothing to say: it is sound", style="green")
+    if explanation.providers is not None:
+        _head(screen, "Queue providers, as Oneiric ranks them")
+        for entry in explanation.providers:
+            mark = "▶" if entry["chosen"] else " "
+            screen.print(Text.assemble((f"{mark} {entry['provider']:<12}", "bold"), "; ".join(entry["reasons"])))
+    _head(screen, "Next fires")
+    now = clock.now()
+    for fire in explanation.fires:
+        screen.print(f"{clock.isoformat(fire)}  {fire:%a}  {relative(fire, now)}")
+    if not explanation.fires:
+        screen.print("none by itself")
+
+
+def _head(screen: Any, title: str) -> None:
+    screen.print()
+    screen.print(title, style="bold underline")

@@ -1,0 +1,53 @@
+"""The flowchart of the decision matrix, the path that a decision took in heavy lines: visible without colour too."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from horae.matrix import OTHERWISE, STEPS, TITLES, Decision, Step
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+type Piece = tuple[str, bool]
+"""Text, and whether it is on the path."""
+
+WIDTH = max(len(step.question) for step in STEPS) + 10
+"""Of a box, in columns."""
+MIDDLE = WIDTH // 2
+LABELS = {True: ("up to an hour", "over an hour"), False: ("yes", "no")}
+"""For a step about the frequency, and for any other: what leads out of the matrix, what leads on."""
+ARM = max(len(leaves) for leaves, _ in LABELS.values()) + 6
+
+
+def flowchart(decision: Decision) -> "Text":
+    from rich.text import Text
+
+    drawn = [Text.assemble(*((text, "bold" if lit else "dim") for text, lit in line)) for line in lines(decision)]
+    return Text("\n").join(drawn)
+
+
+def lines(decision: Decision) -> Iterator[list[Piece]]:
+    """From START down; a step that was not asked is off the path."""
+    answered = len(decision.path)
+    fell_through = decision.path[-1].answer == "no"
+    yield [("START".center(WIDTH).rstrip(), True)]
+    for place, step in enumerate(STEPS, start=1):
+        leaves = place == answered and not fell_through
+        yield from _step(step, asked=place <= answered, leaves=leaves)
+    yield [(TITLES[OTHERWISE[0]].center(WIDTH).rstrip(), fell_through)]
+
+
+def _step(step: Step, *, asked: bool, leaves: bool) -> Iterator[list[Piece]]:
+    wall, edge = ("┃", "━") if asked else ("│", "─")
+    enter, out, corners = ("┻", "┯", "┏┓┗┛") if asked else ("┴", "┬", "┌┐└┘")
+    goes_on = asked and not leaves
+    away, onward = LABELS[bool(step.yes_frequencies)]
+    arm, tip = ("━", "▶") if leaves else ("─", "▷")
+    joint = "┣" if leaves else "┠" if asked else "├"
+    left, right = edge * (MIDDLE - 1), edge * (WIDTH - MIDDLE - 2)
+    question = f"{wall}  {step.number}  {step.question}".ljust(WIDTH - 1)
+    yield [(" " * MIDDLE + ("┃" if asked else "│"), asked)]
+    yield [(corners[0] + left + enter + right + corners[1], asked)]
+    yield [(question + joint, asked), (f"{arm * 2} {away} ".ljust(ARM, arm) + f"{tip} {TITLES[step.yes]}", leaves)]
+    yield [(corners[2] + left + ("┳" if goes_on else out) + right + corners[3], asked)]
+    yield [(" " * MIDDLE + ("┃" if goes_on else "│") + f" {onward}", goes_on)]

@@ -1,0 +1,104 @@
+"""`horae jobs`: every job, when it is due, and how it last ended."""
+
+import asyncio
+import sys
+from typing import Any
+
+import typer
+
+from horae import clock
+from horae.cli.options import Json
+from horae.cli.project import jobs_of, settings_of
+from horae.errors import StoreError
+from horae.jobs import Job
+from horae.settings import Settings
+from horae.store.base import Latest
+
+UNKNOWN = Latest(newest=None, settled=None)
+
+
+def command(context: typer.Context, json: Json = False) -> int:
+    """All jobs: tier, schedule, next fire, last verdict.
+
+    \b
+    horae jobs
+    horae jobs --json | jq '.[] | select(.last_verdict != "ran") | .name'
+    """
+    settings = settings_of(context)
+    registry = jobs_of(settings)
+    latest = _latest(settings, registry.names)
+    if json:
+        from horae.cli.output import print_json
+
+        print_json([_shape(job, latest.get(job.name, UNKNOWN)) for job in registry])
+    else:
+        _draw([(job, latest.get(job.name, UNKNOWN)) for job in registry])
+    return 0
+
+
+def _latest(settings: Settings, names: tuple[str, ...]) -> dict[str, Latest]:
+    """Where the jobs stand; without a store that answers nothing is known, and stderr says why."""
+    if settings.store.url is None:
+        print("horae: no verdicts: no state store is configured, and no `horae up` is running here", file=sys.stderr)
+        return {}
+    from horae.store.glance import glance
+
+    try:
+        found = glance(settings.store.url.get_secret_value(), settings.namespace, names)
+        return found if found is not None else asyncio.run(_ask(settings, names))
+    except StoreError as error:
+        print(f"horae: no verdicts: {error.message}", file=sys.stderr)
+        return {}
+
+
+async def _ask(settings: Settings, names: tuple[str, ...]) -> dict[str, Latest]:
+    from horae.store import connect
+
+    async with connect(settings) as store:
+        return await store.ledger.latest(names)
+
+
+def _shape(job: Job, latest: Latest) -> dict[str, Any]:
+    """docs/reference/json.md"""
+    following, settled, newest = job.next_fire(clock.now()), latest.settled, latest.newest
+    return {
+        "name": job.name,
+        "tier": job.tier.value,
+        "schedule": str(job.schedule) if job.schedule else None,
+        "next_fire": clock.isoformat(following) if following else None,
+        "state": newest.state.value if newest else None,
+        "last_verdict": settled.state.value if settled else None,
+        "last_reason": (settled.reason or None) if settled else None,
+        "last_run": settled.id if settled else None,
+        "last_ended_at": clock.isoformat(settled.ended_at) if settled and settled.ended_at else None,
+        "last_duration_seconds": settled.duration_seconds if settled else None,
+        "description": job.description,
+        "traits": sorted(trait.value for trait in job.traits),
+        "run_on_start": job.run_on_start,
+        "file": job.source.file if job.source else None,
+        "line": job.source.line if job.source else None,
+    }
+
+
+def _draw(rows: list[tuple[Job, Latest]]) -> None:
+    from horae.cli.output import console, relative, state_of, table, took
+    from horae.matrix import TITLES
+
+    now = clock.now()
+    drawn = table("job", "tier", "schedule", "next fire", "last verdict", "ended", "took", "now")
+    for job, latest in rows:
+        following, settled, newest = job.next_fire(now), latest.settled, latest.newest
+        drawn.add_row(
+            job.name,
+            TITLES[job.tier],
+            str(job.schedule) if job.schedule else "when asked",
+            relative(following, now) if following else "-",
+            state_of(settled) if settled else "-",
+            relative(settled.ended_at, now) if settled and settled.ended_at else "",
+            took(settled.duration_seconds) if settled else "",
+            state_of(newest) if newest and not newest.state.settled else "",
+        )
+    if rows:
+        console().print(drawn)
+    else:
+        print("horae: no job yet; a function with @job in infra/ or internal/ is one", file=sys.stderr)

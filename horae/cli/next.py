@@ -1,0 +1,86 @@
+"""`horae next`: the coming fires of a job or of any schedule."""
+
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from horae import clock
+from horae.cli.options import At, Cron, Every, Json, Zone, instant_of, schedule_of
+from horae.errors import UsageError
+from horae.jobs import Job
+from horae.schedules import Schedule
+
+Optional = Annotated[str | None, typer.Argument(metavar="[JOB]", help="A job, instead of a schedule.")]
+After = Annotated[
+    str | None, typer.Option("--after", metavar="INSTANT", help="Fires strictly after this instant. Default: now.")
+]
+Count = Annotated[int, typer.Option("--count", "-n", min=1, max=10_000, help="How many fires.")]
+
+
+def command(
+    context: typer.Context,
+    job: Optional = None,
+    cron: Cron = None,
+    tz: Zone = None,
+    every: Every = None,
+    at: At = None,
+    after: After = None,
+    count: Count = 5,
+    json: Json = False,
+) -> int:
+    """The coming fires of a job, or of any schedule.
+
+    \b
+    horae next database-backup
+    horae next --cron "30 2 * * *" --tz Europe/Berlin --after 2027-03-27T00:00:00Z --count 3
+    """
+    schedule = schedule_of(cron, tz, every, at)
+    found = coming(_source(context, job, schedule), instant_of("--after", after) if after else clock.now(), count)
+    if json:
+        from horae.cli.output import print_json
+
+        print_json([clock.isoformat(fire) for fire in found])
+    else:
+        _draw(found, tz)
+    return 0
+
+
+def coming(source: Job | Schedule, after: datetime, count: int) -> list[datetime]:
+    """The first `count` fires after an instant, fewer where there are no more."""
+    following = source.next_fire if isinstance(source, Job) else source.next_after
+    found: list[datetime] = []
+    while len(found) < count and (fire := following(found[-1] if found else after)):
+        found.append(fire)
+    return found
+
+
+def _source(context: typer.Context, job: str | None, schedule: Schedule | None) -> Job | Schedule:
+    if job is not None and schedule is not None:
+        raise UsageError("give a job or a schedule, not both")
+    if schedule is not None:
+        return schedule
+    if job is None:
+        raise UsageError(
+            'give a job, or a schedule such as --cron "0 2 * * *", --every 30s or --at 2026-12-01T02:00:00Z'
+        )
+    from horae.cli.project import configured, jobs_of
+
+    found = jobs_of(configured(context)).get(job)
+    if found.schedule is None:
+        raise UsageError(f"job {job!r} has no schedule; it runs only when somebody asks (`horae run {job}`)")
+    return found
+
+
+def _draw(fires: list[datetime], tz: str | None) -> None:
+    """In plain lines: UTC, the zone's own wall clock, and how long from now."""
+    from zoneinfo import ZoneInfo
+
+    from horae.cli.output import relative
+
+    now, width = clock.now(), max((len(clock.isoformat(fire)) for fire in fires), default=0)
+    for fire in fires:
+        wall = f"  {fire.astimezone(ZoneInfo(tz)):%a %d %b %H:%M:%S %Z}" if tz else f"  {fire:%a}"
+        print(f"{clock.isoformat(fire):<{width}}{wall}  {relative(fire, now)}")
+    if not fires:
+        print("no fire: it is over")

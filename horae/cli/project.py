@@ -1,0 +1,48 @@
+"""The project that a command is about: its settings, its jobs, and the store as it can be reached."""
+
+import sys
+from pathlib import Path
+
+import typer
+
+from horae.errors import StoreUnavailable
+from horae.registry import Registry
+from horae.settings import Settings, load
+
+
+def settings_of(context: typer.Context) -> Settings:
+    """As configured, and with the addresses of a running `horae up` where nothing is; raises InvalidSettings."""
+    from horae.runners.reachable import effective
+
+    return effective(configured(context))
+
+
+def configured(context: typer.Context) -> Settings:
+    """As configured; raises InvalidSettings."""
+    given = context.find_root().obj
+    if not isinstance(given, Path):
+        return load()
+    if not given.is_dir():
+        raise typer.BadParameter(f"there is no folder {str(given)!r}", context, param_hint="--project")
+    return load(given)
+
+
+def jobs_of(settings: Settings) -> Registry:
+    """Every job that loads; how many files do not is said on stderr."""
+    from horae.loading import load as load_registry
+
+    registry = load_registry(settings)
+    if registry.problems:
+        count = len(registry.problems)
+        print(f"horae: {count} problem{'s' * (count > 1)} while loading; `horae check` names them", file=sys.stderr)
+    return registry
+
+
+def with_store(settings: Settings) -> Settings:
+    """The same settings; raises StoreUnavailable when they name no store."""
+    if settings.store.url is None:
+        raise StoreUnavailable(
+            "no state store is configured and no `horae up` is running here; start `horae up`, "
+            "or set HORAE_STORE__URL (redis://host:port/0) or store.url in horae.toml"
+        )
+    return settings

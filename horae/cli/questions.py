@@ -1,0 +1,78 @@
+"""The questions of the matrix, asked on a terminal one step after the other until the answer is known."""
+
+import typer
+
+from horae.cli.options import schedule_of
+from horae.errors import HoraeError, InvalidSchedule
+from horae.jobs import Trait
+from horae.matrix import STEPS, Frequency, Step, frequency
+from horae.schedules import Schedule
+
+CONSIDER = {
+    Trait.DASHBOARD: "Users will want to see it in a dashboard.",
+    Trait.OBSERVABILITY: "It needs observability: UI, graphs, history.",
+    Trait.USER_TRIGGERED: "Users will trigger it manually.",
+    Trait.MULTI_MACHINE: "It must run on multiple machines.",
+    Trait.SURVIVES_RESTARTS: "It needs to survive restarts.",
+    Trait.INFRASTRUCTURE: "It is infrastructure-related: backups, rotations.",
+    Trait.DEPENDENT_STEPS: "It has multiple steps with dependencies.",
+    Trait.DAG: "It needs DAG orchestration.",
+    Trait.MULTI_REPO: "It coordinates across multiple repositories.",
+}
+
+
+def ask() -> tuple[frozenset[Trait], Schedule | None]:
+    """The traits and the schedule that lead to the end of the path; raises Abort on Ctrl-C or Ctrl-D."""
+    traits: frozenset[Trait] = frozenset()
+    schedule: Schedule | None = None
+    for step in STEPS:
+        typer.echo(f"\nStep {step.number}: {step.question}")
+        if step.yes_frequencies:
+            schedule = _schedule()
+            if frequency(schedule) is not Frequency.LOW:
+                break
+        elif given := _traits(step):
+            traits |= given
+            break
+    typer.echo(f"\nThe same in one line: {_spelled(traits, schedule)}\n")
+    return traits, schedule
+
+
+def _traits(step: Step) -> frozenset[Trait]:
+    offered = [trait for trait in Trait if trait in step.yes_traits]
+    for number, trait in enumerate(offered, start=1):
+        typer.echo(f"  {number}  {CONSIDER[trait]}")
+    while True:
+        text = typer.prompt("Which of these hold? Numbers, or Enter for none", default="", show_default=False)
+        words = str(text).replace(",", " ").split()
+        if all(word.isdecimal() and 1 <= int(word) <= len(offered) for word in words):
+            return frozenset(offered[int(word) - 1] for word in words)
+        typer.echo(f"Give numbers from 1 to {len(offered)}, such as `1 3`, or nothing.")
+
+
+def _schedule() -> Schedule | None:
+    typer.echo("  such as 30s, 5m or 90d; or five cron fields, such as 0 2 * * *")
+    while True:
+        text = str(typer.prompt("How often? Enter for: only when asked", default="", show_default=False)).strip()
+        try:
+            return read_schedule(text)
+        except HoraeError as error:
+            typer.echo(error.message)
+
+
+def read_schedule(text: str) -> Schedule | None:
+    """A duration, cron fields or nothing; raises InvalidSchedule."""
+    if not text:
+        return None
+    if " " in text or text.startswith("@"):
+        return schedule_of(text, None, None, None)
+    if text[0].isdigit():
+        return schedule_of(None, None, text, None)
+    raise InvalidSchedule(f"{text!r} is neither a duration such as 30s nor five cron fields such as 0 2 * * *")
+
+
+def _spelled(traits: frozenset[Trait], schedule: Schedule | None) -> str:
+    words = [f"--trait {trait.value}" for trait in Trait if trait in traits]
+    if schedule is not None:
+        words.append(str(schedule))
+    return " ".join(["horae decide", *words])

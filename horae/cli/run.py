@@ -1,0 +1,63 @@
+"""`horae run JOB`: a job now, in the foreground."""
+
+import asyncio
+import sys
+from typing import Any, TextIO
+
+import typer
+
+from horae.cli.options import Context, JobName, Json, context_of
+from horae.cli.project import jobs_of, settings_of
+from horae.registry import Registry
+from horae.runs import Run, Verdict
+from horae.settings import Settings
+
+
+def command(context: typer.Context, job: JobName, given: Context = None, json: Json = False) -> int:
+    """Run a job now, in the foreground, and show what it writes; exit 1 unless it ran. A flow runs on Prefect.
+
+    \b
+    horae run health-check
+    horae run database-backup --context databases='["app.db"]'
+    """
+    settings = settings_of(context)
+    arguments = context_of(given)
+    registry = jobs_of(settings)
+    registry.get(job)
+    run = asyncio.run(_run(settings, registry, job, arguments, sys.stderr if json else sys.stdout))
+    if json:
+        from horae.cli.output import print_json
+
+        print_json(run.as_dict())
+    else:
+        _draw(run)
+    return 0 if run.verdict is Verdict.RAN else 1
+
+
+async def _run(settings: Settings, registry: Registry, job: str, given: dict[str, Any], to: TextIO) -> Run:
+    from horae.scheduler import Scheduler
+
+    def show(line: str) -> None:
+        to.write(line.rstrip("\n") + "\n")
+        to.flush()
+
+    scheduler = Scheduler(settings, registry)
+    async with scheduler.lifecycle():
+        return await scheduler.run_now(job, given, on_line=show)
+
+
+def _draw(run: Run) -> None:
+    from horae.cli.output import console, state_of, took
+
+    screen = console()
+    screen.print(state_of(run).append(f" in {took(run.duration_seconds)}" if run.duration_seconds is not None else ""))
+    if run.failure:
+        screen.print(f"{run.failure.type}: {run.failure.message}", style="red")
+    if run.result is not None:
+        screen.print(_plain(run.result))
+
+
+def _plain(result: Any) -> str:
+    import json
+
+    return result if isinstance(result, str) else json.dumps(result, indent=2, ensure_ascii=False)

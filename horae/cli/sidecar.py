@@ -1,0 +1,22 @@
+"""`horae sidecar`: the process of internal jobs, of fires and of the outbox."""
+
+from typing import Annotated
+
+import typer
+
+from horae.cli.project import settings_of
+
+Start = Annotated[str | None, typer.Option("--start", metavar="ID", hidden=True)]
+"""`horae up` names its start."""
+
+
+def command(context: typer.Context, start: Start = None) -> int:
+    """Run the sidecar until SIGTERM or Ctrl-C. `horae up` does this for you.
+
+    \b
+    HORAE_STORE__URL=redis://db:6379/0 horae sidecar
+    """
+    from horae.runners.sidecar import main
+
+    main(settings_of(context), start)
+    return 0

@@ -1,0 +1,29 @@
+"""`horae up`: everything on this machine."""
+
+from typing import Annotated
+
+import typer
+
+from horae.cli.options import Json
+from horae.cli.project import configured
+from horae.errors import UsageError
+
+Once = Annotated[
+    bool, typer.Option("--once", help="Run each job with run_on_start to its end, print the verdicts, and stop.")
+]
+
+
+def command(context: typer.Context, once: Once = False, json: Json = False) -> int:
+    """Start everything on this machine and show all jobs in one live table; Ctrl-C stops it.
+
+    What is configured by URL is used instead of started. With --once the exit status is 0 only if all jobs ran.
+
+    \b
+    horae up
+    horae up --once --json
+    """
+    if json and not once:
+        raise UsageError("--json goes with --once; without it, `horae jobs --json` answers while `horae up` runs")
+    from horae.runners.up import main
+
+    return main(configured(context), once=once, as_json=json)

@@ -1,0 +1,21 @@
+"""Settings for a command beside a running `horae up`: what is not configured is taken from where it listens."""
+
+from pydantic import SecretStr
+
+from horae.runners.endpoints import read
+from horae.settings import Settings
+
+
+def effective(settings: Settings) -> Settings:
+    """The same settings, with the store and the Prefect API of a running `horae up` where none is configured."""
+    if settings.store.url is not None and settings.prefect.api_url is not None:
+        return settings
+    running = read(settings.state)
+    if running is None:
+        return settings
+    store, prefect = settings.store, settings.prefect
+    if store.url is None and running.store_url:
+        store = store.model_copy(update={"url": SecretStr(running.store_url)})
+    if prefect.api_url is None and running.prefect_api_url:
+        prefect = prefect.model_copy(update={"api_url": running.prefect_api_url})
+    return settings.model_copy(update={"store": store, "prefect": prefect})
