@@ -29,6 +29,10 @@ SERVERS_KEEP_SECONDS = 2.5
 """What remains of that for the parts that others need, once those are gone."""
 PROBE_SECONDS = 0.1
 PROBE_LIMIT_SECONDS = 5.0
+LOOK_SECONDS = 5.0
+"""How often a running part is asked whether it still answers."""
+HUNG_SECONDS = 60.0
+"""One that has not answered for so long is killed and started again."""
 BACKOFF_SECONDS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Before the first, second, … restart in a row."""
 HEALTHY_SECONDS = 30.0
@@ -189,8 +193,7 @@ class Parts:
         in_a_row = 0
         while True:
             began = clock.monotonic()
-            assert entry.process
-            why = _how(await entry.process.wait())
+            why = await self._lost(entry)
             in_a_row = 0 if clock.monotonic() - began > HEALTHY_SECONDS else in_a_row
             while why:
                 # What a dead part started would work on beside its successor.
@@ -204,6 +207,22 @@ class Parts:
                     why = await self._launch(entry) or ""
                 except OSError as error:
                     why = f"cannot start it: {error}"
+
+    async def _lost(self, entry: _Entry) -> str:
+        """Wait until the part has died, or has not answered for `HUNG_SECONDS`; says which."""
+        assert entry.process
+        ended = asyncio.ensure_future(entry.process.wait())
+        answered = clock.monotonic()
+        try:
+            while not ended.done():
+                await asyncio.wait([ended], timeout=LOOK_SECONDS)
+                if await _answers(entry.part):
+                    answered = clock.monotonic()
+                elif clock.monotonic() - answered > HUNG_SECONDS:
+                    return f"it has not answered for {HUNG_SECONDS:g} s"
+            return _how(ended.result())
+        finally:
+            ended.cancel()
 
     async def _stop_all(self) -> None:
         if self._stopping:

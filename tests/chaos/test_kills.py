@@ -1,0 +1,208 @@
+"""`kill -9` of every process of the durable path: nothing is lost, extra runs only where a worker died."""
+
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from horae.clock import monotonic
+from horae.errors import StoreUnavailable
+from horae.runs import Run, State, Verdict
+from horae.scheduler import Scheduler
+from horae.settings import Settings, StoreSettings, load
+from horae.store import Store, connect
+from tests.chaos.processes import OwnValkey, Services, services
+from tests.waiting import wait_until
+
+JOBS = '''
+import os, time
+from datetime import timedelta
+from horae.jobs import job
+from horae.run_context import current_run
+from horae.schedules import every
+
+def note(what):
+    """What the job itself saw: one line, written at once."""
+    run = current_run()
+    with open(run.project / "seen", "a") as file:
+        file.write(f"{what} {run.job} {run.run_id} {run.attempt} {run.token} {os.getpid()}\\n")
+
+@job(SCHEDULEtraits={"infrastructure"}, time_limit=timedelta(minutes=2), idempotent=True, overlap="allow")
+def NAME(*, seconds: float = 0.0) -> None:
+    """Note when it begins and ends."""
+    note("begin")
+    time.sleep(seconds)
+    note("end")
+'''
+
+
+def write_job(project: Path, name: str, schedule: str = "") -> None:
+    text = JOBS.replace("NAME", name).replace("SCHEDULE", f"schedule={schedule}, " if schedule else "")
+    (project / "infra" / f"{name}.py").write_text(text)
+
+
+def seen(project: Path, what: str) -> list[list[str]]:
+    """[job, run, attempt, token, pid] of each such line."""
+    path = project / "seen"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [line.split()[1:] for line in lines if line.startswith(f"{what} ")]
+
+
+@asynccontextmanager
+async def front_door(project: Path, store_url: str, namespace: str) -> AsyncIterator[tuple[Scheduler, Store]]:
+    settings: Settings = load(project).model_copy(
+        update={"namespace": namespace, "store": StoreSettings(url=SecretStr(store_url))}
+    )
+    async with Scheduler(settings).lifecycle() as scheduler, connect(settings) as store:
+        yield scheduler, store
+
+
+def settled(store: Store, id: str) -> Callable[[], Awaitable[Run | None]]:
+    async def look() -> Run | None:
+        try:
+            run = await store.ledger.run(id)
+        except StoreUnavailable:
+            return None
+        return run if run and run.verdict else None
+
+    return look
+
+
+def begun(project: Path, times: int) -> Callable[[], bool]:
+    return lambda: len(seen(project, "begin")) >= times
+
+
+@pytest.fixture
+def running(project: Path, valkey_url: str, namespace: str) -> Iterator[Services]:
+    write_job(project, "slow")
+    with services(project, valkey_url, namespace) as found:
+        yield found
+
+
+async def test_a_killed_workers_run_is_running_elsewhere_within_ten_seconds(
+    running: Services, project: Path, valkey_url: str, namespace: str
+) -> None:
+    workers = [running.start("queue_worker"), running.start("queue_worker")]
+    async with front_door(project, valkey_url, namespace) as (scheduler, store):
+        accepted = await scheduler.enqueue_workflow("slow", context={"seconds": 4})
+        await wait_until(begun(project, 1), "the run to begin")
+        run = await store.ledger.run(accepted.run)
+        assert run
+        holder = next(worker for worker in workers if run.worker.endswith(f":{worker.pid}"))
+        holder.kill()
+        killed_at = monotonic()
+        await wait_until(begun(project, 2), "the other worker to begin it", seconds=15)
+        assert monotonic() - killed_at < 10
+        ended = await wait_until(settled(store, accepted.run), "its verdict", seconds=20)
+    assert ended
+    assert (ended.verdict, ended.attempts) == (Verdict.RAN, 2)
+    assert len(seen(project, "end")) == 1, "the child of the killed worker died with it"
+    first, second = (int(line[3]) for line in seen(project, "begin"))
+    assert first < second, "the fencing token grows"
+
+
+async def test_a_worker_paused_longer_than_its_lease_settles_nothing(
+    running: Services, project: Path, valkey_url: str, namespace: str
+) -> None:
+    paused = running.start("queue_worker")
+    async with front_door(project, valkey_url, namespace) as (scheduler, store):
+        accepted = await scheduler.enqueue_workflow("slow", context={"seconds": 1})
+        await wait_until(begun(project, 1), "the run to begin")
+        os.kill(paused.pid, signal.SIGSTOP)
+        running.start("queue_worker")
+        ended = await wait_until(settled(store, accepted.run), "the other worker to end it", seconds=20)
+        os.kill(paused.pid, signal.SIGCONT)
+        await wait_until(lambda: "settlement_refused" in paused.log.read_text() or "lease lost" in paused.log.read_text(),
+                         "the paused worker to be told")  # fmt: skip
+        after = await store.ledger.run(accepted.run)
+    assert ended
+    assert after
+    assert after.worker == ended.worker
+    assert not ended.worker.endswith(f":{paused.pid}")
+
+
+async def test_a_terminated_worker_hands_back_what_it_cannot_finish(
+    running: Services, project: Path, valkey_url: str, namespace: str
+) -> None:
+    first = running.start("queue_worker", HORAE_WORKER__GRACE_SECONDS="0.5")
+    async with front_door(project, valkey_url, namespace) as (scheduler, store):
+        accepted = await scheduler.enqueue_workflow("slow", context={"seconds": 3})
+        await wait_until(begun(project, 1), "the run to begin")
+        assert first.terminate() == 0
+        run = await store.ledger.run(accepted.run)
+        assert run
+        assert run.state in (State.PENDING, State.QUEUED)
+        running.start("queue_worker")
+        ended = await wait_until(settled(store, accepted.run), "the next worker to end it", seconds=20)
+    assert ended
+    assert ended.verdict is Verdict.RAN
+
+
+async def test_every_fire_is_written_once_while_sidecars_are_killed(
+    project: Path, valkey_url: str, namespace: str
+) -> None:
+    write_job(project, "ticks", 'every("1s"), catch_up="all"')
+    with services(project, valkey_url, namespace) as running:
+        running.start("queue_worker")
+        sidecars = [running.start("sidecar"), running.start("sidecar")]
+        async with front_door(project, valkey_url, namespace) as (_, store):
+
+            async def fired(times: int) -> bool:
+                runs = await store.ledger.runs(job="ticks", limit=1000)
+                return sum(run.verdict is Verdict.RAN for run in runs) >= times
+
+            await wait_until(lambda: fired(3), "three fires", seconds=20)
+            sidecars[0].kill()
+            await wait_until(lambda: fired(6), "fires from the other sidecar", seconds=20)
+            sidecars[1].kill()
+            running.start("sidecar")
+            await wait_until(lambda: fired(12), "fires after both were killed", seconds=30)
+            runs = [run for run in await store.ledger.runs(job="ticks", limit=1000) if run.scheduled_for]
+    instants = sorted(run.scheduled_for for run in runs if run.scheduled_for)
+    gaps = {after - before for before, after in zip(instants, instants[1:], strict=False)}
+    assert gaps == {timedelta(seconds=1)}, "every fire is there, each once"
+    begins = [line[1] for line in seen(project, "begin")]
+    assert len(begins) == len(set(begins)), "no worker died, so nothing ran twice"
+
+
+async def test_a_killed_store_loses_nothing_accepted(project: Path, tmp_path: Path, namespace: str) -> None:
+    write_job(project, "slow")
+    folder = tmp_path / "valkey"
+    folder.mkdir()
+    valkey = OwnValkey(folder)
+    valkey.start()
+    try:
+        with services(project, valkey.url, namespace) as running:
+            running.start("queue_worker")
+            async with front_door(project, valkey.url, namespace) as (scheduler, store):
+                during = await scheduler.enqueue_workflow("slow", context={"seconds": 4})
+                later = [await scheduler.enqueue_workflow("slow") for _ in range(3)]
+                await wait_until(begun(project, 1), "a run to begin")
+                # Append-only with everysec may forget the last second: let it reach the file first.
+                await wait_until(lambda: aof_synced(folder), "the append-only file to be written")
+                valkey.kill()
+                valkey.start()
+                for accepted in (during, *later):
+                    ended = await wait_until(settled(store, accepted.run), "every verdict", seconds=30)
+                    assert ended
+                    assert ended.verdict is Verdict.RAN
+    finally:
+        valkey.kill()
+
+
+_written: dict[Path, tuple[int, float]] = {}
+
+
+def aof_synced(folder: Path) -> bool:
+    """Whether the append-only file has not grown for more than a second."""
+    size = sum(path.stat().st_size for path in folder.rglob("*.aof"))
+    before, since = _written.get(folder, (-1, monotonic()))
+    if size != before:
+        _written[folder] = (size, monotonic())
+        return False
+    return monotonic() - since > 1.2
