@@ -11,7 +11,7 @@ from horae.findings import Finding
 from horae.jobs import Job, Tier, Trait
 from horae.matrix import Frequency, frequency
 from horae.rules import Rule
-from horae.schedules import Schedule
+from horae.schedules import Schedule, format_duration
 
 VISIBLE = frozenset({Trait.DASHBOARD, Trait.OBSERVABILITY, Trait.USER_TRIGGERED})
 DISTRIBUTED = frozenset({Trait.MULTI_MACHINE, Trait.SURVIVES_RESTARTS, Trait.INFRASTRUCTURE})
@@ -86,14 +86,7 @@ def any_of_traits(traits: frozenset[Trait]) -> Callable[[Subject], Tripped]:
 
 def spoken(duration: timedelta | None) -> str:
     """A duration for a sentence: `10s`, `5m`, `1h30m`."""
-    if duration is None:
-        return "never"
-    seconds = duration.total_seconds()
-    if seconds < 60 or seconds % 1:
-        return f"{seconds:g}s"
-    days, hours, minutes = int(seconds // 86400), int(seconds % 86400 // 3600), int(seconds % 3600 // 60)
-    parts = ((days, "d"), (hours, "h"), (minutes, "m"), (int(seconds % 60), "s"))
-    return "".join(f"{number}{unit}" for number, unit in parts if number)
+    return "never" if duration is None else format_duration(duration)
 
 
 def missing_context(job: Job) -> str:

@@ -1,7 +1,7 @@
 """The `schedules` of a deployment as our own schedules, where they mean the same."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from horae import clock
@@ -88,11 +88,15 @@ def _cron(values: dict[str, Any]) -> Schedule:
 
 def _interval(values: dict[str, Any]) -> Schedule:
     anchor = values.get("anchor_date")
-    if anchor is not None and not isinstance(anchor, str):
+    if isinstance(anchor, date):
+        meant = anchor if isinstance(anchor, datetime) else datetime(anchor.year, anchor.month, anchor.day, tzinfo=UTC)
+        meant = meant if meant.tzinfo else meant.replace(tzinfo=UTC)
         raise InvalidSchedule(
             f"anchor_date {anchor} is not quoted; Prefect then skips the whole file. "
-            f'Write anchor_date: "{anchor.isoformat() if isinstance(anchor, datetime) else anchor}"'
+            f'Write anchor_date: "{clock.isoformat(meant)}"'
         )
+    if anchor is not None and not isinstance(anchor, str):
+        raise InvalidSchedule(f'anchor_date {anchor!r} is no instant; write one such as "2026-01-01T00:00:00Z"')
     try:
         instant = clock.parse_instant(anchor) if anchor else None
     except ValueError as error:

@@ -58,14 +58,15 @@ def check_deployment(entry: Entry, job: str | None) -> Iterator[Finding]:
             yield from _keys(item, known, f"key of {label}", job)
 
 
-def _keys(entry: Entry, known: Set[str], kind: str, job: str | None) -> Iterator[Finding]:
+def _keys(entry: Entry, known: Set[str], kind: str, job: str | None, remedy: str = "") -> Iterator[Finding]:
     for key, value in entry.items():
         if key not in known:
-            yield YAML_UNKNOWN_KEY.finding(unknown(kind, key, known), job=job, at=at(value))
+            yield YAML_UNKNOWN_KEY.finding(unknown(kind, key, known), job=job, at=at(value), remedy=remedy)
 
 
 def check_schedule_keys(entry: Entry, job: str | None) -> Iterator[Finding]:
-    yield from _keys(entry, keys.SCHEDULE, "key of a schedule", job)
+    remedy = "Correct or remove the key: for it, `prefect deploy` skips the whole file."
+    yield from _keys(entry, keys.SCHEDULE, "key of a schedule", job, remedy)
 
 
 def _holds(entry: Entry | None, key: str, kinds: tuple[type, ...], job: str | None) -> Iterator[Finding]:

@@ -223,7 +223,7 @@ def test_the_reference_page_is_what_the_rules_say() -> None:
 
 @pytest.mark.parametrize(
     ("duration", "text"),
-    [(None, "never"), (timedelta(seconds=10), "10s"), (timedelta(seconds=1.5), "1.5s"), (timedelta(days=1), "1d"),
+    [(None, "never"), (timedelta(seconds=10), "10s"), (timedelta(seconds=1.5), "1s500ms"), (timedelta(days=1), "1d"),
      (timedelta(hours=1, minutes=30), "1h30m")],
 )  # fmt: skip
 def test_durations_are_spoken(duration: timedelta | None, text: str) -> None:
