@@ -160,6 +160,18 @@ class PrefectApi:
             if len(page) < PAGE or len(runs) == before:
                 return sorted(runs.values(), key=lambda run: run.expected_start)
 
+    async def crash_unfinished(self, message: str) -> int:
+        """Mark every flow run that began and has not ended as Crashed, and so free what it holds; returns how many.
+
+        For a server of one's own, when no process of such a run can be alive.
+        """
+        began = {"flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}}, "limit": PAGE}
+        found = await self._call("POST", "/flow_runs/filter", began)
+        for flow_run in found:
+            crashed = {"state": {"type": "CRASHED", "name": "Crashed", "message": message}}
+            await self._call("POST", f"/flow_runs/{flow_run['id']}/set_state", crashed)
+        return len(found)
+
     async def default_job_template(self, pool_type: str = "process") -> dict[str, Any]:
         """The base job template that the server knows for a type of work pool."""
         packages = await self._call("GET", "/collections/views/aggregate-worker-metadata")

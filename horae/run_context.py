@@ -1,8 +1,8 @@
 """What a job may know about the run that it is in."""
 
 import logging
-from contextlib import contextmanager
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime

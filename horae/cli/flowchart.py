@@ -31,6 +31,7 @@ def lines(decision: Decision) -> Iterator[list[Piece]]:
     answered = len(decision.path)
     fell_through = decision.path[-1].answer == "no"
     yield [("START".center(WIDTH).rstrip(), True)]
+    yield [(" " * MIDDLE + "┃", True)]
     for place, step in enumerate(STEPS, start=1):
         leaves = place == answered and not fell_through
         yield from _step(step, asked=place <= answered, leaves=leaves)
@@ -46,7 +47,6 @@ def _step(step: Step, *, asked: bool, leaves: bool) -> Iterator[list[Piece]]:
     joint = "┣" if leaves else "┠" if asked else "├"
     left, right = edge * (MIDDLE - 1), edge * (WIDTH - MIDDLE - 2)
     question = f"{wall}  {step.number}  {step.question}".ljust(WIDTH - 1)
-    yield [(" " * MIDDLE + ("┃" if asked else "│"), asked)]
     yield [(corners[0] + left + enter + right + corners[1], asked)]
     yield [(question + joint, asked), (f"{arm * 2} {away} ".ljust(ARM, arm) + f"{tip} {TITLES[step.yes]}", leaves)]
     yield [(corners[2] + left + ("┳" if goes_on else out) + right + corners[3], asked)]

@@ -1,6 +1,5 @@
 """`horae jobs`: every job, when it is due, and how it last ended."""
 
-import asyncio
 import sys
 from typing import Any
 
@@ -45,7 +44,11 @@ def _latest(settings: Settings, names: tuple[str, ...]) -> dict[str, Latest]:
 
     try:
         found = glance(settings.store.url.get_secret_value(), settings.namespace, names)
-        return found if found is not None else asyncio.run(_ask(settings, names))
+        if found is None:
+            import asyncio
+
+            found = asyncio.run(_ask(settings, names))
+        return found
     except StoreError as error:
         print(f"horae: no verdicts: {error.message}", file=sys.stderr)
         return {}

@@ -153,6 +153,8 @@ class Runner:
 
     def _progress(self, claim: Claim) -> Callable[[str], None]:
         loop = asyncio.get_running_loop()
+        if not claim.token:
+            return log.info
 
         def report(text: str) -> None:
             loop.call_soon_threadsafe(lambda: _background.add(asyncio.ensure_future(self._report(claim, str(text)))))

@@ -75,6 +75,11 @@ class Board:
         detail = f": {event.detail}" if event.detail else ""
         self.say(f"{event.part} {event.what.value}{detail}", PART_COLOURS[event.what])
 
+    def settled(self, run: Run) -> None:
+        """A run that was asked for has its verdict."""
+        failure = f": {run.failure.type}: {run.failure.message}" if run.failure else ""
+        self.say(f"{run.job} {run.state.value}{failure}", COLOURS.get(run.state, ""))
+
     async def refresh(self, store: Store, parts: Sequence[PartStatus]) -> None:
         """Draw what the ledger says now. A store that is away leaves what was there before, and is named."""
         if not self._live:

@@ -82,10 +82,14 @@ def worker_part(
 async def prepare(api: PrefectApi, project: Path, pool: str, *, ours: bool) -> None:
     """Make the work pool, and the automation that ends flow runs whose process died.
 
-    `ours`: the server is the embedded one, so an existing pool is brought up to date; a shared one is left alone.
+    `ours`: the server is the embedded one, so an existing pool is brought up to date, and flow runs that an earlier
+    `horae up` left behind are ended; a shared one is left alone.
     """
     template = process_template(await api.default_job_template("process"), project)
     await api.ensure_work_pool(pool, template, update=ours)
+    if ours:
+        # They would hold their deployment's concurrency slot for minutes, and the next run would be cancelled.
+        await api.crash_unfinished("its process ended with the horae up that it ran under")
     await api.ensure_automation(silent_runs_crash())
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from horae.errors import StoreUnavailable
+from horae.errors import HoraeError, StoreUnavailable
 from horae.flow_runs import prefect_of, run_flow
 from horae.jobs import Job, Tier
 from horae.loading import load as load_registry
@@ -43,7 +43,7 @@ class Up:
     board: Board
     start: str
     """Names this start; the runs that it asks for have ids that follow from it."""
-    asked: dict[str, "asyncio.Task[Run]"] = field(default_factory=dict)
+    asked: dict[str, "asyncio.Task[Run | None]"] = field(default_factory=dict)
     """The runs of the jobs with run_on_start, by job."""
 
 
@@ -98,13 +98,13 @@ async def _started(settings: Settings, board: Board) -> AsyncIterator[Up]:
             addresses = _endpoints(up.settings)
             addresses.write(settings.state)
             board.addresses = addresses
-            async with asyncio.TaskGroup() as group:
-                up.asked = {job.name: group.create_task(_asked(up, job)) for job in up.registry if job.run_on_start}
-                try:
-                    yield up
-                finally:
-                    for task in up.asked.values():
-                        task.cancel()
+            up.asked = {job.name: asyncio.create_task(_asked(up, job)) for job in up.registry if job.run_on_start}
+            try:
+                yield up
+            finally:
+                for task in up.asked.values():
+                    task.cancel()
+                await asyncio.gather(*up.asked.values(), return_exceptions=True)
         finally:
             endpoints.remove(settings.state)
 
@@ -197,10 +197,20 @@ def _endpoints(settings: Settings) -> Endpoints:
     )
 
 
-async def _asked(up: Up, job: Job) -> Run:
-    """Ask for the run of a job with run_on_start, once in this start, and wait for its verdict."""
-    id = start_id(up.start, job.name)
+async def _asked(up: Up, job: Job) -> Run | None:
+    """The run of a job with run_on_start, settled; None, and said why, when it could not be asked for."""
     up.board.say(f"running {job.name}")
+    try:
+        run = await _run_of(up, job, start_id(up.start, job.name))
+    except HoraeError as error:
+        up.board.say(f"{job.name} could not be run: {error}", "red")
+        return None
+    up.board.settled(run)
+    return run
+
+
+async def _run_of(up: Up, job: Job, id: str) -> Run:
+    """Ask for a run under that id, once in this start, and wait for its verdict."""
     if job.tier is Tier.PREFECT:
         return await run_flow(up.settings, job, {}, idempotency_key=id)
     if job.tier is Tier.ONEIRIC:
@@ -222,5 +232,5 @@ async def _settled(store: Store, id: str) -> Run:
 
 async def _once(up: Up, as_json: bool) -> int:
     runs = await asyncio.gather(*up.asked.values())
-    up.board.verdicts(runs, as_json)
-    return 0 if all(run.verdict is Verdict.RAN for run in runs) else 1
+    up.board.verdicts([run for run in runs if run], as_json)
+    return 0 if all(run and run.verdict is Verdict.RAN for run in runs) else 1

@@ -233,6 +233,19 @@ def fire(minute: int, job: str = "backup", **fields: object) -> NewRun:
     return new(job, id=fire_id("t", job, at), cause=Cause.SCHEDULE, scheduled_for=at, **fields)
 
 
+    async def test_progress_is_kept_for_the_holder_of_the_claim_alone(self, store: Store) -> None:
+        [message] = await send(store, new())
+        stale = await claim(store, message, lease=NONE)
+        await store.claims.report(stale, "half way")
+        assert (await state(store, message.run)).progress == "half way"
+        await store.claims.sweep(10)
+        await store.claims.report(stale, "nearly there")
+        assert (await state(store, message.run)).progress == "half way"
+        unknown = Claim(message=Message(job="backup"), answer=Answer.RUN)
+        await store.claims.report(unknown, "of nothing")
+        assert await store.ledger.run(unknown.message.run) is None
+
+
 class TestOverlap:
     async def test_skip_skips_a_fire(self, store: Store) -> None:
         first, second = await send(store, fire(0), fire(1))

@@ -167,10 +167,10 @@ function calls.sweep(a)
   return found
 end
 
--- report {id, token, text}: how far the run is.
+-- report {id, token, text}: how far the run is; nothing if the claim is stale.
 function calls.report(a)
   local key = k('run:' .. a.id)
-  if tonumber(redis.call('HGET', key, 'token') or 0) == a.token then redis.call('HSET', key, 'progress', a.text) end
+  if redis.call('HGET', key, 'token') == int(a.token) then redis.call('HSET', key, 'progress', a.text) end
   return 1
 end
 
