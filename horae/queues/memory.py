@@ -1,4 +1,7 @@
-"""The provider in this process's memory, for scripts and tests. What is not acknowledged comes again when its consumer closes."""
+"""The provider in this process's memory, for scripts and tests.
+
+What is not acknowledged comes again when its consumer closes.
+"""
 
 import asyncio
 from collections import deque

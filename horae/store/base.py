@@ -1,7 +1,7 @@
 """The seam of the state store: what holds runs, the outbox, claims, cursors and logs.
 
-Two implementations: `horae.store.redis` for Redis and Valkey, `horae.store.memory` for scripts and tests. Every method is one
-atomic step, judged by the store's clock. All raise StoreUnavailable when the store does not answer.
+Two implementations: `horae.store.redis` for Redis and Valkey, `horae.store.memory` for scripts and tests. Every method
+is one atomic step, judged by the store's clock. All raise StoreUnavailable when the store does not answer.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

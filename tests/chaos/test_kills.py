@@ -5,6 +5,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from tests.waiting import wait_until
 JOBS = '''
 import os, time
 from datetime import timedelta
+from itertools import pairwise
 from horae.jobs import job
 from horae.run_context import current_run
 from horae.schedules import every
@@ -73,6 +75,12 @@ def settled(store: Store, id: str) -> Callable[[], Awaitable[Run | None]]:
     return look
 
 
+def refused(log: Path) -> bool:
+    """Whether a worker was told that its claim is stale, at its renewal or at its settling."""
+    text = log.read_text()
+    return "settlement_refused" in text or "lease lost" in text
+
+
 def begun(project: Path, times: int) -> Callable[[], bool]:
     return lambda: len(seen(project, "begin")) >= times
 
@@ -117,8 +125,7 @@ async def test_a_worker_paused_longer_than_its_lease_settles_nothing(
         running.start("queue_worker")
         ended = await wait_until(settled(store, accepted.run), "the other worker to end it", seconds=20)
         os.kill(paused.pid, signal.SIGCONT)
-        await wait_until(lambda: "settlement_refused" in paused.log.read_text() or "lease lost" in paused.log.read_text(),
-                         "the paused worker to be told")  # fmt: skip
+        await wait_until(lambda: refused(paused.log), "the paused worker to be told")
         after = await store.ledger.run(accepted.run)
     assert ended
     assert after
@@ -164,7 +171,7 @@ async def test_every_fire_is_written_once_while_sidecars_are_killed(
             await wait_until(lambda: fired(12), "fires after both were killed", seconds=30)
             runs = [run for run in await store.ledger.runs(job="ticks", limit=1000) if run.scheduled_for]
     instants = sorted(run.scheduled_for for run in runs if run.scheduled_for)
-    gaps = {after - before for before, after in zip(instants, instants[1:], strict=False)}
+    gaps = {after - before for before, after in pairwise(instants)}
     assert gaps == {timedelta(seconds=1)}, "every fire is there, each once"
     begins = [line[1] for line in seen(project, "begin")]
     assert len(begins) == len(set(begins)), "no worker died, so nothing ran twice"

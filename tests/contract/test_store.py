@@ -214,6 +214,18 @@ class TestLease:
         assert lapsed[0].verdict is Verdict.FAILED
         assert (await store.dead_letters.newest())[0].reason == "worker died"
 
+    async def test_progress_is_kept_for_the_holder_of_the_claim_alone(self, store: Store) -> None:
+        [message] = await send(store, new())
+        stale = await claim(store, message, lease=NONE)
+        await store.claims.report(stale, "half way")
+        assert (await state(store, message.run)).progress == "half way"
+        await store.claims.sweep(10)
+        await store.claims.report(stale, "nearly there")
+        assert (await state(store, message.run)).progress == "half way"
+        unknown = Claim(message=Message(job="backup"), answer=Answer.RUN)
+        await store.claims.report(unknown, "of nothing")
+        assert await store.ledger.run(unknown.message.run) is None
+
     async def test_an_internal_run_is_lost_with_its_sidecar(self, store: Store) -> None:
         run = new(tier=Tier.APSCHEDULER, cause=Cause.SCHEDULE)
         assert (await store.claims.begin(run, Overlap.SKIP, "s1", NONE)).answer is Answer.RUN
@@ -231,19 +243,6 @@ class TestLease:
 def fire(minute: int, job: str = "backup", **fields: object) -> NewRun:
     at = datetime(2026, 3, 1, 2, minute, tzinfo=UTC)
     return new(job, id=fire_id("t", job, at), cause=Cause.SCHEDULE, scheduled_for=at, **fields)
-
-
-    async def test_progress_is_kept_for_the_holder_of_the_claim_alone(self, store: Store) -> None:
-        [message] = await send(store, new())
-        stale = await claim(store, message, lease=NONE)
-        await store.claims.report(stale, "half way")
-        assert (await state(store, message.run)).progress == "half way"
-        await store.claims.sweep(10)
-        await store.claims.report(stale, "nearly there")
-        assert (await state(store, message.run)).progress == "half way"
-        unknown = Claim(message=Message(job="backup"), answer=Answer.RUN)
-        await store.claims.report(unknown, "of nothing")
-        assert await store.ledger.run(unknown.message.run) is None
 
 
 class TestOverlap:
