@@ -60,17 +60,16 @@ def _print(findings: Sequence[Finding], format: Format) -> None:
 
 
 def _draw(findings: Sequence[Finding]) -> None:
-    from horae.cli.findings import draw_findings
-    from horae.cli.output import console
+    from horae.cli.findings import print_findings
+    from horae.cli.output import paint
 
-    screen = console()
     for file, here in groupby(findings, key=lambda finding: finding.file or "(no file)"):
-        screen.print(file, style="bold underline")
-        draw_findings(screen, here, lines=True)
-        screen.print()
+        print(paint(file, "bold", "underline"))
+        print_findings(here, lines=True)
+        print()
     errors = sum(finding.level is Level.ERROR for finding in findings)
     told = f"{_count(errors, 'error')}, {_count(len(findings) - errors, 'warning')}"
-    screen.print(told if findings else "nothing to say: every job is sound", style="red" if errors else "green")
+    print(paint(told if findings else "nothing to say: every job is sound", "red" if errors else "green"))
 
 
 def _count(number: int, noun: str) -> str:

@@ -65,14 +65,12 @@ def shape(finding: Finding) -> dict[str, str]:
 
 
 def _draw(decision: Decision, findings: list[Finding]) -> None:
-    from horae.cli.findings import draw_findings
-    from horae.cli.flowchart import flowchart
-    from horae.cli.output import console
+    from horae.cli.findings import print_findings
+    from horae.cli.flowchart import print_flowchart
+    from horae.cli.output import paint
 
-    screen = console()
-    screen.print(flowchart(decision))
-    screen.print()
-    screen.print(decision.reason, style="bold")
+    print_flowchart(decision)
+    print(f"\n{paint(decision.reason, 'bold')}")
     if findings:
-        screen.print()
-        draw_findings(screen, findings)
+        print()
+        print_findings(findings)

@@ -101,40 +101,36 @@ def _ranking(settings: Settings, job: Job) -> list[dict[str, Any]]:
 
 
 def _draw(explanation: Explanation) -> None:
-    from rich.text import Text
+    from horae.cli.findings import print_findings
+    from horae.cli.flowchart import print_flowchart
+    from horae.cli.output import paint, relative
 
-    from horae.cli.findings import draw_findings
-    from horae.cli.flowchart import flowchart
-    from horae.cli.output import console, relative
-
-    screen, job = console(), explanation.job
+    job, now = explanation.job, clock.now()
     place = f"{job.source.file}:{job.source.line}" if job.source else "declared in code"
-    screen.print(Text.assemble((job.name, "bold"), f"  {TITLES[job.tier]}  ", (place, "dim")))
+    print(f"{paint(job.name, 'bold')}  {TITLES[job.tier]}  {paint(place, 'dim')}")
     if job.description:
-        screen.print(job.description)
-    screen.print(f"{job.schedule or 'runs when asked'}; traits: {', '.join(sorted(job.traits)) or 'none'}")
-    _head(screen, "Decision")
-    screen.print(flowchart(explanation.decision))
-    screen.print()
-    screen.print(explanation.decision.reason, style="bold")
-    _head(screen, "Checks")
-    if explanation.findings:
-        draw_findings(screen, explanation.findings)
-    else:
-        screen.print("nothing to say: it is sound", style="green")
+        print(job.description)
+    print(f"{job.schedule or 'runs when asked'}; traits: {', '.join(sorted(job.traits)) or 'none'}")
+    _head("Decision")
+    print_flowchart(explanation.decision)
+    print(f"\n{paint(explanation.decision.reason, 'bold')}")
+    _head("Checks")
+    print_findings(explanation.findings)
+    if not explanation.findings:
+        print(paint("nothing to say: it is sound", "green"))
     if explanation.providers is not None:
-        _head(screen, "Queue providers, as Oneiric ranks them")
+        _head("Queue providers, as Oneiric ranks them")
         for entry in explanation.providers:
             mark = "▶" if entry["chosen"] else " "
-            screen.print(Text.assemble((f"{mark} {entry['provider']:<12}", "bold"), "; ".join(entry["reasons"])))
-    _head(screen, "Next fires")
-    now = clock.now()
+            print(f"{paint(f'{mark} {entry["provider"]:<12}', 'bold')}{'; '.join(entry['reasons'])}")
+    _head("Next fires")
     for fire in explanation.fires:
-        screen.print(f"{clock.isoformat(fire)}  {fire:%a}  {relative(fire, now)}")
+        print(f"{clock.isoformat(fire)}  {fire:%a}  {relative(fire, now)}")
     if not explanation.fires:
-        screen.print("none by itself")
+        print("none by itself")
 
 
-def _head(screen: Any, title: str) -> None:
-    screen.print()
-    screen.print(title, style="bold underline")
+def _head(title: str) -> None:
+    from horae.cli.output import paint
+
+    print(f"\n{paint(title, 'bold', 'underline')}")

@@ -51,22 +51,24 @@ async def _runs(settings: Settings, job: str | None, since: datetime | None, lim
 
 
 def _draw(runs: list[Run]) -> None:
-    from horae.cli.output import console, state_of, table, took
+    from horae.cli.output import print_columns, state_of, took
 
     if not runs:
         print("no run yet")
         return
-    drawn = table("scheduled for", "job", "cause", "state", "took", "attempts", "run", "error")
-    for run in runs:
-        instant = run.scheduled_for or run.accepted_at
-        drawn.add_row(
-            clock.isoformat(instant.replace(microsecond=0)) if instant else "",
-            run.job,
-            run.cause.value,
-            state_of(run),
-            took(run.duration_seconds),
-            str(run.attempts),
-            run.id,
-            str(run.as_dict()["error"] or ""),
-        )
-    console().print(drawn)
+    print_columns(
+        ("when", "job", "cause", "state", "took", "attempts", "run", "error"),
+        [
+            (
+                clock.isoformat(at.replace(microsecond=0)) if (at := run.scheduled_for or run.accepted_at) else "",
+                run.job,
+                run.cause.value,
+                state_of(run),
+                took(run.duration_seconds),
+                str(run.attempts),
+                run.id,
+                str(run.as_dict()["error"] or ""),
+            )
+            for run in runs
+        ],
+    )

@@ -1,12 +1,9 @@
 """The flowchart of the decision matrix, the path that a decision took in heavy lines: visible without colour too."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from horae.cli.output import paint
 from horae.matrix import OTHERWISE, STEPS, TITLES, Decision, Step
-
-if TYPE_CHECKING:
-    from rich.text import Text
 
 type Piece = tuple[str, bool]
 """Text, and whether it is on the path."""
@@ -19,11 +16,9 @@ LABELS = {True: ("up to an hour", "over an hour"), False: ("yes", "no")}
 ARM = max(len(leaves) for leaves, _ in LABELS.values()) + 6
 
 
-def flowchart(decision: Decision) -> "Text":
-    from rich.text import Text
-
-    drawn = [Text.assemble(*((text, "bold" if lit else "dim") for text, lit in line)) for line in lines(decision)]
-    return Text("\n").join(drawn)
+def print_flowchart(decision: Decision) -> None:
+    for line in lines(decision):
+        print("".join(paint(text, "bold" if lit else "dim") for text, lit in line))
 
 
 def lines(decision: Decision) -> Iterator[list[Piece]]:

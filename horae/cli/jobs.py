@@ -84,24 +84,26 @@ def _shape(job: Job, latest: Latest) -> dict[str, Any]:
 
 
 def _draw(rows: list[tuple[Job, Latest]]) -> None:
-    from horae.cli.output import console, relative, state_of, table, took
+    from horae.cli.output import print_columns, relative, state_of, took
     from horae.matrix import TITLES
 
-    now = clock.now()
-    drawn = table("job", "tier", "schedule", "next fire", "last verdict", "ended", "took", "now")
-    for job, latest in rows:
-        following, settled, newest = job.next_fire(now), latest.settled, latest.newest
-        drawn.add_row(
-            job.name,
-            TITLES[job.tier],
-            str(job.schedule) if job.schedule else "when asked",
-            relative(following, now) if following else "-",
-            state_of(settled) if settled else "-",
-            relative(settled.ended_at, now) if settled and settled.ended_at else "",
-            took(settled.duration_seconds) if settled else "",
-            state_of(newest) if newest and not newest.state.settled else "",
-        )
-    if rows:
-        console().print(drawn)
-    else:
+    if not rows:
         print("horae: no job yet; a function with @job in infra/ or internal/ is one", file=sys.stderr)
+        return
+    now = clock.now()
+    print_columns(
+        ("job", "tier", "schedule", "next fire", "last verdict", "ended", "took", "now"),
+        [
+            (
+                job.name,
+                TITLES[job.tier],
+                str(job.schedule) if job.schedule else "when asked",
+                relative(following, now) if (following := job.next_fire(now)) else "-",
+                state_of(settled) if (settled := latest.settled) else "-",
+                relative(settled.ended_at, now) if settled and settled.ended_at else "",
+                took(settled.duration_seconds) if settled else "",
+                state_of(newest) if (newest := latest.newest) and not newest.state.settled else "",
+            )
+            for job, latest in rows
+        ],
+    )

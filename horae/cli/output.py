@@ -1,19 +1,21 @@
-"""How answers are printed: JSON, tables, durations and instants. Rich is imported only when something is drawn."""
+"""How answers are printed: JSON, columns, colours, durations and instants.
+
+By hand, because importing Rich's tables alone takes a third of the time that `horae jobs` may take.
+"""
 
 import json
 import os
+import shutil
 import sys
+import textwrap
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
     from horae.runs import Run
 
-WIDTH_ELSEWHERE = 200
-"""Columns where the output is no terminal: lines for other programs are not folded."""
+CODES = {"bold": 1, "dim": 2, "underline": 4, "red": 31, "green": 32, "yellow": 33, "cyan": 36}
 COLOURS = {
     "ran": "green",
     "failed": "red",
@@ -23,41 +25,48 @@ COLOURS = {
     "error": "red",
     "warning": "yellow",
 }
+"""Of verdicts and levels; any other state is on its way."""
+ON_ITS_WAY = "cyan"
+
+type Cell = str | tuple[str, str]
+"""Text, or text and its style."""
 
 
 def print_json(value: object) -> None:
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def console() -> "Console":
-    """Where text goes: plain and wide unless stdout is a terminal."""
-    from rich.console import Console
-
-    wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDTH_ELSEWHERE
-    return Console(width=wide, highlight=False, markup=False, emoji=False)
-
-
-def table(*columns: str) -> "Table":
-    """An open table, its cells on one line each where they fit."""
-    from rich.table import Table
-
-    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        drawn.add_column(column, overflow="fold")
-    return drawn
+def paint(text: str, *styles: str) -> str:
+    """The text in those styles; as it is where stdout is no terminal, or NO_COLOR is set."""
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        return text
+    codes = ";".join(str(CODES[style]) for style in styles if style)
+    return f"\x1b[{codes}m{text}\x1b[0m" if codes and text else text
 
 
-def coloured(word: str, shown: str | None = None) -> Any:
-    """A verdict, state or level in its colour."""
-    from rich.text import Text
+def print_columns(head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
+    """Rows under a head, each column as wide as it must be; a column with nothing in it is left out."""
+    table = [[cell if isinstance(cell, tuple) else (cell, "") for cell in row] for row in rows]
+    shown = [place for place in range(len(head)) if any(row[place][0] for row in table)]
+    widths = {place: max(len(head[place]), *(len(row[place][0]) for row in table)) for place in shown}
+    for line in ([(text, "bold") for text in head], *table):
+        cells = [paint(line[place][0], line[place][1]) + _fill(line[place][0], widths[place]) for place in shown]
+        print("  ".join(cells).rstrip())
 
-    return Text(shown or word, style=COLOURS.get(word, "cyan"))
+
+def _fill(text: str, width: int) -> str:
+    return " " * (width - len(text))
 
 
-def state_of(run: "Run") -> Any:
-    """Where a run is, and why."""
+def wrapped(text: str, indent: int) -> list[str]:
+    """Lines that fit the terminal to the right of `indent` columns."""
+    return textwrap.wrap(text, max(40, shutil.get_terminal_size((100, 24)).columns - indent), break_on_hyphens=False)
+
+
+def state_of(run: "Run") -> tuple[str, str]:
+    """Where a run is and why, in its colour."""
     state = run.state.value
-    return coloured(state, f"{state}: {run.reason}" if run.reason else state)
+    return (f"{state}: {run.reason}" if run.reason else state), COLOURS.get(state, ON_ITS_WAY)
 
 
 def took(seconds: float | None) -> str:

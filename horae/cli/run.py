@@ -47,14 +47,14 @@ async def _run(settings: Settings, registry: Registry, job: str, given: dict[str
 
 
 def _draw(run: Run) -> None:
-    from horae.cli.output import console, state_of, took
+    from horae.cli.output import paint, state_of, took
 
-    screen = console()
-    screen.print(state_of(run).append(f" in {took(run.duration_seconds)}" if run.duration_seconds is not None else ""))
+    duration = f" in {took(run.duration_seconds)}" if run.duration_seconds is not None else ""
+    print(paint(*state_of(run)) + duration)
     if run.failure:
-        screen.print(f"{run.failure.type}: {run.failure.message}", style="red")
+        print(paint(f"{run.failure.type}: {run.failure.message}", "red"))
     if run.result is not None:
-        screen.print(_plain(run.result))
+        print(_plain(run.result))
 
 
 def _plain(result: Any) -> str:

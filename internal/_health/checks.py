@@ -1,6 +1,5 @@
 """What is looked at, each by a function of its own. They import what they need when they run."""
 
-import asyncio
 import shutil
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -159,10 +158,14 @@ CHECKS: dict[str, Check] = {
 
 async def run_checks(settings: Settings, limits: HealthSettings, checks: Mapping[str, Check]) -> list[CheckResult]:
     """All at once; one that raises or takes too long is not well, and hides none of the others."""
+    import asyncio
+
     return await asyncio.gather(*(_run(name, check, settings, limits) for name, check in checks.items()))
 
 
 async def _run(name: str, check: Check, settings: Settings, limits: HealthSettings) -> CheckResult:
+    import asyncio
+
     began = clock.monotonic()
     try:
         async with asyncio.timeout(limits.timeout_seconds):
