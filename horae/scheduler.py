@@ -28,7 +28,7 @@ from horae.runs import Cause, Run, new_run_id
 from horae.schedules import Schedule
 from horae.settings import Settings
 from horae.store import Store, connect
-from horae.store.base import Answer, NewRun
+from horae.store.base import Answer, Ledger, NewRun
 from horae.triggers import schedule_of
 
 if TYPE_CHECKING:
@@ -79,6 +79,11 @@ class Scheduler:
         if self._open is None:
             raise UsageError("the scheduler is not open; use it inside `async with scheduler.lifecycle():`")
         return self._open
+
+    @property
+    def ledger(self) -> Ledger:
+        """What became of every run."""
+        return self._here.store.ledger
 
     async def schedule_internal_task(
         self, func: Callable[..., Any], trigger_type: str, *, id: str, **trigger_args: Any
