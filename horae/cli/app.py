@@ -1,5 +1,6 @@
 """The commands of `horae`, each in a module of its own that is imported when it is called."""
 
+import gc
 import importlib
 import os
 from pathlib import Path
@@ -75,6 +76,8 @@ class Commands(TyperGroup):
         if cmd_name in QUICK:
             # Looking for plugins reads the metadata of every installed package, a tenth of the time `jobs` may take.
             os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
+        else:
+            gc.enable()
         module = importlib.import_module(f"horae.cli.{cmd_name}")
         single = typer.Typer(add_completion=False, rich_markup_mode="rich")
         single.command(cmd_name, context_settings=CONTEXT)(module.command)

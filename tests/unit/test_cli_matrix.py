@@ -104,7 +104,7 @@ def test_the_lit_path_of_the_flowchart_ends_at_the_tier_of_every_decision() -> N
 def test_the_path_shows_without_colour() -> None:
     drawn = ["".join(text for text, _ in line) for line in lines(decide(frozenset({Trait.DAG}), None))]
     assert sum("▶" in line for line in drawn) == 1
-    assert drawn[-3].endswith("▶ Prefect")
+    assert drawn[-4].endswith("▶ Prefect")
     assert sum("▷" in line for line in drawn) == 3
 
 

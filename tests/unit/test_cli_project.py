@@ -113,29 +113,41 @@ def test_explain_prints_its_documented_shape(capsys: Output) -> None:
     assert "▶ redis" in drawn
 
 
-def test_check_fails_on_planted_mistakes_in_every_format(capsys: Output) -> None:
+def test_check_fails_on_planted_mistakes(capsys: Output) -> None:
     assert run(["--project", PLANTED, "check", "--json"]) == 1
     findings = json.loads(capsys.readouterr().out)
     assert findings
     assert all(list(finding) == documented("check") for finding in findings)
-    codes = {finding["code"] for finding in findings}
 
-    assert run(["--project", PLANTED, "check", "--format", "github"]) == 1
-    annotations = capsys.readouterr().out.splitlines()
-    assert len(annotations) == len(findings)
-    assert all(re.match(r"::(error|warning) file=.+,line=\d+,title=HR\d{3}::.+", line) for line in annotations)
 
-    assert run(["--project", PLANTED, "check", "--format", "sarif"]) == 1
+def test_every_format_says_all_findings(small: Path, capsys: Output) -> None:
+    (small / "internal/empty.py").write_text("")
+    (small / "infra/broken.py").write_text("import no_such_module_anywhere\n")
+    assert run(["check", "--json"]) == 1
+    findings = [(f["code"], f["level"], f["file"], f["line"]) for f in json.loads(capsys.readouterr().out)]
+    assert {("HR701", "error", "infra/broken.py", 1), ("HR703", "warning", "internal/empty.py", 1)} <= set(findings)
+
+    assert run(["check", "--format", "github"]) == 1
+    begun = [f"::{level} file={file},line={line},title={code}::" for code, level, file, line in findings]
+    shown = capsys.readouterr().out.splitlines()
+    assert [line[: len(begin)] for begin, line in zip(begun, shown, strict=True)] == begun
+
+    assert run(["check", "--format", "sarif"]) == 1
     log = json.loads(capsys.readouterr().out)
     [analysis] = log["runs"]
     rules = [rule["id"] for rule in analysis["tool"]["driver"]["rules"]]
-    assert (log["version"], set(rules)) == ("2.1.0", codes)
-    assert all(rules[result["ruleIndex"]] == result["ruleId"] for result in analysis["results"])
-    assert len(analysis["results"]) == len(findings)
+    assert (log["version"], rules) == ("2.1.0", sorted({code for code, *_ in findings}))
+    places = [result["locations"][0]["physicalLocation"] for result in analysis["results"]]
+    assert findings == [
+        (rules[result["ruleIndex"]], result["level"], place["artifactLocation"]["uri"], place["region"]["startLine"])
+        for result, place in zip(analysis["results"], places, strict=True)
+    ]
 
-    assert run(["--project", PLANTED, "check"]) == 1
+    assert run(["check"]) == 1
     text = capsys.readouterr().out
-    assert all(code in text for code in codes)
+    assert all(code in text and file in text for code, _, file, _ in findings)
+    (small / "infra/broken.py").unlink()
+    assert run(["check"]) == 0, "warnings alone do not fail"
 
 
 def test_check_passes_on_this_repository(capsys: Output) -> None:

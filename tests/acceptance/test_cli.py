@@ -1,0 +1,221 @@
+"""The command line as real processes: what it imports, where its output goes, how it ends."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from horae.runners.ports import free_port
+
+REPOSITORY = Path(__file__).parents[2]
+HORAE = (sys.executable, "-m", "horae")
+HEAVY = {"prefect", "oneiric", "asyncio", "redis", "pydantic_settings", "apscheduler", "httpx", "rich", "sqlalchemy"}
+JOB = '''
+import sys
+import time
+
+from horae.jobs import job
+from horae.run_context import current_run
+
+
+@job(traits=["infrastructure"], idempotent=True)
+def copy_files(count: int = 1, wait: float = 0) -> int:
+    """Copies files."""
+    print("copying", flush=True)
+    time.sleep(wait)
+    return count
+'''
+
+
+@pytest.fixture
+def environment() -> dict[str, str]:
+    """Without what would lead to another project's store, Prefect or width."""
+    dropped = ("HORAE_", "PREFECT_", "COLUMNS", "NO_COLOR", "FORCE_COLOR")
+    return {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
+
+
+@pytest.fixture
+def durable(project: Path) -> Path:
+    (project / "infra/copy_files.py").write_text(JOB)
+    return project
+
+
+def horae(
+    environment: dict[str, str], *arguments: str, cwd: Path = REPOSITORY, **more: str
+) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [*HORAE, *arguments],
+        cwd=cwd,
+        env={**environment, **more},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "also_lazy"),
+    [
+        (("jobs", "--json"), set()),
+        (("jobs",), set()),
+        (("decide", "--every", "30s"), {"pydantic"}),
+        (("next", "--cron", "0 2 * * *", "--json"), {"pydantic", "yaml"}),
+        (("next", "database-backup"), set()),
+        (("check",), set()),
+    ],
+)
+def test_a_quick_command_imports_nothing_heavy(
+    environment: dict[str, str], arguments: tuple[str, ...], also_lazy: set[str]
+) -> None:
+    """Not a measure of time, which a busy machine spoils, but of what costs it."""
+    told = "import json, sys; from horae.cli import run; status = run(sys.argv[1:]); "
+    told += "print(json.dumps([status, sorted(sys.modules)]), file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", told, *arguments],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    status, modules = json.loads(done.stderr.splitlines()[-1])
+    assert status == 0
+    assert "horae.matrix" in modules or "horae.schedules" in modules
+    assert (HEAVY | also_lazy) & set(modules) == set()
+
+
+@pytest.mark.requires("valkey")
+def test_jobs_reads_the_last_verdicts_without_the_client_library(
+    environment: dict[str, str], durable: Path, valkey_url: str, namespace: str
+) -> None:
+    store = {"HORAE_STORE__URL": valkey_url, "HORAE_NAMESPACE": namespace}
+    done = horae(environment, "run", "copy-files", "-c", "count=2", "--json", cwd=durable, **store)
+    assert done.returncode == 0, done.stderr
+    run = json.loads(done.stdout)
+    assert (run["verdict"], run["cause"]) == ("ran", "manual")
+    [found] = json.loads(horae(environment, "jobs", "--json", cwd=durable, **store).stdout)
+    assert (found["last_verdict"], found["last_run"]) == ("ran", run["run"])
+    assert found["last_duration_seconds"] == run["duration_seconds"]
+
+    [fire] = json.loads(horae(environment, "fires", "copy-files", "--json", cwd=durable, **store).stdout)
+    assert fire == run
+    logs = horae(environment, "logs", run["run"][-10:], cwd=durable, **store)
+    assert logs.stdout.endswith(" PRINT copying\n")
+    assert horae(environment, "logs", "nothing", cwd=durable, **store).returncode == 2
+
+
+@pytest.mark.requires("valkey")
+def test_an_enqueued_run_waits_for_its_time(
+    environment: dict[str, str], durable: Path, valkey_url: str, namespace: str
+) -> None:
+    store = {"HORAE_STORE__URL": valkey_url, "HORAE_NAMESPACE": namespace}
+    at = "2036-12-01T02:00:00Z"
+    done = horae(environment, "enqueue", "copy-files", "--at", at, "-c", "count=3", "--json", cwd=durable, **store)
+    assert done.returncode == 0, done.stderr
+    accepted = json.loads(done.stdout)
+    assert {key: accepted[key] for key in ("job", "provider", "due")} == {
+        "job": "copy-files",
+        "provider": "redis",
+        "due": at,
+    }
+    [fire] = json.loads(horae(environment, "fires", "--json", cwd=durable, **store).stdout)
+    assert (fire["run"], fire["state"], fire["cause"]) == (accepted["run"], "pending", "enqueue")
+    refused = horae(environment, "enqueue", "copy-files", "--provider", "reddis", cwd=durable, **store)
+    assert refused.returncode == 2
+    assert "did you mean 'redis'?" in refused.stderr
+
+
+def test_a_store_that_is_away_costs_the_verdicts_and_not_the_answer(environment: dict[str, str], durable: Path) -> None:
+    store = {"HORAE_STORE__URL": f"redis://127.0.0.1:{free_port()}/0"}
+    jobs = horae(environment, "jobs", "--json", cwd=durable, **store)
+    assert jobs.returncode == 0
+    assert json.loads(jobs.stdout)[0]["last_verdict"] is None
+    assert "does not answer" in jobs.stderr
+    fires = horae(environment, "fires", cwd=durable, **store)
+    assert (fires.returncode, fires.stdout) == (1, "")
+    assert "does not answer" in fires.stderr
+    assert "Traceback" not in fires.stderr
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(environment: dict[str, str]) -> None:
+    arguments = ("next", "--every", "1s", "--count", "10000")
+    child = subprocess.Popen(
+        [*HORAE, *arguments],
+        cwd=REPOSITORY,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdout.readline()
+        child.stdout.close()
+        assert child.stderr.read() == ""
+    assert child.returncode == 141
+
+
+@pytest.fixture
+def running_job(environment: dict[str, str], durable: Path) -> Iterator["subprocess.Popen[str]"]:
+    child = subprocess.Popen(
+        [*HORAE, "run", "copy-files", "-c", "wait=100"],
+        cwd=durable,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with child:
+        yield child
+        child.kill()
+
+
+def test_ctrl_c_ends_a_run_quietly(running_job: "subprocess.Popen[str]") -> None:
+    assert running_job.stdout is not None
+    assert running_job.stdout.readline().endswith(" PRINT copying\n")
+    running_job.send_signal(signal.SIGINT)
+    _, errors = running_job.communicate(timeout=30)
+    assert running_job.returncode == 130
+    assert "Traceback" not in errors
+
+
+def on_a_terminal(environment: dict[str, str], typed: str, *arguments: str) -> str:
+    """What a command shows on a pseudo-terminal on which that is typed."""
+    ours, theirs = pty.openpty()
+    child = subprocess.Popen(
+        [*HORAE, *arguments], cwd=REPOSITORY, env={**environment, "TERM": "xterm"}, stdin=theirs, stdout=theirs
+    )
+    os.close(theirs)
+    os.write(ours, typed.encode())
+    shown = b""
+    try:
+        while chunk := os.read(ours, 4096):
+            shown += chunk
+    except OSError:  # Linux's way to say that the other side is closed
+        pass
+    os.close(ours)
+    assert child.wait(30) == 0
+    return shown.decode()
+
+
+def test_on_a_terminal_decide_asks_and_lights_the_path(environment: dict[str, str]) -> None:
+    shown = on_a_terminal(environment, "\n\n90d\n2\n", "decide")
+    for number in range(1, 5):
+        assert f"Step {number}:" in shown
+    assert "The same in one line" in shown
+    assert "▶ Prefect" in shown
+    assert "\x1b[1m" in shown
+
+
+def test_colours_are_for_terminals(environment: dict[str, str]) -> None:
+    assert "\x1b[" in on_a_terminal(environment, "", "jobs")
+    assert "\x1b[" not in on_a_terminal({**environment, "NO_COLOR": "1"}, "", "jobs")
+    assert "\x1b[" not in horae(environment, "jobs").stdout

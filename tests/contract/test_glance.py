@@ -1,0 +1,111 @@
+"""A glance at where the jobs stand is what the ledger says, on a real Valkey."""
+
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from horae.errors import StoreUnavailable
+from horae.jobs import Tier
+from horae.runners.ports import free_port
+from horae.runners.valkey import command
+from horae.runs import Cause, Failure, Run, State, fire_id
+from horae.settings import StoreSettings
+from horae.store.glance import glance
+from horae.store.redis import RedisStore
+from tests.waiting import wait_for
+
+T0 = datetime(2026, 11, 1, 2, tzinfo=UTC)
+PASSWORD = "s3/cret:@"
+QUOTED = "s3%2Fcret%3A%40"
+
+
+def a_run(job: str, hour: int, state: State, **fields: object) -> Run:
+    at = T0 + timedelta(hours=hour)
+    ended = {"started_at": at, "ended_at": at + timedelta(seconds=3)} if state.settled else {"started_at": at}
+    return Run(
+        id=fire_id("glance", job, at),
+        job=job,
+        tier=Tier.PREFECT,
+        cause=Cause.SCHEDULE,
+        state=state,
+        scheduled_for=at,
+        **{**ended, **fields},  # type: ignore[arg-type]
+    )
+
+
+RUNS = (
+    a_run("sweep", 0, State.RAN, result={"repos": 3}, attempts=1),
+    a_run("sweep", 1, State.FAILED, reason="crashed", failure=Failure(type="OSError", message="dïsk full\n2")),
+    a_run("sweep", 2, State.RUNNING),
+    a_run("report", 0, State.SKIPPED, reason="overlap"),
+)
+NAMES = ("sweep", "report", "never-ran")
+
+
+@pytest.mark.requires("valkey")
+async def test_a_glance_equals_the_ledger(valkey_url: str, namespace: str) -> None:
+    store = RedisStore(valkey_url, namespace, StoreSettings())
+    try:
+        await store.ledger.record(RUNS)
+        wanted = await store.ledger.latest(NAMES)
+    finally:
+        await store.close()
+    assert {name: wanted[name].settled is not None for name in NAMES} == {
+        "sweep": True,
+        "report": True,
+        "never-ran": False,
+    }
+    assert glance(valkey_url, namespace, NAMES) == wanted
+    assert glance(valkey_url, namespace, ()) == {}
+
+
+@pytest.mark.requires("valkey")
+def test_what_is_out_of_the_ordinary_is_left_to_the_ordinary_store(valkey_url: str, namespace: str) -> None:
+    port = valkey_url.rpartition(":")[2]
+    for url in (
+        f"rediss://127.0.0.1:{port}",
+        "unix:///tmp/valkey.sock",
+        f"{valkey_url}?protocol=3",
+        f"redis://user@127.0.0.1:{port}",
+        f"redis://:a-password-where-none-is-set@127.0.0.1:{port}",
+        f"redis://127.0.0.1:{port.partition('/')[0]}/9999",
+    ):
+        assert glance(url, namespace, NAMES) is None, url
+
+
+def test_a_store_that_is_away_is_named_without_its_password() -> None:
+    port = free_port()
+    with pytest.raises(StoreUnavailable, match=f"127.0.0.1:{port} does not answer") as caught:
+        glance(f"redis://:secret@127.0.0.1:{port}/0", "horae", NAMES)
+    assert "secret" not in caught.value.message
+
+
+@pytest.fixture
+def guarded_port(tmp_path: Path) -> Iterator[int]:
+    """A Valkey that wants a password."""
+    port = free_port()
+    with (tmp_path / "valkey.log").open("wb") as log:
+        server = subprocess.Popen([*command(tmp_path, port), "--requirepass", PASSWORD], stdout=log, stderr=log)
+    try:
+        wait_for(lambda: "Ready to accept" in (tmp_path / "valkey.log").read_text(), "Valkey")
+        yield port
+    finally:
+        server.kill()
+        server.wait()
+
+
+@pytest.mark.requires("valkey")
+async def test_password_and_database_come_from_the_url(guarded_port: int, namespace: str) -> None:
+    url = f"redis://:{QUOTED}@127.0.0.1:{guarded_port}/3"
+    store = RedisStore(url, namespace, StoreSettings())
+    try:
+        await store.ledger.record(RUNS)
+        wanted = await store.ledger.latest(NAMES)
+    finally:
+        await store.close()
+    assert glance(url, namespace, NAMES) == wanted
+    assert glance(f"redis://:{QUOTED}@127.0.0.1:{guarded_port}/0", namespace, NAMES) != wanted
+    assert glance(f"redis://127.0.0.1:{guarded_port}/3", namespace, NAMES) is None
