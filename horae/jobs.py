@@ -40,24 +40,33 @@ class Overlap(StrEnum):
     """What a fire does while another run of its job is active (running, or waiting for a retry)."""
 
     SKIP = "skip"
+    """It is `skipped: overlap`. A run that somebody asked for by name waits instead."""
     QUEUE = "queue"
+    """It waits until the other has ended; under catch_up="latest" a newer fire takes its place."""
     CANCEL_OTHER = "cancel_other"
+    """The other is asked to end, as `cancelled: overlap`, and this one runs once it has."""
     ALLOW = "allow"
+    """Both run."""
 
 
 class CatchUp(StrEnum):
     """Which of the fires that fell due while nothing dispatched are run."""
 
     LATEST = "latest"
+    """The newest; older ones are `missed: superseded`."""
     ALL = "all"
+    """All of them, oldest first."""
     NONE = "none"
+    """None; what is more than a minute late is `missed: not caught up`."""
 
 
 class Scope(StrEnum):
     """Which of several sidecars runs a fire of an internal job."""
 
     ONE = "one"
+    """One of them, by a claim in the store; the fire waits while the store is down."""
     EACH = "each"
+    """Every one of them, with or without the store."""
 
 
 class Isolation(StrEnum):
@@ -78,8 +87,11 @@ class Retry:
     """
 
     retries: int = 0
+    """Failures after which it is tried again; 0: the first is final."""
     base_delay: timedelta = timedelta(seconds=10)
+    """The longest wait before the first retry."""
     max_delay: timedelta = timedelta(minutes=10)
+    """The longest wait before any retry."""
     not_on: tuple[str, ...] = ()
     """Names of exception classes (or of their bases) that are final at once."""
 
@@ -112,21 +124,28 @@ class Job:
     """
 
     name: str
+    """Unique over all three tiers, kebab-case. Default: the function's name."""
     tier: Tier
     schedule: Schedule | None = None
     """None: fires only when somebody asks."""
     traits: frozenset[Trait] = frozenset()
+    """What is true of it, for the decision matrix."""
     function: Callable[..., Any] | None = field(default=None, compare=False)
     """None for a flow: Prefect runs it."""
     description: str = ""
+    """A sentence. Default: the first line of the function's docstring."""
     time_limit: timedelta | None = timedelta(minutes=5)
     """A run over it is stopped and fails as timed out. None: no limit."""
     retry: Retry = Retry()
+    """Of a durable job; an internal one has its next fire."""
     overlap: Overlap = Overlap.SKIP
+    """What a fire does while another run of the job is active."""
     catch_up: CatchUp = CatchUp.LATEST
+    """Which of the fires that fell due while nothing dispatched are run."""
     catch_up_window: timedelta = timedelta(days=1)
     """A fire that is older when somebody can dispatch it is `missed`, not run."""
     scope: Scope = Scope.ONE
+    """Of an internal job: which of several sidecars runs a fire."""
     jitter: timedelta = timedelta(0)
     """Fires are moved by a share of it that follows from the name: the same everywhere, known beforehand."""
     run_on_start: bool = False
@@ -134,6 +153,7 @@ class Job:
     provider: str | None = None
     """The queue backend of a durable job; None: routing chooses."""
     isolation: Isolation = Isolation.CHILD
+    """Where a synchronous durable function runs."""
     idempotent: bool = False
     """The author's word that a second run after a crash does no harm."""
     settings: type | None = field(default=None, compare=False)

@@ -27,11 +27,15 @@ class Message(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     job: Annotated[str, Field(pattern=f"^{NAME.pattern}$", max_length=NAME_LIMIT)]
+    """The job's name."""
     run: Annotated[str, Field(pattern=r"^[0-9a-zA-Z_-]{1,64}$")] = Field(default_factory=new_run_id)
+    """Names the run: two messages with the same run are one run."""
     attempt: Annotated[int, Field(ge=1)] = 1
     """Counts handings-out, from 1. A copy with the same run and attempt is a duplicate."""
     scheduled_for: AwareDatetime | None = None
+    """The fire that it answers to."""
     lane: Lane = Lane.NORMAL
+    """Its priority; also says which stream carries it."""
     context: dict[str, Any] = {}
     """The keyword arguments of the job."""
     metadata: dict[str, Any] = {}

@@ -42,10 +42,11 @@ class PrefectSettings(Table):
     api_url: str | None = None
     """Prefect's API, such as http://127.0.0.1:4200/api. Default: `PREFECT_API_URL`, or `horae up` starts a server."""
     api_key: SecretStr | None = None
-    """Default: `PREFECT_API_KEY`, or none."""
+    """Key of that API. Default: `PREFECT_API_KEY`, or none."""
     port: int = Field(4200, ge=0, le=65535)
     """Loopback port of the server that `horae up` starts. 0: any free one."""
     work_pool: str = "horae"
+    """The pool that `horae up` makes if it is not there, and whose worker it starts."""
 
 
 class QueueSettings(Table):
@@ -67,12 +68,14 @@ class WorkerSettings(Table):
     health_port: int = Field(8702, ge=0, le=65535)
     """Loopback port of /health and /metrics. 0: any free one."""
     health_host: str = "127.0.0.1"
+    """Address that it listens on. In a container: 0.0.0.0."""
 
 
 class SidecarSettings(Table):
     health_port: int = Field(8701, ge=0, le=65535)
     """Loopback port of /health and /metrics. 0: any free one."""
     health_host: str = "127.0.0.1"
+    """Address that it listens on. In a container: 0.0.0.0."""
     grace_seconds: float = Field(5, ge=0)
     """How long a draining sidecar lets its jobs go on before it cancels them."""
 

@@ -1,0 +1,221 @@
+"""Writes the generated tables of docs/reference: `python scripts/reference.py` rewrites what differs.
+
+A table stands between `<!-- generated: name -->` and `<!-- end -->`; all else on these pages is written by hand.
+"""
+
+import ast
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import MISSING, fields
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from horae.jobs import OPTIONS, CatchUp, Isolation, Job, Overlap, Retry, Scope, Trait  # noqa: E402
+from horae.matrix import STEPS  # noqa: E402
+from horae.messages import Message  # noqa: E402
+from horae.metrics import Metrics  # noqa: E402
+from horae.schedules import format_duration  # noqa: E402
+from horae.settings import Settings  # noqa: E402
+from infra._backup.settings import BackupSettings  # noqa: E402
+from internal._health.settings import HealthSettings  # noqa: E402
+
+MARKED = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+ELSEWHERE = {"project", "store", "prefect", "queue", "worker", "sidecar", "jobs"}
+"""Of `Settings`: its tables, and what is no setting."""
+
+
+def attributes(kind: type) -> dict[str, tuple[str, str]]:
+    """Type as written and docstring of each attribute of a class, in order."""
+    [body] = ast.parse(dedent(inspect.getsource(kind))).body
+    assert isinstance(body, ast.ClassDef)
+    found: dict[str, tuple[str, str]] = {}
+    for statement, following in zip(body.body, [*body.body[1:], None], strict=True):
+        says = following.value if isinstance(following, ast.Expr) else None
+        text = str(says.value) if isinstance(says, ast.Constant) else ""
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            found[statement.target.id] = (ast.unparse(statement.annotation), text)
+        elif isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            found[statement.targets[0].id] = ("", text)
+    return found
+
+
+def table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(
+        "| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in row) + " |\n" for row in lines
+    )
+
+
+def spoken(annotation: str) -> str:
+    """A type in the words of somebody who writes TOML or JSON."""
+    plain = annotation.replace(" | None", "")
+    words = {
+        "str": "text",
+        "SecretStr": "text, shown nowhere",
+        "int": "whole number",
+        "float": "number",
+        "bool": "true or false",
+        "tuple[str, ...]": "list of texts",
+    }
+    return words.get(plain, plain)
+
+
+def shown(value: Any) -> str:
+    """A default as it would be written."""
+    if value is None or value is MISSING or value is PydanticUndefined:
+        return "none"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, timedelta):
+        return f"`{format_duration(value)}`"
+    if isinstance(value, StrEnum):
+        return f'`"{value.value}"`'
+    if isinstance(value, Retry):
+        return "`Retry()`: no retry"
+    if isinstance(value, (tuple, frozenset)):
+        return f"`{list(value)}`".replace("'", '"') if value else "none"
+    return f'`"{value}"`' if isinstance(value, str) else f"`{value}`"
+
+
+def limits(model: type[BaseModel], name: str) -> str:
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    found = []
+    for constraint in model.model_fields[name].metadata:
+        found += [f"{sign} {getattr(constraint, key)}" for key, sign in signs.items() if hasattr(constraint, key)]
+    return ", " + " and ".join(found) if found else ""
+
+
+def settings_of(model: type[BaseModel], prefix: str | None) -> str:
+    """`prefix`: of the variables; None: the names alone."""
+    rows = []
+    for name, (annotation, text) in attributes(model).items():
+        if name in model.model_fields and not (model is Settings and name in ELSEWHERE):
+            variable = [f"`{prefix}{name.upper()}`"] if prefix is not None else []
+            default = shown(model.model_fields[name].default)
+            rows.append([f"`{name}`", *variable, spoken(annotation) + limits(model, name), default, text])
+    return table(["name", *(["variable"] if prefix is not None else []), "type", "default", "meaning"], iter(rows))
+
+
+def job_fields() -> str:
+    rows = []
+    for one in fields(Job):
+        annotation, text = attributes(Job)[one.name]
+        if one.name in OPTIONS:
+            written = annotation.replace("frozenset[Trait]", "names").replace(" | None", "")
+            rows.append([f"`{one.name}`", f"`{written}`", shown(one.default), text])
+    return table(["field", "type", "default", "meaning"], iter(rows))
+
+
+def retry_fields() -> str:
+    texts = attributes(Retry)
+    return table(
+        ["field", "default", "meaning"],
+        ([f"`{one.name}`", shown(one.default), texts[one.name][1]] for one in fields(Retry)),
+    )
+
+
+def choices(kind: type[StrEnum]) -> str:
+    texts = attributes(kind)
+    return table(["value", "meaning"], ([f'`"{one.value}"`', texts[one.name][1]] for one in kind))
+
+
+def traits() -> str:
+    step_of = {trait: step for step in STEPS for trait in step.yes_traits}
+    return table(
+        ["trait", "says yes to", "and leads to"],
+        ([f"`{one.value}`", f"{step_of[one].number}. {step_of[one].question}", step_of[one].yes] for one in Trait),
+    )
+
+
+def message_fields() -> str:
+    texts, rows = attributes(Message), []
+    for name, one in Message.model_fields.items():
+        default = (
+            "must be given" if one.is_required() else "a new UUIDv7" if one.default_factory else shown(one.default)
+        )
+        rows.append([f"`{name}`", JSON_TYPES[name], default if default != "`{}`" else "empty", texts[name][1]])
+    return table(["key", "JSON", "default", "meaning"], iter(rows))
+
+
+JSON_TYPES = {
+    "job": "string",
+    "run": "string of 1 to 64 letters, digits, `-`, `_`",
+    "attempt": "number from 1",
+    "scheduled_for": "string, ISO 8601 with an offset",
+    "lane": '`"high"`, `"normal"` or `"low"`',
+    "context": "object",
+    "metadata": "object",
+}
+
+
+def metrics() -> str:
+    counted = Metrics()
+    labels = {
+        family.name: getattr(collector, "_labelnames", ())
+        for collector in vars(counted).values()
+        if hasattr(collector, "collect") and collector is not counted.registry
+        for family in collector.collect()
+    }
+    endings = {"counter": "_total", "histogram": "_bucket, _sum, _count"}
+    return table(
+        ["metric", "type", "labels", "meaning"],
+        (
+            [
+                f"`{family.name}`" + (f" + `{endings[family.type]}`" if family.type in endings else ""),
+                family.type,
+                ", ".join(f"`{label}`" for label in labels[family.name]) or "none",
+                family.documentation,
+            ]
+            for family in counted.registry.collect()
+        ),
+    )
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "settings": lambda: settings_of(Settings, "HORAE_"),
+    **{
+        f"settings-{name}": lambda name=name: settings_of(  # type: ignore[misc]
+            type(Settings.model_fields[name].default), f"HORAE_{name.upper()}__"
+        )
+        for name in ("store", "prefect", "queue", "worker", "sidecar")
+    },
+    "settings-database-backup": lambda: settings_of(BackupSettings, None),
+    "settings-health-check": lambda: settings_of(HealthSettings, None),
+    "job": job_fields,
+    "retry": retry_fields,
+    "overlap": lambda: choices(Overlap),
+    "catch-up": lambda: choices(CatchUp),
+    "scope": lambda: choices(Scope),
+    "isolation": lambda: choices(Isolation),
+    "traits": traits,
+    "message": message_fields,
+    "metrics": metrics,
+}
+
+
+def rewritten(text: str) -> str:
+    """The page with each generated table as it is now."""
+    return MARKED.sub(lambda found: f"{found[1]}\n{TABLES[found[2]]()}\n{found[3]}", text)
+
+
+def pages() -> list[Path]:
+    """The reference pages with a generated table."""
+    return [path for path in sorted((ROOT / "docs/reference").glob("*.md")) if MARKED.search(path.read_text())]
+
+
+if __name__ == "__main__":
+    for page in pages():
+        if (new := rewritten(page.read_text())) != page.read_text():
+            page.write_text(new)
+            print(f"rewrote {page.relative_to(ROOT)}")
