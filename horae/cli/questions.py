@@ -1,5 +1,7 @@
 """The questions of the matrix, asked on a terminal one step after the other until the answer is known."""
 
+import shlex
+
 import typer
 
 from horae.cli.options import schedule_of
@@ -25,16 +27,17 @@ def ask() -> tuple[frozenset[Trait], Schedule | None]:
     """The traits and the schedule that lead to the end of the path; raises Abort on Ctrl-C or Ctrl-D."""
     traits: frozenset[Trait] = frozenset()
     schedule: Schedule | None = None
+    often = ""
     for step in STEPS:
         typer.echo(f"\nStep {step.number}: {step.question}")
         if step.yes_frequencies:
-            schedule = _schedule()
+            often, schedule = _schedule()
             if frequency(schedule) is not Frequency.LOW:
                 break
         elif given := _traits(step):
             traits |= given
             break
-    typer.echo(f"\nThe same in one line: {_spelled(traits, schedule)}\n")
+    typer.echo(f"\nThe same in one line: {spelled(traits, often)}\n")
     return traits, schedule
 
 
@@ -50,12 +53,12 @@ def _traits(step: Step) -> frozenset[Trait]:
         typer.echo(f"Give numbers from 1 to {len(offered)}, such as `1 3`, or nothing.")
 
 
-def _schedule() -> Schedule | None:
+def _schedule() -> tuple[str, Schedule | None]:
     typer.echo("  such as 30s, 5m or 90d; or five cron fields, such as 0 2 * * *")
     while True:
         text = str(typer.prompt("How often? Enter for: only when asked", default="", show_default=False)).strip()
         try:
-            return read_schedule(text)
+            return text, read_schedule(text)
         except HoraeError as error:
             typer.echo(error.message)
 
@@ -64,15 +67,20 @@ def read_schedule(text: str) -> Schedule | None:
     """A duration, cron fields or nothing; raises InvalidSchedule."""
     if not text:
         return None
-    if " " in text or text.startswith("@"):
+    if _is_cron(text):
         return schedule_of(text, None, None, None)
     if text[0].isdigit():
         return schedule_of(None, None, text, None)
     raise InvalidSchedule(f"{text!r} is neither a duration such as 30s nor five cron fields such as 0 2 * * *")
 
 
-def _spelled(traits: frozenset[Trait], schedule: Schedule | None) -> str:
-    words = [f"--trait {trait.value}" for trait in Trait if trait in traits]
-    if schedule is not None:
-        words.append(str(schedule))
-    return " ".join(["horae decide", *words])
+def _is_cron(text: str) -> bool:
+    return " " in text or text.startswith("@")
+
+
+def spelled(traits: frozenset[Trait], often: str) -> str:
+    """The command line that says the same as those answers."""
+    words = [word for trait in Trait if trait in traits for word in ("--trait", trait.value)]
+    if often:
+        words += ["--cron" if _is_cron(often) else "--every", often]
+    return shlex.join(["horae", "decide", *words])

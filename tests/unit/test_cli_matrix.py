@@ -1,13 +1,14 @@
 """`decide`, `next` and the flowchart: what they print, and what they refuse."""
 
 import json
+import shlex
 from itertools import chain, combinations
 
 import pytest
 
 from horae.cli import run
 from horae.cli.flowchart import lines
-from horae.cli.questions import CONSIDER, read_schedule
+from horae.cli.questions import CONSIDER, read_schedule, spelled
 from horae.errors import InvalidSchedule
 from horae.jobs import Trait
 from horae.matrix import STEPS, TITLES, decide
@@ -118,3 +119,11 @@ def test_a_typed_schedule_is_a_duration_or_cron_fields() -> None:
     assert "0 2 * * *" in str(read_schedule("0 2 * * *"))
     with pytest.raises(InvalidSchedule, match="neither a duration"):
         read_schedule("hourly")
+
+
+def test_the_answers_are_spelled_as_a_command_line_that_decides_the_same(capsys: Output) -> None:
+    for traits, often in ((frozenset({Trait.DAG}), "0 2 * * 1"), (frozenset[Trait](), "30s"), (frozenset[Trait](), "")):
+        words = shlex.split(spelled(traits, often))
+        assert words[:2] == ["horae", "decide"]
+        found = json.loads(said(capsys, *words[1:], "--json"))
+        assert found["tier"] == decide(traits, read_schedule(often)).tier
