@@ -42,8 +42,11 @@ class Board:
     def __init__(self, registry: Registry, *, live: bool) -> None:
         self.registry = registry
         self.addresses: Endpoints | None = None
-        self._console = Console(stderr=not live)
-        self._live = Live(console=self._console, auto_refresh=False, screen=False) if live else None
+        # This very stream, whatever stands in for sys.stdout later: a job's output is captured there.
+        self._console = Console(file=sys.stdout if live else sys.stderr)
+        self._live = None
+        if live:
+            self._live = Live(console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
         self._shown = False
         self._events: list[Text] = []
         self._latest: dict[str, Latest] = {}

@@ -1,4 +1,4 @@
-"""Runs the specification's flow snippets against PREFECT_API_URL; a process of its own, see test_specification_flows."""
+"""Runs the specification's flow snippets against PREFECT_API_URL, as a process of its own."""
 
 import asyncio
 import importlib.util
