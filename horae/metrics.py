@@ -1,6 +1,7 @@
 """What a process counts, for Prometheus. One object a process; names begin with `horae_`."""
 
 from datetime import datetime
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -43,6 +44,7 @@ class Metrics:
             "horae_duty_in_trouble", "1 while a duty waits for what it needs", ["duty"], registry=self.registry
         )
         self.healthy = Gauge("horae_health_check", "1 when the check passed", ["check"], registry=self.registry)
+        self.seen = Gauge("horae_health_figure", "What a check measured", ["check", "figure"], registry=self.registry)
 
     def began(self, tier: Tier, due: datetime | None, at: datetime) -> None:
         if due is not None:
@@ -55,6 +57,15 @@ class Metrics:
 
     def slow(self, job: str) -> None:
         self._slow.labels(job).inc()
+
+    def checked(self, result: Any) -> None:
+        """The result of a job that checks something: {"checks": [{"name", "ok", "figures"}]}; any other is passed over."""
+        checks = result.get("checks") if isinstance(result, dict) else None
+        for check in checks if isinstance(checks, list) else []:
+            if check.get("ok") is not None:
+                self.healthy.labels(check["name"]).set(1 if check["ok"] else 0)
+            for figure, value in check.get("figures", {}).items():
+                self.seen.labels(check["name"], figure).set(value)
 
     def page(self) -> bytes:
         """The text format that Prometheus scrapes."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import uuid_utils
 
-from horae.clock import isoformat
+from horae.clock import from_millis, isoformat
 from horae.jobs import Tier
 
 
@@ -63,6 +63,11 @@ def fire_id(namespace: str, job: str, scheduled_for: datetime) -> str:
 def start_id(start: str, job: str) -> str:
     """The id of the run that a start of `horae up` asks a job for: asked twice, it is one run."""
     return str(uuid.uuid5(FIRES, f"{start}/{job}"))
+
+
+def made_at(id: str) -> datetime:
+    """When a UUIDv7 was made."""
+    return from_millis(uuid.UUID(id).int >> 80)
 
 
 def new_run_id() -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -21,10 +21,15 @@ STORE_WAIT_SECONDS = 1.0
 
 
 class InternalFires:
-    """`sidecar` names this process among the others. `results` has the last result of each job run here."""
+    """`sidecar` names this process among the others. `results` has the last result of each job run here.
 
-    def __init__(self, store: Store, work: Work, sidecar: str) -> None:
-        self._store, self._work, self._sidecar = store, work, sidecar
+    `on_result` gets every result of a run that went well.
+    """
+
+    def __init__(
+        self, store: Store, work: Work, sidecar: str, on_result: Callable[[Any], None] = lambda result: None
+    ) -> None:
+        self._store, self._work, self._sidecar, self._on_result = store, work, sidecar, on_result
         self.results: dict[str, Any] = {}
         self._here: set[str] = set()
         self.last_fired: dict[str, datetime] = {}
@@ -97,6 +102,7 @@ class InternalFires:
     def _keep(self, job: Job, settlement: Settlement | None) -> None:
         if settlement and settlement.verdict is Verdict.RAN:
             self.results[job.name] = settlement.result
+            self._on_result(settlement.result)
 
     async def _record(
         self, job: Job, run: str, cause: Cause, at: datetime | None, began: datetime, settlement: Settlement
@@ -115,6 +121,7 @@ class InternalFires:
             started_at=None if skipped else began,
             ended_at=now(),
             worker=self._sidecar,
+            progress=settlement.progress,
             result=settlement.result,
             failure=settlement.failure,
         )

@@ -47,6 +47,8 @@ class Active:
     job: Job
     task: "asyncio.Task[Any] | None" = None
     stop: Stop | None = None
+    progress: str = ""
+    """What it last said of how far it is."""
 
     def cancel(self, why: Stop) -> None:
         """Ask it to end; the first reason counts."""
@@ -66,7 +68,7 @@ class Runner:
     async def run(self, active: Active) -> Settlement | None:
         """Run it to its end. None when its lease is lost: the settling is somebody else's."""
         job, claim = active.job, active.claim
-        active.task = asyncio.create_task(self._limited(job, claim), name=f"run {claim.message.run}")
+        active.task = asyncio.create_task(self._limited(active), name=f"run {claim.message.run}")
         try:
             result = await active.task
         except asyncio.CancelledError:
@@ -76,7 +78,7 @@ class Runner:
                 return self._stopped(active)
             self._say(job, claim, f"failed: {type(error).__name__}: {error}")
             return settlement_of(job, claim, error)
-        return Settlement(claim=claim, verdict=Verdict.RAN, result=_summary(result))
+        return Settlement(claim=claim, verdict=Verdict.RAN, result=_summary(result), progress=active.progress)
 
     def _stopped(self, active: Active) -> Settlement | None:
         if active.stop is None:
@@ -89,21 +91,23 @@ class Runner:
             verdict = Verdict.CANCELLED  # an internal job may be lost with its sidecar
         return Settlement(claim=active.claim, verdict=verdict, reason=active.stop.value)
 
-    async def _limited(self, job: Job, claim: Claim) -> Any:
+    async def _limited(self, active: Active) -> Any:
+        job = active.job
         limit = job.time_limit.total_seconds() if job.time_limit else None
         timeout = asyncio.timeout(limit)
         try:
             async with timeout:
-                return await self._call(job, claim)
+                return await self._call(active)
         except TimeoutError as error:
             if not timeout.expired():
                 raise  # the job's own
             raise TimedOut(f"over its time limit of {job.time_limit}") from error
 
-    async def _call(self, job: Job, claim: Claim) -> Any:
+    async def _call(self, active: Active) -> Any:
+        job, claim = active.job, active.claim
         assert job.function, f"{job.name} has no function"
         sink = self._logs.sink(claim.message.run)
-        progress = self._progress(claim)
+        progress = self._progress(active)
         if self._in_child(job):
             return await self._children.run(self._request(job, claim), sink, progress)
         with running(self._context(job, claim, progress)), to_sink(sink):
@@ -151,12 +155,13 @@ class Runner:
             report=progress,
         )
 
-    def _progress(self, claim: Claim) -> Callable[[str], None]:
-        loop = asyncio.get_running_loop()
-        if not claim.token:
-            return log.info
+    def _progress(self, active: Active) -> Callable[[str], None]:
+        loop, claim = asyncio.get_running_loop(), active.claim
 
         def report(text: str) -> None:
+            active.progress = str(text)
+            if not claim.token:
+                return  # the ledger hears of it when the run is over
             loop.call_soon_threadsafe(lambda: _background.add(asyncio.ensure_future(self._report(claim, str(text)))))
 
         return report

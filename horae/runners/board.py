@@ -96,7 +96,7 @@ class Board:
 
     def _draw(self, parts: Sequence[PartStatus]) -> Group:
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in ("job", "tier", "schedule", "next fire", "last verdict", "took", "now"):
+        for column in ("job", "tier", "schedule", "next fire", "last verdict", "took", "says"):
             table.add_column(column, overflow="fold" if column == "schedule" else "ellipsis")
         for job in self.registry:
             table.add_row(*self._row(job))
@@ -118,7 +118,7 @@ class Board:
             _until(following) if following else "-",
             _verdict(settled) if settled else Text("-", style="dim"),
             seconds(settled.duration_seconds) if settled else "",
-            _state(newest) if running and newest else "",
+            _state(newest) if running and newest else _said(settled),
         )
 
     def _where(self) -> Text:
@@ -167,6 +167,13 @@ def _verdict(run: Run) -> Text:
 def _state(run: Run) -> Text:
     told = f" {run.progress}" if run.progress else ""
     return Text(run.state.value + told, style=COLOURS.get(run.state, "cyan"))
+
+
+def _said(run: Run | None) -> Text:
+    """Why it failed, or what it said last."""
+    if run is None:
+        return Text()
+    return Text(run.failure.message if run.failure else run.progress, style="dim", no_wrap=True, overflow="ellipsis")
 
 
 def _part(status: PartStatus) -> Text:

@@ -2,9 +2,10 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from typing import Any
 
-from horae.clock import isoformat
+from horae.clock import isoformat, now
 from horae.duties.apscheduler import InternalScheduler
 from horae.duties.dispatcher import Dispatcher
 from horae.duties.duty import Duty
@@ -18,9 +19,11 @@ from horae.runners.health import HealthServer
 from horae.runners.logs import configure
 from horae.runners.process import Process, exit_with, opened, serve
 from horae.runners.revision import revision_of
-from horae.runs import start_id
+from horae.runs import made_at, start_id
 from horae.settings import Settings
 
+JUST_STARTED = timedelta(minutes=2)
+"""A sidecar that is restarted later in the same `horae up` asks for nothing again."""
 SLOTS = 1000
 """Internal jobs at once; they share one event loop and are not queued."""
 
@@ -36,7 +39,7 @@ async def run(settings: Settings, start: str | None = None) -> int:
     own = settings.sidecar
     async with opened(settings, "sidecar", SLOTS) as process, AsyncExitStack() as stack:
         listener = HealthServer(process.health, own.health_host, own.health_port, "HORAE_SIDECAR__HEALTH_PORT")
-        fires = InternalFires(process.store, process.work, process.name)
+        fires = InternalFires(process.store, process.work, process.name, process.metrics.checked)
         process.health.details = lambda: _details(fires)
         scheduler = await stack.enter_async_context(InternalScheduler(fires.fire))
         internal = process.registry.by_tier(Tier.APSCHEDULER)
@@ -48,7 +51,7 @@ async def run(settings: Settings, start: str | None = None) -> int:
             Relay(process.store, process.queues.router, process.metrics),
             Sweeper(process.store, process.metrics),
         ]
-        if start:
+        if start and now() - made_at(start) < JUST_STARTED:
             for job in internal:
                 if job.run_on_start:
                     task = asyncio.create_task(fires.run_once(job, start_id(start, job.name)))

@@ -105,6 +105,8 @@ class Settlement:
     retry_after: timedelta | None = None
     failure: Failure | None = None
     result: Any = None
+    progress: str = ""
+    """What the run last said; the ledger has it already where there is a lease."""
 
 
 class Hold(StrEnum):

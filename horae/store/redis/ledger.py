@@ -102,7 +102,7 @@ class RedisLedger:
 
 def record_of(run: Run) -> dict[str, Any]:
     """A whole row as the `record` script takes it."""
-    fields: list[str] = ["attempts", str(run.attempts), "worker", run.worker]
+    fields: list[str] = ["attempts", str(run.attempts), "worker", run.worker, "progress", run.progress]
     for name, instant in (("started_at", run.started_at), ("ended_at", run.ended_at)):
         if instant:
             fields += [name, str(to_millis(instant))]
