@@ -1,6 +1,6 @@
 """`horae sidecar`: the process of internal jobs, of fires and of the outbox."""
 
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -10,7 +10,7 @@ Start = Annotated[str | None, typer.Option("--start", metavar="ID", hidden=True)
 """`horae up` names its start."""
 
 
-def command(context: typer.Context, start: Start = None) -> int:
+def command(context: typer.Context, start: Start = None) -> NoReturn:
     """Run the sidecar until SIGTERM or Ctrl-C. `horae up` does this for you.
 
     \b
@@ -19,4 +19,3 @@ def command(context: typer.Context, start: Start = None) -> int:
     from horae.runners.sidecar import main
 
     main(settings_of(context), start)
-    return 0

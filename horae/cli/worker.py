@@ -1,11 +1,13 @@
 """`horae worker`: the process that runs durable jobs."""
 
+from typing import NoReturn
+
 import typer
 
 from horae.cli.project import settings_of
 
 
-def command(context: typer.Context) -> int:
+def command(context: typer.Context) -> NoReturn:
     """Run a queue worker until SIGTERM or Ctrl-C. `horae up` does this for you.
 
     \b
@@ -14,4 +16,3 @@ def command(context: typer.Context) -> int:
     from horae.runners.queue_worker import main
 
     main(settings_of(context))
-    return 0

@@ -5,13 +5,14 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any, NoReturn
 
 from horae.duties.duty import Duty, Progresses, keep_doing
-from horae.errors import StartError, StoreUnavailable
+from horae.errors import HoraeError, StartError, StoreUnavailable
 from horae.execution.capture import capturing
 from horae.execution.work import Work
 from horae.loading import load
@@ -19,6 +20,7 @@ from horae.metrics import Metrics
 from horae.queues.providers import Queues, open_queues
 from horae.registry import Registry
 from horae.runners.health import Health, HealthServer
+from horae.runners.logs import configure
 from horae.settings import Settings
 from horae.store import Store, connect
 
@@ -136,9 +138,15 @@ def _stop_on_signals(process: Process) -> None:
         loop.add_signal_handler(sign, process.stopping.set)
 
 
-def exit_with(status: int) -> None:
-    """End the process; a thread that was left behind would keep an ordinary exit waiting."""
+def run_to_end(kind: str, running: Coroutine[Any, Any, int]) -> NoReturn:
+    """Run a process and end it with its exit status; what is in the way of its start is a sentence, and status 1."""
+    configure(kind)
+    try:
+        status = asyncio.run(running)
+    except HoraeError as error:
+        log.critical("%s", error, extra={"action": "process_refused"})
+        status = 1
     if status == RESTART_WANTED:
         logging.shutdown()
-        os._exit(status)
+        os._exit(status)  # a thread that was left behind would keep an ordinary exit waiting
     raise SystemExit(status)

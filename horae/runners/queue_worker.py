@@ -1,22 +1,20 @@
 """The queue worker: receives durable jobs from every configured provider and runs them."""
 
-import asyncio
 from datetime import timedelta
+from typing import NoReturn
 
 from horae.duties.consumer import Consumer
 from horae.duties.duty import Duty
 from horae.duties.relay import Relay
 from horae.duties.sweeper import Sweeper
 from horae.runners.health import HealthServer
-from horae.runners.logs import configure
-from horae.runners.process import exit_with, opened, serve
+from horae.runners.process import opened, run_to_end, serve
 from horae.settings import Settings
 
 
-def main(settings: Settings) -> None:
+def main(settings: Settings) -> NoReturn:
     """Run until SIGTERM or Ctrl-C, then finish within worker.grace_seconds and hand back the rest."""
-    configure("queue-worker")
-    exit_with(asyncio.run(run(settings)))
+    run_to_end("queue-worker", run(settings))
 
 
 async def run(settings: Settings) -> int:

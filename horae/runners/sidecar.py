@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import AsyncExitStack
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 from horae.clock import isoformat, now
 from horae.duties.apscheduler import InternalScheduler
@@ -16,8 +16,7 @@ from horae.duties.sweeper import Sweeper
 from horae.jobs import Tier
 from horae.prefect_api import PrefectApi
 from horae.runners.health import HealthServer
-from horae.runners.logs import configure
-from horae.runners.process import Process, exit_with, opened, serve
+from horae.runners.process import Process, opened, run_to_end, serve
 from horae.runners.revision import revision_of
 from horae.runs import made_at, start_id
 from horae.settings import Settings
@@ -28,10 +27,9 @@ SLOTS = 1000
 """Internal jobs at once; they share one event loop and are not queued."""
 
 
-def main(settings: Settings, start: str | None = None) -> None:
+def main(settings: Settings, start: str | None = None) -> NoReturn:
     """Run until SIGTERM or Ctrl-C. `start` names a start of `horae up`: jobs with run_on_start run once in it."""
-    configure("sidecar")
-    exit_with(asyncio.run(run(settings, start)))
+    run_to_end("sidecar", run(settings, start))
 
 
 async def run(settings: Settings, start: str | None = None) -> int:

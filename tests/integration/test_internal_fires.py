@@ -1,0 +1,155 @@
+"""What becomes of an internal job's fires: which sidecar, overlap, time limits, and a store that is away."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from pydantic import SecretStr
+
+from horae.clock import now
+from horae.duties.apscheduler import InternalScheduler
+from horae.duties.internal_fires import InternalFires
+from horae.execution.work import Work
+from horae.jobs import Job, Overlap, Scope, Tier
+from horae.metrics import Metrics
+from horae.runners.ports import free_port
+from horae.runs import Verdict
+from horae.schedules import every
+from horae.settings import Settings, StoreSettings
+from horae.store import Store, connect
+from horae.store.memory import MemoryStore
+from tests.waiting import wait_until
+
+SECOND = timedelta(seconds=1)
+
+
+@dataclass
+class Counted:
+    """A job that counts how often it ran, and waits if it is told to."""
+
+    times: int = 0
+    go_on: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def job(self, *, waits: bool = False, **fields: Any) -> Job:
+        async def function() -> dict[str, int]:
+            """Count."""
+            self.times += 1
+            if waits:
+                await self.go_on.wait()
+            return {"times": self.times}
+
+        return Job(name="beat", tier=Tier.APSCHEDULER, function=function, schedule=every("1s"), **fields)
+
+
+@pytest_asyncio.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as opened:
+        yield opened
+
+
+async def sidecar(stack: AsyncExitStack, store: Store, name: str = "s1") -> InternalFires:
+    work = await stack.enter_async_context(Work(Settings(), store, Metrics(), 10, timedelta(seconds=5)))
+    return InternalFires(store, work, name)
+
+
+async def verdicts(store: Store) -> list[tuple[Verdict | None, str]]:
+    return [(run.verdict, run.reason) for run in reversed(await store.ledger.runs())]
+
+
+def recently(seconds: int = 1) -> datetime:
+    return now().replace(microsecond=0) - timedelta(seconds=seconds)
+
+
+async def test_one_of_several_sidecars_runs_a_fire(stack: AsyncExitStack) -> None:
+    store, counted = MemoryStore(), Counted()
+    at = recently()
+    for name in ("s1", "s2", "s3"):
+        await (await sidecar(stack, store, name)).fire(counted.job(), [at])
+    assert counted.times == 1
+    assert await verdicts(store) == [(Verdict.RAN, "")]
+
+
+async def test_with_scope_each_every_sidecar_runs_it(stack: AsyncExitStack) -> None:
+    store, counted = MemoryStore(), Counted()
+    at = recently()
+    for name in ("s1", "s2", "s3"):
+        await (await sidecar(stack, store, name)).fire(counted.job(scope=Scope.EACH), [at])
+    assert counted.times == 3
+    assert await verdicts(store) == [(Verdict.RAN, "")] * 3
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+async def test_a_fire_during_a_run_is_skipped(stack: AsyncExitStack, scope: Scope) -> None:
+    store, counted = MemoryStore(), Counted()
+    fires, job = await sidecar(stack, store), counted.job(waits=True, scope=scope)
+    first = asyncio.create_task(fires.fire(job, [recently(2)]))
+    await wait_until(lambda: counted.times == 1, "the first run to begin")
+    await fires.fire(job, [recently(1)])
+    counted.go_on.set()
+    await first
+    assert counted.times == 1
+    assert await verdicts(store) == [(Verdict.RAN, ""), (Verdict.SKIPPED, "overlap")]
+
+
+async def test_overlap_allow_runs_both(stack: AsyncExitStack) -> None:
+    store, counted = MemoryStore(), Counted()
+    fires, job = await sidecar(stack, store), counted.job(waits=True, scope=Scope.EACH, overlap=Overlap.ALLOW)
+    both = [asyncio.create_task(fires.fire(job, [recently(2 - n)])) for n in range(2)]
+    await wait_until(lambda: counted.times == 2, "both runs to begin")
+    counted.go_on.set()
+    await asyncio.gather(*both)
+
+
+async def test_after_a_pause_only_the_newest_fire_runs(stack: AsyncExitStack) -> None:
+    store, counted = MemoryStore(), Counted()
+    await (await sidecar(stack, store)).fire(counted.job(), [recently(3), recently(2), recently(1)])
+    assert counted.times == 1
+
+
+async def test_an_async_job_over_its_limit_is_cancelled(stack: AsyncExitStack) -> None:
+    store, counted = MemoryStore(), Counted()
+    await (await sidecar(stack, store)).fire(counted.job(waits=True, time_limit=SECOND / 20), [recently()])
+    assert await verdicts(store) == [(Verdict.FAILED, "timed out")]
+
+
+async def test_a_sync_job_over_its_limit_is_abandoned_and_the_process_owes_a_restart(stack: AsyncExitStack) -> None:
+    store, let_go = MemoryStore(), threading.Event()
+    stack.callback(let_go.set)
+
+    def stuck() -> None:
+        let_go.wait()
+
+    work = await stack.enter_async_context(Work(Settings(), store, Metrics(), 10, timedelta(seconds=5)))
+    job = Job(name="stuck", tier=Tier.APSCHEDULER, function=stuck, schedule=every("1s"), time_limit=SECOND / 20)
+    await InternalFires(store, work, "s1").fire(job, [recently()])
+    assert await verdicts(store) == [(Verdict.FAILED, "abandoned")]
+    assert work.runner.abandoned == 1
+    let_go.set()
+
+
+async def test_without_a_store_scope_each_goes_on_and_scope_one_gives_way(stack: AsyncExitStack) -> None:
+    away = Settings(store=StoreSettings(url=SecretStr(f"redis://127.0.0.1:{free_port()}/0")))
+    store = await stack.enter_async_context(connect(away))
+    counted = Counted()
+    fires = await sidecar(stack, store)
+    await fires.fire(counted.job(scope=Scope.EACH), [recently()])
+    assert counted.times == 1
+    await fires.fire(counted.job(scope=Scope.ONE), [recently()])
+    assert counted.times == 1, "its claim waits for the store, until the next fire takes its place"
+
+
+async def test_apscheduler_fires_by_our_schedule(stack: AsyncExitStack) -> None:
+    store, counted = MemoryStore(), Counted()
+    fires = await sidecar(stack, store)
+    scheduler = await stack.enter_async_context(InternalScheduler(fires.fire))
+    scheduler.add(counted.job())
+    await wait_until(lambda: counted.times >= 2, "two fires", seconds=10)
+    runs = await wait_until(lambda: store.ledger.runs(), "a row")
+    assert all(run.scheduled_for and run.scheduled_for.microsecond == 0 for run in runs)
+    assert all(run.scheduled_for and run.scheduled_for.tzinfo is UTC for run in runs)
