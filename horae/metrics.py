@@ -59,7 +59,7 @@ class Metrics:
         self._slow.labels(job).inc()
 
     def checked(self, result: Any) -> None:
-        """The result of a job that checks something, {"checks": [{"name", "ok", "figures"}]}; others are passed over."""
+        """The result of a job that checks something, {"checks": [{"name", "ok", "figures"}]}; others not."""
         checks = result.get("checks") if isinstance(result, dict) else None
         for check in checks if isinstance(checks, list) else []:
             if check.get("ok") is not None:
