@@ -5,6 +5,7 @@ async with PrefectApi("http://127.0.0.1:4200/api") as prefect:
 """
 
 import asyncio
+import logging
 from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -160,6 +161,16 @@ class PrefectApi:
             if len(page) < PAGE or len(runs) == before:
                 return sorted(runs.values(), key=lambda run: run.expected_start)
 
+    async def log(self, flow_run_id: str) -> list[str]:
+        """What a flow run and its tasks logged, oldest first: instant, level and text of each."""
+        lines: list[str] = []
+        while True:
+            wanted = {"logs": {"flow_run_id": {"any_": [flow_run_id]}}, "sort": "TIMESTAMP_ASC"}
+            page = await self._call("POST", "/logs/filter", {**wanted, "limit": PAGE, "offset": len(lines)})
+            lines += [_log_line(found) for found in page]
+            if len(page) < PAGE:
+                return lines
+
     async def crash_unfinished(self, message: str) -> int:
         """Mark every flow run that began and has not ended as Crashed, and so free what it holds; returns how many.
 
@@ -263,6 +274,11 @@ def _flow_run(found: Mapping[str, Any]) -> FlowRun:
         started=_instant(found.get("start_time")),
         ended=_instant(found.get("end_time")),
     )
+
+
+def _log_line(found: Mapping[str, Any]) -> str:
+    at = clock.isoformat(clock.parse_instant(found["timestamp"]))
+    return f"{at} {logging.getLevelName(found['level'])} {found['name']}: {found['message']}"
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -9,6 +9,7 @@ import typer
 from horae.cli.options import Json
 from horae.cli.project import settings_of, with_store
 from horae.errors import UnknownName, UsageError
+from horae.jobs import Tier
 from horae.runs import Run
 from horae.settings import Settings
 from horae.store.base import Ledger
@@ -19,7 +20,7 @@ RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or an una
 
 
 def command(context: typer.Context, run: RunId, json: Json = False) -> int:
-    """What a run wrote: its prints and its log.
+    """What a run wrote: its prints and its log. A flow run's log comes from Prefect.
 
     \b
     horae logs 6c7b7f0e
@@ -42,7 +43,12 @@ async def _log(settings: Settings, given: str) -> tuple[Run, list[str]]:
 
     async with connect(settings) as store:
         run = await _find(store.ledger, given)
-        return run, await store.ledger.log(run.id)
+        if run.tier is not Tier.PREFECT:
+            return run, await store.ledger.log(run.id)
+    from horae.flow_runs import prefect_of
+
+    async with prefect_of(settings) as prefect:
+        return run, await prefect.log(run.metadata["flow_run"])
 
 
 async def _find(ledger: Ledger, given: str) -> Run:
