@@ -11,7 +11,7 @@ from typing import Any
 
 from horae.clock import isoformat
 from horae.errors import Abandoned, StoreError, TimedOut
-from horae.execution.capture import to_sink
+from horae.execution.capture import Sink, stamped, to_sink
 from horae.execution.children import Children
 from horae.execution.failures import settlement_of
 from horae.execution.run_logs import RunLogs
@@ -107,7 +107,7 @@ class Runner:
         job, claim = active.job, active.claim
         assert job.function, f"{job.name} has no function"
         sink = self._logs.sink(claim.message.run)
-        progress = self._progress(active)
+        progress = self._progress(active, sink)
         if self._in_child(job):
             return await self._children.run(self._request(job, claim), sink, progress)
         with running(self._context(job, claim, progress)), to_sink(sink):
@@ -155,11 +155,12 @@ class Runner:
             report=progress,
         )
 
-    def _progress(self, active: Active) -> Callable[[str], None]:
+    def _progress(self, active: Active, sink: Sink) -> Callable[[str], None]:
         loop, claim = asyncio.get_running_loop(), active.claim
 
         def report(text: str) -> None:
             active.progress = str(text)
+            sink(stamped("PROGRESS", active.progress))
             if not claim.token:
                 return  # the ledger hears of it when the run is over
             loop.call_soon_threadsafe(lambda: _background.add(asyncio.ensure_future(self._report(claim, str(text)))))

@@ -106,6 +106,7 @@ async def test_a_job_runs_and_the_ledger_tells_its_story(settings: Settings) -> 
     assert (run.verdict, run.attempts, run.progress) == (Verdict.RAN, 1, "half way")
     assert run.result["token"] > 0
     assert any(line.endswith("PRINT it says well") for line in log)
+    assert any(line.endswith("PROGRESS half way") for line in log)
     what = [event.what for event in run.story]
     assert what[0] == "accepted"
     assert what[-2:] == ["claimed", "settled"] or sorted(what) == ["accepted", "claimed", "published", "settled"]
