@@ -22,11 +22,15 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from horae.jobs import OPTIONS, CatchUp, Isolation, Job, Overlap, Retry, Scope, Trait  # noqa: E402
+from horae.loading import own_packages  # noqa: E402
 from horae.matrix import STEPS  # noqa: E402
 from horae.messages import Message  # noqa: E402
 from horae.metrics import Metrics  # noqa: E402
 from horae.schedules import format_duration  # noqa: E402
 from horae.settings import Settings  # noqa: E402
+
+own_packages(ROOT)  # another project may have been loaded in this process
+
 from infra._backup.settings import BackupSettings  # noqa: E402
 from internal._health.settings import HealthSettings  # noqa: E402
 

@@ -59,7 +59,8 @@ def test_equals_prefect_itself_around_every_jump(engine: Engine, law: Law, where
     end = jumps[0].at + timedelta(hours=5)
     try:
         expected = engine(law.text, where[0], start, end)
-    except ValueError:
+    except ValueError as error:
+        assume("failed to find next date" not in str(error))  # its search gives up on a rare date
         refused = differences(law.text, where[0], START, START)
         assert "Prefect refuses" in str(refused[0])
         return
