@@ -48,7 +48,7 @@ class Contender:
     finished: Callable[["redis.Redis", int], int]
     """How many of so many filled jobs are finished, by what the store holds."""
     share: float = 1.0
-    """How much of `--jobs` to fill: the rate of a slow one is known after fewer, a fast one needs more to take a while."""
+    """How much of `--jobs` to fill: a slow one shows its rate with fewer, a fast one needs more to take a while."""
     peer: bool = True
     """One to be compared with, in an environment of its own by `requirements/NAME.txt`."""
     prepare: Callable[[Place], None] = nothing

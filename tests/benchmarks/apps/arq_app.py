@@ -23,7 +23,7 @@ async def stamp(ctx: dict[str, Any]) -> None:
 class WorkerSettings:
     functions = (noop, stamp)
     redis_settings = RedisSettings.from_dsn(verbs.url())
-    # 10 by default. Beyond 100 more concurrency gained nothing, because jobs are started one after the other.
+    # 10 by default; more than 100 gained nothing, because jobs are started one after the other.
     max_jobs = 100
     # Half a second by default, which bounds both the pick-up and, with max_jobs, the rate.
     poll_delay = 0.005
