@@ -13,7 +13,7 @@ from tests.benchmarks.figures import Figure
 from tests.benchmarks.goals import goals
 from tests.benchmarks.measurements import dispatch, drain, enqueue, idle, internal, pickup, throughput
 from tests.benchmarks.options import Options, parse
-from tests.benchmarks.processes import Processes
+from tests.benchmarks.processes import INTERRUPTS, Processes
 from tests.benchmarks.valkey import Valkey
 
 MEASURES: dict[str, Callable[[Bench], Iterator[Figure]]] = {
@@ -42,8 +42,8 @@ def run(options: Options) -> int:
 def main() -> int:
     options = parse(sys.argv[1:])
     # A bench that is terminated ends like one that is interrupted.
-    for sign in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(sign, signal.getsignal(signal.SIGINT))
+    for sign in INTERRUPTS:
+        signal.signal(sign, signal.default_int_handler)
     try:
         return run(options)
     except KeyboardInterrupt:

@@ -17,6 +17,8 @@ class Goal:
     reached: bool | None
     """None: this run did not measure it."""
     seen: str
+    """The figure of Horae, with its unit if it has one."""
+    note: str = ""
 
 
 def goals(figures: Sequence[Figure]) -> list[Goal]:
@@ -27,7 +29,7 @@ def goals(figures: Sequence[Figure]) -> list[Goal]:
         *(
             _at_most(figures, one.what, 100.0, "ms")
             for one in figures
-            if one.measurement == "dispatch" and one.what.endswith("due to written, p99")
+            if one.measurement == "dispatch" and one.what.endswith(", p99")
         ),
         _at_most(figures, "idle sidecar: memory", 100.0, "MB"),
         _at_most(figures, "idle sidecar: CPU", 1.0, "% of a core"),
@@ -51,7 +53,7 @@ def _at_most(figures: Sequence[Figure], what: str, wanted: float, unit: str) -> 
 
 
 def _five_times(figures: Sequence[Figure]) -> Goal:
-    """Of the best peer that was measured in this run; not measured unless all of them were."""
+    """Of the best peer of this run; no verdict unless all of them were measured."""
     peers = {one.who: one.value for one in figures if one.what == ONE_PROCESS and one.who in PEERS}
     value = _own(figures, ONE_PROCESS)
     what, wanted = "times the best peer, one process", "≥ 5"
@@ -59,11 +61,10 @@ def _five_times(figures: Sequence[Figure]) -> Goal:
         return Goal(what=what, wanted=wanted, reached=None, seen="")
     best = max(peers, key=lambda who: peers[who])
     times = value / peers[best]
-    seen = f"{times:.2f} ({best})"
     missing = [who for who in PEERS if who not in peers]
-    if missing:
-        return Goal(what=what, wanted=wanted, reached=None, seen=f"{seen}, without {', '.join(missing)}")
-    return Goal(what=what, wanted=wanted, reached=times >= 5, seen=seen)
+    reached = None if missing else times >= 5
+    note = f"the best is {best}" + (f"; without {', '.join(missing)}" if missing else "")
+    return Goal(what=what, wanted=wanted, reached=reached, seen=f"{times:.2f}", note=note)
 
 
 def _shown(value: float | None, unit: str) -> str:

@@ -4,8 +4,8 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,7 @@ from tests.benchmarks.errors import BenchError
 GRACE_SECONDS = 5.0
 """From SIGTERM to SIGKILL."""
 LAST_LINES = 12
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,7 +58,7 @@ class Processes:
         """In `folder`, with `environment` on top of this process's own; what it says goes to a file there."""
         self._started += 1
         log = folder / f"{self._started:03}-{name.replace(' ', '-')}.log"
-        with log.open("wb") as file:
+        with undisturbed(), log.open("wb") as file:
             popen = subprocess.Popen(
                 command,
                 cwd=folder,
@@ -67,8 +68,8 @@ class Processes:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        process = Process(name=name, popen=popen, log=log)
-        self._alive.append(process)
+            process = Process(name=name, popen=popen, log=log)
+            self._alive.append(process)
         self._say(f"{name} is process {process.pid}")
         return process
 
@@ -105,7 +106,20 @@ class Processes:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # A second Ctrl-C must not leave half of them behind; they have GRACE_SECONDS at the most.
-        for sign in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(sign, signal.SIG_IGN)
-        self.end(*reversed(self._alive))
+        # A second Ctrl-C must not leave half of them behind; each has GRACE_SECONDS at the most.
+        with undisturbed():
+            self.end(*reversed(self._alive))
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait until it is left: not between a process's start and our knowing of it."""
+    came: list[int] = []
+    before = {sign: signal.signal(sign, lambda number, frame: came.append(number)) for sign in INTERRUPTS}
+    try:
+        yield
+    finally:
+        for sign, handler in before.items():
+            signal.signal(sign, handler)
+    if came:
+        raise KeyboardInterrupt

@@ -36,12 +36,16 @@ def table(figures: Sequence[Figure], goals: Sequence[Goal]) -> Table:
     for what, unit in dict.fromkeys((one.what, one.unit) for one in figures):
         goal = wanted.pop(what, None)
         cells = [cell(of.get((what, name))) for name in who]
-        drawn.add_row(what, unit, *cells, f"{goal.wanted}: {REACHED[goal.reached]}" if goal else "")
+        drawn.add_row(what, unit, *cells, _verdict(goal) if goal else "")
     for goal in wanted.values():
         if goal.seen:
-            first = [goal.seen, *[""] * (len(who) - 1)]
-            drawn.add_row(goal.what, "", *first[: len(who)], f"{goal.wanted}: {REACHED[goal.reached]}")
+            cells = [goal.seen if name == "horae" else "" for name in who]
+            drawn.add_row(goal.what, "", *cells, _verdict(goal))
     return drawn
+
+
+def _verdict(goal: Goal) -> str:
+    return f"{goal.wanted}: {REACHED[goal.reached]}" + (f" ({goal.note})" if goal.note else "")
 
 
 def cell(figure: Figure | None) -> str:
@@ -57,7 +61,9 @@ def show(figures: Sequence[Figure], goals: Sequence[Goal], failures: Sequence[st
     console.width = max(console.width, WIDTH)
     console.print(table(figures, goals))
     for failure in failures:
-        console.print(f"not measured: {failure}", markup=False, highlight=False)
+        # Of a traceback, what failed and why; all of it is in the JSON.
+        first, *rest = failure.splitlines()
+        console.print(f"not measured: {first} {rest[-1].strip() if rest else ''}", markup=False, highlight=False)
 
 
 def write(bench: Bench, figures: Sequence[Figure], goals: Sequence[Goal]) -> None:
