@@ -28,6 +28,7 @@ class Options:
     rounds: int = 3
     pickups: int = 200
     seconds: int = 120
+    few_cron_jobs: int = 100
     cron_jobs: int = 100_000
     due_jobs: int = 10_000
     internal_jobs: int = 1_000
@@ -59,7 +60,8 @@ def parse(arguments: Sequence[str]) -> Options:
         "rounds": "rounds of throughput and enqueue; the table shows the median",
         "pickups": "pick-ups of each contender, or 20 seconds of them",
         "seconds": "window of dispatch and internal, at the real clock; half of it for idle",
-        "cron_jobs": "jobs of the large dispatch measurement",
+        "few_cron_jobs": "jobs of the small dispatch measurement, each once a minute",
+        "cron_jobs": "jobs of the large one, each once an hour",
         "due_jobs": "jobs of drain",
         "internal_jobs": "jobs of internal",
     }

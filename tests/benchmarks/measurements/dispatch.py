@@ -16,14 +16,13 @@ from tests.benchmarks.services import Services, rest, services
 
 NAME = "dispatch"
 HOURLY, EACH_MINUTE = "{minute} * * * *", "* * * * *"
-FEW = 100
 AT_MOST_SECONDS = 10.0
 """Before the window, so that it does not begin with the start; and after it, for what is late."""
 
 
 def measure(bench: Bench) -> Iterator[Figure]:
     # A hundred hourly jobs fire three times in two minutes, which is no distribution: these fire each minute.
-    yield from _lateness(bench, FEW, EACH_MINUTE)
+    yield from _lateness(bench, bench.options.few_cron_jobs, EACH_MINUTE)
     yield from _lateness(bench, bench.options.cron_jobs, HOURLY)
 
 

@@ -13,7 +13,7 @@ from tests.benchmarks.horae_project import AT, jobs_settled
 from tests.benchmarks.services import Services, rest, services
 
 NAME = "drain"
-LEAD, LOADED_A_SECOND = timedelta(seconds=10), 500
+LEAD, LOADED_A_SECOND = timedelta(seconds=5), 500
 """For both processes to load the jobs: one that is due before its sidecar knows it never fires."""
 STALLED_SECONDS = 60.0
 
