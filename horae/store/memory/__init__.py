@@ -1,9 +1,10 @@
 """The store in this process's memory, for scripts and tests: the same rules, gone with the process."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from horae.clock import now as system_now
+from horae.settings import StoreSettings
 from horae.store.memory.books import Books
 from horae.store.memory.claims import MemoryClaims
 from horae.store.memory.cursors import MemoryCursors
@@ -15,17 +16,17 @@ from horae.store.memory.pauses import MemoryPauses
 
 
 class MemoryStore:
-    """Every part of it in this process; nothing outlives it. Unbounded: it is for scripts and tests."""
+    """Every part of it in this process; nothing outlives it."""
 
     def __init__(
         self,
         namespace: str = "horae",
         clock: Callable[[], datetime] = system_now,
-        late_after: timedelta = timedelta(seconds=60),
+        settings: StoreSettings | None = None,
     ) -> None:
         self.namespace = namespace
         self._clock = clock
-        books = Books(namespace, clock, late_after)
+        books = Books(namespace, clock, settings or StoreSettings())
         self.outbox = MemoryOutbox(books)
         self.claims = MemoryClaims(books)
         self.pauses = MemoryPauses(books)

@@ -3,7 +3,7 @@
 import threading
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any, Concatenate
@@ -11,6 +11,8 @@ from typing import Any, Concatenate
 from horae.jobs import Tier
 from horae.messages import Lane, Message
 from horae.runs import Cause, Event, Run, State, Verdict
+from horae.settings import StoreSettings
+from horae.store.memory.retention import Retention, in_order
 from horae.store.values import Claim, DeadLetter, Happening, NewRun, Notice
 
 DEATHS = 3
@@ -18,6 +20,7 @@ LAPSES = 10
 UNKNOWN = timedelta(minutes=10)
 UNKNOWN_WAIT = timedelta(seconds=5)
 GRACE = timedelta(seconds=60)
+NOTICES = 10_000
 OPEN = {State.PENDING, State.QUEUED, State.RETRYING}
 
 
@@ -36,20 +39,21 @@ class Row:
     cancel: str = ""
     unique: str = ""
     unknown_since: datetime | None = None
-    log: list[str] = field(default_factory=list)
 
 
 class Books:
     """All state, and the steps that several nouns share. `clock` is the store's clock."""
 
-    def __init__(self, namespace: str, clock: Callable[[], datetime], late_after: timedelta) -> None:
-        self.namespace, self.clock, self.late_after = namespace, clock, late_after
+    def __init__(self, namespace: str, clock: Callable[[], datetime], settings: StoreSettings) -> None:
+        self.namespace, self.clock, self.settings = namespace, clock, settings
+        self.late_after = timedelta(seconds=settings.late_after_seconds)
         self.lock = threading.RLock()  # the renewer comes from a thread of its own
         self.rows: dict[str, Row] = {}
+        self.retention = Retention(self.rows, clock, settings)
         self.outbox: dict[str, datetime] = {}
         self.leases: dict[str, datetime] = {}
-        self.active: dict[str, dict[str, None]] = defaultdict(dict)
-        self.waiting: dict[str, dict[str, None]] = defaultdict(dict)
+        self.active: dict[str, dict[str, datetime]] = defaultdict(dict)
+        self.waiting: dict[str, dict[str, datetime]] = defaultdict(dict)
         self.bounds: dict[str, int] = {}
         self.paused: set[str | None] = set()
         self.unique: dict[tuple[str, str], str] = {}
@@ -60,14 +64,18 @@ class Books:
         self.next: dict[str, datetime] = {}
         self.token = 0
         self.dead: dict[str, DeadLetter] = {}
-        self.notices: deque[Notice] = deque()
+        self.notices: deque[Notice] = deque(maxlen=NOTICES)
+
+    def row(self, id: str) -> Row | None:
+        self.retention.drop_expired()
+        return self.rows.get(id)
 
     def change(self, id: str, **fields: Any) -> None:
         self.rows[id].run = replace(self.rows[id].run, **fields)
 
     def tell(self, id: str, what: str, note: str = "") -> None:
         row = self.rows[id]
-        event = Event(at=self.clock(), what=what, attempt=row.attempt, note=note)
+        event = Event(at=self.clock(), what=what, attempt=row.attempt, note=note.replace("\r", " ").replace("\n", " "))
         self.change(id, story=(*row.run.story, event))
 
     def notice(self, what: Happening, id: str, reason: str) -> None:
@@ -77,7 +85,7 @@ class Books:
         )
 
     def put(self, new: NewRun) -> bool:
-        if new.id in self.rows:
+        if self.row(new.id):
             return False
         run = Run(
             id=new.id,
@@ -92,6 +100,7 @@ class Books:
             metadata=dict(new.metadata),
         )
         self.rows[new.id] = Row(run=run, lane=new.lane, unique=new.unique)
+        self.retention.index(run)
         self.tell(new.id, "accepted", f"{new.cause.value} of {new.replays}" if new.replays else new.cause.value)
         if new.cause is Cause.SCHEDULE and new.scheduled_for:
             self.newest[new.job] = max(new.scheduled_for, self.newest.get(new.job, new.scheduled_for))
@@ -104,7 +113,7 @@ class Books:
             return went
         most = self.bounds.get(job, 1)
         while self.waiting[job] and (most == 0 or len(self.active[job]) + went < most):
-            first = next(iter(self.waiting[job]))
+            first = in_order(self.waiting[job])[0]
             del self.waiting[job][first]
             self.outbox[first] = self.clock()
             went += 1
@@ -133,6 +142,9 @@ class Books:
                 reason=reason,
                 failure=run.failure,
             )
+        else:
+            self.retention.expire(id)
+        self.retention.trim(run.job, self.dead)
 
     def hand_out_again(self, id: str, state: State, delay: timedelta, what: str, note: str = "") -> None:
         self.tell(id, what, note)

@@ -7,6 +7,7 @@ from horae.jobs import CatchUp, Overlap, Tier
 from horae.messages import Message
 from horae.runs import Cause, Run, State, Verdict
 from horae.store.memory.books import DEATHS, GRACE, LAPSES, OPEN, UNKNOWN, UNKNOWN_WAIT, Noun, locked
+from horae.store.memory.retention import in_order
 from horae.store.values import (
     Answer,
     Cancelled,
@@ -38,7 +39,7 @@ class MemoryClaims(Noun):
 
     def _claim(self, want: Wanted, worker: str, lease: timedelta) -> Claim:
         books, message, policy = self.books, want.message, want.policy
-        if message.run not in books.rows and (answer := self._adopt(want)):
+        if books.row(message.run) is None and (answer := self._adopt(want)):
             return answer
         row = books.rows[message.run]
         if row.run.state not in OPEN or row.attempt != message.attempt or row.run.job != message.job:
@@ -60,6 +61,8 @@ class MemoryClaims(Noun):
     def _adopt(self, want: Wanted) -> Claim | None:
         """A message without a row: published straight to a broker, and accepted now."""
         books, message = self.books, want.message
+        if message.made_at and not books.retention.reaches(message.job, message.made_at):
+            return Claim(message=message, answer=Answer.TOO_OLD, reason="too old to prove unrun")
         books.put(
             NewRun(
                 id=message.run,
@@ -103,7 +106,7 @@ class MemoryClaims(Noun):
         books.change(id, state=State.RUNNING, started_at=now, worker=worker, attempts=attempts, progress="")
         books.tell(id, "claimed", worker)
         books.leases[id] = now + lease
-        books.active[message.job][id] = None
+        books.active[message.job][id] = now
         books.outbox.pop(id, None)
         books.waiting[message.job].pop(id, None)
         due = row.run.scheduled_for if row.run.cause is Cause.SCHEDULE and attempts == 1 else None
@@ -132,7 +135,7 @@ class MemoryClaims(Noun):
         fire = self.books.rows[message.run].run.cause is Cause.SCHEDULE
         if policy.overlap is Overlap.ALLOW and policy.most == 0:
             return None
-        others = [id for id in self.books.active[message.job] if id != message.run]
+        others = [id for id in in_order(self.books.active[message.job]) if id != message.run]
         if not others or (policy.overlap is Overlap.ALLOW and len(others) < policy.most):
             return None
         if fire and policy.overlap is Overlap.SKIP:
@@ -148,7 +151,7 @@ class MemoryClaims(Noun):
         if books.rows[message.run].run.cause is Cause.SCHEDULE and policy.catch_up is CatchUp.LATEST:
             self._supersede(message)
         books.outbox.pop(message.run, None)
-        books.waiting[message.job][message.run] = None
+        books.waiting[message.job][message.run] = books.clock()
         books.bounds[message.job] = policy.most
         books.change(message.run, state=State.PENDING)
         books.tell(message.run, "waits", note)
@@ -167,7 +170,7 @@ class MemoryClaims(Noun):
     def _supersede(self, message: Message) -> None:
         scheduled_for = self.books.rows[message.run].run.scheduled_for
         assert scheduled_for
-        for id in list(self.books.waiting[message.job]):
+        for id in in_order(self.books.waiting[message.job]):
             other = self.books.rows[id].run
             if other.cause is Cause.SCHEDULE and other.scheduled_for and other.scheduled_for < scheduled_for:
                 self.books.settle(id, Verdict.MISSED, "superseded")
@@ -223,7 +226,7 @@ class MemoryClaims(Noun):
         books, found = self.books, []
         with books.lock:
             now = books.clock()
-            for id in [id for id, until in books.leases.items() if until <= now][:limit]:
+            for id in in_order({id: until for id, until in books.leases.items() if until <= now})[:limit]:
                 row = books.rows[id]
                 run = row.run
                 row.lapses, row.suspect = row.lapses + 1, True
@@ -244,7 +247,7 @@ class MemoryClaims(Noun):
     async def cancel(self, run: str) -> Cancelled:
         books = self.books
         with books.lock:
-            row = books.rows.get(run)
+            row = books.row(run)
             if row is None:
                 return Cancelled.UNKNOWN
             if row.run.state is State.RUNNING:

@@ -2,39 +2,48 @@
 
 from collections.abc import Sequence
 
-from horae.runs import new_run_id
-from horae.store.memory.books import Noun
-from horae.store.values import DeadLetter, Happening, Notice
+from horae.jobs import Tier
+from horae.runs import Cause, Event, Run, State, new_run_id
+from horae.store.memory.books import Noun, Row
+from horae.store.memory.retention import in_order
+from horae.store.values import DeadLetter, Happening
 
 
 class MemoryDeadLetters(Noun):
     async def newest(self, limit: int = 50, job: str | None = None) -> list[DeadLetter]:
-        return [one for one in reversed(self.books.dead.values()) if job is None or one.job == job][:limit]
+        with self.books.lock:
+            dead = self.books.dead
+            ids = reversed(in_order({id: letter.at for id, letter in dead.items()}))
+            return [dead[id] for id in ids if job is None or dead[id].job == job][:limit]
 
     async def get(self, run: str) -> DeadLetter | None:
-        return self.books.dead.get(run)
+        with self.books.lock:
+            return self.books.dead.get(run)
 
     async def bury(self, body: bytes, reason: str, job: str = "") -> str:
-        id, now = new_run_id(), self.books.clock()
-        with self.books.lock:
-            self.books.dead[id] = DeadLetter(
-                run=id,
+        books, id, text = self.books, new_run_id(), body.decode(errors="replace")
+        with books.lock:
+            now = books.clock()
+            run = Run(
+                id=id,
                 job=job,
-                at=now,
-                message=None,
-                body=body.decode(errors="replace"),
+                tier=Tier.ONEIRIC,
+                cause=Cause.ENQUEUE,
+                state=State.FAILED,
+                accepted_at=now,
+                ended_at=now,
                 reason=reason,
-                failure=None,
+                story=(Event(at=now, what="buried", attempt=1, note=reason),),
             )
-            self.books.notices.append(
-                Notice(what=Happening.FAILED, run=id, job=job, at=now, scheduled_for=None, reason=reason)
-            )
+            books.rows[id] = Row(run=run)
+            books.dead[id] = DeadLetter(run=id, job=job, at=now, message=None, body=text, reason=reason, failure=None)
+            books.notice(Happening.FAILED, id, reason)
         return id
 
     async def drop(self, runs: Sequence[str]) -> int:
         with self.books.lock:
             dropped = [id for id in runs if self.books.dead.pop(id, None)]
             for id in dropped:
-                if id in self.books.rows:
-                    self.books.tell(id, "dropped")
+                self.books.tell(id, "dropped")
+                self.books.retention.expire(id)
             return len(dropped)

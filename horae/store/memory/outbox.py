@@ -25,8 +25,9 @@ class MemoryOutbox(Noun):
             books.outbox[run.id] = run.due if run.due and run.due > now else now + hold
             if run.unique:
                 books.unique[run.job, run.unique] = run.id
-            if books.dead.pop(run.replays, None) and run.replays in books.rows:
+            if books.dead.pop(run.replays, None):
                 books.tell(run.replays, "replayed", f"as {run.id}")
+                books.retention.expire(run.replays)
         return Accepted(run=run.id, new=new)
 
     async def take(self, limit: int, hold: timedelta) -> Taken:

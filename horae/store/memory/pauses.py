@@ -12,7 +12,8 @@ class MemoryPauses(Noun):
         books = self.books
         with books.lock:
             books.paused.discard(job)
-            return sum(books.release(one) for one in ([job] if job else list(books.waiting)))
+            return sum(books.release(one) for one in ([job] if job else sorted(books.waiting)))
 
     async def paused(self) -> frozenset[str | None]:
-        return frozenset(self.books.paused)
+        with self.books.lock:
+            return frozenset(self.books.paused)

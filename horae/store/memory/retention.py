@@ -1,0 +1,92 @@
+"""How long settled runs stay, in memory, and how far back the ledger no longer reaches."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from horae.runs import Run
+from horae.settings import StoreSettings
+
+FRESH = timedelta(seconds=60)
+"""A settled run is never dropped so soon, however many there are: copies may be under way."""
+
+
+class Held(Protocol):
+    """What is kept of a run."""
+
+    @property
+    def run(self) -> Run: ...
+
+
+def when(run: Run) -> datetime:
+    """By what the ledger sorts it."""
+    instant = run.scheduled_for or run.accepted_at
+    assert instant
+    return instant
+
+
+def in_order(index: Mapping[str, datetime]) -> list[str]:
+    """The ids of an index by their instants; those of one instant by id."""
+    return sorted(index, key=lambda id: (index[id], id))
+
+
+class Retention:
+    """Lets rows go; `rows` is what it lets them go from."""
+
+    def __init__(self, rows: dict[str, Any], clock: Callable[[], datetime], settings: StoreSettings) -> None:
+        self._rows: Mapping[str, Held] = rows
+        self._drop, self._clock = rows.pop, clock
+        self._keep, self._keep_each = timedelta(days=settings.keep_runs_days), settings.keep_runs_per_job
+        self.by_job: dict[str, dict[str, datetime]] = defaultdict(dict)
+        self.logs: dict[str, list[str]] = defaultdict(list)
+        self._expires: dict[str, datetime] = {}
+        self._floor: dict[str, datetime] = {}
+
+    def index(self, run: Run) -> None:
+        self.by_job[run.job][run.id] = when(run)
+
+    def expire(self, id: str) -> None:
+        """Its row goes when it has been kept long enough from now on."""
+        if id in self._rows:
+            self._expires.pop(id, None)
+            self._expires[id] = self._clock() + self._keep
+
+    def drop_expired(self) -> int:
+        """Returns how many."""
+        now = self._clock()
+        gone = [id for id, at in self._expires.items() if at <= now] if self._first_expired(now) else []
+        for id in gone:
+            self.drop(id)
+        return len(gone)
+
+    def _first_expired(self, now: datetime) -> bool:
+        return bool(self._expires) and next(iter(self._expires.values())) <= now
+
+    def drop(self, id: str) -> None:
+        run = self._rows[id].run
+        self._drop(id)
+        self._expires.pop(id, None)
+        self.by_job[run.job].pop(id, None)
+        self.logs.pop(id, None)
+        self._floor[run.job] = max(when(run), self._floor.get(run.job, when(run)))
+
+    def trim(self, job: str, dead: Mapping[str, object]) -> int:
+        """Drop the oldest settled runs of a job that has too many; dead letters keep their rows. Returns how many."""
+        index, gone = self.by_job[job], 0
+        over = len(index) - self._keep_each
+        for id in in_order(index)[:over] if over > 0 else []:
+            run = self._rows[id].run
+            if id in dead:
+                del index[id]
+            elif run.ended_at:
+                if self._clock() - run.ended_at < FRESH:
+                    break
+                self.drop(id)
+                gone += 1
+        return gone
+
+    def reaches(self, job: str, made: datetime) -> bool:
+        """Whether a run made then, of which there is no row, cannot have run."""
+        floor = self._floor.get(job)
+        return self._clock() - made <= self._keep and (floor is None or made > floor)

@@ -1,0 +1,142 @@
+"""State stores to hold to the contract, and the steps that its tests take with them."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+
+from horae.jobs import CatchUp, Overlap, Tier
+from horae.messages import Message
+from horae.runs import Cause, Run, Verdict, fire_id, new_run_id
+from horae.settings import StoreSettings
+from horae.store import Store
+from horae.store.memory import MemoryStore
+from horae.store.redis import RedisStore
+from horae.store.redis.connection import Connection, scripts
+from horae.store.values import Claim, NewRun, Policy, Settlement, Wanted
+
+LEASE = timedelta(seconds=30)
+NONE = timedelta(0)
+ANY_AGE = timedelta(days=36_500)
+T0 = datetime(2026, 3, 1, 2, tzinfo=UTC)
+MILLI = timedelta(milliseconds=1)
+
+
+class Clock:
+    """A store's clock, moved by hand."""
+
+    def __init__(self, at: datetime = T0) -> None:
+        self.at = at
+
+    def __call__(self) -> datetime:
+        return self.at
+
+    def move(self, by: timedelta) -> None:
+        self.at += by
+
+
+class SteeredConnection(Connection):
+    """A connection to a real server whose scripts are told the time instead of asking the server for it."""
+
+    ASKS, IS_TOLD = "redis.call('TIME')", "{ ARGV[#ARGV - 1], ARGV[#ARGV] }"
+
+    def __init__(self, clock: Callable[[], datetime], *args: Any) -> None:
+        super().__init__(*args)
+        self._clock = clock
+        texts = scripts()
+        assert all(text.count(self.ASKS) == 1 for text in texts.values()), "the scripts have one clock, in the prelude"
+        told = {name: text.replace(self.ASKS, self.IS_TOLD) for name, text in texts.items()}
+        self._scripts = {name: self.client.register_script(text) for name, text in told.items()}
+        self._blocking_scripts = {name: self._blocking.register_script(text) for name, text in told.items()}
+
+    def _arguments(self, function: str, arguments: dict[str, Any]) -> tuple[str, ...]:
+        now = self._clock()
+        return (*super()._arguments(function, arguments), str(int(now.timestamp())), str(now.microsecond))
+
+    async def now(self) -> datetime:
+        return self._clock()
+
+
+def steered_store(
+    url: str, namespace: str, settings: StoreSettings, clock: Callable[[], datetime], carried: str = ""
+) -> RedisStore:
+    """A store on a real server, whose clock is `clock`. What has expired goes by the server's own all the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("horae.store.redis.Connection", partial(SteeredConnection, clock))
+        return RedisStore(url, namespace, settings, carried)
+
+
+def memory_store(namespace: str, settings: StoreSettings, clock: Callable[[], datetime]) -> MemoryStore:
+    return MemoryStore(namespace, clock, settings)
+
+
+def new(job: str = "backup", **fields: object) -> NewRun:
+    defaults: dict[str, object] = {"id": new_run_id(), "tier": Tier.ONEIRIC, "cause": Cause.ENQUEUE}
+    return NewRun(job=job, **(defaults | fields))  # type: ignore[arg-type]
+
+
+def fire_at(at: datetime, job: str = "backup", **fields: object) -> NewRun:
+    return new(job, id=fire_id("t", job, at), cause=Cause.SCHEDULE, scheduled_for=at, **fields)
+
+
+def fire(minute: int, job: str = "backup", **fields: object) -> NewRun:
+    return fire_at(T0 + timedelta(minutes=minute), job, **fields)
+
+
+def wants(message: Message, unique: str = "", **policy: object) -> Wanted:
+    """A claim by a policy under which everything runs, but for what `policy` says."""
+    defaults: dict[str, object] = {"overlap": Overlap.ALLOW, "catch_up": CatchUp.ALL, "catch_up_window": ANY_AGE}
+    return Wanted(message=message, policy=Policy(**(defaults | policy)), unique=unique)  # type: ignore[arg-type]
+
+
+async def taken(store: Store, hold: timedelta = LEASE) -> list[Message]:
+    """What a relay gets."""
+    return [due.message for due in (await store.outbox.take(100, hold)).entries]
+
+
+async def next_in(store: Store) -> timedelta | None:
+    return (await store.outbox.take(0, NONE)).next_in
+
+
+async def handed_out(store: Store) -> list[Message]:
+    """What a relay takes and publishes: what the broker would carry."""
+    messages = await taken(store)
+    await store.outbox.published(messages)
+    return messages
+
+
+async def send(store: Store, *runs: NewRun) -> list[Message]:
+    """Accept and publish, in the order given."""
+    await store.outbox.accept(runs)
+    messages = await handed_out(store)
+    order = [run.id for run in runs]
+    return sorted(messages, key=lambda message: order.index(message.run))
+
+
+async def claim(
+    store: Store, message: Message, worker: str = "w1", lease: timedelta = LEASE, unique: str = "", **policy: object
+) -> Claim:
+    return (await store.claims.claim([wants(message, unique, **policy)], worker, lease))[0]
+
+
+async def settle(store: Store, held: Claim, verdict: Verdict | None = Verdict.RAN, **fields: object) -> bool:
+    return (await store.claims.settle([Settlement(claim=held, verdict=verdict, **fields)]))[0]  # type: ignore[arg-type]
+
+
+async def run_through(store: Store, run: NewRun, verdict: Verdict = Verdict.RAN, **fields: object) -> None:
+    """From acceptance to its verdict."""
+    [message] = await send(store, run)
+    assert await settle(store, await claim(store, message), verdict, **fields)
+
+
+async def state(store: Store, run: str) -> Run:
+    found = await store.ledger.run(run)
+    assert found
+    return found
+
+
+async def verdict_of(store: Store, run: str) -> tuple[Verdict | None, str]:
+    row = await state(store, run)
+    return row.verdict, row.reason
