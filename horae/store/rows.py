@@ -41,7 +41,8 @@ def run_of(id: str, row: Mapping[str, str]) -> Run:
         progress=row.get("progress", ""),
         result=json.loads(result) if result else None,
         failure=Failure.parse(row.get("failure", "")),
-        story=tuple(_event(line) for line in row.get("story", "").splitlines()),
+        # Not splitlines(): a note may hold any of the other characters that it takes for an end of line.
+        story=tuple(_event(line) for line in row.get("story", "").split("\n") if line),
     )
 
 

@@ -151,10 +151,13 @@ class MemoryClaims(Noun):
         if books.rows[message.run].run.cause is Cause.SCHEDULE and policy.catch_up is CatchUp.LATEST:
             self._supersede(message)
         books.outbox.pop(message.run, None)
+        books.active[message.job].pop(message.run, None)  # or it might wait for itself
         books.waiting[message.job][message.run] = books.clock()
         books.bounds[message.job] = policy.most
         books.change(message.run, state=State.PENDING)
         books.tell(message.run, "waits", note)
+        # As its next handing-out: copies of this one are duplicates, and a relay that tells late takes nothing away.
+        books.rows[message.run].attempt += 1
         return Claim(message=message, answer=Answer.LATER, reason=why)
 
     def _cancel_all(self, others: list[str]) -> bool:

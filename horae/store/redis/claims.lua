@@ -6,7 +6,7 @@ local function grant(id, row, worker, lease)
   local attempts = tonumber(row.attempts or 0) + 1
   redis.call('HSET', key, 'state', 'running', 'started_at', NOW_TEXT, 'worker', worker, 'token', token, 'attempts', attempts,
     'story', (row.story or '') .. line('claimed', row.attempt, worker))
-  if attempts > 1 or row.state ~= 'queued' then
+  if tonumber(row.attempt) > 1 or row.state ~= 'queued' then
     redis.call('HDEL', key, 'cancel', 'unknown_since', 'progress')
     redis.call('ZREM', k('outbox'), id)
     redis.call('ZREM', k('waiting:' .. row.job), id)
@@ -14,7 +14,7 @@ local function grant(id, row, worker, lease)
   redis.call('ZADD', k('leases'), int(NOW + lease), id)
   redis.call('ZADD', k('active:' .. row.job), NOW_TEXT, id)
   if attempts == 1 and row.fire and NOW - row.fire > LATE then
-    notice('late', id, row.job, int(row.fire), int((NOW - row.fire) / 1000) .. ' s late')
+    notice('late', id, row.job, int(row.fire), int(math.floor((NOW - row.fire) / 1000)) .. ' s late')
   end
   return { 'run', token, attempts, tonumber(row.failures or 0), row.suspect and 1 or 0, '' }
 end
@@ -68,13 +68,17 @@ local function cancel_others(others)
   return runs
 end
 
+-- It waits as its next handing-out: copies of this one are duplicates from now on, and a relay that tells late of this one's
+-- publishing takes nothing from the outbox. And it is not active, or it might wait for itself.
 local function wait(id, row, policy, why, note)
   if row.fire and policy.catch_up == 'latest' then supersede(id, row) end
   redis.call('ZREM', k('outbox'), id)
+  redis.call('ZREM', k('active:' .. row.job), id)
   redis.call('ZADD', k('waiting:' .. row.job), NOW_TEXT, id)
   redis.call('SADD', k('waiters'), row.job)
   redis.call('HSET', k('bounds'), row.job, policy.most)
-  redis.call('HSET', k('run:' .. id), 'state', 'pending', 'story', (row.story or '') .. line('waits', row.attempt, note))
+  redis.call('HSET', k('run:' .. id), 'state', 'pending', 'attempt', row.attempt + 1,
+    'story', (row.story or '') .. line('waits', row.attempt, note))
   return { 'later', 0, 0, 0, 0, why }
 end
 
@@ -130,7 +134,7 @@ local function claim_one(id, job, attempt, policy, record, worker, lease)
     if why then return settled(id, 'missed', why) end
   end
   if redis.call('HEXISTS', k('paused'), job) == 1 or redis.call('HEXISTS', k('paused'), '*') == 1 then
-    if row.cause == 'schedule' and (policy.catch_up == 'none' or not policy.window) then return settled(id, 'skipped', 'paused') end
+    if policy.here or (row.cause == 'schedule' and policy.catch_up == 'none') then return settled(id, 'skipped', 'paused') end
     return wait(id, row, policy, 'paused', 'the job is paused')
   end
   return overlap(id, row, policy) or grant(id, row, worker, lease)
@@ -186,7 +190,7 @@ local function died(s)
   local deaths = redis.call('HINCRBY', key, 'deaths', 1)
   if deaths >= DEATHS then return settle_run(s.id, 'failed', 'killed its process ' .. deaths .. ' times') end
   redis.call('HSET', key, 'suspect', 1)
-  hand_out_again(s.id, 'retrying', s.retry_after, 'killed its process', s.reason)
+  hand_out_again(s.id, 'retrying', s.retry_after or 0, 'killed its process', s.reason)
 end
 
 -- settle {settlements = [{id, token, verdict?, reason, retry_after?, died?, failure?, result?}]} -> 1, or 0 where the claim is stale.
@@ -240,7 +244,8 @@ end
 -- report {id, token, text}: how far the run is; nothing if the claim is stale.
 function calls.report(a)
   local key = k('run:' .. a.id)
-  if redis.call('HGET', key, 'token') == int(a.token) then redis.call('HSET', key, 'progress', a.text) end
+  local state, token = unpack(redis.call('HMGET', key, 'state', 'token'))
+  if state == 'running' and tonumber(token) == a.token then redis.call('HSET', key, 'progress', a.text) end
   return 1
 end
 

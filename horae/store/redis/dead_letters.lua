@@ -13,7 +13,7 @@ function calls.drop(a)
   local dropped = 0
   for _, id in ipairs(a.runs) do
     if redis.call('ZREM', k('dead'), id) == 1 then
-      tell(id, 'dropped', 1, '')
+      tell(id, 'dropped')
       redis.call('PEXPIRE', k('run:' .. id), KEEP)
       dropped = dropped + 1
     end

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from horae.clock import from_millis
-from horae.messages import Message
+from horae.messages import Lane, Message
 from horae.runs import Failure, new_run_id
 from horae.store.redis.connection import Connection, batches, translated
 from horae.store.rows import run_of
@@ -62,7 +62,13 @@ def _letter(id: str, at: datetime, row: dict[str, str]) -> DeadLetter:
     if "body" not in row:
         run = run_of(id, row)
         message = Message(
-            job=run.job, run=id, scheduled_for=run.scheduled_for, context=run.context, metadata=run.metadata
+            job=run.job,
+            run=id,
+            attempt=int(row.get("attempt", 1)),
+            scheduled_for=run.scheduled_for,
+            lane=Lane(row.get("lane", Lane.NORMAL.value)),
+            context=run.context,
+            metadata=run.metadata,
         )
     return DeadLetter(
         run=id,

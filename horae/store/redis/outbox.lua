@@ -12,7 +12,7 @@ function calls.accept(a)
       if new and not published then redis.call('ZADD', k('outbox'), due > NOW and int(due) or int(NOW + a.hold), r.id) end
       if new and r.unique then redis.call('HSET', k('unique'), r.job .. '|' .. r.unique, r.id) end
       if new and r.replays and redis.call('ZREM', k('dead'), r.replays) == 1 then
-        tell(r.replays, 'replayed', 1, 'as ' .. r.id)
+        tell(r.replays, 'replayed', 'as ' .. r.id)
         redis.call('PEXPIRE', k('run:' .. r.replays), KEEP)
       end
       answers[i] = { r.id, new and 1 or 0, published and 1 or 0 }

@@ -24,9 +24,10 @@ local function line(what, attempt, note)
   return NOW_TEXT .. '|' .. what .. '|' .. attempt .. '|' .. string.gsub(note or '', '[\r\n]', ' ') .. '\n'
 end
 
-local function tell(id, what, attempt, note)
+local function tell(id, what, note)
   local key = k('run:' .. id)
-  redis.call('HSET', key, 'story', (redis.call('HGET', key, 'story') or '') .. line(what, attempt, note))
+  local attempt, story = unpack(redis.call('HMGET', key, 'attempt', 'story'))
+  redis.call('HSET', key, 'story', (story or '') .. line(what, attempt or 1, note))
 end
 
 local function notice(what, id, job, scheduled, reason)
@@ -91,7 +92,10 @@ end
 local function release(job)
   local waiting, went = k('waiting:' .. job), 0
   if redis.call('EXISTS', waiting) == 0 then return 0 end
-  if redis.call('HEXISTS', k('paused'), job) == 1 or redis.call('HEXISTS', k('paused'), '*') == 1 then return 0 end
+  if redis.call('HEXISTS', k('paused'), job) == 1 or redis.call('HEXISTS', k('paused'), '*') == 1 then
+    redis.call('SADD', k('waiters'), job)
+    return 0
+  end
   local free = room(job)
   while not free or free > 0 do
     local first = redis.call('ZPOPMIN', waiting)[1]
