@@ -6,8 +6,9 @@ import pytest
 
 from horae.settings import StoreSettings
 from horae.store import Store
+from horae.store.memory import MemoryStore
 from horae.store.redis import RedisStore
-from tests.contract.stores import Clock, memory_store, steered_store
+from tests.contract.stores import Clock, steered_store
 
 STORES = ("memory", "valkey")
 
@@ -16,8 +17,6 @@ STORES = ("memory", "valkey")
 async def store(request: pytest.FixtureRequest, namespace: str) -> AsyncIterator[Store]:
     """By its own clock: the machine's or the server's."""
     if request.param == "memory":
-        from horae.store.memory import MemoryStore
-
         yield MemoryStore(namespace)
         return
     opened = RedisStore(request.getfixturevalue("valkey_url"), namespace, StoreSettings())
@@ -43,7 +42,7 @@ async def steered(
 ) -> AsyncIterator[Store]:
     """By `clock`, which the test moves."""
     if request.param == "memory":
-        yield memory_store(namespace, store_settings, clock)
+        yield MemoryStore(namespace, clock, store_settings)
         return
     opened = steered_store(request.getfixturevalue("valkey_url"), namespace, store_settings, clock)
     yield opened

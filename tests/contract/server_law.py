@@ -1,6 +1,7 @@
 """What must hold of the keys of a store on a server, whatever was done: nothing is lost, no index points nowhere."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import redis.asyncio
 
@@ -11,7 +12,7 @@ from horae.runs import Run, State
 
 class ServerLaw:
     def __init__(self, url: str, namespace: str) -> None:
-        self._client = redis.asyncio.Redis.from_url(url, decode_responses=True)
+        self._client: Any = redis.asyncio.Redis.from_url(url, decode_responses=True)
         self._namespace, self._prefix = namespace, key_prefix(namespace)
 
     async def published(self) -> list[Message]:
@@ -27,26 +28,36 @@ class ServerLaw:
 
     async def holds(self, runs: Iterable[Run], at_the_broker: set[tuple[str, int]]) -> None:
         rows = {run.id: run for run in runs}
-        jobs = sorted({run.job for run in rows.values()})
-        outbox, leases, dead = [set(await self._members(name)) for name in ("outbox", "leases", "dead")]
-        waiting = {id for job in jobs for id in await self._members(f"waiting:{job}")}
-        active = {id for job in jobs for id in await self._members(f"active:{job}")}
-        unique = set((await self._client.hgetall(f"{self._prefix}unique")).values())
         open_ids = {id for id, run in rows.items() if run.verdict is None}
-        for name, index in (("outbox", outbox), ("waiting", waiting), ("active", active), ("unique", unique)):
-            assert index <= open_ids, f"{name} points at runs that are not open: {index - open_ids}"
-        assert leases == {id for id, run in rows.items() if run.state is State.RUNNING}
-        assert leases <= active
-        assert not outbox & waiting
-        assert not waiting & active, "what waits is not active: it would wait for itself"
-        assert all([await self._client.exists(f"{self._prefix}run:{id}") for id in dead])
-        for id in open_ids - leases - outbox - waiting:
-            attempt = int(await self._client.hget(f"{self._prefix}run:{id}", "attempt"))
-            assert (id, attempt) in at_the_broker, f"{id} is {rows[id].state} and nowhere: lost"
+        found = await self._indexes({run.job for run in rows.values()}, sorted(open_ids))
+        for name in ("outbox", "waiting", "active", "unique"):
+            assert found[name] <= open_ids, f"{name} points at runs that are not open: {found[name] - open_ids}"
+        assert found["leases"] == {id for id, run in rows.items() if run.state is State.RUNNING}
+        assert found["leases"] <= found["active"]
+        assert not found["outbox"] & found["waiting"]
+        assert not found["waiting"] & found["active"], "what waits is not active: it would wait for itself"
+        assert found["dead"] <= set(rows), "a dead letter has its row"
+        for id in open_ids - found["leases"] - found["outbox"] - found["waiting"]:
+            assert (id, found["attempts"][id]) in at_the_broker, f"{id} is {rows[id].state} and nowhere: lost"
 
-    async def _members(self, index: str) -> list[str]:
-        members: list[str] = await self._client.zrange(self._prefix + index, 0, -1)
-        return members
+    async def _indexes(self, jobs: Iterable[str], open_ids: Sequence[str]) -> dict[str, Any]:
+        """Each index as a set of runs, in one trip."""
+        key = self._prefix
+        parts = [f"{name}:{job}" for job in jobs for name in ("waiting", "active")]
+        async with self._client.pipeline(transaction=True) as pipe:
+            for name in ("outbox", "leases", "dead", *parts):
+                pipe.zrange(key + name, 0, -1)
+            pipe.hvals(key + "unique")
+            for id in open_ids:
+                pipe.hget(f"{key}run:{id}", "attempt")
+            outbox, leases, dead, *rest = await pipe.execute()
+        by_job, unique, attempts = rest[: len(parts)], rest[len(parts)], rest[len(parts) + 1 :]
+        found: dict[str, Any] = {"outbox": set(outbox), "leases": set(leases), "dead": set(dead), "unique": set(unique)}
+        for name in ("waiting", "active"):
+            held = zip(parts, by_job, strict=True)
+            found[name] = {id for part, ids in held if part.startswith(name) for id in ids}
+        found["attempts"] = {id: int(attempt) for id, attempt in zip(open_ids, attempts, strict=True)}
+        return found
 
     async def close(self) -> None:
         await self._client.aclose()

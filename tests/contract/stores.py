@@ -12,7 +12,6 @@ from horae.messages import Message
 from horae.runs import Cause, Run, Verdict, fire_id, new_run_id
 from horae.settings import StoreSettings
 from horae.store import Store
-from horae.store.memory import MemoryStore
 from horae.store.redis import RedisStore
 from horae.store.redis.connection import Connection, scripts
 from horae.store.values import Claim, NewRun, Policy, Settlement, Wanted
@@ -66,10 +65,6 @@ def steered_store(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("horae.store.redis.Connection", partial(SteeredConnection, clock))
         return RedisStore(url, namespace, settings, carried)
-
-
-def memory_store(namespace: str, settings: StoreSettings, clock: Callable[[], datetime]) -> MemoryStore:
-    return MemoryStore(namespace, clock, settings)
 
 
 def new(job: str = "backup", **fields: object) -> NewRun:

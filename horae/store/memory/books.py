@@ -58,6 +58,7 @@ class Books:
         self.paused: set[str | None] = set()
         self.unique: dict[tuple[str, str], str] = {}
         self.newest: dict[str, datetime] = {}
+        self.heirs: dict[str, datetime] = {}
         self.last: dict[str, str] = {}
         self.counts: Counter[tuple[str, Verdict]] = Counter()
         self.schedules: dict[str, tuple[str, int, datetime]] = {}
@@ -146,9 +147,13 @@ class Books:
             self.retention.expire(id)
         self.retention.trim(run.job, self.dead)
 
-    def hand_out_again(self, id: str, state: State, delay: timedelta, what: str, note: str = "") -> None:
-        self.tell(id, what, note)
+    def hand_out_again(self, id: str, state: State, delay: timedelta, what: str, note: str = "") -> Verdict | None:
+        """Or `cancelled`, where somebody asked for that and its worker never heard of it."""
         row = self.rows[id]
+        if row.cancel:
+            self.settle(id, Verdict.CANCELLED, row.cancel)
+            return Verdict.CANCELLED
+        self.tell(id, what, note)
         row.attempt, row.token = row.attempt + 1, 0
         self.change(id, state=state, worker="")
         self.leases.pop(id, None)
@@ -156,6 +161,7 @@ class Books:
         if state is not State.RETRYING:
             self.active[row.run.job].pop(id, None)
             self.release(row.run.job)
+        return None
 
     def message(self, id: str) -> Message:
         row = self.rows[id]

@@ -94,8 +94,12 @@ class MemoryClaims(Noun):
             return ""
         if policy.catch_up is CatchUp.NONE:
             return "not caught up"
-        newer = self.books.newest[run.job] > run.scheduled_for
-        return "superseded" if policy.catch_up is CatchUp.LATEST and newer else ""
+        newest, heir = self.books.newest[run.job], self.books.heirs.get(run.job)
+        if policy.catch_up is not CatchUp.LATEST or newest <= run.scheduled_for or heir == run.scheduled_for:
+            return ""  # the one for whose sake others gave way runs, or one that is always late never would
+        if heir is None or heir < run.scheduled_for:
+            self.books.heirs[run.job] = newest
+        return "superseded"
 
     def _grant(self, message: Message, worker: str, lease: timedelta) -> Claim:
         books, id = self.books, message.run
@@ -148,8 +152,9 @@ class MemoryClaims(Noun):
 
     def _wait(self, message: Message, policy: Policy, why: str, note: str) -> Claim:
         books = self.books
-        if books.rows[message.run].run.cause is Cause.SCHEDULE and policy.catch_up is CatchUp.LATEST:
-            self._supersede(message)
+        fire = books.rows[message.run].run.cause is Cause.SCHEDULE
+        if fire and policy.catch_up is CatchUp.LATEST and self._supersede(message):
+            return self._settled(message, Verdict.MISSED, "superseded")
         books.outbox.pop(message.run, None)
         books.active[message.job].pop(message.run, None)  # or it might wait for itself
         books.waiting[message.job][message.run] = books.clock()
@@ -170,13 +175,19 @@ class MemoryClaims(Noun):
                 self.books.settle(id, Verdict.CANCELLED, "overlap")
         return runs
 
-    def _supersede(self, message: Message) -> None:
-        scheduled_for = self.books.rows[message.run].run.scheduled_for
-        assert scheduled_for
+    def _supersede(self, message: Message) -> bool:
+        """Fires that wait and that no worker has begun give way to a newer one. True where it is this one."""
+        this = self.books.rows[message.run].run
+        assert this.scheduled_for
+        newer = False
         for id in in_order(self.books.waiting[message.job]):
             other = self.books.rows[id].run
-            if other.cause is Cause.SCHEDULE and other.scheduled_for and other.scheduled_for < scheduled_for:
+            if other.cause is not Cause.SCHEDULE or other.scheduled_for is None:
+                continue
+            newer = newer or other.scheduled_for > this.scheduled_for
+            if other.scheduled_for < this.scheduled_for and not other.attempts:
                 self.books.settle(id, Verdict.MISSED, "superseded")
+        return newer and not this.attempts
 
     @locked
     def renew(self, claims: Sequence[Claim], lease: timedelta) -> list[Hold]:
@@ -238,7 +249,7 @@ class MemoryClaims(Noun):
                     verdict = Verdict.FAILED
                     books.settle(id, verdict, "worker died")
                 else:
-                    books.hand_out_again(id, State.PENDING, timedelta(0), "lease ran out", run.worker)
+                    verdict = books.hand_out_again(id, State.PENDING, timedelta(0), "lease ran out", run.worker)
                 found.append(Lapsed(run=id, job=run.job, verdict=verdict, worker=run.worker))
         return found
 

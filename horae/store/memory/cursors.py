@@ -56,7 +56,7 @@ class MemoryCursors(Noun):
     def _advance(self, one: Advance) -> bool:
         books, cursor = self.books, one.cursor
         fingerprint, revision, at = books.schedules.get(cursor.job, ("", 0, one.to))
-        if fingerprint != cursor.fingerprint or at != cursor.at or one.to > books.clock():
+        if fingerprint != cursor.fingerprint or at != cursor.at or not cursor.at <= one.to <= books.clock():
             return False
         for run in one.runs:
             if books.put(run):

@@ -1,5 +1,8 @@
 local OPEN = { pending = true, queued = true, retrying = true }
 
+-- Whether a worker has begun the run; schema 1 wrote a 0 before.
+local function begun(attempts) return attempts and tonumber(attempts) > 0 end
+
 local function grant(id, row, worker, lease)
   local key = k('run:' .. id)
   local token = redis.call('INCR', k('token'))
@@ -41,17 +44,27 @@ local function missed(row, policy)
   if late <= GRACE then return nil end
   if policy.catch_up == 'none' then return 'not caught up' end
   local newest = redis.call('HGET', k('newest'), row.job)
-  if policy.catch_up == 'latest' and newest and tonumber(newest) > row.fire then return 'superseded' end
+  if policy.catch_up ~= 'latest' or not newest or tonumber(newest) <= row.fire then return nil end
+  -- The one for whose sake others gave way runs, though a newer one has come meanwhile: a job whose claims are always late
+  -- would never run otherwise.
+  local heir = tonumber(redis.call('HGET', k('heirs'), row.job) or 0)
+  if heir == row.fire then return nil end
+  if heir < row.fire then redis.call('HSET', k('heirs'), row.job, newest) end
+  return 'superseded'
 end
 
--- Fires that wait give way to a newer one.
+-- Fires that wait and that no worker has begun give way to a newer one. True where it is this one that gives way.
 local function supersede(id, row)
+  local newer = false
   for _, other in ipairs(redis.call('ZRANGE', k('waiting:' .. row.job), 0, -1)) do
-    local cause, scheduled = unpack(redis.call('HMGET', k('run:' .. other), 'cause', 'scheduled_for'))
-    if other ~= id and cause == 'schedule' and tonumber(scheduled) < row.fire then
+    local cause, scheduled, attempts = unpack(redis.call('HMGET', k('run:' .. other), 'cause', 'scheduled_for', 'attempts'))
+    if cause == 'schedule' and tonumber(scheduled) > row.fire then
+      newer = true
+    elseif cause == 'schedule' and tonumber(scheduled) < row.fire and not begun(attempts) then
       settle_run(other, 'missed', 'superseded')
     end
   end
+  return newer and not begun(row.attempts)
 end
 
 -- Ask running ones to stop, through the renewal of their lease; one that waits for a retry is settled here. False if none runs.
@@ -71,7 +84,7 @@ end
 -- It waits as its next handing-out: copies of this one are duplicates from now on, and a relay that tells late of this one's
 -- publishing takes nothing from the outbox. And it is not active, or it might wait for itself.
 local function wait(id, row, policy, why, note)
-  if row.fire and policy.catch_up == 'latest' then supersede(id, row) end
+  if row.fire and policy.catch_up == 'latest' and supersede(id, row) then return settled(id, 'missed', 'superseded') end
   redis.call('ZREM', k('outbox'), id)
   redis.call('ZREM', k('active:' .. row.job), id)
   redis.call('ZADD', k('waiting:' .. row.job), NOW_TEXT, id)
@@ -129,7 +142,7 @@ local function claim_one(id, job, attempt, policy, record, worker, lease)
     return { 'duplicate', 0, 0, 0, 0, row.state }
   end
   if not policy.known then return disown(id, worker) end
-  if row.fire and not row.attempts and policy.window then
+  if row.fire and policy.window and not begun(row.attempts) then
     local why = missed(row, policy)
     if why then return settled(id, 'missed', why) end
   end
@@ -233,7 +246,7 @@ function calls.sweep(a)
       settle_run(id, verdict, 'worker died')
     else
       redis.call('HSET', key, 'suspect', 1)
-      hand_out_again(id, 'pending', 0, 'lease ran out', worker)
+      verdict = hand_out_again(id, 'pending', 0, 'lease ran out', worker) or ''
     end
     if job then for _, v in ipairs({ id, job, verdict, worker }) do found[#found + 1] = v end end
   end

@@ -28,7 +28,8 @@ from horae.errors import StoreError, StoreUnavailable, UnsafeStore
 from horae.keys import key_prefix
 from horae.settings import StoreSettings
 
-SCHEMA = 1
+SCHEMA = 2
+"""How rows and indexes are written. What the one before it wrote is read as well, and left as it is."""
 FOLDER = Path(__file__).parent
 TIMEOUT_SECONDS = 5.0
 AWAY = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OSError)
@@ -123,19 +124,30 @@ class Connection:
                 config = await self.client.config_get("maxmemory-policy", "maxmemory", "appendonly")
             except ResponseError:
                 config = {}  # a managed store that hides its configuration; its operator answers for it
-            schema = await self.client.get(self.key("schema"))
-            if schema is None:
-                await self.client.set(self.key("schema"), SCHEMA, nx=True)
-        check_safety(config, self._allow_without_append_only)
-        if schema is not None and int(schema) > SCHEMA:
-            raise UnsafeStore(
-                f"the store holds schema {schema} and this Horae knows {SCHEMA}; upgrade it, or use another namespace"
-            )
+            await self.client.set(self.key("schema"), SCHEMA, nx=True)
+            schema = int(await self.client.get(self.key("schema")))
+            check_safety(config, self._allow_without_append_only)
+            check_schema(schema)
+            if schema < SCHEMA:
+                await self.client.set(self.key("schema"), SCHEMA)
         self._safe = True
 
     async def close(self) -> None:
         await self.client.aclose()
         await asyncio.to_thread(self._blocking.close)
+
+
+def check_schema(schema: int) -> None:
+    """Raises UnsafeStore with the way out."""
+    if schema > SCHEMA:
+        raise UnsafeStore(
+            f"the store holds schema {schema} and this Horae knows {SCHEMA}; upgrade it, or use another namespace"
+        )
+    if schema < SCHEMA - 1:
+        raise UnsafeStore(
+            f"the store holds schema {schema} and this Horae reads {SCHEMA - 1} and {SCHEMA}; "
+            "start the release in between first, or use another namespace"
+        )
 
 
 def check_safety(config: dict[str, str], allow_without_append_only: bool) -> None:

@@ -53,7 +53,7 @@ end
 local function advance(one)
   local key = k('job:' .. one.job)
   local fingerprint, cursor = unpack(redis.call('HMGET', key, 'fingerprint', 'cursor'))
-  if fingerprint ~= one.fingerprint or tonumber(cursor) ~= one.from or one.to > NOW then return 0 end
+  if fingerprint ~= one.fingerprint or tonumber(cursor) ~= one.from or one.to < one.from or one.to > NOW then return 0 end
   for _, r in ipairs(one.runs) do
     local new, published = put_run(r, not r.verdict)
     if new and r.verdict then settle_run(r.id, r.verdict, r.reason) end
@@ -65,7 +65,7 @@ local function advance(one)
 end
 
 -- advance {advances = [{job, fingerprint, from, to, next?, runs}]} -> for each 1, or 0 if cursor or schedule changed meanwhile.
--- The fires up to `to`, their outbox entries or messages, and the cursor in one step; a fire in the store's future is refused.
+-- The fires up to `to`, their outbox entries or messages, and the cursor in one step. Refused too: a cursor that goes back, or beyond now.
 function calls.advance(a)
   local done = {}
   for i, one in ipairs(a.advances) do done[i] = advance(one) end

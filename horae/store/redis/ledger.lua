@@ -23,29 +23,35 @@ function calls.record(a)
   return 1
 end
 
+-- The entries of an index that are older than the retention and whose row has expired, with their scores; at most `limit`. It
+-- looks past those that still have a row, such as dead letters.
+local function outlived(index, limit)
+  local found = {}
+  for start = 0, 99 * limit, limit do
+    local page = redis.call('ZRANGEBYSCORE', index, '-inf', int(NOW - KEEP), 'WITHSCORES', 'LIMIT', start, limit)
+    for i = 1, #page, 2 do
+      if redis.call('EXISTS', k('run:' .. page[i])) == 0 then found[#found + 1] = { page[i], page[i + 1] } end
+      if #found == limit then return found end
+    end
+    if #page < 2 * limit then break end
+  end
+  return found
+end
+
 -- prune {limit, keep_dead} -> how many. Index entries whose row has expired, the oldest settled runs of a job that has more than
 -- are kept, and the oldest dead letters beyond `keep_dead`.
 function calls.prune(a)
   local gone = 0
-  local expired = redis.call('ZRANGEBYSCORE', k('ledger'), '-inf', int(NOW - KEEP), 'WITHSCORES', 'LIMIT', 0, a.limit)
-  for i = 1, #expired, 2 do
-    if redis.call('EXISTS', k('run:' .. expired[i])) == 0 then
-      redis.call('ZREM', k('ledger'), expired[i])
-      gone = gone + 1
-    end
-  end
   for _, job in ipairs(redis.call('HKEYS', k('last'))) do
     -- What has expired goes by its age, what is over the number by trim.
-    local index = k('ledger:' .. job)
-    local old = redis.call('ZRANGEBYSCORE', index, '-inf', int(NOW - KEEP), 'WITHSCORES', 'LIMIT', 0, a.limit)
-    for i = 1, #old, 2 do
-      if redis.call('EXISTS', k('run:' .. old[i])) == 0 then
-        drop_run(old[i], job, old[i + 1])
-        gone = gone + 1
-      end
+    for _, one in ipairs(outlived(k('ledger:' .. job), a.limit)) do
+      drop_run(one[1], job, one[2])
+      gone = gone + 1
     end
     gone = gone + trim(job, KEEP_EACH, a.limit)
   end
+  -- What no job's index has: bodies that were no message, and dead letters beyond the number.
+  for _, one in ipairs(outlived(k('ledger'), a.limit)) do gone = gone + redis.call('ZREM', k('ledger'), one[1]) end
   local over = math.min(redis.call('ZCARD', k('dead')) - a.keep_dead, a.limit)
   if over > 0 then
     for _, id in ipairs(redis.call('ZRANGE', k('dead'), 0, over - 1)) do

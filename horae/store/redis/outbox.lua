@@ -34,7 +34,7 @@ function calls.take(a)
       published = published + 1
     else
       redis.call('ZADD', k('outbox'), int(NOW + a.hold), id)
-      for _, v in ipairs({ id, message, attempt, provider or '' }) do found[#found + 1] = v end
+      for _, v in ipairs({ id, message or message_of_parts(id), attempt, provider or '' }) do found[#found + 1] = v end
     end
   end
   local first = redis.call('ZRANGE', k('outbox'), 0, 0, 'WITHSCORES')

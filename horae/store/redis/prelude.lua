@@ -45,12 +45,27 @@ local function carry(lane, message, attempt)
   redis.call('XADD', k('queue:redis:' .. (lane or 'normal')), '*', 'm', body_of(message, attempt))
 end
 
+-- Schema 1 kept the parts of a message instead of the message. Put together from them, once.
+local function message_of_parts(id)
+  local key = k('run:' .. id)
+  local job, scheduled, lane, context, metadata =
+    unpack(redis.call('HMGET', key, 'job', 'scheduled_for', 'lane', 'context', 'metadata'))
+  local message = '{"job":' .. cjson.encode(job) .. ',"run":' .. cjson.encode(id)
+  if scheduled and scheduled ~= '' then message = message .. ',"scheduled_for":' .. scheduled end
+  if lane and lane ~= 'normal' then message = message .. ',"lane":' .. cjson.encode(lane) end
+  if context and context ~= '{}' then message = message .. ',"context":' .. context end
+  if metadata and metadata ~= '{}' then message = message .. ',"metadata":' .. metadata end
+  message = message .. '}'
+  redis.call('HSET', key, 'message', message)
+  return message
+end
+
 -- Hand a run out now: to the broker if it is this server, else through the outbox.
 local function hand_out(id)
   local key = k('run:' .. id)
   local provider, lane, message, attempt, story = unpack(redis.call('HMGET', key, 'provider', 'lane', 'message', 'attempt', 'story'))
   if CARRIED ~= '' and provider == CARRIED then
-    carry(lane, message, attempt)
+    carry(lane, message or message_of_parts(id), attempt)
     redis.call('ZREM', k('outbox'), id)
     redis.call('HSET', key, 'state', 'queued', 'story', (story or '') .. line('published', attempt))
     return true
@@ -178,10 +193,15 @@ local function finish()
   for field, n in pairs(counted) do redis.call('HINCRBY', k('counts'), field, n) end
 end
 
--- As the next handing-out, so that copies of this one are duplicates from now on.
+-- As the next handing-out, so that copies of this one are duplicates from now on. Or `cancelled`, where somebody asked for that
+-- and its worker never heard of it; returns the verdict then.
 local function hand_out_again(id, state, delay, what, note)
   local key = k('run:' .. id)
-  local job, attempt, story = unpack(redis.call('HMGET', key, 'job', 'attempt', 'story'))
+  local job, attempt, story, cancel = unpack(redis.call('HMGET', key, 'job', 'attempt', 'story', 'cancel'))
+  if cancel then
+    settle_run(id, 'cancelled', cancel)
+    return 'cancelled'
+  end
   redis.call('HSET', key, 'state', state, 'attempt', attempt + 1, 'worker', '', 'token', '', 'story', (story or '') .. line(what, attempt, note))
   redis.call('ZREM', k('leases'), id)
   if delay > 0 then redis.call('ZADD', k('outbox'), int(NOW + delay), id) else hand_out(id) end

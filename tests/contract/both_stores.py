@@ -1,0 +1,107 @@
+"""Two stores that are given the same steps by the same clock, and the law that both keep."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+from horae.messages import Message
+from horae.runs import Run, State, Verdict
+from horae.settings import StoreSettings
+from horae.store import Store
+from horae.store.memory import MemoryStore
+from horae.store.redis import RedisStore
+from horae.store.values import Accepted, NewRun, Policy
+from tests.contract.server_law import ServerLaw
+from tests.contract.stores import NONE, Clock, steered_store
+
+ALL = 1000
+
+
+class BothStores:
+    """`carried`: the server carries the provider's messages itself; memory is given a relay that never rests."""
+
+    def __init__(self, url: str, namespace: str, carried: str) -> None:
+        self.loop, self.clock, self.carried = asyncio.new_event_loop(), Clock(), carried
+        settings = StoreSettings(keep_runs_per_job=10)
+        self.memory: MemoryStore = MemoryStore(namespace, self.clock, settings)
+        self.server: RedisStore = steered_store(url, namespace, settings, self.clock, carried)
+        self._law = ServerLaw(url, namespace)
+        self._verdicts: dict[str, tuple[Verdict, str]] = {}
+        self.agreed = True
+        """False once they gave different answers."""
+
+    def wait[R](self, step: Awaitable[R]) -> R:
+        return self.loop.run_until_complete(_coroutine(step))
+
+    def __call__[R](self, step: Callable[[Store], Awaitable[R]]) -> R:
+        """The answer, which is the same of both."""
+        self.agreed = False
+        expected, found = self.wait(step(self.memory)), self.wait(step(self.server))
+        assert expected == found, _difference(expected, found)
+        self.agreed = True
+        return found
+
+    def accept(self, *runs: NewRun) -> list[Accepted]:
+        async def accepted(store: Store) -> list[Accepted]:
+            return [replace(one, published=False) for one in await store.outbox.accept(runs)]
+
+        return self(accepted)
+
+    def relayed(self) -> list[Message]:
+        """What the server published itself, and what it left to the relay; memory's relay does the same."""
+        mine = [due.message for due in self.wait(self.memory.outbox.take(ALL, NONE)).entries]
+        left = [due.message for due in self.wait(self.server.outbox.take(ALL, NONE)).entries]
+        self.wait(self.memory.outbox.published(mine))
+        self.wait(self.server.outbox.published(left))
+        sent = [*self.wait(self._law.published()), *left]
+        assert sorted(mine, key=repr) == sorted(sent, key=repr)
+        return mine
+
+    def hold(self, jobs: dict[str, Policy], broker: Iterable[Message]) -> None:
+        """Both to the law, and to one another."""
+        runs = self(lambda store: store.ledger.runs(limit=ALL))
+        self(self._next_in)
+        for run in runs:
+            if run.verdict:
+                assert self._verdicts.setdefault(run.id, (run.verdict, run.reason)) == (run.verdict, run.reason)
+        for job, policy in jobs.items():
+            running = sum(run.job == job and run.state is State.RUNNING for run in runs)
+            assert not policy.most or running <= policy.most, f"{running} runs of {job} at once"
+        self.wait(self._law.holds(runs, {(one.run, one.attempt) for one in broker}))
+
+    @staticmethod
+    async def _next_in(store: Store) -> Any:
+        return (await store.outbox.take(0, NONE)).next_in
+
+    def hold_whole(self, jobs: Iterable[str]) -> None:
+        """What is read less often is the same too."""
+        for job in jobs:
+            self(lambda store, job=job: store.ledger.runs(job=job, limit=ALL))  # type: ignore[misc]
+        self(lambda store: store.ledger.latest(jobs))
+        self(lambda store: store.dead_letters.newest(ALL))
+        self(lambda store: store.pauses.paused())
+        self(self._counts)
+
+    @staticmethod
+    async def _counts(store: Store) -> Any:
+        return dict(await store.ledger.counts())
+
+    def open_runs(self) -> list[Run]:
+        return [run for run in self(lambda store: store.ledger.runs(limit=ALL)) if run.verdict is None]
+
+    def close(self) -> None:
+        self.wait(self.server.close())
+        self.wait(self._law.close())
+        self.loop.close()
+
+
+def _difference(expected: Any, found: Any) -> str:
+    """The first place where they differ."""
+    if isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
+        return next(_difference(one, other) for one, other in zip(expected, found, strict=True) if one != other)
+    return f"\nmemory says: {expected}\nserver says: {found}"
+
+
+async def _coroutine[R](step: Awaitable[R]) -> R:
+    return await step
