@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from horae.errors import HoraeError, StoreUnavailable
-from horae.flow_runs import prefect_of, run_flow
+from horae.flow_runs import prefect_of, run_flow_in_turn
 from horae.jobs import Job, Tier
 from horae.loading import load as load_registry
 from horae.registry import Registry
@@ -212,7 +212,7 @@ async def _asked(up: Up, job: Job) -> Run | None:
 async def _run_of(up: Up, job: Job, id: str) -> Run:
     """Ask for a run under that id, once in this start, and wait for its verdict."""
     if job.tier is Tier.PREFECT:
-        return await run_flow(up.settings, job, {}, idempotency_key=id)
+        return await run_flow_in_turn(up.settings, job, id)
     if job.tier is Tier.ONEIRIC:
         scheduler = Scheduler(up.settings, up.registry)
         async with scheduler.lifecycle():
