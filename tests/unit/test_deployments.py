@@ -205,3 +205,9 @@ def test_a_flow_that_cannot_be_known_is_refused(project: Path, source: str, mess
     (project / "flows/f.py").write_text(source)
     with pytest.raises(InvalidJob, match=message):
         read_flow(project, "flows/f.py:run")
+
+
+def test_a_name_that_is_no_text_is_told_once_for_what_it_is(flows: Path) -> None:
+    found = deploy(flows, SOUND.replace("name: sweep", "name: [sweep]")).findings
+    assert [finding.code for finding in found] == ["HR501", "HR510"]
+    assert found[1].message == "a deployment needs a literal name"
