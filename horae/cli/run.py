@@ -25,6 +25,8 @@ def command(context: typer.Context, job: JobName, given: Context = None, json: J
     arguments = context_of(given)
     registry = jobs_of(settings)
     registry.get(job)
+    if job in registry.deployments:
+        registry.deployments[job].accepts(arguments)  # Prefect would find out in the flow run's process
     lend(settings)
     run = asyncio.run(_run(settings, registry, job, arguments, sys.stderr if json else sys.stdout))
     if json:

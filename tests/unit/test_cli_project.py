@@ -92,6 +92,11 @@ def test_run_refuses_what_the_job_does_not_take(small: Path, capsys: Output) -> 
     assert "did you mean 'greet'?" in capsys.readouterr().err
 
 
+def test_run_refuses_what_a_flow_does_not_take_before_prefect_is_asked(capsys: Output) -> None:
+    assert run(["--project", str(REPOSITORY), "run", "code-sweep", "--context", "repo=."]) == 2
+    assert "unknown context key 'repo', did you mean 'repos'?" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", [["fires"], ["logs", "x"], ["enqueue", "greet"]])
 def test_without_a_store_the_answer_is_no_and_the_way_out_is_named(
     small: Path, capsys: Output, command: list[str]
