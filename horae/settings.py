@@ -91,7 +91,7 @@ class WorkerSettings(Table):
     lease_seconds: float = Field(6, ge=1)
     """How long a claim outlives its worker; renewed every third of it."""
     grace_seconds: float = Field(8, ge=0)
-    """How long a draining worker lets its runs go on before it hands them back."""
+    """How long a draining worker lets its runs go on before it hands them back. Under `horae up` at most 4.5."""
     health_port: int = Field(8702, ge=0, le=65535)
     """Loopback port of /health and /metrics. 0: any free one."""
     health_host: str = "127.0.0.1"
@@ -104,7 +104,7 @@ class SidecarSettings(Table):
     health_host: str = "127.0.0.1"
     """Address that it listens on. In a container: 0.0.0.0."""
     grace_seconds: float = Field(5, ge=0)
-    """How long a draining sidecar lets its jobs go on before it cancels them."""
+    """How long a draining sidecar lets its jobs go on before it cancels them. Under `horae up` at most 4.5."""
 
 
 class Settings(Table):

@@ -83,8 +83,10 @@ def nothing_is_left(project: Path) -> None:
 
 @pytest.mark.timeout(180)
 def test_once_runs_a_job_of_each_tier_on_real_input(checkout: Path) -> None:
+    (checkout / "infra" / "broken.py").write_text("import no_such_module_anywhere\n")
     done = horae(checkout, "up", "--once", "--json")
     assert done.returncode == 0, done.stderr
+    assert "HR701 infra/broken.py:1: it cannot be imported" in done.stderr, "told, and in nobody's way"
     runs = {run["job"]: run for run in json.loads(done.stdout)}
     assert {name: run["verdict"] for name, run in runs.items()} == dict.fromkeys(
         ("code-sweep", "database-backup", "health-check"), "ran"
@@ -176,8 +178,12 @@ def test_every_part_comes_back_when_it_is_killed(up: Up) -> None:
     known = endpoints.read(project / ".horae")
     assert known
     assert known.store_url
+    long = up.json("enqueue", "slow", "--context", "seconds=90")["run"]
+    wait_for(lambda: (long, "running") in [(one["run"], one["state"]) for one in up.json("fires")], "the long run", 20)
     up.process.send_signal(signal.SIGINT)
     assert up.process.wait(timeout=10) == 0
+    assert "queue-worker stopped" in up.said.read_text()
+    assert "did not stop in time" not in up.said.read_text(), "a long run is handed back"
     nothing_is_left(project)
 
 
