@@ -29,7 +29,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
                     bench.say(f"{NAME}, round {turn + 1}: {contender.name}, {PROCESSES[count]}: {rate:,.0f} jobs/s")
     for (who, count), found in rates.items():
         samples = _jobs(bench, next(one for one in bench.contenders if one.name == who))
-        yield of_rounds(NAME, f"no-op jobs a second, {PROCESSES[count]}", who, found, "/s", samples)
+        yield of_rounds(NAME, f"no-op jobs, {PROCESSES[count]}", who, found, "/s", samples)
 
 
 def _jobs(bench: Bench, contender: Contender) -> int:
