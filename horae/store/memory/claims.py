@@ -49,7 +49,7 @@ class MemoryClaims(Noun):
         if reason := self._missed(row.run, policy):
             return self._settled(message, Verdict.MISSED, reason)
         if books.paused & {message.job, None}:
-            if row.run.cause is Cause.SCHEDULE and policy.catch_up is CatchUp.NONE:
+            if row.run.cause is Cause.SCHEDULE and not row.run.attempts and policy.catch_up is CatchUp.NONE:
                 return self._settled(message, Verdict.SKIPPED, "paused")
             return self._wait(message, policy, "paused", "the job is paused")
         return self._overlap(message, policy) or self._grant(message, worker, lease)
@@ -136,13 +136,13 @@ class MemoryClaims(Noun):
 
     def _overlap(self, message: Message, policy: Policy, *, here: bool = False) -> Claim | None:
         """`here`: it runs in this process or not at all."""
-        fire = self.books.rows[message.run].run.cause is Cause.SCHEDULE
+        run = self.books.rows[message.run].run
         if policy.overlap is Overlap.ALLOW and policy.most == 0:
             return None
         others = [id for id in in_order(self.books.active[message.job]) if id != message.run]
         if not others or (policy.overlap is Overlap.ALLOW and len(others) < policy.most):
             return None
-        if fire and policy.overlap is Overlap.SKIP:
+        if run.cause is Cause.SCHEDULE and not run.attempts and policy.overlap is Overlap.SKIP:
             return self._settled(message, Verdict.SKIPPED, "overlap")
         if policy.overlap is Overlap.CANCEL_OTHER and not self._cancel_all(others):
             return None

@@ -193,11 +193,12 @@ local function finish()
   for field, n in pairs(counted) do redis.call('HINCRBY', k('counts'), field, n) end
 end
 
--- As the next handing-out, so that copies of this one are duplicates from now on. Or `cancelled`, where somebody asked for that
--- and its worker never heard of it; returns the verdict then.
+-- As the next handing-out, so that copies of this one are duplicates from now on. What was begun stays active in between: no other
+-- run of the job takes its place. Or `cancelled`, where somebody asked for that and its worker never heard of it; returns the
+-- verdict then.
 local function hand_out_again(id, state, delay, what, note)
   local key = k('run:' .. id)
-  local job, attempt, story, cancel = unpack(redis.call('HMGET', key, 'job', 'attempt', 'story', 'cancel'))
+  local attempt, story, cancel = unpack(redis.call('HMGET', key, 'attempt', 'story', 'cancel'))
   if cancel then
     settle_run(id, 'cancelled', cancel)
     return 'cancelled'
@@ -205,8 +206,4 @@ local function hand_out_again(id, state, delay, what, note)
   redis.call('HSET', key, 'state', state, 'attempt', attempt + 1, 'worker', '', 'token', '', 'story', (story or '') .. line(what, attempt, note))
   redis.call('ZREM', k('leases'), id)
   if delay > 0 then redis.call('ZADD', k('outbox'), int(NOW + delay), id) else hand_out(id) end
-  if state ~= 'retrying' then
-    redis.call('ZREM', k('active:' .. job), id)
-    release(job)
-  end
 end
