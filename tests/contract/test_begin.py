@@ -1,0 +1,40 @@
+"""Accepted and claimed in one step, past every broker: what runs where it is asked for."""
+
+from horae.jobs import Overlap, Tier
+from horae.runs import Cause
+from horae.store import Store
+from horae.store.values import Answer, Hold, NewRun
+from tests.contract.stores import (
+    LEASE,
+    T0,
+    new,
+    next_in,
+)
+
+
+class TestBegin:
+    def run(self, cause: Cause = Cause.SCHEDULE) -> NewRun:
+        return new("beat", tier=Tier.APSCHEDULER, cause=cause, scheduled_for=T0 if cause is Cause.SCHEDULE else None)
+
+    async def test_what_runs_here_does_not_wait_for_another(self, store: Store) -> None:
+        await store.claims.begin(self.run(Cause.MANUAL), Overlap.SKIP, "s1", LEASE)
+        for overlap in (Overlap.SKIP, Overlap.QUEUE, Overlap.CANCEL_OTHER):
+            for cause in (Cause.SCHEDULE, Cause.MANUAL):
+                answer = await store.claims.begin(self.run(cause), overlap, "s1", LEASE)
+                assert (answer.answer, answer.reason) == (Answer.SETTLED, "skipped: overlap")
+
+    async def test_cancel_other_asks_the_other_to_end(self, store: Store) -> None:
+        held = await store.claims.begin(self.run(), Overlap.CANCEL_OTHER, "s1", LEASE)
+        await store.claims.begin(self.run(Cause.MANUAL), Overlap.CANCEL_OTHER, "s1", LEASE)
+        assert store.claims.renew([held], LEASE) == [Hold.OVERLAP]
+
+    async def test_allow_runs_both(self, store: Store) -> None:
+        causes = (Cause.SCHEDULE, Cause.MANUAL)
+        answers = [(await store.claims.begin(self.run(cause), Overlap.ALLOW, "s1", LEASE)).answer for cause in causes]
+        assert answers == [Answer.RUN, Answer.RUN]
+
+    async def test_begin_gives_a_fire_to_one_sidecar(self, store: Store) -> None:
+        run = new(tier=Tier.APSCHEDULER, cause=Cause.SCHEDULE)
+        answers = [(await store.claims.begin(run, Overlap.SKIP, name, LEASE)).answer for name in ("s1", "s2")]
+        assert answers == [Answer.RUN, Answer.DUPLICATE]
+        assert await next_in(store) is None

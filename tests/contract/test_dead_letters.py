@@ -1,0 +1,117 @@
+"""What failed, and what was no message, is kept until somebody drops it or has it run again."""
+
+import pytest
+
+from horae.messages import Lane
+from horae.runs import Cause, State, Verdict
+from horae.store import Store
+from tests.contract.stores import (
+    MILLI,
+    T0,
+    Clock,
+    claim,
+    handed_out,
+    new,
+    run_through,
+    send,
+    settle,
+    state,
+)
+
+
+class TestLetters:
+    async def test_a_letter_holds_what_it_takes_to_run_it_again(self, store: Store) -> None:
+        run = new(context={"a": [1]}, metadata={"m": 2}, lane=Lane.HIGH, scheduled_for=T0)
+        [message] = await send(store, run)
+        await settle(store, await claim(store, message), Verdict.FAILED, reason="raised")
+        letter = await store.dead_letters.get(run.id)
+        assert letter
+        assert (letter.message, letter.job, letter.body) == (message, "backup", "")
+
+    async def test_the_newest_come_first_and_by_job(self, steered: Store, clock: Clock) -> None:
+        runs = [new("backup"), new("report"), new("backup")]
+        for run in runs:
+            await run_through(steered, run, Verdict.FAILED)
+            clock.move(MILLI)
+        ids = [run.id for run in runs]
+        assert [one.run for one in await steered.dead_letters.newest()] == ids[::-1]
+        assert [one.run for one in await steered.dead_letters.newest(job="backup")] == [ids[2], ids[0]]
+        assert [one.run for one in await steered.dead_letters.newest(1)] == [ids[2]]
+        assert await steered.dead_letters.newest(job="none") == []
+
+    @pytest.mark.parametrize("verdict", [verdict for verdict in Verdict if verdict is not Verdict.FAILED])
+    async def test_no_other_verdict_leaves_one(self, store: Store, verdict: Verdict) -> None:
+        run = new()
+        await run_through(store, run, verdict)
+        assert await store.dead_letters.newest() == []
+        assert await store.dead_letters.get(run.id) is None
+
+    async def test_a_dropped_letter_leaves_what_the_ledger_says(self, store: Store) -> None:
+        run = new()
+        await run_through(store, run, Verdict.FAILED, reason="raised")
+        assert await store.dead_letters.drop([run.id, "no-such-run"]) == 1
+        assert await store.dead_letters.drop([run.id]) == 0
+        assert await store.dead_letters.newest() == []
+        row = await state(store, run.id)
+        assert (row.reason, row.story[-1].what) == ("raised", "dropped")
+
+
+class TestReplay:
+    async def test_it_takes_the_letter_in_the_same_step(self, store: Store) -> None:
+        failed = new(context={"a": 1})
+        await run_through(store, failed, Verdict.FAILED)
+        again = new(cause=Cause.REPLAY, replays=failed.id, context={"a": 2})
+        assert [one.new for one in await store.outbox.accept([again])] == [True]
+        assert await store.dead_letters.newest() == []
+        old, fresh = await state(store, failed.id), await state(store, again.id)
+        assert (old.verdict, old.story[-1].what, old.story[-1].note) == (Verdict.FAILED, "replayed", f"as {again.id}")
+        assert (fresh.state, fresh.cause, fresh.context) == (State.PENDING, Cause.REPLAY, {"a": 2})
+        assert fresh.story[0].note == f"replay of {failed.id}"
+
+    async def test_one_that_is_not_accepted_takes_no_letter(self, store: Store) -> None:
+        failed, standing = new(), new(unique="k")
+        await run_through(store, failed, Verdict.FAILED)
+        await store.outbox.accept([standing])
+        barred = new(cause=Cause.REPLAY, replays=failed.id, unique="k")
+        known = new(id=standing.id, cause=Cause.REPLAY, replays=failed.id)
+        assert [one.new for one in await store.outbox.accept([barred, known])] == [False, False]
+        assert [letter.run for letter in await store.dead_letters.newest()] == [failed.id]
+
+    async def test_one_that_fails_again_leaves_its_own(self, store: Store) -> None:
+        failed = new()
+        await run_through(store, failed, Verdict.FAILED)
+        again = new(cause=Cause.REPLAY, replays=failed.id)
+        await run_through(store, again, Verdict.FAILED)
+        assert [letter.run for letter in await store.dead_letters.newest()] == [again.id]
+
+    async def test_the_story_tells_the_attempt(self, store: Store) -> None:
+        [message] = await send(store, new())
+        await settle(store, await claim(store, message), None, retry_after=MILLI * 0)
+        [again] = await handed_out(store)
+        await settle(store, await claim(store, again), Verdict.FAILED)
+        await store.outbox.accept([new(cause=Cause.REPLAY, replays=message.run)])
+        assert (await state(store, message.run)).story[-1].attempt == 2
+
+
+class TestBodies:
+    async def test_a_body_that_is_no_message_is_kept(self, store: Store) -> None:
+        id = await store.dead_letters.bury(b"\xff{", "not JSON")
+        [letter] = await store.dead_letters.newest()
+        assert (letter.run, letter.message, letter.reason, letter.body) == (id, None, "not JSON", "\ufffd{")
+        assert await store.dead_letters.get(id) == letter
+
+    async def test_the_ledger_lists_it_with_the_reason(self, store: Store) -> None:
+        id = await store.dead_letters.bury(b"{}", "job: Field required", "backup")
+        row = await state(store, id)
+        assert (row.job, row.verdict, row.reason) == ("backup", Verdict.FAILED, "job: Field required")
+        assert [run.id for run in await store.ledger.runs()] == [id]
+
+    async def test_a_hostile_reason_hides_nothing(self, store: Store) -> None:
+        """The names of unknown fields come from whoever sent the message."""
+        await store.dead_letters.bury(b"{}", "a\u2028b\x0b|\n: Extra inputs are not permitted")
+        assert len(await store.ledger.runs()) == 1
+
+    async def test_it_can_be_dropped(self, store: Store) -> None:
+        id = await store.dead_letters.bury(b"{", "not JSON")
+        assert await store.dead_letters.drop([id]) == 1
+        assert await store.dead_letters.newest() == []
