@@ -8,11 +8,12 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from horae.errors import InvalidSettings, unknown
+from horae.redis_address import Kind, parse
 
 FILE = "horae.toml"
 PREFIX = "HORAE_"
@@ -20,12 +21,58 @@ LISTS = {"repos"}
 
 
 class Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # An input may be a secret, and an error is printed with those that led to it.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-class StoreSettings(Table):
+class RedisAccess(Table):
+    """How a Redis or Valkey is spoken to: what its URL does not say, or should not."""
+
+    username: str | None = None
+    """ACL user, if the URL names none. Default: the server's user `default`."""
+    password: SecretStr | None = None
+    """Password, if the URL has none. Default: none."""
+    password_file: Path | None = None
+    """File with that password, read at each new connection. Relative to the project. Default: none."""
+    sentinel_username: str | None = None
+    """ACL user of the Sentinels themselves. Default: their user `default`."""
+    sentinel_password: SecretStr | None = None
+    """Password of the Sentinels themselves. Default: none."""
+    sentinel_password_file: Path | None = None
+    """File with that password, read each time they are asked. Relative to the project. Default: none."""
+    tls_ca_file: Path | None = None
+    """Certificates (PEM) that the server's is checked against. Relative to the project. Default: the system's."""
+    tls_cert_file: Path | None = None
+    """Certificate (PEM) that is shown to the server. Relative to the project. Default: none."""
+    tls_key_file: Path | None = None
+    """Key (PEM) of that certificate. Relative to the project. Default: it is in the same file."""
+    tls_check_hostname: bool = True
+    """Refuse a certificate that is not made out to the host it came from. Default: yes."""
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What differs from the defaults, by name."""
+        defaults = RedisAccess.model_fields
+        return {name: getattr(self, name) for name in defaults if getattr(self, name) != defaults[name].default}
+
+    @property
+    def plain(self) -> dict[str, str | bool]:
+        """`given` with its secrets, as JSON takes it. Not to be shown."""
+        return {
+            name: value.get_secret_value() if isinstance(value, SecretStr) else value if value is False else str(value)
+            for name, value in self.given.items()
+        }
+
+    def below(self, folder: Path) -> Self:
+        """With its paths relative to that folder."""
+        paths = {name: folder / value for name, value in self if isinstance(value, Path)}
+        return self.model_copy(update=paths)
+
+
+class StoreSettings(RedisAccess):
     url: SecretStr | None = None
-    """redis://, rediss:// or unix:// URL of Redis or Valkey. Default: none; `horae up` starts an embedded Valkey."""
+    """Redis or Valkey: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://. Default: none; `horae up`
+    starts an embedded Valkey."""
     port: int = Field(6479, ge=0, le=65535)
     """Loopback port of the embedded Valkey. 0: any free one."""
     allow_without_append_only: bool = False
@@ -36,6 +83,36 @@ class StoreSettings(Table):
     """Settled runs that stay in the ledger for each job."""
     keep_log_lines: int = Field(2_000, ge=0)
     """Lines of a run's log that are kept, the newest."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        return _fitting(self, self.url, self, "url")
+
+
+def _fitting[T: Table](table: T, url: SecretStr | None, access: RedisAccess, name: str) -> T:
+    """The table; raises ValueError where its address cannot be read, or the access does not belong to it."""
+    given = list(access.given)
+    if url is None:
+        if given:
+            raise ValueError(f"{given[0]} is given, and {name} is not: there is no server that it belongs to")
+        return table
+    try:
+        address = parse(url.get_secret_value())
+    except InvalidSettings as error:
+        raise ValueError(f"{name}: {error.message}") from None
+    twice = {"username": address.username, "password": address.password, "password_file": address.password}
+    for key in given:
+        if twice.get(key):
+            raise ValueError(f"{key} is given, and {name} has one too: say it once")
+        if key.startswith("tls_") and not address.tls:
+            raise ValueError(f"{key} is given, and {name} is {address.scheme}://, which has no TLS: say rediss://")
+        if key.startswith("sentinel_") and address.kind is not Kind.SENTINEL:
+            raise ValueError(f"{key} is given, and {name} names no Sentinel: say redis+sentinel://")
+    if {"password", "password_file"} <= set(given) or {"sentinel_password", "sentinel_password_file"} <= set(given):
+        raise ValueError("a password and a file with it are given: say it once")
+    if access.tls_key_file and not access.tls_cert_file:
+        raise ValueError("tls_key_file is given, and tls_cert_file is not")
+    return table
 
 
 class PrefectSettings(Table):
@@ -53,9 +130,15 @@ class QueueSettings(Table):
     provider: str = "redis"
     """Where durable jobs go that name no provider."""
     redis_url: SecretStr | None = None
-    """Redis or Valkey for Redis Streams. Default: the store's."""
+    """Redis or Valkey for Redis Streams, an address as `store.url`. Default: the store, with the store's access."""
+    redis: RedisAccess = RedisAccess()
+    """`[queue.redis]`: user, password and TLS of `redis_url`."""
     message_limit_bytes: int = Field(256 * 1024, ge=1024)
     """A larger message is refused when it is enqueued."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        return _fitting(self, self.redis_url, self.redis, "redis_url")
 
 
 class WorkerSettings(Table):
@@ -124,9 +207,11 @@ def load(project: Path | None = None, environment: Mapping[str, str] | None = No
         raise InvalidSettings(f"{path}: {error}") from error
     _overlay(values, given)
     try:
-        return Settings(**{**values, "project": folder})
+        settings = Settings(**{**values, "project": folder})
     except ValidationError as error:
         raise InvalidSettings(_sentence(error)) from error
+    queue = settings.queue.model_copy(update={"redis": settings.queue.redis.below(folder)})
+    return settings.model_copy(update={"store": settings.store.below(folder), "queue": queue})
 
 
 def _overlay(values: dict[str, Any], environment: Mapping[str, str]) -> None:
@@ -156,7 +241,8 @@ def _sentence(error: ValidationError) -> str:
                 unknown("setting", where[-1], _known(where[:-1])) + f" (in [{'.'.join(where[:-1]) or FILE}])"
             )
         else:
-            problems.append(f"{'.'.join(where)}: {item['msg']}")
+            says = item["ctx"]["error"] if item["type"] == "value_error" else item["msg"]
+            problems.append(f"{'.'.join(where)}: {says}")
     return "; ".join(problems)
 
 

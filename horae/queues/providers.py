@@ -49,14 +49,16 @@ def _configured(settings: Settings) -> Queues:
     from horae.queues import redis
 
     assert settings.store.url
-    url = (settings.queue.redis_url or settings.store.url).get_secret_value()
+    own = settings.queue.redis_url  # never with the store's password
+    url, access = (own, settings.queue.redis) if own else (settings.store.url, settings.store)
+    address = url.get_secret_value()
     namespace, limit = settings.namespace, settings.queue.message_limit_bytes
 
     async def publisher() -> Publisher:
-        return redis.RedisPublisher(url, namespace, limit)
+        return redis.RedisPublisher(address, namespace, limit, access)
 
     async def consumers(name: str) -> dict[str, Consumer]:
-        return {"redis": redis.RedisConsumer(url, namespace, limit, name)}
+        return {"redis": redis.RedisConsumer(address, namespace, limit, name, access)}
 
     providers = [Provider(name="redis", capabilities=redis.CAPABILITIES, open_publisher=publisher)]
     names = [provider.name for provider in providers]

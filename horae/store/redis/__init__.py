@@ -17,7 +17,7 @@ class RedisStore:
     def __init__(self, url: str, namespace: str, settings: StoreSettings) -> None:
         self.namespace = namespace
         keep = timedelta(days=settings.keep_runs_days)
-        self._connection = Connection(url, namespace, keep, settings.allow_without_append_only)
+        self._connection = Connection(url, settings, namespace, keep, settings.allow_without_append_only)
         self.outbox = RedisOutbox(self._connection)
         self.claims = RedisClaims(self._connection)
         self.cursors = RedisCursors(self._connection)
