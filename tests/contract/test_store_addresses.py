@@ -1,0 +1,216 @@
+"""What the store and the queue do on one plain server, they do wherever an address leads: real servers of each kind."""
+
+import asyncio
+import re
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from horae.errors import QueueUnavailable, StoreUnavailable, UnsafeStore
+from horae.jobs import CatchUp, Overlap, Tier
+from horae.messages import Message
+from horae.queues.redis import RedisConsumer, RedisPublisher
+from horae.redis_clients import open_client, replicas
+from horae.runs import Cause, State, Verdict, new_run_id
+from horae.settings import RedisAccess, StoreSettings
+from horae.store.base import Answer, Hold, NewRun, Settlement, Wanted
+from horae.store.redis import RedisStore
+from tests.redis_servers import LOOPBACK, Cluster, Server, Watched, cluster, server, tls_watched, watched
+from tests.tls import Certificates, TlsDoor, make_certificates
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.requires("valkey")
+LEASE = timedelta(seconds=30)
+PASSWORD = "p/w:@ #?%"
+QUOTED = "p%2Fw%3A%40%20%23%3F%25"
+PAGE = Path(__file__).parents[2] / "docs/how-to/use-your-own-redis.md"
+LIMIT = 65536
+
+
+@dataclass(frozen=True)
+class Reached:
+    """A server by its address."""
+
+    url: str
+    access: RedisAccess = RedisAccess()
+
+    def store(self, namespace: str | None = None) -> RedisStore:
+        settings = StoreSettings.model_construct(**StoreSettings().model_dump() | dict(self.access))
+        return RedisStore(self.url, namespace or f"t{uuid.uuid4().hex[:12]}", settings)
+
+    def client(self, key: str, **options: Any) -> Any:
+        return open_client(self.url, self.access, key, timeout_seconds=5, decode=True, **options)
+
+
+@asynccontextmanager
+async def opened(reached: Reached, namespace: str | None = None) -> AsyncIterator[RedisStore]:
+    store = reached.store(namespace)
+    try:
+        await store.check()
+        yield store
+    finally:
+        await store.close()
+
+
+def rule() -> list[str]:
+    """What the page on own servers says that the user of Horae may do."""
+    [found] = re.findall(r"^ACL SETUSER horae (.*?)\n```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    return found.replace("\\\n", " ").split()
+
+
+def user(name: str = "horae", password: str = PASSWORD) -> list[str]:
+    """The option that makes a server know that user, with the rights of the page on any namespace."""
+    words = [f">{password}" if word.startswith(">") else "~*" if word.startswith("~") else word for word in rule()]
+    return [name, *words]
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("plain")
+    with server(folder, "--unixsocket", str(folder / "socket")) as found:
+        found.ask("ACL", "SETUSER", *user())
+        yield found
+
+
+@pytest.fixture(scope="module")
+def sentinels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    with watched(tmp_path_factory.mktemp("sentinels")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with cluster(tmp_path_factory.mktemp("cluster")) as found:
+        for node in found.nodes:
+            node.ask("ACL", "SETUSER", *user())
+        yield found
+
+
+@pytest.fixture(scope="module")
+def tls_port(plain: Server, certificates: Certificates) -> Iterator[int]:
+    with TlsDoor(plain.port, certificates.context()) as door:
+        yield door.port
+
+
+@pytest.fixture(scope="module")
+def mutual_port(plain: Server, certificates: Certificates) -> Iterator[int]:
+    with TlsDoor(plain.port, certificates.context(ask_client=True)) as door:
+        yield door.port
+
+
+@pytest.fixture(scope="module")
+def tls_sentinel(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("tls-sentinel")
+    with tls_watched(folder, lambda port: TlsDoor(port, certificates.context())) as (url, _):
+        yield url
+
+
+@pytest.fixture(scope="module")
+def tls_nodes(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[str]:
+    with ExitStack() as stack:
+
+        def announce(port: int) -> int:
+            return stack.enter_context(TlsDoor(port, certificates.context())).port
+
+        found = stack.enter_context(cluster(tmp_path_factory.mktemp("tls-cluster"), announce))
+        yield found.url.replace("redis+", "rediss+")
+
+
+KINDS = (
+    *("plain", "unix", "user in the URL", "user as settings", "password in a file"),
+    *("tls", "tls both ways", "sentinel", "sentinel over tls", "cluster", "cluster with a user", "cluster over tls"),
+)
+
+
+@pytest.fixture(params=KINDS)
+def reached(request: pytest.FixtureRequest, certificates: Certificates, tmp_path: Path) -> Reached:
+    def of(name: str) -> Any:
+        return request.getfixturevalue(name)
+
+    trusting = RedisAccess(tls_ca_file=certificates.authority)
+    if request.param in ("tls", "tls both ways"):
+        if request.param == "tls":
+            return Reached(f"rediss://{LOOPBACK}:{of('tls_port')}/0", trusting)
+        shown = {"tls_cert_file": certificates.client, "tls_key_file": certificates.client_key}
+        return Reached(f"rediss://{LOOPBACK}:{of('mutual_port')}/0", trusting.model_copy(update=shown))
+    if request.param == "password in a file":
+        (tmp_path / "password").write_text(f"{PASSWORD}\n")
+        return Reached(of("plain").url, RedisAccess(username="horae", password_file=tmp_path / "password"))
+    as_settings = RedisAccess(username="horae", password=SecretStr(PASSWORD))
+    found = {
+        "plain": lambda: Reached(of("plain").url),
+        "unix": lambda: Reached(f"unix://{of('plain').folder}/socket?db=1"),
+        "user in the URL": lambda: Reached(f"redis://horae:{QUOTED}@{LOOPBACK}:{of('plain').port}/2"),
+        "user as settings": lambda: Reached(of("plain").url, as_settings),
+        "sentinel": lambda: Reached(of("sentinels").url),
+        "sentinel over tls": lambda: Reached(of("tls_sentinel"), trusting),
+        "cluster": lambda: Reached(of("nodes").url),
+        "cluster with a user": lambda: Reached(of("nodes").url, as_settings),
+        "cluster over tls": lambda: Reached(of("tls_nodes"), trusting),
+    }
+    return found[request.param]()
+
+
+def a_run(**fields: Any) -> NewRun:
+    return NewRun(id=new_run_id(), job="backup", tier=Tier.ONEIRIC, cause=Cause.ENQUEUE, **fields)
+
+
+async def accepted(store: RedisStore) -> Message:
+    run = a_run(context={"path": "/srv"})
+    assert await store.outbox.accept([run]) == [True]
+    [due] = await store.outbox.take(10, LEASE)
+    await store.outbox.published([due.message])
+    return due.message
+
+
+async def test_a_run_goes_from_accepted_to_its_verdict(reached: Reached) -> None:
+    async with opened(reached) as store:
+        message = await accepted(store)
+        wanted = Wanted(message=message, tier=Tier.ONEIRIC, overlap=Overlap.ALLOW, catch_up=CatchUp.LATEST, known=True)
+        first, second = [(await store.claims.claim([wanted], name, LEASE))[0] for name in ("w1", "w2")]
+        assert (first.answer, second.answer) == (Answer.RUN, Answer.DUPLICATE)
+        assert await asyncio.to_thread(store.claims.renew, [first], LEASE) == [Hold.KEPT]
+        await store.ledger.append_log(message.run, ["one", "two"])
+        assert await store.claims.settle([Settlement(claim=first, verdict=Verdict.RAN)]) == [True]
+        assert await store.ledger.log(message.run) == ["one", "two"]
+        run = await store.ledger.run(message.run)
+        assert run and (run.state, run.context, run.attempts) == (State.RAN, {"path": "/srv"}, 1)
+        assert [found.id for found in await store.ledger.runs(job="backup")] == [message.run]
+        assert (await store.ledger.latest(["backup"]))["backup"].settled == run
+        letter = await store.dead_letters.bury(b"no message", "malformed")
+        assert [found.run for found in await store.dead_letters.newest()] == [letter]
+
+
+async def test_a_message_goes_from_published_to_acknowledged(reached: Reached, namespace: str) -> None:
+    publisher = RedisPublisher(reached.url, namespace, LIMIT, reached.access)
+    consumer = RedisConsumer(reached.url, namespace, LIMIT, "w1", reached.access)
+    try:
+        await publisher.check()
+        waiting = asyncio.create_task(consumer.receive(10, timedelta(seconds=10)))
+        await publisher.publish([Message(job="backup", run="r1")])
+        [delivery] = await waiting
+        assert delivery.message and delivery.message.run == "r1"
+        await delivery.ack()
+        assert await consumer.receive(10, timedelta(0)) == []
+    finally:
+        await consumer.close()
+        await publisher.close()
+
+
+async def test_scripts_survive_a_server_that_forgot_them(reached: Reached, plain: Server) -> None:
+    async with opened(reached) as store:
+        if "redis+" not in reached.url and "rediss+" not in reached.url:
+            plain.ask("SCRIPT", "FLUSH")
+        await accepted(store)
