@@ -1,7 +1,8 @@
 """Real Valkey servers in every shape an address can name: behind users, Sentinels, a cluster, TLS."""
 
+import secrets
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import redis
 
 from horae.runners.ports import LOOPBACK, free_port
-from horae.runners.valkey import answers, binary, command
+from horae.runners.valkey import binary, command
 from tests.tls import TlsDoor
 from tests.waiting import wait_for
 
@@ -69,54 +70,76 @@ def server(folder: Path, *options: str) -> Iterator[Server]:
 class Watched:
     """A primary, a replica and three Sentinels; `url` with `redis+sentinel://`."""
 
-    def __init__(self, primary: Server, replica: Server, sentinel_ports: list[int]) -> None:
-        self.primary, self.replica, self.sentinel_ports = primary, replica, sentinel_ports
+    def __init__(self, primary: Server, replica: Server, sentinels: list["Sentinel"]) -> None:
+        self.primary, self.replica, self.sentinels = primary, replica, sentinels
 
     @property
     def url(self) -> str:
-        return f"redis+sentinel://{','.join(f'{LOOPBACK}:{port}' for port in self.sentinel_ports)}/{SERVICE}/0"
+        return f"redis+sentinel://{','.join(f'{LOOPBACK}:{one.port}' for one in self.sentinels)}/{SERVICE}/0"
 
-    def now_primary(self, by: int) -> int:
-        """Its port, as that Sentinel has it."""
-        with client_of(by) as client:
+    def now_primary(self) -> int:
+        """Its port, as the first Sentinel has it."""
+        with client_of(self.sentinels[0].port) as client:
             return int(client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)[1])
 
+    def fail_over(self) -> None:
+        """As an operator does it, with the primary alive."""
+        with client_of(self.sentinels[0].port) as client:
+            client.execute_command("SENTINEL", "FAILOVER", SERVICE)
+
 
 @contextmanager
-def watched(folder: Path, *sentinel_lines: str) -> Iterator[Watched]:
+def watched(folder: Path) -> Iterator[Watched]:
     with ExitStack() as stack:
-        primary = stack.enter_context(server(folder / "primary"))
+        primary = stack.enter_context(server(folder / "primary", "--repl-diskless-sync-delay", "0"))
         replica = stack.enter_context(server(folder / "replica", "--replicaof", f"{LOOPBACK} {primary.port}"))
-        ports = [
-            stack.enter_context(sentinel(folder / f"sentinel{number}", primary.port, 2, *sentinel_lines))
-            for number in range(3)
-        ]
-        wait_for(lambda: primary.ask("INFO", "replication")["slave0"]["state"] == "online", "the replica", 20)
-        if not sentinel_lines:
-            wait_for(lambda: all(_knows_the_others(port) for port in ports), "the Sentinels to know one another", 30)
-        yield Watched(primary, replica, ports)
+        wait_for(lambda: primary.ask("INFO", "replication").get("slave0", {}).get("state") == "online", "the replica")
+        found = [stack.enter_context(sentinel(folder / f"sentinel{number}", primary.port, 2)) for number in range(3)]
+        wait_for(lambda: all(_knows_the_others(one.port) for one in found), "the Sentinels to know one another", 30)
+        yield Watched(primary, replica, found)
+
+
+class Sentinel:
+    """One Sentinel; `lines`: more of its configuration."""
+
+    def __init__(self, folder: Path, primary_port: int, quorum: int, *lines: str) -> None:
+        folder.mkdir(parents=True)
+        self.folder, self.port, self.id = folder, free_port(), secrets.token_hex(20)
+        self._process: subprocess.Popen[bytes] | None = None
+        (folder / "sentinel.conf").write_text(
+            f"port {self.port}\nbind {LOOPBACK}\ndir {folder}\nsentinel myid {self.id}\n"
+            f"sentinel monitor {SERVICE} {LOOPBACK} {primary_port} {quorum}\n"
+            f"sentinel down-after-milliseconds {SERVICE} 700\nsentinel failover-timeout {SERVICE} 3000\n"
+            + "".join(f"{line}\n" for line in lines)
+        )
+
+    def introduce(self, replica: Server, others: Iterable["Sentinel"]) -> None:
+        """Before the start: what it would find out by itself in some seconds."""
+        with (self.folder / "sentinel.conf").open("a") as file:
+            file.write(f"sentinel known-replica {SERVICE} {LOOPBACK} {replica.port}\n")
+            for one in others:
+                file.write(f"sentinel known-sentinel {SERVICE} {LOOPBACK} {one.port} {one.id}\n")
+
+    def start(self) -> None:
+        with (self.folder / "log").open("wb") as log:
+            arguments = [str(binary()), str(self.folder / "sentinel.conf"), "--sentinel"]
+            self._process = subprocess.Popen(arguments, stdout=log, stderr=log)
+        wait_for(lambda: "+monitor" in (self.folder / "log").read_text(), f"Sentinel, see {self.folder}/log")
+
+    def kill(self) -> None:
+        if self._process:
+            self._process.kill()
+            self._process.wait()
 
 
 @contextmanager
-def sentinel(folder: Path, primary_port: int, quorum: int, *lines: str) -> Iterator[int]:
-    """Its port."""
-    folder.mkdir(parents=True)
-    port = free_port()
-    (folder / "sentinel.conf").write_text(
-        f"port {port}\nbind {LOOPBACK}\ndir {folder}\n"
-        f"sentinel monitor {SERVICE} {LOOPBACK} {primary_port} {quorum}\n"
-        f"sentinel down-after-milliseconds {SERVICE} 700\nsentinel failover-timeout {SERVICE} 3000\n"
-        + "".join(f"{line}\n" for line in lines)
-    )
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([str(binary()), str(folder / "sentinel.conf"), "--sentinel"], stdout=log, stderr=log)
+def sentinel(folder: Path, primary_port: int, quorum: int, *lines: str) -> Iterator[Sentinel]:
+    found = Sentinel(folder, primary_port, quorum, *lines)
     try:
-        wait_for(lambda: lines or answers(port), "the Sentinel")
-        wait_for(lambda: "monitor master" in (folder / "log").read_text(), "the Sentinel to watch")
-        yield port
+        found.start()
+        yield found
     finally:
-        process.kill()
-        process.wait()
+        found.kill()
 
 
 def _knows_the_others(port: int) -> bool:
@@ -189,5 +212,5 @@ def tls_watched(folder: Path, door: Callable[[int], TlsDoor]) -> Iterator[tuple[
         primary = stack.enter_context(server(folder / "primary"))
         front = stack.enter_context(door(primary.port))
         watcher = stack.enter_context(sentinel(folder / "sentinel", front.port, 1))
-        entrance = stack.enter_context(door(watcher))
+        entrance = stack.enter_context(door(watcher.port))
         yield f"rediss+sentinel://{LOOPBACK}:{entrance.port}/{SERVICE}/0", primary

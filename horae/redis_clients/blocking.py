@@ -3,7 +3,7 @@
 from typing import Any
 
 from redis.connection import Connection, SSLConnection
-from redis.exceptions import ResponseError
+from redis.exceptions import ConnectionError, ResponseError
 
 from horae.redis_clients.locator import Locator, is_elsewhere
 
@@ -16,6 +16,15 @@ class PlainConnection(Connection):
     def _connect(self) -> Any:
         self.host, self.port = self._locator.find_blocking()
         return super()._connect()  # type: ignore[no-untyped-call]
+
+    def send_packed_command(self, *arguments: Any, **options: Any) -> None:
+        if self.is_connected:
+            try:
+                self._locator.check_blocking((self.host, self.port))
+            except ConnectionError:
+                self.disconnect()  # type: ignore[no-untyped-call]
+                raise
+        super().send_packed_command(*arguments, **options)  # type: ignore[no-untyped-call]
 
     def read_response(self, *arguments: Any, **options: Any) -> Any:
         """Closes, and raises ConnectionError, when the server says that it is not the primary (any more)."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 from redis.asyncio.connection import Connection, SSLConnection
-from redis.exceptions import ResponseError
+from redis.exceptions import ConnectionError, ResponseError
 
 from horae.redis_clients.locator import Locator, is_elsewhere
 
@@ -16,6 +16,15 @@ class PlainConnection(Connection):
     async def _connect(self) -> None:
         self.host, self.port = await self._locator.find()
         await super()._connect()  # type: ignore[no-untyped-call]
+
+    async def send_packed_command(self, *arguments: Any, **options: Any) -> None:
+        if self.is_connected:
+            try:
+                await self._locator.check((self.host, self.port))
+            except ConnectionError:
+                await self.disconnect(nowait=True)
+                raise
+        await super().send_packed_command(*arguments, **options)
 
     async def read_response(self, *arguments: Any, **options: Any) -> Any:
         """Closes, and raises ConnectionError, when the server says that it is not the primary (any more)."""

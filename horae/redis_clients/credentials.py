@@ -20,3 +20,6 @@ class Credentials(CredentialProvider):
             except (OSError, UnicodeDecodeError) as error:
                 raise ConnectionError(f"the password cannot be read: {error}") from error
         return (self._username, password) if self._username else (password,)
+
+    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
+        return self.get_credentials()  # a small file, once a connection

@@ -18,6 +18,9 @@ class Directory(Protocol):
     places: list[Place]
     """Of those to ask, in order."""
 
+    may_replace_the_living: bool
+    """Whether a primary that still takes writes may not be it any more."""
+
     def read(self, answer: Any, asked: Place) -> Place | None:
         """Where the primary is; None if the one that was asked does not know."""
         ...
@@ -32,6 +35,7 @@ class Server:
 
     question: tuple[str, ...] = ()
     subject = "a primary that takes this"
+    may_replace_the_living = False
 
     def __init__(self, where: Place) -> None:
         self.places = [where]
@@ -45,6 +49,8 @@ class Server:
 
 class Sentinels:
     """The Sentinels that watch a service."""
+
+    may_replace_the_living = True
 
     def __init__(self, places: Iterable[Place], service: str) -> None:
         self.places = list(places)
@@ -62,6 +68,7 @@ class Nodes:
     """The nodes of a cluster. Those that an answer names are asked from then on, and the first ones stay."""
 
     question: tuple[str, ...] = ("CLUSTER", "SLOTS")
+    may_replace_the_living = False
 
     def __init__(self, places: Iterable[Place], key: str) -> None:
         self._first = tuple(places)

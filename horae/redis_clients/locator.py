@@ -1,5 +1,6 @@
 """Where the primary is, asked anew for each connection."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -19,9 +20,14 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
+from horae.clock import monotonic
 from horae.redis_address import place
 from horae.redis_clients.directories import Directory, Place
 
+CHECK_SECONDS = 1.0
+"""A primary that Sentinel replaced while it lived takes writes for ten seconds more, and then loses them."""
+TRUST_SECONDS = 30.0
+"""Until the next check, when no Sentinel answered: the primary is not doubted for that."""
 ELSEWHERE = (ReadOnlyError, AskError, TryAgainError, ClusterDownError)  # a MovedError is an AskError
 
 
@@ -37,6 +43,7 @@ class Locator:
         self.directory = directory
         self._asking, self._moved = asking, moved
         self._found: Place | None = None
+        self._next_check = 0.0
 
     async def find(self) -> Place:
         """Raises ConnectionError when nobody can say it."""
@@ -71,6 +78,35 @@ class Locator:
                     return self._settle(found, asked)
                 reasons.append(f"{place(*asked)} does not know it")
         raise self._lost(reasons)
+
+    async def check(self, at: Place) -> None:
+        """Before a connection to `at` is used again: raises ConnectionError if the primary is known to be elsewhere."""
+        if self._check_is_due():
+            try:
+                async with asyncio.timeout(CHECK_SECONDS):
+                    await self.find()
+            except (ConnectionError, TimeoutError):
+                self._next_check = monotonic() + TRUST_SECONDS
+        self._refuse(at)
+
+    def check_blocking(self, at: Place) -> None:
+        """The same, from a thread."""
+        if self._check_is_due():
+            try:
+                self.find_blocking()
+            except ConnectionError:
+                self._next_check = monotonic() + TRUST_SECONDS
+        self._refuse(at)
+
+    def _check_is_due(self) -> bool:
+        if not self.directory.may_replace_the_living or monotonic() < self._next_check:
+            return False
+        self._next_check = monotonic() + CHECK_SECONDS
+        return True
+
+    def _refuse(self, at: Place) -> None:
+        if self._found not in (None, at):
+            raise ConnectionError(f"{place(*at)} is not {self.directory.subject} any more")
 
     async def primaries(self) -> list[Place]:
         """Each that a key could come to live on."""

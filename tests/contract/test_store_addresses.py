@@ -4,27 +4,28 @@ import asyncio
 import re
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from redis.exceptions import NoPermissionError
 
-from horae.errors import QueueUnavailable, StoreUnavailable, UnsafeStore
+from horae.errors import StoreUnavailable
 from horae.jobs import CatchUp, Overlap, Tier
 from horae.messages import Message
 from horae.queues.redis import RedisConsumer, RedisPublisher
-from horae.redis_clients import open_client, replicas
+from horae.redis_clients import open_client
+from horae.runners.ports import LOOPBACK
 from horae.runs import Cause, State, Verdict, new_run_id
 from horae.settings import RedisAccess, StoreSettings
 from horae.store.base import Answer, Hold, NewRun, Settlement, Wanted
 from horae.store.redis import RedisStore
-from tests.redis_servers import LOOPBACK, Cluster, Server, Watched, cluster, server, tls_watched, watched
+from tests.redis_servers import SERVICE, Cluster, Server, Watched, cluster, sentinel, server, tls_watched, watched
 from tests.tls import Certificates, TlsDoor, make_certificates
-from tests.waiting import wait_until
 
 pytestmark = pytest.mark.requires("valkey")
 LEASE = timedelta(seconds=30)
@@ -39,10 +40,10 @@ class Reached:
     """A server by its address."""
 
     url: str
-    access: RedisAccess = RedisAccess()
+    access: RedisAccess = field(default_factory=RedisAccess)
 
     def store(self, namespace: str | None = None) -> RedisStore:
-        settings = StoreSettings.model_construct(**StoreSettings().model_dump() | dict(self.access))
+        settings = StoreSettings(url=SecretStr(self.url), **dict(self.access))
         return RedisStore(self.url, namespace or f"t{uuid.uuid4().hex[:12]}", settings)
 
     def client(self, key: str, **options: Any) -> Any:
@@ -62,7 +63,7 @@ async def opened(reached: Reached, namespace: str | None = None) -> AsyncIterato
 def rule() -> list[str]:
     """What the page on own servers says that the user of Horae may do."""
     [found] = re.findall(r"^ACL SETUSER horae (.*?)\n```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    return found.replace("\\\n", " ").split()
+    return str(found).replace("\\\n", " ").split()
 
 
 def user(name: str = "horae", password: str = PASSWORD) -> list[str]:
@@ -186,7 +187,8 @@ async def test_a_run_goes_from_accepted_to_its_verdict(reached: Reached) -> None
         assert await store.claims.settle([Settlement(claim=first, verdict=Verdict.RAN)]) == [True]
         assert await store.ledger.log(message.run) == ["one", "two"]
         run = await store.ledger.run(message.run)
-        assert run and (run.state, run.context, run.attempts) == (State.RAN, {"path": "/srv"}, 1)
+        assert run
+        assert (run.state, run.context, run.attempts) == (State.RAN, {"path": "/srv"}, 1)
         assert [found.id for found in await store.ledger.runs(job="backup")] == [message.run]
         assert (await store.ledger.latest(["backup"]))["backup"].settled == run
         letter = await store.dead_letters.bury(b"no message", "malformed")
@@ -201,7 +203,8 @@ async def test_a_message_goes_from_published_to_acknowledged(reached: Reached, n
         waiting = asyncio.create_task(consumer.receive(10, timedelta(seconds=10)))
         await publisher.publish([Message(job="backup", run="r1")])
         [delivery] = await waiting
-        assert delivery.message and delivery.message.run == "r1"
+        assert delivery.message
+        assert delivery.message.run == "r1"
         await delivery.ack()
         assert await consumer.receive(10, timedelta(0)) == []
     finally:
@@ -209,8 +212,77 @@ async def test_a_message_goes_from_published_to_acknowledged(reached: Reached, n
         await publisher.close()
 
 
-async def test_scripts_survive_a_server_that_forgot_them(reached: Reached, plain: Server) -> None:
+@pytest.mark.parametrize("kind", ["stranger", "unknown authority", "no certificate shown"])
+async def test_tls_is_verified(kind: str, plain: Server, certificates: Certificates, tmp_path: Path) -> None:
+    certificate = certificates.stranger if kind == "stranger" else None
+    trusted = make_certificates(tmp_path) if kind == "unknown authority" else certificates
+    with TlsDoor(plain.port, certificates.context(certificate, ask_client=kind == "no certificate shown")) as door:
+        reached = Reached(f"rediss://{LOOPBACK}:{door.port}", RedisAccess(tls_ca_file=trusted.authority))
+        with pytest.raises(StoreUnavailable):
+            await checked(reached)
+        if kind == "stranger":
+            lenient = RedisAccess(tls_ca_file=trusted.authority, tls_check_hostname=False)
+            await checked(Reached(reached.url, lenient))
+
+
+async def checked(reached: Reached) -> None:
+    async with opened(reached):
+        pass
+
+
+async def test_a_password_that_changes_in_its_file_is_read_again(plain: Server, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("first")
+    plain.ask("ACL", "SETUSER", *user("rotated", "first"))
+    reached = Reached(plain.url, RedisAccess(username="rotated", password_file=file))
     async with opened(reached) as store:
-        if "redis+" not in reached.url and "rediss+" not in reached.url:
-            plain.ask("SCRIPT", "FLUSH")
         await accepted(store)
+        plain.ask("ACL", "SETUSER", *user("rotated", "second"), "<first")
+        plain.ask("CLIENT", "KILL", "USER", "rotated")
+        with pytest.raises(StoreUnavailable, match="refuses these credentials"):
+            await accepted(store)
+        file.write_text("second")
+        await accepted(store)
+        file.unlink()
+        plain.ask("CLIENT", "KILL", "USER", "rotated")
+        with pytest.raises(StoreUnavailable, match="the password cannot be read"):
+            await accepted(store)
+
+
+async def test_sentinels_have_a_password_of_their_own(tmp_path: Path) -> None:
+    with server(tmp_path / "primary") as primary:
+        primary.ask("ACL", "SETUSER", *user())
+        primary.ask("CONFIG", "SET", "requirepass", "of-default")
+        lines = (f"sentinel auth-pass {SERVICE} of-default", "requirepass of-sentinel")
+        with sentinel(tmp_path / "sentinel", primary.port, 1, *lines) as watcher:
+            url = f"redis+sentinel://{LOOPBACK}:{watcher.port}/{SERVICE}"
+            servers = {"username": "horae", "password": SecretStr(PASSWORD)}
+            own = RedisAccess(**servers, sentinel_password=SecretStr("of-sentinel"))
+            async with opened(Reached(url, own)) as store:
+                await accepted(store)
+            for wrong in (RedisAccess(**servers), own.model_copy(update={"password": SecretStr("wrong")})):
+                with pytest.raises(StoreUnavailable):
+                    await checked(Reached(url, wrong))
+
+
+async def test_an_unknown_service_is_named(sentinels: Watched) -> None:
+    with pytest.raises(StoreUnavailable, match="nobody says where the primary of other is"):
+        await checked(Reached(sentinels.url.replace(SERVICE, "other")))
+
+
+async def test_the_user_of_the_page_may_do_nothing_else(plain: Server) -> None:
+    plain.ask("ACL", "SETUSER", "narrow", *[f">{PASSWORD}" if word.startswith(">") else word for word in rule()])
+    reached = Reached(plain.url, RedisAccess(username="narrow", password=SecretStr(PASSWORD)))
+    async with opened(reached, "horae") as store:
+        await accepted(store)
+    client = reached.client("{horae}:")
+    try:
+        for words in (
+            *(("GET", "other"), ("SET", "{horae2}:run", 1), ("KEYS", "*"), ("SCAN", 0), ("FLUSHALL",), ("FLUSHDB",)),
+            *(("CONFIG", "SET", "appendonly", "no"), ("SHUTDOWN",), ("ACL", "LIST"), ("PUBLISH", "c", "m")),
+            *(("EVAL", "return 1", 0), ("SCRIPT", "FLUSH"), ("CLIENT", "LIST"), ("REPLICAOF", "NO", "ONE")),
+        ):
+            with pytest.raises(NoPermissionError):
+                await client.execute_command(*words)
+    finally:
+        await client.aclose()
