@@ -36,9 +36,9 @@ def translated(url: str) -> Iterator[None]:
     try:
         yield
     except (ConnectionError, TimeoutError, OSError) as error:
-        raise QueueUnavailable(f"redis at {shown(url)} does not answer: {error}") from error
+        raise QueueUnavailable(f"the queue at {shown(url)} does not answer: {error}") from error
     except RedisError as error:
-        raise QueueError(f"redis at {shown(url)}: {error}") from error
+        raise QueueError(f"the queue at {shown(url)}: {error}") from error
 
 
 def client_of(url: str, timeout_seconds: float, namespace: str = "", access: RedisAccess = ACCESS) -> Any:

@@ -253,11 +253,16 @@ async def test_sentinels_have_a_password_of_their_own(tmp_path: Path) -> None:
     with server(tmp_path / "primary") as primary:
         primary.ask("ACL", "SETUSER", *user())
         primary.ask("CONFIG", "SET", "requirepass", "of-default")
-        lines = (f"sentinel auth-pass {SERVICE} of-default", "requirepass of-sentinel")
+        [rights] = re.findall(r"`(\+sentinel\|[^`]*)`", PAGE.read_text())
+        lines = (
+            f"sentinel auth-pass {SERVICE} of-default",
+            "requirepass of-operator",
+            f"user watcher on >of-sentinel resetchannels -@all {rights}",
+        )
         with sentinel(tmp_path / "sentinel", primary.port, 1, *lines) as watcher:
             url = f"redis+sentinel://{LOOPBACK}:{watcher.port}/{SERVICE}"
             servers = {"username": "horae", "password": SecretStr(PASSWORD)}
-            own = RedisAccess(**servers, sentinel_password=SecretStr("of-sentinel"))
+            own = RedisAccess(**servers, sentinel_username="watcher", sentinel_password=SecretStr("of-sentinel"))
             async with opened(Reached(url, own)) as store:
                 await accepted(store)
             for wrong in (RedisAccess(**servers), own.model_copy(update={"password": SecretStr("wrong")})):
