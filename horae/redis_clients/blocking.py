@@ -18,7 +18,7 @@ class PlainConnection(Connection):
         return super()._connect()  # type: ignore[no-untyped-call]
 
     def send_packed_command(self, *arguments: Any, **options: Any) -> None:
-        if self.is_connected:
+        if self._locator.directory.question and self.is_connected:
             try:
                 self._locator.check_blocking((self.host, self.port))
             except ConnectionError:

@@ -18,7 +18,7 @@ class PlainConnection(Connection):
         await super()._connect()  # type: ignore[no-untyped-call]
 
     async def send_packed_command(self, *arguments: Any, **options: Any) -> None:
-        if self.is_connected:
+        if self._locator.directory.question and self.is_connected:
             try:
                 await self._locator.check((self.host, self.port))
             except ConnectionError:
