@@ -8,16 +8,32 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from horae.errors import InvalidSettings, unknown
-from horae.redis_address import Kind, parse
+from horae.redis_access import RedisAccess, RedisUrl, fitting
 
 FILE = "horae.toml"
 PREFIX = "HORAE_"
 LISTS = {"repos"}
+
+
+def _http_url(url: str) -> str:
+    """ValueError, without the URL: it may hold a password."""
+    scheme = urlsplit(url).scheme
+    if scheme not in ("http", "https"):
+        raise ValueError(f"a URL that begins with one of http://, https:// is wanted, not with {scheme or 'no scheme'}")
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        raise ValueError("its port is not a number up to 65535") from None
+    return url
+
+
+type HttpUrl = Annotated[str, AfterValidator(_http_url)]
 
 
 class Table(BaseModel):
@@ -25,52 +41,8 @@ class Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-class RedisAccess(Table):
-    """How a Redis or Valkey is spoken to: what its URL does not say, or should not."""
-
-    username: str | None = None
-    """ACL user, if the URL names none. Default: the server's user `default`."""
-    password: SecretStr | None = None
-    """Password, if the URL has none. Default: none."""
-    password_file: Path | None = None
-    """File with that password, read at each new connection. Relative to the project. Default: none."""
-    sentinel_username: str | None = None
-    """ACL user of the Sentinels themselves. Default: their user `default`."""
-    sentinel_password: SecretStr | None = None
-    """Password of the Sentinels themselves. Default: none."""
-    sentinel_password_file: Path | None = None
-    """File with that password, read each time they are asked. Relative to the project. Default: none."""
-    tls_ca_file: Path | None = None
-    """Certificates (PEM) that the server's is checked against. Relative to the project. Default: the system's."""
-    tls_cert_file: Path | None = None
-    """Certificate (PEM) that is shown to the server. Relative to the project. Default: none."""
-    tls_key_file: Path | None = None
-    """Key (PEM) of that certificate. Relative to the project. Default: it is in the same file."""
-    tls_check_hostname: bool = True
-    """Refuse a certificate that is not made out to the host it came from. Default: yes."""
-
-    @property
-    def given(self) -> dict[str, Any]:
-        """What differs from the defaults, by name."""
-        defaults = RedisAccess.model_fields
-        return {name: getattr(self, name) for name in defaults if getattr(self, name) != defaults[name].default}
-
-    @property
-    def plain(self) -> dict[str, str | bool]:
-        """`given` with its secrets, as JSON takes it. Not to be shown."""
-        return {
-            name: value.get_secret_value() if isinstance(value, SecretStr) else value if value is False else str(value)
-            for name, value in self.given.items()
-        }
-
-    def below(self, folder: Path) -> Self:
-        """With its paths relative to that folder."""
-        paths = {name: folder / value for name, value in self if isinstance(value, Path)}
-        return self.model_copy(update=paths)
-
-
 class StoreSettings(RedisAccess):
-    url: SecretStr | None = None
+    url: RedisUrl | None = None
     """Redis or Valkey: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://. Default: none; `horae up`
     starts an embedded Valkey."""
     port: int = Field(6479, ge=0, le=65535)
@@ -81,42 +53,20 @@ class StoreSettings(RedisAccess):
     """Days that a settled run stays in the ledger. Must exceed what any broker can redeliver."""
     keep_runs_per_job: int = Field(10_000, ge=10)
     """Settled runs that stay in the ledger for each job."""
+    keep_dead_letters: int = Field(10_000, ge=1)
+    """Dead letters that stay, the newest; their rows stay as long as they do."""
+    late_after_seconds: float = Field(60, gt=0)
+    """A fire that begins later than this after it was due is reported as late."""
     keep_log_lines: int = Field(2_000, ge=0)
     """Lines of a run's log that are kept, the newest."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        return _fitting(self, self.url, self, "url")
-
-
-def _fitting[T: Table](table: T, url: SecretStr | None, access: RedisAccess, name: str) -> T:
-    """The table; raises ValueError where its address cannot be read, or the access does not belong to it."""
-    given = list(access.given)
-    if url is None:
-        if given:
-            raise ValueError(f"{given[0]} is given, and {name} is not: there is no server that it belongs to")
-        return table
-    try:
-        address = parse(url.get_secret_value())
-    except InvalidSettings as error:
-        raise ValueError(f"{name}: {error.message}") from None
-    twice = {"username": address.username, "password": address.password, "password_file": address.password}
-    for key in given:
-        if twice.get(key):
-            raise ValueError(f"{key} is given, and {name} has one too: say it once")
-        if key.startswith("tls_") and not address.tls:
-            raise ValueError(f"{key} is given, and {name} is {address.scheme}://, which has no TLS: say rediss://")
-        if key.startswith("sentinel_") and address.kind is not Kind.SENTINEL:
-            raise ValueError(f"{key} is given, and {name} names no Sentinel: say redis+sentinel://")
-    if {"password", "password_file"} <= set(given) or {"sentinel_password", "sentinel_password_file"} <= set(given):
-        raise ValueError("a password and a file with it are given: say it once")
-    if access.tls_key_file and not access.tls_cert_file:
-        raise ValueError("tls_key_file is given, and tls_cert_file is not")
-    return table
+        return fitting(self, self.url, self, "url")
 
 
 class PrefectSettings(Table):
-    api_url: str | None = None
+    api_url: HttpUrl | None = None
     """Prefect's API, such as http://127.0.0.1:4200/api. Default: `PREFECT_API_URL`, or `horae up` starts a server."""
     api_key: SecretStr | None = None
     """Key of that API. Default: `PREFECT_API_KEY`, or none."""
@@ -129,7 +79,7 @@ class PrefectSettings(Table):
 class QueueSettings(Table):
     provider: str = "redis"
     """Where durable jobs go that name no provider."""
-    redis_url: SecretStr | None = None
+    redis_url: RedisUrl | None = None
     """Redis or Valkey for Redis Streams, an address as `store.url`. Default: the store, with the store's access."""
     redis: RedisAccess = RedisAccess()
     """`[queue.redis]`: user, password and TLS of `redis_url`."""
@@ -138,7 +88,7 @@ class QueueSettings(Table):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        return _fitting(self, self.redis_url, self.redis, "redis_url")
+        return fitting(self, self.redis_url, self.redis, "redis_url")
 
 
 class WorkerSettings(Table):
@@ -147,7 +97,7 @@ class WorkerSettings(Table):
     lease_seconds: float = Field(6, ge=1)
     """How long a claim outlives its worker; renewed every third of it."""
     grace_seconds: float = Field(8, ge=0)
-    """How long a draining worker lets its runs go on before it hands them back."""
+    """How long a draining worker lets its runs go on before it hands them back. Under `horae up` at most 4.5."""
     health_port: int = Field(8702, ge=0, le=65535)
     """Loopback port of /health and /metrics. 0: any free one."""
     health_host: str = "127.0.0.1"
@@ -160,7 +110,7 @@ class SidecarSettings(Table):
     health_host: str = "127.0.0.1"
     """Address that it listens on. In a container: 0.0.0.0."""
     grace_seconds: float = Field(5, ge=0)
-    """How long a draining sidecar lets its jobs go on before it cancels them."""
+    """How long a draining sidecar lets its jobs go on before it cancels them. Under `horae up` at most 4.5."""
 
 
 class Settings(Table):
@@ -182,6 +132,12 @@ class Settings(Table):
     sidecar: SidecarSettings = SidecarSettings()
     jobs: dict[str, dict[str, Any]] = {}
     """`[jobs.<name>]`: what that job's own model reads."""
+
+    @property
+    def carried(self) -> str:
+        """The queue provider whose messages the state store's own server carries, or nothing."""
+        own = self.queue.redis_url is None or self.queue.redis_url == self.store.url
+        return "redis" if self.store.url and own else ""
 
     @property
     def state(self) -> Path:
@@ -241,9 +197,18 @@ def _sentence(error: ValidationError) -> str:
                 unknown("setting", where[-1], _known(where[:-1])) + f" (in [{'.'.join(where[:-1]) or FILE}])"
             )
         else:
-            says = item["ctx"]["error"] if item["type"] == "value_error" else item["msg"]
-            problems.append(f"{'.'.join(where)}: {says}")
+            why = item["msg"].removeprefix("Value error, ").replace("a valid tuple", 'a list, such as ["."]')
+            problems.append(f"{'.'.join(where)}: {why} ({_origin(where)})")
     return "; ".join(problems)
+
+
+def _origin(where: list[str]) -> str:
+    """Where such a value is written: one of the two is to be corrected."""
+    where = [part for part in where if not part.isdecimal()]
+    if _known(where):
+        return f"[{'.'.join(where)}] of {FILE}, or {PREFIX}{'__'.join(where).upper()}__…"
+    table = f" in [{'.'.join(where[:-1])}]" if where[:-1] else ""
+    return f"{where[-1]}{table} of {FILE}, or {PREFIX}{'__'.join(where).upper()}"
 
 
 def _known(tables: list[str]) -> list[str]:

@@ -26,8 +26,9 @@ from horae.loading import own_packages  # noqa: E402
 from horae.matrix import STEPS  # noqa: E402
 from horae.messages import Message  # noqa: E402
 from horae.metrics import Metrics  # noqa: E402
+from horae.redis_access import RedisAccess  # noqa: E402
 from horae.schedules import format_duration  # noqa: E402
-from horae.settings import RedisAccess, Settings  # noqa: E402
+from horae.settings import Settings  # noqa: E402
 
 own_packages(ROOT)  # another project may have been loaded in this process
 
@@ -70,6 +71,8 @@ def spoken(annotation: str) -> str:
     words = {
         "str": "text",
         "SecretStr": "text, shown nowhere",
+        "RedisUrl": "text, shown nowhere",
+        "HttpUrl": "text",
         "int": "whole number",
         "float": "number",
         "Path": "path",

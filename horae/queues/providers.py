@@ -49,9 +49,10 @@ def _configured(settings: Settings) -> Queues:
     from horae.queues import redis
 
     assert settings.store.url
-    own = settings.queue.redis_url  # never with the store's password
-    url, access = (own, settings.queue.redis) if own else (settings.store.url, settings.store)
-    address = url.get_secret_value()
+    own = settings.queue.redis_url
+    # Another server is never sent the store's password.
+    access = settings.queue.redis if own not in (None, settings.store.url) else settings.store
+    address = (own or settings.store.url).get_secret_value()
     namespace, limit = settings.namespace, settings.queue.message_limit_bytes
 
     async def publisher() -> Publisher:

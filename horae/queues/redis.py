@@ -5,7 +5,7 @@ An entry that a consumer took and neither acknowledged nor lost contact over is 
 """
 
 import asyncio
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -15,18 +15,19 @@ from redis.exceptions import ConnectionError, RedisError, ResponseError, Timeout
 
 from horae.clock import monotonic
 from horae.errors import QueueError, QueueUnavailable
+from horae.keys import FIELD, stream_of
 from horae.messages import Lane, Message
 from horae.queues.base import Capabilities, Delivery
 from horae.queues.decoding import delivery_of
 from horae.queues.lanes import wheel
+from horae.redis_access import RedisAccess
 from horae.redis_address import shown
 from horae.redis_clients import open_client
-from horae.settings import RedisAccess
 
 CAPABILITIES = Capabilities(use_when="Simple queue, fast")
 GROUP = "workers"
-FIELD = b"m"
 ABANDONED = timedelta(seconds=5)
+FORGOTTEN = timedelta(days=1)
 TIMEOUT_SECONDS = 5.0
 ACCESS = RedisAccess()
 
@@ -45,8 +46,19 @@ def client_of(url: str, timeout_seconds: float, namespace: str = "", access: Red
     return open_client(url, access, stream_of(namespace, Lane.NORMAL), timeout_seconds=timeout_seconds)
 
 
-def stream_of(namespace: str, lane: Lane) -> str:
-    return f"{{{namespace}}}:queue:redis:{lane.value}"
+POLL = """
+-- KEYS: the streams, in the order in which to look. ARGV: group, consumer, how many. One trip for all lanes.
+local found, left = {}, tonumber(ARGV[3])
+for _, stream in ipairs(KEYS) do
+  if left <= 0 then break end
+  local answer = redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', left, 'STREAMS', stream, '>')
+  if answer then
+    left = left - #answer[1][2]
+    found[#found + 1] = answer[1]
+  end
+end
+return found
+"""
 
 
 class RedisPublisher:
@@ -75,6 +87,7 @@ class RedisConsumer:
         self._url, self._limit_bytes, self._name = url, limit_bytes, name
         self._streams = {lane: stream_of(namespace, lane) for lane in Lane}
         self._client = client_of(url, TIMEOUT_SECONDS * 4, namespace, access)
+        self._polling = self._client.register_script(POLL)
         self._wheel = wheel()
         self._spare: deque[Delivery] = deque()
         self._ready = False
@@ -106,7 +119,14 @@ class RedisConsumer:
             except ResponseError as error:
                 if "BUSYGROUP" not in str(error):
                     raise
+            await self._forget_names(stream)
         self._ready = True
+
+    async def _forget_names(self, stream: str) -> None:
+        """Of consumers that were killed long ago and have nothing pending, so that names do not pile up."""
+        for one in await self._client.xinfo_consumers(stream, GROUP):
+            if one["pending"] == 0 and one["idle"] > FORGOTTEN // timedelta(milliseconds=1):
+                await self._client.xgroup_delconsumer(stream, GROUP, one["name"])
 
     async def _abandoned(self, limit: int) -> list[Delivery]:
         if limit <= 0 or monotonic() - self._looked_for_abandoned < ABANDONED.total_seconds() / 2:
@@ -118,37 +138,49 @@ class RedisConsumer:
                 answer = await self._client.xautoclaim(
                     stream, GROUP, self._name, idle, start_id="0-0", count=limit - len(found)
                 )
-                found += [self._delivery(stream, id, fields) for id, fields in answer[1]]
+                found += [self._delivery(stream.encode(), id, fields.get(FIELD, b"")) for id, fields in answer[1]]
         if len(found) < limit:
             self._looked_for_abandoned = monotonic()
         return found
 
     async def _poll(self, limit: int) -> list[Delivery]:
-        found: list[Delivery] = []
-        for lane in next(self._wheel):
-            if len(found) < limit:
-                found += await self._read([self._streams[lane]], limit - len(found), None)
-        return found
+        if limit <= 0:
+            return []
+        streams = [self._streams[lane] for lane in next(self._wheel)]
+        return self._deliveries(await self._polling(keys=streams, args=[GROUP, self._name, limit]))
 
     async def _read(self, streams: list[str], count: int, block_millis: int | None) -> list[Delivery]:
         answer = await self._client.xreadgroup(
             GROUP, self._name, dict.fromkeys(streams, ">"), count=count, block=block_millis
         )
         return [
-            self._delivery(stream.decode(), id, fields)
+            self._delivery(stream, id, fields.get(FIELD, b""))
             for stream, entries in (answer.items() if isinstance(answer, dict) else answer or [])
             for id, fields in entries
         ]
 
-    def _delivery(self, stream: str, id: bytes, fields: dict[bytes, bytes]) -> Delivery:
-        async def acknowledge() -> None:
-            with translated(self._url):
-                async with self._client.pipeline(transaction=True) as pipe:
-                    pipe.xack(stream, GROUP, id)
-                    pipe.xdel(stream, id)
-                    await pipe.execute()
+    def _deliveries(self, answer: Any) -> list[Delivery]:
+        """From what the script returns: streams, their entries, and fields as a flat list."""
+        return [
+            self._delivery(stream, id, fields[1] if fields[0] == FIELD else b"")
+            for stream, entries in answer
+            for id, fields in entries
+        ]
 
-        return delivery_of(fields.get(FIELD, b""), self._limit_bytes, acknowledge)
+    def _delivery(self, stream: bytes, id: bytes, body: bytes) -> Delivery:
+        return delivery_of(body, self._limit_bytes, (stream, id))
+
+    async def ack(self, deliveries: Sequence[Delivery]) -> None:
+        ids: dict[bytes, list[bytes]] = defaultdict(list)
+        for delivery in deliveries:
+            stream, id = delivery.receipt
+            ids[stream].append(id)
+        with translated(self._url):
+            async with self._client.pipeline(transaction=True) as pipe:
+                for stream, its in ids.items():
+                    pipe.xack(stream, GROUP, *its)
+                    pipe.xdel(stream, *its)
+                await pipe.execute()
 
     async def close(self) -> None:
         """Give the consumer's name back when nothing is pending under it, so that names do not pile up."""

@@ -17,13 +17,13 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from horae.redis_access import RedisAccess
 from horae.redis_address import Kind, RedisAddress, parse
 from horae.redis_clients import blocking, connections
 from horae.redis_clients.credentials import Credentials
 from horae.redis_clients.directories import directory_of
 from horae.redis_clients.locator import Locator
 from horae.redis_clients.replication import configurations, replicas
-from horae.settings import RedisAccess
 
 __all__ = ["configurations", "open_blocking_client", "open_client", "replicas"]
 

@@ -15,15 +15,16 @@ from pydantic import SecretStr
 from redis.exceptions import NoPermissionError
 
 from horae.errors import StoreUnavailable
-from horae.jobs import CatchUp, Overlap, Tier
 from horae.messages import Message
 from horae.queues.redis import RedisConsumer, RedisPublisher
+from horae.redis_access import RedisAccess
 from horae.redis_clients import open_client
 from horae.runners.ports import LOOPBACK
-from horae.runs import Cause, State, Verdict, new_run_id
-from horae.settings import RedisAccess, StoreSettings
-from horae.store.base import Answer, Hold, NewRun, Settlement, Wanted
+from horae.runs import State
+from horae.settings import StoreSettings
 from horae.store.redis import RedisStore
+from horae.store.values import Answer, Hold
+from tests.contract.test_store import claim, new, send, settle, state
 from tests.redis_servers import SERVICE, Cluster, Server, Watched, cluster, sentinel, server, tls_watched, watched
 from tests.tls import Certificates, TlsDoor, make_certificates
 
@@ -164,30 +165,21 @@ def reached(request: pytest.FixtureRequest, certificates: Certificates, tmp_path
     return found[request.param]()
 
 
-def a_run(**fields: Any) -> NewRun:
-    return NewRun(id=new_run_id(), job="backup", tier=Tier.ONEIRIC, cause=Cause.ENQUEUE, **fields)
-
-
 async def accepted(store: RedisStore) -> Message:
-    run = a_run(context={"path": "/srv"})
-    assert await store.outbox.accept([run]) == [True]
-    [due] = await store.outbox.take(10, LEASE)
-    await store.outbox.published([due.message])
-    return due.message
+    [message] = await send(store, new(context={"path": "/srv"}))
+    return message
 
 
 async def test_a_run_goes_from_accepted_to_its_verdict(reached: Reached) -> None:
     async with opened(reached) as store:
         message = await accepted(store)
-        wanted = Wanted(message=message, tier=Tier.ONEIRIC, overlap=Overlap.ALLOW, catch_up=CatchUp.LATEST, known=True)
-        first, second = [(await store.claims.claim([wanted], name, LEASE))[0] for name in ("w1", "w2")]
+        first, second = await claim(store, message, "w1"), await claim(store, message, "w2")
         assert (first.answer, second.answer) == (Answer.RUN, Answer.DUPLICATE)
         assert await asyncio.to_thread(store.claims.renew, [first], LEASE) == [Hold.KEPT]
         await store.ledger.append_log(message.run, ["one", "two"])
-        assert await store.claims.settle([Settlement(claim=first, verdict=Verdict.RAN)]) == [True]
+        assert await settle(store, first)
         assert await store.ledger.log(message.run) == ["one", "two"]
-        run = await store.ledger.run(message.run)
-        assert run
+        run = await state(store, message.run)
         assert (run.state, run.context, run.attempts) == (State.RAN, {"path": "/srv"}, 1)
         assert [found.id for found in await store.ledger.runs(job="backup")] == [message.run]
         assert (await store.ledger.latest(["backup"]))["backup"].settled == run
@@ -205,7 +197,7 @@ async def test_a_message_goes_from_published_to_acknowledged(reached: Reached, n
         [delivery] = await waiting
         assert delivery.message
         assert delivery.message.run == "r1"
-        await delivery.ack()
+        await consumer.ack([delivery])
         assert await consumer.receive(10, timedelta(0)) == []
     finally:
         await consumer.close()

@@ -9,14 +9,15 @@ import pytest
 
 from horae.clock import monotonic
 from horae.errors import HoraeError, QueueUnavailable, StoreUnavailable, UnsafeStore
+from horae.keys import key_prefix
 from horae.messages import Message
 from horae.queues.redis import RedisConsumer, RedisPublisher
+from horae.redis_access import RedisAccess
 from horae.redis_clients import open_blocking_client, open_client, replicas
 from horae.redis_clients.locator import CHECK_SECONDS
 from horae.runners.ports import LOOPBACK
-from horae.settings import RedisAccess, StoreSettings
+from horae.settings import StoreSettings
 from horae.store.redis import RedisStore
-from horae.store.rows import key_prefix
 from tests.contract.test_store import claim, new, send, settle, state
 from tests.redis_servers import Cluster, Server, Watched, cluster, server, watched
 from tests.waiting import wait_until
@@ -154,7 +155,7 @@ async def _received(consumer: RedisConsumer) -> str:
             await asyncio.sleep(0.05)
             continue
         if found and found[0].message:
-            await found[0].ack()
+            await consumer.ack(found)
             return found[0].message.run
 
 

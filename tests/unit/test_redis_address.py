@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from horae.errors import InvalidSettings
+from horae.redis_access import RedisAccess
 from horae.redis_address import SCHEMES, Kind, parse, shown
 from horae.redis_clients import open_blocking_client, open_client
-from horae.settings import RedisAccess, load
+from horae.settings import load
 
 SECRET = "s3cret"
 
@@ -109,8 +110,11 @@ def project(tmp_path: Path, **variables: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("variables", "says"),
     [
-        ({"store__url": "redis://db/x"}, "store: url: this redis:// address"),
-        ({"store__password": SECRET}, "password is given, and url is not"),
+        ({"store__url": "redis://db/x"}, "store.url: this redis:// address"),
+        (
+            {"store__password": SECRET},
+            "it belongs to ([store] of horae.toml",
+        ),
         ({"store__url": "redis://:s3cret@db", "store__password": SECRET}, "say it once"),
         ({"store__url": "redis://u@db", "store__username": "v"}, "say it once"),
         ({"store__url": "redis://db", "store__password": SECRET, "store__password_file": "p"}, "say it once"),
@@ -118,7 +122,7 @@ def project(tmp_path: Path, **variables: str) -> dict[str, str]:
         ({"store__url": "rediss://db", "store__tls_key_file": "k.pem"}, "tls_cert_file is not"),
         ({"store__url": "redis://db", "store__sentinel_password": SECRET}, "say redis+sentinel://"),
         ({"store__passwort": SECRET}, "did you mean 'password'"),
-        ({"queue__redis_url": "redis://a,b"}, "queue: redis_url: this redis:// address"),
+        ({"queue__redis_url": "redis://a,b"}, "queue.redis_url: this redis:// address"),
         ({"queue__redis__password": SECRET}, "password is given, and redis_url is not"),
         ({"store__url": "redis://db", "store__password": SECRET, "store__port": "x"}, "store.port"),
     ],
