@@ -7,11 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-import redis
-import redis.asyncio
-from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
@@ -19,13 +15,13 @@ from redis.exceptions import (
     NoPermissionError,
     ReadOnlyError,
     RedisError,
-    ResponseError,
     TimeoutError,
 )
-from redis.retry import Retry
 
 from horae.errors import StoreError, StoreUnavailable, UnsafeStore
 from horae.keys import key_prefix
+from horae.redis_address import shown
+from horae.redis_clients import configurations, open_blocking_client, open_client
 from horae.settings import StoreSettings
 
 SCHEMA = 1
@@ -34,23 +30,17 @@ TIMEOUT_SECONDS = 5.0
 AWAY = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OSError)
 
 
-def without_password(url: str) -> str:
-    """The URL as it may be shown or logged."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-
 @contextmanager
 def translated(url: str) -> Iterator[None]:
     """Errors of the client as errors of ours."""
     try:
         yield
     except (AuthenticationError, NoPermissionError) as error:
-        raise StoreUnavailable(f"the store at {without_password(url)} refuses these credentials: {error}") from error
+        raise StoreUnavailable(f"the store at {shown(url)} refuses these credentials: {error}") from error
     except AWAY as error:
-        raise StoreUnavailable(f"the store at {without_password(url)} does not answer: {error}") from error
+        raise StoreUnavailable(f"the store at {shown(url)} does not answer: {error}") from error
     except RedisError as error:
-        raise StoreError(f"the store at {without_password(url)}: {error}") from error
+        raise StoreError(f"the store at {shown(url)}: {error}") from error
 
 
 def scripts() -> dict[str, str]:
@@ -73,15 +63,10 @@ class Connection:
             str(int(settings.late_after_seconds * 1000)),
             carried,
         )
-        options: dict[str, Any] = {
-            "decode_responses": True,
-            "socket_timeout": TIMEOUT_SECONDS,
-            "socket_connect_timeout": TIMEOUT_SECONDS,
-            # Once more over a fresh connection: a pooled one may be left from before a restart of the server.
-            "retry": Retry(NoBackoff(), 1),
-        }
-        self.client: Any = redis.asyncio.Redis.from_url(url, **options)
-        self._blocking: Any = redis.Redis.from_url(url, **options)
+        self.client = open_client(
+            url, settings, self.prefix, timeout_seconds=TIMEOUT_SECONDS, decode=True, moved=self._doubt
+        )
+        self._blocking = open_blocking_client(url, settings, self.prefix, timeout_seconds=TIMEOUT_SECONDS, decode=True)
         self._scripts = {name: self.client.register_script(text) for name, text in scripts().items()}
         self._blocking_scripts = {name: self._blocking.register_script(text) for name, text in scripts().items()}
 
@@ -119,36 +104,38 @@ class Connection:
         if self._safe:
             return
         with translated(self.url):
-            try:
-                config = await self.client.config_get("maxmemory-policy", "maxmemory", "appendonly")
-            except ResponseError:
-                config = {}  # a managed store that hides its configuration; its operator answers for it
+            configs = await configurations(self.client, "maxmemory-policy", "maxmemory", "appendonly")
             schema = await self.client.get(self.key("schema"))
             if schema is None:
                 await self.client.set(self.key("schema"), SCHEMA, nx=True)
-        check_safety(config, self._allow_without_append_only)
+        for server, config in configs.items():
+            check_safety(config, self._allow_without_append_only, server)
         if schema is not None and int(schema) > SCHEMA:
             raise UnsafeStore(
                 f"the store holds schema {schema} and this Horae knows {SCHEMA}; upgrade it, or use another namespace"
             )
         self._safe = True
 
+    def _doubt(self) -> None:
+        """Another primary: it is looked at before the next write."""
+        self._safe = False
+
     async def close(self) -> None:
         await self.client.aclose()
         await asyncio.to_thread(self._blocking.close)
 
 
-def check_safety(config: dict[str, str], allow_without_append_only: bool) -> None:
+def check_safety(config: dict[str, str], allow_without_append_only: bool, server: str) -> None:
     """Raises UnsafeStore with the way out."""
     policy = config.get("maxmemory-policy", "noeviction")
     if policy != "noeviction" and config.get("maxmemory", "0") != "0":
         raise UnsafeStore(
-            f"the store evicts keys (maxmemory-policy {policy}), so it could drop accepted runs; "
+            f"the store at {server} evicts keys (maxmemory-policy {policy}), so it could drop accepted runs; "
             "set maxmemory-policy noeviction"
         )
     if config.get("appendonly", "yes") != "yes" and not allow_without_append_only:
         raise UnsafeStore(
-            "the store does not write an append-only file, so it forgets its last minutes when it dies; "
+            f"the store at {server} does not write an append-only file, so it forgets its last minutes when it dies; "
             "set appendonly yes, or accept that with store.allow_without_append_only = true"
         )
 
