@@ -1,6 +1,7 @@
 """Real Valkey servers in every shape an address can name: behind users, Sentinels, a cluster, TLS."""
 
 import secrets
+import signal
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -39,6 +40,16 @@ class Server:
         if self._process:
             self._process.kill()
             self._process.wait()
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """It is there and says nothing."""
+        assert self._process
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def log(self) -> str:
         return (self.folder / "log").read_text() if (self.folder / "log").exists() else ""

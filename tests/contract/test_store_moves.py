@@ -279,3 +279,30 @@ async def test_replicas_are_counted_and_can_be_waited_for(sentinels: Watched, lo
         finally:
             await client.aclose()
     assert sentinels.replica.ask("GET", f"{key}waited") == "1"
+
+
+async def test_what_is_accepted_and_claimed_is_at_a_replica_too(sentinels: Watched, namespace: str) -> None:
+    store, replica = store_at(sentinels.url, namespace), sentinels.replica
+    try:
+        for _ in range(20):
+            [message] = await send(store, new())
+            key = f"{key_prefix(namespace)}run:{message.run}"
+            assert replica.ask("HGET", key, "job"), "it was there when accept returned"
+            held = await claim(store, message)
+            assert replica.ask("HGET", key, "token") == str(held.token), "so was the claim, before any acknowledgement"
+    finally:
+        await store.close()
+
+
+async def test_a_replica_that_does_not_keep_up_holds_nothing_up_for_long(
+    sentinels: Watched, namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = store_at(sentinels.url, namespace)
+    try:
+        await send(store, new())
+        with sentinels.replica.suspended():
+            [message] = await send(store, new())
+            assert (await claim(store, message)).token
+        assert "no replica has what was written" in caplog.text
+    finally:
+        await store.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,15 +19,21 @@ from redis.exceptions import (
     TimeoutError,
 )
 
+from horae.clock import monotonic
 from horae.errors import StoreError, StoreUnavailable, UnsafeStore
 from horae.keys import key_prefix
 from horae.redis_address import shown
-from horae.redis_clients import configurations, open_blocking_client, open_client
+from horae.redis_clients import configurations, open_blocking_client, open_client, replicas
 from horae.settings import StoreSettings
 
+log = logging.getLogger(__name__)
 SCHEMA = 1
 FOLDER = Path(__file__).parent
 TIMEOUT_SECONDS = 5.0
+REPLICA_WAIT_MILLIS = 1000
+"""For how long a claim waits for a replica that does not keep up."""
+LOOK_SECONDS = 10.0
+"""Between looks at whether there are replicas."""
 AWAY = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OSError)
 
 
@@ -55,6 +62,7 @@ class Connection:
     def __init__(self, url: str, namespace: str, settings: StoreSettings, carried: str) -> None:
         self.url, self.namespace = url, namespace
         self._allow_without_append_only, self._safe = settings.allow_without_append_only, False
+        self._replicated, self._looks_again_at = False, 0.0
         self.prefix = key_prefix(namespace)
         # What every script is told after its function and arguments; prelude.lua reads them.
         self._configured = (
@@ -76,12 +84,32 @@ class Connection:
     async def call(self, noun: str, function: str, *, durable: bool = False, **arguments: Any) -> Any:
         """Run one Lua function atomically; raises StoreUnavailable or StoreError.
 
-        `durable`: return once a replica has it too, where there are replicas.
+        `durable`: where there are replicas, return once one has it too.
         """
         if not self._safe:
             await self.ensure_safe()
         with translated(self.url):
+            if durable and await self._has_replicas():
+                return await self._call_and_wait(noun, function, arguments)
             return await self._scripts[noun](keys=[self.prefix], args=self._arguments(function, arguments))
+
+    async def _has_replicas(self) -> bool:
+        if monotonic() >= self._looks_again_at:
+            self._replicated = await replicas(self.client) > 0
+            self._looks_again_at = monotonic() + LOOK_SECONDS
+        return self._replicated
+
+    async def _call_and_wait(self, noun: str, function: str, arguments: dict[str, Any]) -> Any:
+        """WAIT counts what its own connection wrote, so both go in one pipeline."""
+        async with self.client.pipeline(transaction=False) as pipe:
+            await self._scripts[noun](keys=[self.prefix], args=self._arguments(function, arguments), client=pipe)
+            pipe.wait(1, REPLICA_WAIT_MILLIS)
+            answer, reached = await pipe.execute()
+        if not reached:
+            # The store has it all the same. Going on without a copy is better than not going on.
+            self._looks_again_at = 0.0
+            log.warning("no replica has what was written", extra={"action": "replica_behind", "noun": noun})
+        return answer
 
     def call_blocking(self, noun: str, function: str, **arguments: Any) -> Any:
         """The same, from a thread."""
@@ -118,7 +146,7 @@ class Connection:
 
     def _doubt(self) -> None:
         """Another primary: it is looked at before the next write."""
-        self._safe = False
+        self._safe, self._looks_again_at = False, 0.0
 
     async def close(self) -> None:
         await self.client.aclose()
