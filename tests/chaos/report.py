@@ -1,0 +1,94 @@
+"""What a chaos run came to, for people and as JSON."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from tests.chaos.checker import Findings, check
+from tests.chaos.driver import Played
+from tests.chaos.plan import Plan
+from tests.chaos.verdicts import check_verdicts
+from tests.chaos.violation import Violation
+
+SHOWN = 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    plan: Plan
+    played: Played
+    findings: Findings
+    violations: tuple[Violation, ...]
+    """The checker's, then those of the ledger."""
+
+    @property
+    def satisfied(self) -> bool:
+        record = self.played.record
+        return not self.violations and not record.left and not any(record.exits.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        record, findings = self.played.record, self.findings
+        window = record.window[1] - record.window[0]
+        return {
+            "seed": self.plan.seed,
+            "jobs": len(record.accepted),
+            "fires": findings.fires,
+            "seconds": round(self.played.seconds, 1),
+            "window_seconds": round(window.total_seconds(), 1),
+            "refused": record.refused,
+            "kills": dict(sorted(Counter(hit.blow.value for hit in record.hits).items())),
+            "lost": findings.lost,
+            "extra_explained": findings.explained,
+            "extra_unexplained": findings.unexplained,
+            "claims_without_beginning": findings.gaps,
+            "given_up": len(findings.given_up),
+            "redeliveries": len(findings.redeliveries),
+            "redelivery_seconds": {
+                "p50": percentile(findings.redeliveries, 50),
+                "p99": percentile(findings.redeliveries, 99),
+                "max": percentile(findings.redeliveries, 100),
+            },
+            "violations": [
+                {"fault": one.fault.value, "job": one.job, "run": one.run, "text": one.text} for one in self.violations
+            ],
+            "exits": {name: status for name, status in record.exits.items() if status},
+            "left_behind": record.left,
+            "satisfied": self.satisfied,
+        }
+
+    def __str__(self) -> str:
+        values = self.as_dict()
+        took = {
+            name: "-" if value is None else f"{value:.2f} s" for name, value in values["redelivery_seconds"].items()
+        }
+        rows = {
+            "seed": values["seed"],
+            "jobs": f"{values['jobs']} enqueued in {values['window_seconds']} s, {values['refused']} refusals repeated",
+            "fires": f"{values['fires']}, every one of the plan looked for",
+            "kills": ", ".join(f"{blow} {times}" for blow, times in values["kills"].items()) or "none",
+            "lost": values["lost"],
+            "extra": f"{values['extra_explained']} explained, {values['extra_unexplained']} unexplained",
+            "claims": f"{values['claims_without_beginning']} lost with their worker before the job began",
+            "given up": f"{values['given_up']} by rule, after three deaths",
+            "redelivery": f"p50 {took['p50']}, p99 {took['p99']}, max {took['max']} ({values['redeliveries']} runs)",
+        }
+        lines = [f"{name:<11} {text}" for name, text in rows.items()]
+        lines += [f"{len(self.violations)} violations" if self.violations else "no violation"]
+        lines += [f"  {violation}" for violation in self.violations[:SHOWN]]
+        lines += [f"  … and {len(self.violations) - SHOWN} more"] if len(self.violations) > SHOWN else []
+        lines += [f"{name} ended with status {status}" for name, status in values["exits"].items()]
+        lines += [f"left behind: {values['left_behind']}"] if values["left_behind"] else []
+        return "\n".join(lines)
+
+
+def report_of(plan: Plan, played: Played) -> Report:
+    findings = check(played.journal, played.record)
+    verdicts = check_verdicts(played.runs, played.journal, played.record, findings)
+    return Report(plan=plan, played=played, findings=findings, violations=(*findings.violations, *verdicts))
+
+
+def percentile(ascending: Sequence[float], share: int) -> float | None:
+    """The smallest value that so many hundredths are not above; None of nothing."""
+    return round(ascending[max(0, ceil(len(ascending) * share / 100) - 1)], 3) if ascending else None
