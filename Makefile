@@ -17,8 +17,8 @@ check: setup ## formatting, lint, types, and the arrows between modules
 	$(PYTHON) -m mypy
 	.venv/bin/lint-imports --no-logo
 
-bench: setup ## measure what the documentation claims
-	$(PYTHON) -m pytest tests/benchmarks -s $(ARGS)
+bench: setup ## measure Horae and its peers on one Valkey, print a table; ARGS=--help says what can be chosen
+	@$(PYTHON) -m tests.benchmarks $(ARGS)
 
 chaos: setup ## kill, pause and cut real processes under 20,000 jobs, and report what that did
 	$(PYTHON) -m tests.chaos $(ARGS)

@@ -2,8 +2,9 @@
 
 import hashlib
 import inspect
+import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -144,6 +145,11 @@ class Job:
     """Which of the fires that fell due while nothing dispatched are run."""
     catch_up_window: timedelta = timedelta(days=1)
     """A fire that is older when somebody can dispatch it is `missed`, not run."""
+    concurrency: int | None = None
+    """Of a durable job with overlap="allow": runs at once over all workers. None: any number."""
+    unique_by: tuple[str, ...] | None = None
+    """Of a durable job: while a run with the same values of these context keys is not settled, another is not accepted;
+    () for any two runs. Fires have their own identity. None: no such key."""
     scope: Scope = Scope.ONE
     """Of an internal job: which of several sidecars runs a fire."""
     jitter: timedelta = timedelta(0)
@@ -173,6 +179,11 @@ class Job:
         for label, value in (("time_limit", self.time_limit), ("catch_up_window", self.catch_up_window)):
             if value is not None and value <= timedelta(0):
                 raise InvalidJob(f"job {self.name!r}: {label} must be longer than zero")
+        if self.concurrency is not None and (self.concurrency < 1 or self.overlap is not Overlap.ALLOW):
+            raise InvalidJob(
+                f"job {self.name!r}: concurrency={self.concurrency} needs overlap='allow' and at least 1; "
+                "with any other overlap one run is active at a time"
+            )
         if self.jitter < timedelta(0):
             raise InvalidJob(f"job {self.name!r}: jitter must not be negative")
 
@@ -188,6 +199,12 @@ class Job:
             return timedelta(0)
         digest = hashlib.sha256(self.name.encode()).digest()
         return timedelta(milliseconds=int.from_bytes(digest[:8]) % span)
+
+    def uniqueness(self, context: Mapping[str, Any]) -> str:
+        """The uniqueness key of a run with that context; empty for none."""
+        if self.unique_by is None:
+            return ""
+        return json.dumps([context.get(key) for key in self.unique_by], sort_keys=True, default=str)
 
     def next_fire(self, after: datetime) -> datetime | None:
         """The first fire strictly after that instant, in UTC; None when there is none."""

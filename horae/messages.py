@@ -1,5 +1,6 @@
 """What travels through a queue: documented JSON, validated and size-limited."""
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
@@ -7,7 +8,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from horae.errors import InvalidMessage, MessageTooLarge
 from horae.jobs import NAME, NAME_LIMIT
-from horae.runs import new_run_id
+from horae.runs import made_at, new_run_id
 
 
 class Lane(StrEnum):
@@ -40,6 +41,11 @@ class Message(BaseModel):
     """The keyword arguments of the job."""
     metadata: dict[str, Any] = {}
     """What travels along and the job does not get."""
+
+    @property
+    def made_at(self) -> datetime | None:
+        """The earliest instant at which this run can have been made, as far as fire or id tell; None: nobody knows."""
+        return self.scheduled_for or made_at(self.run)
 
     def encode(self, limit_bytes: int) -> bytes:
         """JSON in UTF-8; raises MessageTooLarge over the limit."""

@@ -1,5 +1,6 @@
 """What a process counts, for Prometheus. One object a process; names begin with `horae_`."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -26,6 +27,7 @@ class Metrics:
             buckets=LATE,
             registry=self.registry,
         )
+        self._series: dict[tuple[str, Tier, Verdict], tuple[Counter, Histogram]] = {}
         self._slow = Counter(
             "horae_slow_internal_runs", "Internal runs over five seconds", ["job"], registry=self.registry
         )
@@ -46,14 +48,19 @@ class Metrics:
         self.healthy = Gauge("horae_health_check", "1 when the check passed", ["check"], registry=self.registry)
         self.seen = Gauge("horae_health_figure", "What a check measured", ["check", "figure"], registry=self.registry)
 
-    def began(self, tier: Tier, due: datetime | None, at: datetime) -> None:
+    def began(self, tier: Tier, due: datetime | None, now: Callable[[], datetime]) -> None:
         if due is not None:
-            self._late.labels(tier.value).observe(max(0.0, (at - due).total_seconds()))
+            late = self._late.labels(tier.value)
+            late.observe(max(0.0, (now() - due).total_seconds()))
 
-    def ended(self, job: str, tier: Tier, verdict: Verdict, seconds: float | None) -> None:
-        self._runs.labels(job, tier.value, verdict.value).inc()
-        if seconds is not None:
-            self._seconds.labels(job).observe(seconds)
+    def ended(self, job: str, tier: Tier, verdict: Verdict, seconds: float) -> None:
+        series = self._series.get((job, tier, verdict))
+        if series is None:
+            # Looking a series up by its labels takes longer than counting.
+            series = self._runs.labels(job, tier.value, verdict.value), self._seconds.labels(job)
+            self._series[job, tier, verdict] = series
+        series[0].inc()
+        series[1].observe(seconds)
 
     def slow(self, job: str) -> None:
         self._slow.labels(job).inc()

@@ -65,9 +65,13 @@ def start_id(start: str, job: str) -> str:
     return str(uuid.uuid5(FIRES, f"{start}/{job}"))
 
 
-def made_at(id: str) -> datetime:
-    """When a UUIDv7 was made."""
-    return from_millis(uuid.UUID(id).int >> 80)
+def made_at(id: str) -> datetime | None:
+    """When a UUIDv7 was made; None for any other id."""
+    try:
+        found = uuid.UUID(id)
+    except ValueError:
+        return None
+    return from_millis(found.int >> 80) if found.version == 7 else None
 
 
 def new_run_id() -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,7 +20,7 @@ from horae.execution.capture import capturing
 from horae.execution.work import Work
 from horae.jobs import Job, Overlap, Scope, Tier
 from horae.loading import load as load_registry
-from horae.messages import Lane, Message
+from horae.messages import Lane
 from horae.metrics import Metrics
 from horae.queues.providers import Queues, open_queues
 from horae.registry import Registry
@@ -28,7 +28,8 @@ from horae.runs import Cause, Run, new_run_id
 from horae.schedules import Schedule
 from horae.settings import Settings
 from horae.store import Store, connect
-from horae.store.base import Answer, Ledger, NewRun
+from horae.store.base import Ledger
+from horae.store.values import Answer, NewRun
 from horae.triggers import schedule_of
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class Enqueued:
     provider: str
     due: datetime | None
     """None: at once."""
+    new: bool = True
+    """False: the run was accepted before, or another one holds the uniqueness key."""
 
 
 class Scheduler:
@@ -120,39 +123,76 @@ class Scheduler:
 
         `workflow_key` is the job's name (`_` may stand for `-`), `context` its keyword arguments. `metadata` travels
         along; in it, `schedule_time` (ISO 8601 with an offset) delays the run and `priority` is high, normal or low.
-        `run` names the run: accepted twice, it is one run. Raises UnknownName, InvalidJob, MessageTooLarge, or
-        StoreUnavailable, and then nothing was accepted.
+        `run` names the run: accepted twice, it is one run. Where the job has a uniqueness key, the run that holds it
+        is returned instead of a second one. Raises UnknownName, InvalidJob, MessageTooLarge, or StoreUnavailable, and
+        then nothing was accepted.
         """
-        job, carried = self._durable(workflow_key), dict(metadata or {})
-        job.accepts(context or {})
-        due, lane = _due(carried), _lane(carried)
-        here = self._here
-        provider = here.queues.router.choose(queue_provider or job.provider)
-        message = Message(
-            job=job.name, run=run or new_run_id(), lane=lane, context=dict(context or {}), metadata=carried
-        )
-        message.encode(self.settings.queue.message_limit_bytes)
+        new = self._new_run(workflow_key, queue_provider, context or {}, metadata or {}, run, cause)
+        [enqueued] = await self._accept([new])
+        return enqueued
+
+    async def enqueue_many(
+        self,
+        workflow_key: str,
+        contexts: Iterable[Mapping[str, Any]],
+        queue_provider: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> list[Enqueued]:
+        """Accept one run for each context, a few hundred in one step; raises as `enqueue_workflow`.
+
+        All are looked at before the first is accepted. When the store goes away in between, the earlier ones are there.
+        """
+        news = [
+            self._new_run(workflow_key, queue_provider, context, metadata or {}, None, Cause.ENQUEUE)
+            for context in contexts
+        ]
+        return await self._accept(news)
+
+    def _new_run(
+        self,
+        workflow_key: str,
+        queue_provider: str | None,
+        context: Mapping[str, Any],
+        metadata: Mapping[str, Any],
+        run: str | None,
+        cause: Cause,
+    ) -> NewRun:
+        job = self._durable(workflow_key)
+        job.accepts(context)
         new = NewRun(
-            id=message.run,
+            id=run or new_run_id(),
             job=job.name,
             tier=Tier.ONEIRIC,
             cause=cause,
-            due=due,
-            lane=lane,
-            provider=provider,
-            context=message.context,
-            metadata=carried,
+            due=_due(metadata),
+            lane=_lane(metadata),
+            provider=self._here.queues.router.choose(queue_provider or job.provider),
+            context=context,
+            metadata=metadata,
+            unique=job.uniqueness(context),
         )
-        [accepted] = await here.store.outbox.accept([new], HOLD)
-        if accepted and (due is None or due <= await here.store.now()):
-            await self._publish(provider, message)
-        return Enqueued(run=message.run, job=job.name, provider=provider, due=due)
+        new.message.encode(self.settings.queue.message_limit_bytes)
+        return new
 
-    async def _publish(self, provider: str, message: Message) -> None:
-        try:
-            await publish(self._here.store.outbox, self._here.queues.router, provider, [message])
-        except QueueError as error:
-            log.warning("accepted, and the relay will publish it: %s", error, extra={"action": "publish_left"})
+    async def _accept(self, news: Sequence[NewRun]) -> list[Enqueued]:
+        here = self._here
+        accepted = await here.store.outbox.accept(news, HOLD)
+        at_once = [new for new, one in zip(news, accepted, strict=True) if one.new and not one.published]
+        if at_once:
+            now = await here.store.now()
+            await self._publish([new for new in at_once if new.due is None or new.due <= now])
+        return [
+            Enqueued(run=one.run, job=new.job, provider=new.provider, due=new.due, new=one.new)
+            for new, one in zip(news, accepted, strict=True)
+        ]
+
+    async def _publish(self, news: Sequence[NewRun]) -> None:
+        for provider in {new.provider for new in news}:
+            messages = [new.message for new in news if new.provider == provider]
+            try:
+                await publish(self._here.store.outbox, self._here.queues.router, provider, messages)
+            except QueueError as error:
+                log.warning("accepted, and the relay will publish it: %s", error, extra={"action": "publish_left"})
 
     def _durable(self, key: str) -> Job:
         name = key if key in self.registry else key.replace("_", "-")

@@ -34,6 +34,10 @@ class StoreSettings(Table):
     """Days that a settled run stays in the ledger. Must exceed what any broker can redeliver."""
     keep_runs_per_job: int = Field(10_000, ge=10)
     """Settled runs that stay in the ledger for each job."""
+    keep_dead_letters: int = Field(10_000, ge=1)
+    """Dead letters that stay, the newest; their rows stay as long as they do."""
+    late_after_seconds: float = Field(60, gt=0)
+    """A fire that begins later than this after it was due is reported as late."""
     keep_log_lines: int = Field(2_000, ge=0)
     """Lines of a run's log that are kept, the newest."""
 
@@ -99,6 +103,12 @@ class Settings(Table):
     sidecar: SidecarSettings = SidecarSettings()
     jobs: dict[str, dict[str, Any]] = {}
     """`[jobs.<name>]`: what that job's own model reads."""
+
+    @property
+    def carried(self) -> str:
+        """The queue provider whose messages the state store's own server carries, or nothing."""
+        own = self.queue.redis_url is None or self.queue.redis_url == self.store.url
+        return "redis" if self.store.url and own else ""
 
     @property
     def state(self) -> Path:

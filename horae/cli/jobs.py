@@ -11,7 +11,7 @@ from horae.cli.project import jobs_of, settings_of
 from horae.errors import StoreError
 from horae.jobs import Job
 from horae.settings import Settings
-from horae.store.base import Latest
+from horae.store.values import Latest
 
 UNKNOWN = Latest(newest=None, settled=None)
 

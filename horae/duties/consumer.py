@@ -7,15 +7,17 @@ from datetime import timedelta
 
 from horae.errors import QueueError, UnknownName
 from horae.execution.work import Work
-from horae.jobs import CatchUp, Job, Overlap, Tier
+from horae.jobs import Job, Tier
 from horae.messages import Message
 from horae.queues.base import Consumer as Source
 from horae.queues.base import Delivery
 from horae.registry import Registry
-from horae.store.base import Answer, Claim, Store, Wanted
+from horae.store.base import Store
+from horae.store.values import Answer, Claim, Policy, Wanted
 
 log = logging.getLogger(__name__)
 WAIT = timedelta(seconds=1)
+STRANGER = Policy(known=False)
 
 
 class Consumer:
@@ -41,25 +43,23 @@ class Consumer:
     async def _take(self, deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:
             if delivery.message is None:
-                await self._bury(delivery)
+                await self._bury(delivery, delivery.wrong)
         valid = [(delivery, delivery.message) for delivery in deliveries if delivery.message]
-        if not valid:
-            return
-        wanted = [self._want(message) for _, message in valid]
-        claims = await self._store.claims.claim(wanted, self._worker, self._lease)
-        for claim in claims:
-            self._begin(claim)
-        await asyncio.gather(*(self._acknowledge(delivery) for delivery, _ in valid))
+        if valid:
+            wanted = [self._want(message) for _, message in valid]
+            claims = await self._store.claims.claim(wanted, self._worker, self._lease)
+            for (delivery, message), claim in zip(valid, claims, strict=True):
+                if claim.answer is Answer.TOO_OLD:
+                    await self._bury(delivery, claim.reason, message.job)
+                else:
+                    self._begin(claim)
+        await self._acknowledge(deliveries)
 
     def _want(self, message: Message) -> Wanted:
         job = self._job(message.job)
-        return Wanted(
-            message=message,
-            tier=Tier.ONEIRIC,
-            overlap=job.overlap if job else Overlap.ALLOW,
-            catch_up=job.catch_up if job else CatchUp.LATEST,
-            known=job is not None,
-        )
+        if job is None:
+            return Wanted(message=message, policy=STRANGER)
+        return Wanted(message=message, policy=policy_of(job), unique=job.uniqueness(message.context))
 
     def _job(self, name: str) -> Job | None:
         try:
@@ -69,22 +69,30 @@ class Consumer:
         return job if job.tier is Tier.ONEIRIC else None
 
     def _begin(self, claim: Claim) -> None:
-        extra = {"action": "claim_answered", "job": claim.message.job, "run": claim.message.run}
         job = self._job(claim.message.job)
         if claim.answer is Answer.RUN and job:
-            log.info("%s begins", claim.message.job, extra=extra | {"action": "run_began", "token": claim.token})
             self._work.begin(job, claim)
-        else:
+        elif log.isEnabledFor(logging.INFO):
+            extra = {"action": "claim_answered", "job": claim.message.job, "run": claim.message.run}
             log.info("%s: %s %s", claim.message.job, claim.answer.value, claim.reason, extra=extra)
 
-    async def _acknowledge(self, delivery: Delivery) -> None:
+    async def _acknowledge(self, deliveries: Sequence[Delivery]) -> None:
         try:
-            await delivery.ack()
+            await self._source.ack(deliveries)
         except QueueError as error:
-            # It comes again, and the claim discards it.
-            log.warning("a delivery is not acknowledged: %s", error, extra={"action": "ack_failed"})
+            # They come again, and the claim discards them.
+            log.warning("deliveries are not acknowledged: %s", error, extra={"action": "ack_failed"})
 
-    async def _bury(self, delivery: Delivery) -> None:
-        letter = await self._store.dead_letters.bury(delivery.body, delivery.wrong)
-        log.error("a message is no run: %s", delivery.wrong, extra={"action": "message_buried", "run": letter})
-        await self._acknowledge(delivery)
+    async def _bury(self, delivery: Delivery, why: str, job: str = "") -> None:
+        letter = await self._store.dead_letters.bury(delivery.body, why, job)
+        log.error("a message is no run: %s", why, extra={"action": "message_buried", "run": letter, "job": job})
+
+
+def policy_of(job: Job) -> Policy:
+    """What a job's definition has to say at the claim."""
+    return Policy(
+        overlap=job.overlap,
+        catch_up=job.catch_up,
+        catch_up_window=job.catch_up_window,
+        concurrency=job.concurrency,
+    )

@@ -7,13 +7,15 @@ from datetime import datetime, timedelta
 from horae.errors import StoreError
 from horae.jobs import CatchUp, Job, Tier
 from horae.metrics import Metrics
+from horae.queues.routing import Router
 from horae.registry import Registry
 from horae.runs import Cause, Verdict, fire_id
-from horae.store.base import Cursor, Declared, NewRun, Store
+from horae.store.base import Store
+from horae.store.values import Advance, Cursor, Declared, NewRun
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 0.5
-JOBS_A_STEP = 100
+JOBS_A_STEP = 200
 FIRES_A_STEP = 500
 """Fires of one job that are written in one atomic step; a longer gap takes several."""
 
@@ -23,9 +25,10 @@ class Dispatcher:
 
     name = "dispatcher"
 
-    def __init__(self, store: Store, registry: Registry, metrics: Metrics, revision: int) -> None:
-        self._store, self._metrics, self._revision = store, metrics, revision
+    def __init__(self, store: Store, registry: Registry, router: Router, metrics: Metrics, revision: int) -> None:
+        self._store, self._router, self._metrics, self._revision = store, router, metrics, revision
         self._jobs: Mapping[str, Job] = {job.name: job for job in registry.by_tier(Tier.ONEIRIC)}
+        self._fingerprints = {job.name: job.fingerprint for job in self._jobs.values()}
         self._declared = False
         self._aside: Mapping[str, str] = {}
 
@@ -39,16 +42,25 @@ class Dispatcher:
     async def _step(self) -> float:
         if not self._declared:
             await self._declare()
-        ours = [await self._advance(cursor) for cursor in await self._store.cursors.due(JOBS_A_STEP)]
-        upcoming = await self._store.cursors.next_fire()
-        if upcoming is None or not all(ours):
-            return POLL_SECONDS
-        return min(POLL_SECONDS, max(0.01, (upcoming - await self._store.now()).total_seconds()))
+        due = await self._store.cursors.due(JOBS_A_STEP)
+        ours = [cursor for cursor in due.cursors if self._is_ours(cursor)]
+        if ours:
+            advances = [self._advance(self._jobs[cursor.job], cursor, due.now) for cursor in ours]
+            written = await self._store.cursors.advance(advances)
+            for advance, done in zip(advances, written, strict=True):
+                self._metrics.fires.inc(len(advance.runs) if done else 0)
+        if len(ours) < len(due.cursors) or due.next_in is None:
+            return POLL_SECONDS  # what another revision fires is not to be spun on
+        return min(POLL_SECONDS, due.next_in.total_seconds())
+
+    def _is_ours(self, cursor: Cursor) -> bool:
+        """False for a job that is another revision's to fire."""
+        return self._fingerprints.get(cursor.job) == cursor.fingerprint
 
     async def _declare(self) -> None:
         now = await self._store.now()
         declared = [
-            Declared(job=job.name, fingerprint=job.fingerprint, next_after_now=job.next_fire(now))
+            Declared(job=job.name, fingerprint=self._fingerprints[job.name], next_after_now=job.next_fire(now))
             for job in self._jobs.values()
         ]
         self._aside = await self._store.cursors.declare(declared, self._revision)
@@ -57,19 +69,12 @@ class Dispatcher:
             log.warning("this sidecar does not fire %s: %s", job, why, extra=extra)
         self._declared = True
 
-    async def _advance(self, cursor: Cursor) -> bool:
-        """False for a job that is another revision's to fire."""
-        job = self._jobs.get(cursor.job)
-        if job is None or job.fingerprint != cursor.fingerprint:
-            return False
-        now = await self._store.now()
+    def _advance(self, job: Job, cursor: Cursor, now: datetime) -> Advance:
         due = fires_between(job, cursor.at, now)
         whole = len(due) < FIRES_A_STEP
         to = now if whole else due[-1]
         runs = [self._run(job, at, reason) for at, reason in judged(job, due, now, more_follow=not whole)]
-        if await self._store.cursors.advance(cursor, to, job.next_fire(to), runs):
-            self._metrics.fires.inc(len(runs))
-        return True
+        return Advance(cursor=cursor, to=to, next_fire=job.next_fire(to), runs=runs)
 
     def _run(self, job: Job, at: datetime, missed: str) -> NewRun:
         return NewRun(
@@ -78,7 +83,7 @@ class Dispatcher:
             tier=job.tier,
             cause=Cause.SCHEDULE,
             scheduled_for=at,
-            provider=job.provider or "",
+            provider=self._router.choose(job.provider),
             verdict=Verdict.MISSED if missed else None,
             reason=missed,
         )

@@ -12,7 +12,8 @@ from horae.execution.work import Work
 from horae.jobs import CatchUp, Job, Overlap, Scope
 from horae.messages import Message
 from horae.runs import Cause, Run, State, Verdict, fire_id
-from horae.store.base import Answer, Claim, NewRun, Settlement, Store
+from horae.store.base import Store
+from horae.store.values import Answer, Claim, NewRun, Settlement
 
 log = logging.getLogger(__name__)
 KEEP_EACH = 20

@@ -24,9 +24,9 @@ class Relay:
         self._store, self._router, self._metrics = store, router, metrics
 
     async def step(self) -> float:
-        entries = await self._store.outbox.take(BATCH, HOLD)
+        taken = await self._store.outbox.take(BATCH, HOLD)
         by_provider: dict[str, list[Message]] = defaultdict(list)
-        for entry in entries:
+        for entry in taken.entries:
             by_provider[self._provider(entry.provider)].append(entry.message)
         trouble: QueueError | None = None
         for provider, messages in by_provider.items():
@@ -37,7 +37,7 @@ class Relay:
                 trouble = error  # the other providers' messages go out all the same
         if trouble:
             raise trouble
-        return 0.0 if len(entries) == BATCH else await self._pause()
+        return POLL_SECONDS if taken.next_in is None else min(POLL_SECONDS, taken.next_in.total_seconds())
 
     def _provider(self, wanted: str) -> str:
         try:
@@ -45,12 +45,6 @@ class Relay:
         except UnknownName:
             log.warning("provider %s is not configured here; the default carries it", wanted)
             return self._router.choose()
-
-    async def _pause(self) -> float:
-        upcoming = await self._store.outbox.next_due()
-        if upcoming is None:
-            return POLL_SECONDS
-        return min(POLL_SECONDS, max(0.005, (upcoming - await self._store.now()).total_seconds()))
 
 
 async def publish(outbox: Outbox, router: Router, provider: str, messages: list[Message]) -> None:

@@ -1,10 +1,12 @@
-"""The child process that runs synchronous jobs, one at a time: `python -m horae.execution.child PROJECT`.
+"""The child process that runs synchronous jobs, and suspects, one at a time: `python -m horae.execution.child PROJECT`.
 
 JSON lines: requests on stdin, replies on what was stdout: {"log"}, {"progress"}, and one {"result"} or {"error"} for
 each request. The child ends with its worker: when stdin closes, it kills its own process group, so that a run never
 goes on beside the one that replaces it.
 """
 
+import asyncio
+import inspect
 import json
 import logging
 import os
@@ -55,6 +57,8 @@ def _serve(request: dict[str, Any], registry: Registry, settings: Settings, repl
         assert function, f"{request['job']} has no function"
         with running(context), to_sink(lambda line: reply({"log": line})):
             result = function(**request["context"])
+            if inspect.iscoroutine(result):
+                result = asyncio.run(result)
         reply({"result": result})
     except BaseException as error:
         # SystemExit and KeyboardInterrupt too: what a job raises is its verdict, never the end of the child.

@@ -89,6 +89,8 @@ class Child:
         if not line:
             code = await self._process.wait()
             cause = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
+            if code == -signal.SIGKILL:
+                cause += " (out of memory, or by hand)"
             raise ChildDied(f"the child process {cause} without an answer")
         reply: dict[str, Any] = json.loads(line)
         return reply

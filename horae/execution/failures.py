@@ -7,10 +7,12 @@ from datetime import timedelta
 from horae.errors import Abandoned, ChildDied, RunFailed, TimedOut
 from horae.jobs import Job, Tier
 from horae.runs import Failure, Verdict
-from horae.store.base import Claim, Settlement
+from horae.store.values import Claim, Settlement
 
 TRACEBACK_LIMIT_CHARACTERS = 16_000
 MESSAGE_LIMIT_CHARACTERS = 2_000
+AFTER_DEATH = timedelta(seconds=1)
+"""How long a run that killed its process rests."""
 
 
 def traceback_of(error: BaseException) -> str:
@@ -35,6 +37,10 @@ def settlement_of(job: Job, claim: Claim, error: BaseException) -> Settlement:
         failure = Failure(type=type(error).__name__, message=_cut(str(error)), traceback=traceback_of(error))
         kinds = tuple(kinds_of(error))
     reason = _reason(error)
+    if isinstance(error, ChildDied) and job.tier is Tier.ONEIRIC:
+        # However often its policy would try again: the store counts the processes that it kills.
+        said = f"{reason}: {failure.message}"
+        return Settlement(claim=claim, died=True, retry_after=AFTER_DEATH, reason=said, failure=failure)
     failures = claim.failures + 1
     may_retry = job.tier is Tier.ONEIRIC and failures <= job.retry.retries
     if may_retry and not set(kinds) & set(job.retry.not_on):

@@ -8,9 +8,11 @@ from datetime import timedelta
 
 from horae.errors import StoreError
 from horae.execution.runner import Active, Stop
-from horae.store.base import Claims, Hold
+from horae.store.base import Claims
+from horae.store.values import Hold
 
 log = logging.getLogger(__name__)
+STOPS = {Hold.LOST: Stop.LEASE_LOST, Hold.OVERLAP: Stop.OVERLAP, Hold.REQUESTED: Stop.REQUESTED}
 
 
 class Renewer:
@@ -56,10 +58,8 @@ class Renewer:
             log.warning("leases cannot be renewed: %s", error, extra={"action": "renewal_waits"})
             return
         for active, hold in zip(held, holds, strict=True):
-            if hold is Hold.LOST:
-                self._stop(active, Stop.LEASE_LOST)
-            elif hold is Hold.CANCEL:
-                self._stop(active, Stop.OVERLAP)
+            if hold is not Hold.KEPT:
+                self._stop(active, STOPS[hold])
 
     def _stop(self, active: Active, why: Stop) -> None:
         assert self._loop

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections import defaultdict, deque
+from collections import deque
 
 from horae.errors import StoreError
 from horae.execution.capture import Sink
@@ -21,7 +21,7 @@ class RunLogs:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._lines: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=BUFFER_LINES))
+        self._lines: dict[str, deque[str]] = {}
         self._listeners: dict[str, Sink] = {}
 
     def listen(self, run: str, listener: Sink) -> None:
@@ -30,15 +30,21 @@ class RunLogs:
 
     def sink(self, run: str) -> Sink:
         """Where that run's lines go; callable from any thread."""
-        keep, listener = self._lines[run].append, self._listeners.get(run)
-        if listener is None:
-            return keep
+        lines, listener = self._lines, self._listeners.get(run)
 
-        def both(line: str) -> None:
-            keep(line)
-            listener(line)
+        def keep(line: str) -> None:
+            kept = lines.get(run)
+            if kept is None:
+                kept = lines.setdefault(run, deque(maxlen=BUFFER_LINES))
+            kept.append(line)
+            if listener:
+                listener(line)
 
-        return both
+        return keep
+
+    def has(self, run: str) -> bool:
+        """Whether lines of it are here, or somebody listens to it."""
+        return run in self._lines or run in self._listeners
 
     async def flush(self, run: str | None = None) -> None:
         """Write what is there, of one run or of all. Nothing is lost when the store is away."""

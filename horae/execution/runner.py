@@ -1,7 +1,6 @@
 """Running one claimed run: time limit, isolation, cancellation, verdict."""
 
 import asyncio
-import inspect
 import json
 import logging
 from collections.abc import Callable
@@ -20,7 +19,8 @@ from horae.loading import job_settings
 from horae.run_context import RunContext, running
 from horae.runs import Verdict
 from horae.settings import Settings
-from horae.store.base import Claim, Claims, Settlement
+from horae.store.base import Claims
+from horae.store.values import Claim, Settlement
 
 log = logging.getLogger(__name__)
 RESULT_LIMIT_CHARACTERS = 16_000
@@ -47,15 +47,28 @@ class Active:
     job: Job
     task: "asyncio.Task[Any] | None" = None
     stop: Stop | None = None
+    ended: bool = False
+    """The job is done; what is left is to settle."""
     progress: str = ""
     """What it last said of how far it is."""
 
     def cancel(self, why: Stop) -> None:
         """Ask it to end; the first reason counts."""
-        if self.stop is None:
+        if self.stop is None and not self.ended:
             self.stop = why
             if self.task:
                 self.task.cancel()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What is the same for every run of a job in this process."""
+
+    is_async: bool
+    has_child: bool
+    """A child process can run it: a project declares it, and it is durable."""
+    limit_seconds: float | None
+    settings: Any
 
 
 class Runner:
@@ -63,14 +76,17 @@ class Runner:
 
     def __init__(self, settings: Settings, claims: Claims, logs: RunLogs, children: Children) -> None:
         self._settings, self._claims, self._logs, self._children = settings, claims, logs, children
+        self._plans: dict[str, Plan] = {}
         self.abandoned = 0
 
     async def run(self, active: Active) -> Settlement | None:
-        """Run it to its end. None when its lease is lost: the settling is somebody else's."""
+        """Run it to its end, in the task that `active.cancel` cancels.
+
+        None when its lease is lost: the settling is somebody else's.
+        """
         job, claim = active.job, active.claim
-        active.task = asyncio.create_task(self._limited(active), name=f"run {claim.message.run}")
         try:
-            result = await active.task
+            result = await self._limited(active)
         except asyncio.CancelledError:
             return self._stopped(active)
         except Exception as error:
@@ -78,11 +94,15 @@ class Runner:
                 return self._stopped(active)
             self._say(job, claim, f"failed: {type(error).__name__}: {error}")
             return settlement_of(job, claim, error)
+        finally:
+            active.ended = True
         return Settlement(claim=claim, verdict=Verdict.RAN, result=_summary(result), progress=active.progress)
 
     def _stopped(self, active: Active) -> Settlement | None:
         if active.stop is None:
             raise asyncio.CancelledError
+        if active.task:
+            active.task.uncancel()  # this task goes on, to settle
         self._say(active.job, active.claim, f"stopped: {active.stop.value}")
         if active.stop is Stop.LEASE_LOST:
             return None
@@ -92,33 +112,40 @@ class Runner:
         return Settlement(claim=active.claim, verdict=verdict, reason=active.stop.value)
 
     async def _limited(self, active: Active) -> Any:
-        job = active.job
-        limit = job.time_limit.total_seconds() if job.time_limit else None
-        timeout = asyncio.timeout(limit)
+        plan = self._plans.get(active.job.name) or self._plan(active.job)
+        if plan.limit_seconds is None:
+            return await self._call(active, plan)
+        timeout = asyncio.timeout(plan.limit_seconds)
         try:
             async with timeout:
-                return await self._call(active)
+                return await self._call(active, plan)
         except TimeoutError as error:
             if not timeout.expired():
                 raise  # the job's own
-            raise TimedOut(f"over its time limit of {job.time_limit}") from error
+            raise TimedOut(f"over its time limit of {active.job.time_limit}") from error
 
-    async def _call(self, active: Active) -> Any:
+    def _plan(self, job: Job) -> Plan:
+        plan = Plan(
+            is_async=job.is_async,
+            has_child=job.tier is Tier.ONEIRIC and job.source is not None,
+            limit_seconds=job.time_limit.total_seconds() if job.time_limit else None,
+            settings=job_settings(self._settings, job),
+        )
+        self._plans[job.name] = plan
+        return plan
+
+    async def _call(self, active: Active, plan: Plan) -> Any:
         job, claim = active.job, active.claim
         assert job.function, f"{job.name} has no function"
         sink = self._logs.sink(claim.message.run)
         progress = self._progress(active, sink)
-        if self._in_child(job):
+        if plan.has_child and (claim.alone or (not plan.is_async and job.isolation is Isolation.CHILD)):
+            # A suspect runs there whatever it is: should it kill its process again, it kills nothing else.
             return await self._children.run(self._request(job, claim), sink, progress)
-        with running(self._context(job, claim, progress)), to_sink(sink):
-            if inspect.iscoroutinefunction(job.function):
+        with running(self._context(job, claim, plan, progress)), to_sink(sink):
+            if plan.is_async:
                 return await job.function(**claim.message.context)
             return await self._in_thread(job, claim)
-
-    def _in_child(self, job: Job) -> bool:
-        """Not internal jobs, and not functions that no project declares: a child could not find them."""
-        durable = job.tier is Tier.ONEIRIC and job.source is not None
-        return durable and not inspect.iscoroutinefunction(job.function) and job.isolation is Isolation.CHILD
 
     async def _in_thread(self, job: Job, claim: Claim) -> Any:
         """A thread cannot be ended: past the limit it is left behind, and the process owes a restart."""
@@ -143,7 +170,7 @@ class Runner:
         }
         return {"job": job.name, "run": run, "context": claim.message.context}
 
-    def _context(self, job: Job, claim: Claim, progress: Callable[[str], None]) -> RunContext:
+    def _context(self, job: Job, claim: Claim, plan: Plan, progress: Callable[[str], None]) -> RunContext:
         return RunContext(
             job=job.name,
             run_id=claim.message.run,
@@ -151,7 +178,7 @@ class Runner:
             attempt=claim.attempts,
             token=claim.token,
             scheduled_for=claim.message.scheduled_for,
-            settings=job_settings(self._settings, job),
+            settings=plan.settings,
             report=progress,
         )
 
@@ -194,6 +221,8 @@ def _ignore_outcome(task: "asyncio.Task[Any]") -> None:
 
 def _summary(result: Any) -> Any:
     """What the ledger keeps of a result: small JSON, or a note."""
+    if result is None:
+        return None
     try:
         text = json.dumps(result)
     except (TypeError, ValueError):

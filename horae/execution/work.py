@@ -6,35 +6,42 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 
 from horae.clock import monotonic, now
-from horae.errors import StoreUnavailable
 from horae.execution.capture import Sink
 from horae.execution.children import Children
 from horae.execution.renewer import Renewer
 from horae.execution.run_logs import RunLogs
 from horae.execution.runner import Active, Runner, Stop
+from horae.execution.settler import Settler
 from horae.jobs import Job, Tier
 from horae.metrics import Metrics
 from horae.runs import Verdict
 from horae.settings import Settings
-from horae.store.base import Claim, Settlement, Store
+from horae.store.base import Store
+from horae.store.values import Claim, Settlement
 
 log = logging.getLogger(__name__)
-SETTLE_WAIT_SECONDS = (0.05, 0.2, 1.0, 2.0)
-SLOW_INTERNAL = timedelta(seconds=5)
+SLOW_INTERNAL_SECONDS = 5.0
 """Specification, validation checklist: "Fast execution (< 5 seconds)"."""
+
+LAST_WAIT_SECONDS = 5.0
+"""For how long a draining process waits for jobs that do not heed their cancellation, and for a store that is away."""
+SAID_A_SECOND = 20
+"""Runs that went well and are logged each second; the rest are counted in a line."""
 
 
 class Work:
     """Use it as a context; leaving it cancels what still runs. `slots` bounds the claims that it has room for."""
 
     def __init__(self, settings: Settings, store: Store, metrics: Metrics, slots: int, lease: timedelta) -> None:
-        self._store, self._metrics, self._slots = store, metrics, slots
+        self._metrics, self._slots = metrics, slots
         self.lease = lease
         self._children = Children(settings.project)
         self._logs = RunLogs(store.ledger)
+        self._settler = Settler(store.claims)
         self.runner = Runner(settings, store.claims, self._logs, self._children)
         self._renewer = Renewer(store.claims, lease)
         self._active: dict[Active, asyncio.Task[Settlement | None]] = {}
+        self._second = self._said = 0
         self._room = asyncio.Event()
         self._room.set()
         self._stack = AsyncExitStack()
@@ -69,56 +76,54 @@ class Work:
         active = Active(claim=claim, job=job)
         if claim.token:
             self._renewer.hold(active)
-        task = asyncio.create_task(self._run(active), name=f"work on {claim.message.run}")
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("%s begins", job.name, extra=_who(active, "run_began") | {"token": claim.token})
+        task = active.task = asyncio.create_task(self._run(active))
         self._active[active] = task
-        task.add_done_callback(lambda _: self._end(active))
         self._count()
         return task
 
-    def _end(self, active: Active) -> None:
-        del self._active[active]
-        self._count()
-
     def _count(self) -> None:
         self._metrics.active.set(len(self._active))
-        if self.free:
+        if len(self._active) < self._slots:
             self._room.set()
         else:
             self._room.clear()
 
     async def _run(self, active: Active) -> Settlement | None:
         began = monotonic()
-        self._metrics.began(active.job.tier, active.claim.message.scheduled_for, now())
-        settlement = await self.runner.run(active)
-        seconds = monotonic() - began
-        self._renewer.drop(active)
-        if active.job.tier is Tier.APSCHEDULER and seconds > SLOW_INTERNAL.total_seconds():
-            self._report_slow(active, seconds)
-        await self._logs.end(active.claim.message.run)
-        if settlement and active.claim.token:
-            await self._settle(active, settlement)
+        self._metrics.began(active.job.tier, active.claim.message.scheduled_for, now)
+        try:
+            settlement = await self.runner.run(active)
+            seconds = monotonic() - began
+            self._renewer.drop(active)
+            if active.job.tier is Tier.APSCHEDULER and seconds > SLOW_INTERNAL_SECONDS:
+                self._report_slow(active, seconds)
+            if self._logs.has(active.claim.message.run):
+                await self._logs.end(active.claim.message.run)
+            if settlement and active.claim.token and not await self._settler.settle(settlement):
+                log.warning("a settlement came too late", extra=_who(active, "settlement_refused"))
+        finally:
+            del self._active[active]
+            self._count()
         if settlement and settlement.verdict:
             self._say_settled(active, settlement.verdict, seconds)
         return settlement
 
-    async def _settle(self, active: Active, settlement: Settlement) -> None:
-        """Until the store has it."""
-        for attempt in range(1_000_000):
-            try:
-                [kept] = await self._store.claims.settle([settlement])
-                break
-            except StoreUnavailable as error:
-                log.warning("a settlement waits: %s", error, extra=self._who(active, "settlement_waits"))
-                await asyncio.sleep(SETTLE_WAIT_SECONDS[min(attempt, len(SETTLE_WAIT_SECONDS) - 1)])
-        else:
-            return
-        if not kept:
-            log.warning("a settlement came too late", extra=self._who(active, "settlement_refused"))
-
     def _say_settled(self, active: Active, verdict: Verdict, seconds: float) -> None:
         self._metrics.ended(active.job.name, active.job.tier, verdict, seconds)
-        extra = self._who(active, "run_settled") | {"verdict": verdict.value}
-        log.info("%s %s in %.3f s", active.job.name, verdict.value, seconds, extra=extra)
+        if verdict is not Verdict.RAN or self._may_say():
+            extra = _who(active, "run_settled") | {"verdict": verdict.value}
+            log.info("%s %s in %.3f s", active.job.name, verdict.value, seconds, extra=extra)
+
+    def _may_say(self) -> bool:
+        second = int(monotonic())
+        if second != self._second:
+            unsaid, self._second, self._said = self._said - SAID_A_SECOND, second, 0
+            if unsaid > 0:
+                log.info("%d more runs went well", unsaid, extra={"action": "runs_settled", "runs": unsaid})
+        self._said += 1
+        return self._said <= SAID_A_SECOND
 
     def _report_slow(self, active: Active, seconds: float) -> None:
         self._metrics.slow(active.job.name)
@@ -126,11 +131,8 @@ class Work:
             "internal job %s took %.1f s; over five it belongs elsewhere",
             active.job.name,
             seconds,
-            extra=self._who(active, "internal_job_slow"),
+            extra=_who(active, "internal_job_slow"),
         )
-
-    def _who(self, active: Active, action: str) -> dict[str, object]:
-        return {"action": action, "job": active.job.name, "run": active.claim.message.run}
 
     async def cancel(self, run: str) -> None:
         """Ask a run to end as `cancelled`, and wait until it is settled."""
@@ -139,11 +141,22 @@ class Work:
                 active.cancel(Stop.REQUESTED)
                 await asyncio.wait([task])
 
-    async def drain(self, grace_seconds: float) -> None:
-        """Let the runs go on for so long, then hand back what is left."""
+    async def finish(self, grace_seconds: float) -> None:
+        """Let the runs go on for so long."""
         if self._active and grace_seconds > 0:
             await asyncio.wait(list(self._active.values()), timeout=grace_seconds)
+
+    async def drain(self, grace_seconds: float) -> None:
+        """Let the runs go on for so long, then hand back what is left."""
+        await self.finish(grace_seconds)
         for active in list(self._active):
             active.cancel(Stop.DRAINING)
         if self._active:
-            await asyncio.wait(list(self._active.values()))
+            _, late = await asyncio.wait(list(self._active.values()), timeout=LAST_WAIT_SECONDS)
+            for task in late:
+                log.error("a run cannot be settled; it will be run again", extra={"action": "settlement_given_up"})
+                task.cancel()
+
+
+def _who(active: Active, action: str) -> dict[str, object]:
+    return {"action": action, "job": active.job.name, "run": active.claim.message.run}

@@ -1,9 +1,9 @@
 """The seam of the queues: what carries a message to a worker that has a free slot. The store holds everything else."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from horae.messages import Message
 
@@ -36,11 +36,8 @@ class Delivery:
     """None when the body is no valid message."""
     wrong: str = ""
     """What is wrong with it then."""
-    acknowledge: Callable[[], Awaitable[None]] = field(repr=False)
-
-    async def ack(self) -> None:
-        """The provider may forget it; raises QueueUnavailable, and then it may come again."""
-        await self.acknowledge()
+    receipt: Any = field(repr=False)
+    """By what its consumer knows it again."""
 
 
 class Publisher(Protocol):
@@ -56,5 +53,9 @@ class Publisher(Protocol):
 class Consumer(Protocol):
     async def receive(self, limit: int, wait: timedelta) -> list[Delivery]:
         """At most `limit`, at once if any are there, else none after `wait`; raises QueueUnavailable."""
+
+    async def ack(self, deliveries: Sequence[Delivery]) -> None:
+        """The provider may forget these, which this consumer received; raises QueueUnavailable, and then they may come
+        again."""
 
     async def close(self) -> None: ...

@@ -75,11 +75,11 @@ class MemoryConsumer:
         self._count += 1
         tag = self._count
         self._open[tag] = (lane, body)
+        return delivery_of(body, self._broker.limit_bytes, tag)
 
-        async def acknowledge() -> None:
-            self._open.pop(tag, None)
-
-        return delivery_of(body, self._broker.limit_bytes, acknowledge)
+    async def ack(self, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            self._open.pop(delivery.receipt, None)
 
     async def close(self) -> None:
         for lane, body in self._open.values():

@@ -5,7 +5,7 @@ An entry that a consumer took and neither acknowledged nor lost contact over is 
 """
 
 import asyncio
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -19,6 +19,7 @@ from redis.retry import Retry
 
 from horae.clock import monotonic
 from horae.errors import QueueError, QueueUnavailable
+from horae.keys import FIELD, stream_of
 from horae.messages import Lane, Message
 from horae.queues.base import Capabilities, Delivery
 from horae.queues.decoding import delivery_of
@@ -26,7 +27,6 @@ from horae.queues.lanes import wheel
 
 CAPABILITIES = Capabilities(use_when="Simple queue, fast")
 GROUP = "workers"
-FIELD = b"m"
 ABANDONED = timedelta(seconds=5)
 TIMEOUT_SECONDS = 5.0
 
@@ -52,8 +52,19 @@ def client_of(url: str, timeout_seconds: float) -> Any:
     )
 
 
-def stream_of(namespace: str, lane: Lane) -> str:
-    return f"{{{namespace}}}:queue:redis:{lane.value}"
+POLL = """
+-- KEYS: the streams, in the order in which to look. ARGV: group, consumer, how many. One trip for all lanes.
+local found, left = {}, tonumber(ARGV[3])
+for _, stream in ipairs(KEYS) do
+  if left <= 0 then break end
+  local answer = redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', left, 'STREAMS', stream, '>')
+  if answer then
+    left = left - #answer[1][2]
+    found[#found + 1] = answer[1]
+  end
+end
+return found
+"""
 
 
 class RedisPublisher:
@@ -82,6 +93,7 @@ class RedisConsumer:
         self._url, self._limit_bytes, self._name = url, limit_bytes, name
         self._streams = {lane: stream_of(namespace, lane) for lane in Lane}
         self._client = client_of(url, TIMEOUT_SECONDS * 4)
+        self._polling = self._client.register_script(POLL)
         self._wheel = wheel()
         self._spare: deque[Delivery] = deque()
         self._ready = False
@@ -125,37 +137,49 @@ class RedisConsumer:
                 answer = await self._client.xautoclaim(
                     stream, GROUP, self._name, idle, start_id="0-0", count=limit - len(found)
                 )
-                found += [self._delivery(stream, id, fields) for id, fields in answer[1]]
+                found += [self._delivery(stream.encode(), id, fields.get(FIELD, b"")) for id, fields in answer[1]]
         if len(found) < limit:
             self._looked_for_abandoned = monotonic()
         return found
 
     async def _poll(self, limit: int) -> list[Delivery]:
-        found: list[Delivery] = []
-        for lane in next(self._wheel):
-            if len(found) < limit:
-                found += await self._read([self._streams[lane]], limit - len(found), None)
-        return found
+        if limit <= 0:
+            return []
+        streams = [self._streams[lane] for lane in next(self._wheel)]
+        return self._deliveries(await self._polling(keys=streams, args=[GROUP, self._name, limit]))
 
     async def _read(self, streams: list[str], count: int, block_millis: int | None) -> list[Delivery]:
         answer = await self._client.xreadgroup(
             GROUP, self._name, dict.fromkeys(streams, ">"), count=count, block=block_millis
         )
         return [
-            self._delivery(stream.decode(), id, fields)
+            self._delivery(stream, id, fields.get(FIELD, b""))
             for stream, entries in (answer.items() if isinstance(answer, dict) else answer or [])
             for id, fields in entries
         ]
 
-    def _delivery(self, stream: str, id: bytes, fields: dict[bytes, bytes]) -> Delivery:
-        async def acknowledge() -> None:
-            with translated(self._url):
-                async with self._client.pipeline(transaction=True) as pipe:
-                    pipe.xack(stream, GROUP, id)
-                    pipe.xdel(stream, id)
-                    await pipe.execute()
+    def _deliveries(self, answer: Any) -> list[Delivery]:
+        """From what the script returns: streams, their entries, and fields as a flat list."""
+        return [
+            self._delivery(stream, id, fields[1] if fields[0] == FIELD else b"")
+            for stream, entries in answer
+            for id, fields in entries
+        ]
 
-        return delivery_of(fields.get(FIELD, b""), self._limit_bytes, acknowledge)
+    def _delivery(self, stream: bytes, id: bytes, body: bytes) -> Delivery:
+        return delivery_of(body, self._limit_bytes, (stream, id))
+
+    async def ack(self, deliveries: Sequence[Delivery]) -> None:
+        ids: dict[bytes, list[bytes]] = defaultdict(list)
+        for delivery in deliveries:
+            stream, id = delivery.receipt
+            ids[stream].append(id)
+        with translated(self._url):
+            async with self._client.pipeline(transaction=True) as pipe:
+                for stream, its in ids.items():
+                    pipe.xack(stream, GROUP, *its)
+                    pipe.xdel(stream, *its)
+                await pipe.execute()
 
     async def close(self) -> None:
         """Give the consumer's name back when nothing is pending under it, so that names do not pile up."""

@@ -21,7 +21,7 @@ from horae.runners.endpoints import Endpoints
 from horae.runners.parts import PartEvent, PartStatus, What
 from horae.runs import Run, State
 from horae.store import Store
-from horae.store.base import Latest
+from horae.store.values import Latest
 
 COLOURS = {
     State.RAN: "green",

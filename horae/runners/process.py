@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 RESTART_WANTED = 75
 """Exit status of a process that must be restarted: EX_TEMPFAIL of sysexits.h."""
 WATCH_SECONDS = 0.5
+TAKERS_WAIT_SECONDS = 3.0
+"""A taking duty ends after its step: a look at the broker takes a second."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -99,8 +101,8 @@ async def serve(
     """
     _stop_on_signals(process)
     ended = asyncio.Event()
-    tasks = [asyncio.create_task(keep_doing(duty, process.progresses, process.stopping)) for duty in taking]
-    tasks += [asyncio.create_task(keep_doing(duty, process.progresses, ended)) for duty in moving]
+    takers = [asyncio.create_task(keep_doing(duty, process.progresses, process.stopping)) for duty in taking]
+    tasks = [*takers, *(asyncio.create_task(keep_doing(duty, process.progresses, ended)) for duty in moving)]
     with listener:
         process.health.obstacles.pop("start", None)
         log.info("%s is up, %s/health", process.name, listener.url, extra={"action": "process_up"})
@@ -108,13 +110,20 @@ async def serve(
         process.health.obstacles["drain"] = "draining"
         log.info("%s drains", process.name, extra={"action": "process_drains"})
         process.stopping.set()
-        await process.work.drain(grace_seconds)
+        # What is handed back comes up at once: nobody here may take it again.
+        await asyncio.gather(_end_of(takers), process.work.finish(grace_seconds))
+        await process.work.drain(0)
         ended.set()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     log.info("%s is down", process.name, extra={"action": "process_down"})
     return status
+
+
+async def _end_of(tasks: Sequence["asyncio.Task[None]"]) -> None:
+    if tasks:
+        await asyncio.wait(tasks, timeout=TAKERS_WAIT_SECONDS)
 
 
 async def _until_stopped(process: Process, tasks: Sequence["asyncio.Task[None]"]) -> int:

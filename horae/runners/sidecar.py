@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any, NoReturn
 
-from horae.clock import isoformat, now
+from horae.clock import EPOCH, isoformat, now
 from horae.duties.apscheduler import InternalScheduler
 from horae.duties.dispatcher import Dispatcher
 from horae.duties.duty import Duty
@@ -43,13 +43,15 @@ async def run(settings: Settings, start: str | None = None) -> int:
         internal = process.registry.by_tier(Tier.APSCHEDULER)
         for job in internal:
             scheduler.add(job)
-        taking: list[Duty] = [Dispatcher(process.store, process.registry, process.metrics, revision_of(settings))]
+        taking: list[Duty] = [
+            Dispatcher(process.store, process.registry, process.queues.router, process.metrics, revision_of(settings))
+        ]
         taking += await _mirrors(process, stack)
         moving: list[Duty] = [
             Relay(process.store, process.queues.router, process.metrics),
             Sweeper(process.store, process.metrics),
         ]
-        if start and now() - made_at(start) < JUST_STARTED:
+        if start and now() - (made_at(start) or EPOCH) < JUST_STARTED:
             for job in internal:
                 if job.run_on_start:
                     task = asyncio.create_task(fires.run_once(job, start_id(start, job.name)))

@@ -23,7 +23,7 @@ async def connect(settings: Settings) -> AsyncIterator[Store]:
         return
     from horae.store.redis import RedisStore
 
-    store = RedisStore(settings.store.url.get_secret_value(), settings.namespace, settings.store)
+    store = RedisStore(settings.store.url.get_secret_value(), settings.namespace, settings.store, settings.carried)
     try:
         yield store
     finally:

@@ -12,8 +12,9 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from hiredis import ProtocolError, Reader, ReplyError, pack_command
 
 from horae.errors import StoreUnavailable
-from horae.store.base import Latest
-from horae.store.rows import key_prefix, run_of
+from horae.keys import key_prefix
+from horae.store.rows import run_of
+from horae.store.values import Latest
 
 TIMEOUT_SECONDS = 2.0
 PORT = 6379

@@ -1,22 +1,26 @@
-"""How a run is written in Redis or Valkey: the prefix of every key, and a row of the ledger from its hash."""
+"""How a run is written in Redis or Valkey: a row of the ledger from its hash, and the message in it."""
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from horae.clock import from_millis
 from horae.jobs import Tier
+from horae.messages import Message
 from horae.runs import Cause, Event, Failure, Run, State
 
+MILLI = timedelta(milliseconds=1)
 
-def key_prefix(namespace: str) -> str:
-    """What begins each key: a hash tag, so that a cluster keeps all keys of a namespace together."""
-    return f"{{{namespace}}}:"
+
+def message_text(message: Message) -> str:
+    """The message of a run's first handing-out, as the row keeps it; the scripts put later attempts into it."""
+    first = message if message.attempt == 1 else message.model_copy(update={"attempt": 1})
+    return first.model_dump_json(exclude_defaults=True)
 
 
 def run_of(id: str, row: Mapping[str, str]) -> Run:
     """A ledger row from its hash."""
-    result = row.get("result")
+    result, message = row.get("result"), json.loads(row.get("message") or "{}")
     return Run(
         id=id,
         job=row["job"],
@@ -31,8 +35,9 @@ def run_of(id: str, row: Mapping[str, str]) -> Run:
         ended_at=_instant(row.get("ended_at")),
         worker=row.get("worker", ""),
         provider=row.get("provider", ""),
-        context=json.loads(row.get("context") or "{}"),
-        metadata=json.loads(row.get("metadata") or "{}"),
+        # A run of another scheduler has no message; neither had any run in schema 1.
+        context=message.get("context") or json.loads(row.get("context") or "{}"),
+        metadata=message.get("metadata") or json.loads(row.get("metadata") or "{}"),
         progress=row.get("progress", ""),
         result=json.loads(result) if result else None,
         failure=Failure.parse(row.get("failure", "")),

@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from horae.errors import MessageTooLarge
+from horae.keys import FIELD, stream_of
 from horae.messages import Lane, Message
 from horae.queues.base import Consumer, Delivery, Publisher
 
@@ -64,7 +65,7 @@ def _redis(url: str, stack: AsyncExitStack) -> Broker:
 
     async def put(body: bytes) -> None:
         client = redis.client_of(url, 5)
-        await client.xadd(redis.stream_of(namespace, Lane.NORMAL), {redis.FIELD: body})
+        await client.xadd(stream_of(namespace, Lane.NORMAL), {FIELD: body})
         await client.aclose()
 
     def consumer(name: str) -> Consumer:
@@ -111,8 +112,7 @@ async def test_an_empty_queue_gives_nothing_after_the_wait(broker: Broker) -> No
 async def test_what_is_acknowledged_never_comes_again(broker: Broker) -> None:
     await broker.publisher.publish(messages(3))
     first = broker.consumer("w1")
-    for delivery in await receive_all(first, 3):
-        await delivery.ack()
+    await first.ack(await receive_all(first, 3))
     await first.close()
     assert await broker.consumer("w2").receive(5, timedelta(milliseconds=300)) == []
 
@@ -144,7 +144,7 @@ async def test_lanes_are_weighted_and_none_starves(broker: Broker) -> None:
         [delivery] = await consumer.receive(1, AT_ONCE)
         assert delivery.message
         lanes.append(delivery.message.lane)
-        await delivery.ack()
+        await consumer.ack([delivery])
     assert [lanes.count(lane) for lane in (Lane.HIGH, Lane.NORMAL, Lane.LOW)] == [16, 6, 2]
 
 
@@ -156,7 +156,7 @@ async def test_a_hostile_body_comes_with_what_is_wrong(broker: Broker, body: byt
     assert delivery.message is None
     assert delivery.wrong
     assert delivery.body == body
-    await delivery.ack()
+    await consumer.ack([delivery])
 
 
 async def test_a_message_over_the_limit_is_refused_when_published_and_named_when_received(broker: Broker) -> None:

@@ -11,7 +11,18 @@ from horae.messages import Message
 from horae.runs import Cause, Failure, Run, State, Verdict, fire_id, new_run_id
 from horae.settings import StoreSettings
 from horae.store import Store
-from horae.store.base import Answer, Claim, Declared, Hold, NewRun, Settlement, Wanted
+from horae.store.values import (
+    Advance,
+    Answer,
+    Claim,
+    Cursor,
+    Declared,
+    Hold,
+    NewRun,
+    Policy,
+    Settlement,
+    Wanted,
+)
 
 LEASE = timedelta(seconds=30)
 SOON = timedelta(seconds=5)
@@ -39,18 +50,30 @@ def new(job: str = "backup", **fields: object) -> NewRun:
     return NewRun(job=job, **(defaults | fields))  # type: ignore[arg-type]
 
 
-def wants(
-    message: Message, overlap: Overlap = Overlap.ALLOW, catch_up: CatchUp = CatchUp.LATEST, known: bool = True
-) -> Wanted:
-    return Wanted(message=message, tier=Tier.ONEIRIC, overlap=overlap, catch_up=catch_up, known=known)
+ANY_AGE = timedelta(days=36_500)
+
+
+def wants(message: Message, unique: str = "", **policy: object) -> Wanted:
+    defaults: dict[str, object] = {"overlap": Overlap.ALLOW, "catch_up": CatchUp.ALL, "catch_up_window": ANY_AGE}
+    return Wanted(message=message, policy=Policy(**(defaults | policy)), unique=unique)  # type: ignore[arg-type]
+
+
+async def taken(store: Store, hold: timedelta = LEASE) -> list[Message]:
+    """What a relay gets."""
+    return [due.message for due in (await store.outbox.take(100, hold)).entries]
+
+
+async def next_in(store: Store) -> timedelta | None:
+    return (await store.outbox.take(0, NONE)).next_in
 
 
 async def send(store: Store, *runs: NewRun) -> list[Message]:
     """Accept and publish: what the broker would carry."""
     await store.outbox.accept(runs)
-    messages = [due.message for due in await store.outbox.take(100, LEASE)]
+    messages = await taken(store)
     await store.outbox.published(messages)
-    return messages
+    order = [run.id for run in runs]
+    return sorted(messages, key=lambda message: order.index(message.run))
 
 
 async def claim(
@@ -72,42 +95,43 @@ async def state(store: Store, run: str) -> Run:
 class TestOutbox:
     async def test_an_accepted_run_is_in_the_ledger_and_due(self, store: Store) -> None:
         run = new(context={"repos": ["a"], "empty": [], "none": {}})
-        assert await store.outbox.accept([run]) == [True]
+        assert [one.new for one in await store.outbox.accept([run])] == [True]
         row = await state(store, run.id)
         assert (row.state, row.cause, row.context) == (State.PENDING, Cause.ENQUEUE, run.context)
-        [due] = await store.outbox.take(10, LEASE)
-        assert (due.message.run, due.message.attempt, due.message.context) == (run.id, 1, run.context)
+        [message] = await taken(store)
+        assert (message.run, message.attempt, message.context) == (run.id, 1, run.context)
 
     async def test_accepting_a_run_twice_writes_it_once(self, store: Store) -> None:
         run = new()
-        assert await store.outbox.accept([run, run]) == [True, False]
-        assert len(await store.outbox.take(10, LEASE)) == 1
+        assert [one.new for one in await store.outbox.accept([run, run])] == [True, False]
+        assert len(await taken(store)) == 1
 
     async def test_what_one_relay_took_no_other_gets(self, store: Store) -> None:
         await store.outbox.accept([new(), new()])
-        assert len(await store.outbox.take(10, LEASE)) == 2
-        assert await store.outbox.take(10, LEASE) == []
+        assert len(await taken(store)) == 2
+        assert await taken(store) == []
 
     async def test_what_a_relay_took_and_did_not_publish_comes_again(self, store: Store) -> None:
         await store.outbox.accept([new()])
-        first = await store.outbox.take(10, NONE)
-        again = await store.outbox.take(10, NONE)
-        assert [due.message for due in again] == [due.message for due in first]
+        first = await taken(store, NONE)
+        assert await taken(store, NONE) == first
 
     async def test_a_later_run_waits(self, store: Store) -> None:
         due = (await store.now() + timedelta(hours=1)).replace(microsecond=0)
         await store.outbox.accept([new(due=due)])
-        assert await store.outbox.take(10, LEASE) == []
-        assert await store.outbox.next_due() == due
+        assert await taken(store) == []
+        wait = await next_in(store)
+        assert wait
+        assert timedelta(minutes=59) < wait <= timedelta(hours=1)
 
     async def test_hold_keeps_the_relay_off_what_its_caller_publishes(self, store: Store) -> None:
         await store.outbox.accept([new()], hold=LEASE)
-        assert await store.outbox.take(10, LEASE) == []
+        assert await taken(store) == []
 
     async def test_published_is_forgotten_and_queued(self, store: Store) -> None:
         run = new()
         await send(store, run)
-        assert await store.outbox.next_due() is None
+        assert await next_in(store) is None
         assert (await state(store, run.id)).state is State.QUEUED
 
 
@@ -131,11 +155,11 @@ class TestClaim:
 
     async def test_a_copy_claimed_before_the_relay_forgets_is_not_published_again(self, store: Store) -> None:
         await store.outbox.accept([new()])
-        [due] = await store.outbox.take(10, NONE)
-        assert (await claim(store, due.message)).answer is Answer.RUN
-        assert await store.outbox.take(10, NONE) == []
-        await store.outbox.published([due.message])
-        assert (await state(store, due.message.run)).state is State.RUNNING
+        [message] = await taken(store, NONE)
+        assert (await claim(store, message)).answer is Answer.RUN
+        assert await taken(store, NONE) == []
+        await store.outbox.published([message])
+        assert (await state(store, message.run)).state is State.RUNNING
 
     async def test_a_message_that_others_published_is_accepted(self, store: Store) -> None:
         message = Message(job="backup", context={"a": 1})
@@ -147,7 +171,7 @@ class TestClaim:
         assert (await claim(store, message, known=False)).answer is Answer.LATER
         assert (await state(store, message.run)).state is State.PENDING
         assert (await claim(store, message)).answer is Answer.DUPLICATE, "the old handing-out is void"
-        assert await store.outbox.next_due()
+        assert await next_in(store)
 
 
 class TestSettle:
@@ -173,16 +197,16 @@ class TestSettle:
         [message] = await send(store, new())
         await settle(store, await claim(store, message), None, retry_after=NONE, reason="raised")
         assert (await state(store, message.run)).state is State.RETRYING
-        [again] = await store.outbox.take(10, LEASE)
-        assert again.message.attempt == 2
-        held = await claim(store, again.message)
+        [again] = await taken(store)
+        assert again.attempt == 2
+        held = await claim(store, again)
         assert (held.answer, held.failures, held.attempts) == (Answer.RUN, 1, 2)
 
     async def test_a_hand_back_counts_no_failure(self, store: Store) -> None:
         [message] = await send(store, new())
         await settle(store, await claim(store, message), None, reason="draining")
-        [again] = await store.outbox.take(10, LEASE)
-        assert (await claim(store, again.message)).failures == 0
+        [again] = await taken(store)
+        assert (await claim(store, again)).failures == 0
 
 
 class TestLease:
@@ -197,22 +221,34 @@ class TestLease:
         stale = await claim(store, message, "dead", lease=NONE)
         [lapsed] = await store.claims.sweep(10)
         assert (lapsed.run, lapsed.worker, lapsed.verdict) == (message.run, "dead", None)
-        [again] = await store.outbox.take(10, LEASE)
-        fresh = await claim(store, again.message, "alive")
+        [again] = await taken(store)
+        fresh = await claim(store, again, "alive")
         assert fresh.answer is Answer.RUN
         assert fresh.token > stale.token
         assert not await settle(store, stale)
         assert store.claims.renew([stale, fresh], LEASE) == [Hold.LOST, Hold.KEPT]
         assert await settle(store, fresh)
 
-    async def test_a_run_that_outlives_three_workers_fails(self, store: Store) -> None:
+    async def test_a_run_with_which_ten_workers_died_fails(self, store: Store) -> None:
         messages = await send(store, new())
-        for _ in range(3):
-            await claim(store, messages[0], lease=NONE)
+        for life in range(10):
+            held = await claim(store, messages[0], lease=NONE)
+            assert held.alone is (life > 0), "a suspect runs alone"
             lapsed = await store.claims.sweep(10)
-            messages = [due.message for due in await store.outbox.take(10, LEASE)]
+            messages = await taken(store)
         assert lapsed[0].verdict is Verdict.FAILED
         assert (await store.dead_letters.newest())[0].reason == "worker died"
+
+    async def test_a_run_that_kills_its_process_three_times_fails(self, store: Store) -> None:
+        messages = await send(store, new())
+        failure = Failure(type="ChildDied", message="was killed by SIGSEGV")
+        for death in range(3):
+            held = await claim(store, messages[0])
+            assert (held.alone, held.failures) == (death > 0, 0)
+            assert await settle(store, held, None, died=True, retry_after=NONE, failure=failure)
+            messages = await taken(store)
+        row = await state(store, held.message.run)
+        assert (row.verdict, row.reason, row.failure) == (Verdict.FAILED, "killed its process 3 times", failure)
 
     async def test_progress_is_kept_for_the_holder_of_the_claim_alone(self, store: Store) -> None:
         [message] = await send(store, new())
@@ -237,7 +273,7 @@ class TestLease:
         run = new(tier=Tier.APSCHEDULER, cause=Cause.SCHEDULE)
         answers = [(await store.claims.begin(run, Overlap.SKIP, name, LEASE)).answer for name in ("s1", "s2")]
         assert answers == [Answer.RUN, Answer.DUPLICATE]
-        assert await store.outbox.next_due() is None
+        assert await next_in(store) is None
 
 
 def fire(minute: int, job: str = "backup", **fields: object) -> NewRun:
@@ -257,15 +293,15 @@ class TestOverlap:
         first, second = await send(store, new(), new())
         held = await claim(store, first, overlap=Overlap.SKIP)
         assert (await claim(store, second, overlap=Overlap.SKIP)).answer is Answer.LATER
-        assert await store.outbox.take(10, LEASE) == []
+        assert await taken(store) == []
         await settle(store, held)
-        assert [due.message.run for due in await store.outbox.take(10, LEASE)] == [second.run]
+        assert [message.run for message in await taken(store)] == [second.run]
 
     async def test_a_waiting_fire_gives_way_to_a_newer_one(self, store: Store) -> None:
         first, second, third = await send(store, fire(0), fire(1), fire(2))
         await claim(store, first, overlap=Overlap.QUEUE)
-        await claim(store, second, overlap=Overlap.QUEUE)
-        assert (await claim(store, third, overlap=Overlap.QUEUE)).answer is Answer.LATER
+        await claim(store, second, overlap=Overlap.QUEUE, catch_up=CatchUp.LATEST)
+        assert (await claim(store, third, overlap=Overlap.QUEUE, catch_up=CatchUp.LATEST)).answer is Answer.LATER
         row = await state(store, second.run)
         assert (row.verdict, row.reason) == (Verdict.MISSED, "superseded")
 
@@ -273,10 +309,10 @@ class TestOverlap:
         first, second = await send(store, fire(0), fire(1))
         held = await claim(store, first, overlap=Overlap.CANCEL_OTHER)
         assert (await claim(store, second, overlap=Overlap.CANCEL_OTHER)).answer is Answer.LATER
-        assert store.claims.renew([held], LEASE) == [Hold.CANCEL]
+        assert store.claims.renew([held], LEASE) == [Hold.OVERLAP]
         await settle(store, held, Verdict.CANCELLED, reason="overlap")
-        [again] = await store.outbox.take(10, LEASE)
-        assert (await claim(store, again.message, overlap=Overlap.CANCEL_OTHER)).answer is Answer.RUN
+        [again] = await taken(store)
+        assert (await claim(store, again, overlap=Overlap.CANCEL_OTHER)).answer is Answer.RUN
 
     async def test_waiting_for_a_retry_counts_as_running(self, store: Store) -> None:
         first, second = await send(store, fire(0), fire(1))
@@ -286,6 +322,13 @@ class TestOverlap:
     async def test_allow_runs_both(self, store: Store) -> None:
         messages = await send(store, fire(0), fire(1))
         assert [(await claim(store, message)).answer for message in messages] == [Answer.RUN, Answer.RUN]
+
+
+async def advance(
+    store: Store, cursor: Cursor, to: datetime, runs: list[NewRun], next_fire: datetime | None = None
+) -> bool:
+    [done] = await store.cursors.advance([Advance(cursor=cursor, to=to, next_fire=next_fire, runs=runs)])
+    return done
 
 
 class TestCursors:
@@ -299,55 +342,55 @@ class TestCursors:
     async def test_a_new_job_starts_when_first_seen(self, store: Store) -> None:
         before = await store.now()
         assert await self.declare(store) == {}
-        [cursor] = await store.cursors.due(10)
+        [cursor] = (await store.cursors.due(10)).cursors
         assert before - timedelta(milliseconds=1) <= cursor.at <= await store.now()
 
     async def test_a_fire_is_written_once_however_many_sidecars(self, store: Store) -> None:
         await self.declare(store)
-        [cursor] = await store.cursors.due(10)
-        to, run = cursor.at, fire(0)
-        assert await store.cursors.advance(cursor, to + timedelta(milliseconds=0), to + timedelta(days=1), [run])
-        assert len(await store.outbox.take(10, LEASE)) == 1
-        assert await store.cursors.due(10) == []
+        [cursor] = (await store.cursors.due(10)).cursors
+        to = cursor.at
+        assert await advance(store, cursor, to, [fire(0)], to + timedelta(days=1))
+        assert len(await taken(store)) == 1
+        assert (await store.cursors.due(10)).cursors == []
 
     async def test_an_old_cursor_advances_nothing(self, store: Store) -> None:
         await self.declare(store)
-        [cursor] = await store.cursors.due(10)
+        [cursor] = (await store.cursors.due(10)).cursors
         later = type(cursor)(job=cursor.job, fingerprint=cursor.fingerprint, at=cursor.at - timedelta(seconds=1))
-        assert not await store.cursors.advance(later, cursor.at, None, [fire(0)])
-        assert await store.outbox.next_due() is None
+        assert not await advance(store, later, cursor.at, [fire(0)])
+        assert await next_in(store) is None
 
     async def test_a_fire_in_the_future_is_refused(self, store: Store) -> None:
         await self.declare(store)
-        [cursor] = await store.cursors.due(10)
-        assert not await store.cursors.advance(cursor, await store.now() + LEASE, None, [fire(0)])
+        [cursor] = (await store.cursors.due(10)).cursors
+        assert not await advance(store, cursor, await store.now() + LEASE, [fire(0)])
 
     async def test_missed_fires_are_settled_as_they_are_written(self, store: Store) -> None:
         await self.declare(store)
-        [cursor] = await store.cursors.due(10)
+        [cursor] = (await store.cursors.due(10)).cursors
         missed = fire(0, verdict=Verdict.MISSED, reason="superseded")
-        assert await store.cursors.advance(cursor, cursor.at, None, [missed, fire(1)])
+        assert await advance(store, cursor, cursor.at, [missed, fire(1)])
         assert (await state(store, missed.id)).verdict is Verdict.MISSED
-        assert len(await store.outbox.take(10, LEASE)) == 1
+        assert len(await taken(store)) == 1
 
     async def test_an_unchanged_job_keeps_its_cursor(self, store: Store) -> None:
         await self.declare(store)
-        first = await store.cursors.due(10)
+        first = (await store.cursors.due(10)).cursors
         await self.declare(store, revision=2)
-        assert await store.cursors.due(10) == first
+        assert (await store.cursors.due(10)).cursors == first
 
     async def test_an_older_revision_stands_aside(self, store: Store) -> None:
         await self.declare(store, revision=5, fingerprint="new")
         assert await self.declare(store, revision=4, fingerprint="old") == {"backup": "a newer revision is in force"}
         assert await self.declare(store, revision=4, fingerprint="new") == {}
-        assert [cursor.fingerprint for cursor in await store.cursors.due(10)] == ["new"]
+        assert [cursor.fingerprint for cursor in (await store.cursors.due(10)).cursors] == ["new"]
 
     async def test_a_removed_job_is_forgotten_by_a_newer_revision_only(self, store: Store) -> None:
         await self.declare(store, revision=5)
         await store.cursors.declare([], 5)
-        assert len(await store.cursors.due(10)) == 1
+        assert len((await store.cursors.due(10)).cursors) == 1
         await store.cursors.declare([], 6)
-        assert await store.cursors.due(10) == []
+        assert (await store.cursors.due(10)).cursors == []
 
 
 class TestLedger:

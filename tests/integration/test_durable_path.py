@@ -108,8 +108,7 @@ async def test_a_job_runs_and_the_ledger_tells_its_story(settings: Settings) -> 
     assert any(line.endswith("PRINT it says well") for line in log)
     assert any(line.endswith("PROGRESS half way") for line in log)
     what = [event.what for event in run.story]
-    assert what[0] == "accepted"
-    assert what[-2:] == ["claimed", "settled"] or sorted(what) == ["accepted", "claimed", "published", "settled"]
+    assert what == ["accepted", "published", "claimed", "settled"]
 
 
 async def test_what_raises_is_retried_then_a_dead_letter(settings: Settings) -> None:
@@ -132,7 +131,7 @@ async def test_a_retry_may_go_well(settings: Settings) -> None:
 async def test_a_job_that_kills_its_process_fails_and_the_worker_lives(settings: Settings) -> None:
     async with a_worker(settings):
         run, _ = await told(settings, how="die")
-        assert (run.verdict, run.reason) == (Verdict.FAILED, "process died")
+        assert (run.verdict, run.reason) == (Verdict.FAILED, "killed its process 3 times")
         assert run.failure
         assert "SIGKILL" in run.failure.message
         again, _ = await told(settings)
@@ -155,7 +154,7 @@ async def test_a_job_longer_than_its_lease_runs_once(settings: Settings) -> None
 
 async def test_a_draining_worker_hands_back_and_another_runs_it(settings: Settings) -> None:
     async with Scheduler(settings).lifecycle() as scheduler, connect(settings) as store:
-        async with a_worker(settings, "first") as work:
+        async with a_worker(settings, "first"):
             accepted = await scheduler.enqueue_workflow("told", context={"seconds": 3})
 
             async def running() -> bool:
@@ -163,7 +162,6 @@ async def test_a_draining_worker_hands_back_and_another_runs_it(settings: Settin
                 return bool(run and run.state == "running")
 
             await wait_until(running, "the run to begin", seconds=20)
-            await work.drain(0)
         async with a_worker(settings, "second"):
 
             async def settled() -> Run | None:

@@ -7,9 +7,11 @@ import pytest
 from horae.duties.dispatcher import FIRES_A_STEP, Dispatcher, judged
 from horae.jobs import CatchUp, Job, Tier
 from horae.metrics import Metrics
+from horae.queues.providers import open_queues
 from horae.registry import Registry
 from horae.runs import Verdict
 from horae.schedules import Schedule, cron, every
+from horae.settings import Settings
 from horae.store.memory import MemoryStore
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
@@ -34,7 +36,7 @@ def dispatcher(store: MemoryStore, *jobs: Job, revision: int = 1) -> Dispatcher:
     registry = Registry()
     for one in jobs:
         registry.add(one)
-    return Dispatcher(store, registry, Metrics(), revision)
+    return Dispatcher(store, registry, open_queues(Settings()).router, Metrics(), revision)
 
 
 async def fires(store: MemoryStore) -> list[tuple[int, str]]:
@@ -54,7 +56,7 @@ async def test_a_fire_is_written_when_it_is_due_and_not_before() -> None:
     clock.at = NOON + HOUR
     await duty.step()
     assert await fires(store) == [(13, "")]
-    assert len(await store.outbox.take(10, HOUR)) == 1
+    assert len((await store.outbox.take(10, HOUR)).entries) == 1
 
 
 async def test_several_sidecars_write_each_fire_once() -> None:

@@ -1,7 +1,7 @@
 """All state of the memory store, and the steps that several nouns share."""
 
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -10,16 +10,14 @@ from typing import Any, Concatenate
 
 from horae.jobs import Tier
 from horae.messages import Lane, Message
-from horae.runs import Event, Run, State, Verdict
-from horae.store.base import (
-    Claim,
-    DeadLetter,
-    NewRun,
-)
+from horae.runs import Cause, Event, Run, State, Verdict
+from horae.store.values import Claim, DeadLetter, Happening, NewRun, Notice
 
 DEATHS = 3
+LAPSES = 10
 UNKNOWN = timedelta(minutes=10)
 UNKNOWN_WAIT = timedelta(seconds=5)
+GRACE = timedelta(seconds=60)
 OPEN = {State.PENDING, State.QUEUED, State.RETRYING}
 
 
@@ -32,8 +30,11 @@ class Row:
     attempt: int = 1
     failures: int = 0
     deaths: int = 0
+    lapses: int = 0
+    suspect: bool = False
     token: int = 0
-    cancel: bool = False
+    cancel: str = ""
+    unique: str = ""
     unknown_since: datetime | None = None
     log: list[str] = field(default_factory=list)
 
@@ -41,19 +42,25 @@ class Row:
 class Books:
     """All state, and the steps that several nouns share. `clock` is the store's clock."""
 
-    def __init__(self, namespace: str, clock: Callable[[], datetime]) -> None:
-        self.namespace, self.clock = namespace, clock
+    def __init__(self, namespace: str, clock: Callable[[], datetime], late_after: timedelta) -> None:
+        self.namespace, self.clock, self.late_after = namespace, clock, late_after
         self.lock = threading.RLock()  # the renewer comes from a thread of its own
         self.rows: dict[str, Row] = {}
         self.outbox: dict[str, datetime] = {}
         self.leases: dict[str, datetime] = {}
         self.active: dict[str, dict[str, None]] = defaultdict(dict)
         self.waiting: dict[str, dict[str, None]] = defaultdict(dict)
+        self.bounds: dict[str, int] = {}
+        self.paused: set[str | None] = set()
+        self.unique: dict[tuple[str, str], str] = {}
+        self.newest: dict[str, datetime] = {}
         self.last: dict[str, str] = {}
+        self.counts: Counter[tuple[str, Verdict]] = Counter()
         self.schedules: dict[str, tuple[str, int, datetime]] = {}
         self.next: dict[str, datetime] = {}
         self.token = 0
         self.dead: dict[str, DeadLetter] = {}
+        self.notices: deque[Notice] = deque()
 
     def change(self, id: str, **fields: Any) -> None:
         self.rows[id].run = replace(self.rows[id].run, **fields)
@@ -62,6 +69,12 @@ class Books:
         row = self.rows[id]
         event = Event(at=self.clock(), what=what, attempt=row.attempt, note=note)
         self.change(id, story=(*row.run.story, event))
+
+    def notice(self, what: Happening, id: str, reason: str) -> None:
+        run = self.rows[id].run
+        self.notices.append(
+            Notice(what=what, run=id, job=run.job, at=self.clock(), scheduled_for=run.scheduled_for, reason=reason)
+        )
 
     def put(self, new: NewRun) -> bool:
         if new.id in self.rows:
@@ -78,35 +91,38 @@ class Books:
             context=dict(new.context),
             metadata=dict(new.metadata),
         )
-        self.rows[new.id] = Row(run=run, lane=new.lane)
-        self.tell(new.id, "accepted", new.cause.value)
+        self.rows[new.id] = Row(run=run, lane=new.lane, unique=new.unique)
+        self.tell(new.id, "accepted", f"{new.cause.value} of {new.replays}" if new.replays else new.cause.value)
+        if new.cause is Cause.SCHEDULE and new.scheduled_for:
+            self.newest[new.job] = max(new.scheduled_for, self.newest.get(new.job, new.scheduled_for))
         return True
 
-    def release(self, job: str) -> None:
-        if not self.active[job] and self.waiting[job]:
+    def release(self, job: str) -> int:
+        """What waits longest may go, as far as there is room; returns how many went."""
+        went = 0
+        if self.paused & {job, None}:
+            return went
+        most = self.bounds.get(job, 1)
+        while self.waiting[job] and (most == 0 or len(self.active[job]) + went < most):
             first = next(iter(self.waiting[job]))
             del self.waiting[job][first]
             self.outbox[first] = self.clock()
+            went += 1
+        return went
 
     def settle(self, id: str, verdict: Verdict, reason: str, **fields: Any) -> None:
-        self.change(
-            id,
-            state=State(verdict.value),
-            reason=reason,
-            ended_at=self.clock(),
-            **fields,
-        )
+        self.change(id, state=State(verdict.value), reason=reason, ended_at=self.clock(), **fields)
         self.tell(id, "settled", f"{verdict.value}: {reason}" if reason else verdict.value)
-        run = self.rows[id].run
-        for index in (
-            self.leases,
-            self.active[run.job],
-            self.waiting[run.job],
-            self.outbox,
-        ):
+        run, unique = self.rows[id].run, (self.rows[id].run.job, self.rows[id].unique)
+        for index in (self.leases, self.active[run.job], self.waiting[run.job], self.outbox):
             index.pop(id, None)
+        if self.unique.get(unique) == id:
+            del self.unique[unique]
         self.release(run.job)
         self.last[run.job] = id
+        self.counts[run.job, verdict] += 1
+        if verdict in (Verdict.FAILED, Verdict.MISSED):
+            self.notice(Happening(verdict.value), id, reason)
         if verdict is Verdict.FAILED and run.tier is Tier.ONEIRIC:
             self.dead[id] = DeadLetter(
                 run=id,

@@ -5,17 +5,20 @@ from datetime import timedelta
 
 from horae.jobs import CatchUp, Overlap, Tier
 from horae.messages import Message
-from horae.runs import Cause, State, Verdict
-from horae.store.base import (
+from horae.runs import Cause, Run, State, Verdict
+from horae.store.memory.books import DEATHS, GRACE, LAPSES, OPEN, UNKNOWN, UNKNOWN_WAIT, Noun, locked
+from horae.store.values import (
     Answer,
+    Cancelled,
     Claim,
+    Happening,
     Hold,
     Lapsed,
     NewRun,
+    Policy,
     Settlement,
     Wanted,
 )
-from horae.store.memory.books import DEATHS, OPEN, UNKNOWN, UNKNOWN_WAIT, Noun, locked
 
 
 class MemoryClaims(Noun):
@@ -25,121 +28,148 @@ class MemoryClaims(Noun):
 
     async def begin(self, run: NewRun, overlap: Overlap, worker: str, lease: timedelta) -> Claim:
         with self.books.lock:
-            message = Message(
-                job=run.job,
-                run=run.id,
-                scheduled_for=run.scheduled_for,
-                context=dict(run.context),
-            )
             if not self.books.put(run):
-                return Claim(message=message, answer=Answer.DUPLICATE)
-            want = Wanted(message=message, tier=run.tier, overlap=overlap, catch_up=CatchUp.ALL)
-            return self._claim(want, worker, lease)
+                return Claim(message=run.message, answer=Answer.DUPLICATE)
+            policy = Policy(overlap=overlap, catch_up=CatchUp.ALL)
+            if run.cause is not Cause.MANUAL and self.books.paused & {run.job, None}:
+                return self._settled(run.message, Verdict.SKIPPED, "paused")
+            answer = self._overlap(run.message, policy, here=True)
+            return answer or self._grant(run.message, worker, lease)
 
     def _claim(self, want: Wanted, worker: str, lease: timedelta) -> Claim:
-        books, message = self.books, want.message
-        if message.run not in books.rows:
-            self._accept(want)
+        books, message, policy = self.books, want.message, want.policy
+        if message.run not in books.rows and (answer := self._adopt(want)):
+            return answer
         row = books.rows[message.run]
         if row.run.state not in OPEN or row.attempt != message.attempt or row.run.job != message.job:
             return Claim(message=message, answer=Answer.DUPLICATE, reason=row.run.state.value)
-        if not want.known:
+        if not policy.known:
             return self._disown(message, worker)
-        others = [id for id in books.active[message.job] if id != message.run]
-        if others and want.overlap is not Overlap.ALLOW:
-            answer = self._overlap(want, row.run.cause, others)
-            if answer:
-                return answer
-        return self._grant(message, worker, lease)
+        if reason := self._missed(row.run, policy):
+            return self._settled(message, Verdict.MISSED, reason)
+        if books.paused & {message.job, None}:
+            if row.run.cause is Cause.SCHEDULE and policy.catch_up is CatchUp.NONE:
+                return self._settled(message, Verdict.SKIPPED, "paused")
+            return self._wait(message, policy, "paused", "the job is paused")
+        return self._overlap(message, policy) or self._grant(message, worker, lease)
 
-    def _accept(self, want: Wanted) -> None:
-        message = want.message
-        self.books.put(
+    def _settled(self, message: Message, verdict: Verdict, reason: str) -> Claim:
+        self.books.settle(message.run, verdict, reason)
+        return Claim(message=message, answer=Answer.SETTLED, reason=f"{verdict.value}: {reason}")
+
+    def _adopt(self, want: Wanted) -> Claim | None:
+        """A message without a row: published straight to a broker, and accepted now."""
+        books, message = self.books, want.message
+        books.put(
             NewRun(
                 id=message.run,
                 job=message.job,
-                tier=want.tier,
+                tier=Tier.ONEIRIC,
                 cause=Cause.ENQUEUE,
                 scheduled_for=message.scheduled_for,
                 lane=message.lane,
                 context=message.context,
                 metadata=message.metadata,
+                unique=want.unique,
             )
         )
-        self.books.rows[message.run].attempt = message.attempt
+        books.rows[message.run].attempt = message.attempt
+        if want.unique:
+            holder = books.unique.setdefault((message.job, want.unique), message.run)
+            if holder != message.run:
+                return self._settled(message, Verdict.SKIPPED, f"duplicate of {holder}")
+        return None
+
+    def _missed(self, run: Run, policy: Policy) -> str:
+        """Why a fire that no worker has begun yet is not to run any more: the catch-up policy."""
+        if run.cause is not Cause.SCHEDULE or run.attempts or not run.scheduled_for:
+            return ""
+        late = self.books.clock() - run.scheduled_for
+        if late > policy.catch_up_window:
+            return "too late"
+        if late <= GRACE:
+            return ""
+        if policy.catch_up is CatchUp.NONE:
+            return "not caught up"
+        newer = self.books.newest[run.job] > run.scheduled_for
+        return "superseded" if policy.catch_up is CatchUp.LATEST and newer else ""
 
     def _grant(self, message: Message, worker: str, lease: timedelta) -> Claim:
         books, id = self.books, message.run
-        row = books.rows[id]
+        row, now = books.rows[id], books.clock()
         books.token += 1
-        row.token, row.cancel, row.unknown_since = books.token, False, None
+        row.token, row.cancel, row.unknown_since = books.token, "", None
         attempts = row.run.attempts + 1
-        books.change(
-            id,
-            state=State.RUNNING,
-            started_at=books.clock(),
-            worker=worker,
-            attempts=attempts,
-            progress="",
-        )
+        books.change(id, state=State.RUNNING, started_at=now, worker=worker, attempts=attempts, progress="")
         books.tell(id, "claimed", worker)
-        books.leases[id] = books.clock() + lease
+        books.leases[id] = now + lease
         books.active[message.job][id] = None
         books.outbox.pop(id, None)
         books.waiting[message.job].pop(id, None)
+        due = row.run.scheduled_for if row.run.cause is Cause.SCHEDULE and attempts == 1 else None
+        if due and now - due > books.late_after:
+            books.notice(Happening.LATE, id, f"{int((now - due).total_seconds())} s late")
         return Claim(
             message=message,
             answer=Answer.RUN,
             token=row.token,
             attempts=attempts,
             failures=row.failures,
+            alone=row.suspect,
         )
 
     def _disown(self, message: Message, worker: str) -> Claim:
         books, row = self.books, self.books.rows[message.run]
         row.unknown_since = row.unknown_since or books.clock()
         if books.clock() - row.unknown_since >= UNKNOWN:
-            books.settle(message.run, Verdict.FAILED, "unknown job")
-            return Claim(message=message, answer=Answer.SETTLED, reason="failed: unknown job")
-        books.hand_out_again(
-            message.run,
-            State.PENDING,
-            UNKNOWN_WAIT,
-            "handed back",
-            f"{worker} does not know the job",
-        )
+            return self._settled(message, Verdict.FAILED, "unknown job")
+        note = f"{worker} does not know the job"
+        books.hand_out_again(message.run, State.PENDING, UNKNOWN_WAIT, "handed back", note)
         return Claim(message=message, answer=Answer.LATER, reason="unknown job")
 
-    def _overlap(self, want: Wanted, cause: Cause, others: list[str]) -> Claim | None:
-        books, message = self.books, want.message
-        fire = cause is Cause.SCHEDULE
-        if fire and want.overlap is Overlap.SKIP:
-            books.settle(message.run, Verdict.SKIPPED, "overlap")
-            return Claim(message=message, answer=Answer.SETTLED, reason="skipped: overlap")
-        if want.overlap is Overlap.CANCEL_OTHER and not self._cancel(others):
+    def _overlap(self, message: Message, policy: Policy, *, here: bool = False) -> Claim | None:
+        """`here`: it runs in this process or not at all."""
+        fire = self.books.rows[message.run].run.cause is Cause.SCHEDULE
+        if policy.overlap is Overlap.ALLOW and policy.most == 0:
             return None
-        if fire and want.catch_up is CatchUp.LATEST:
+        others = [id for id in self.books.active[message.job] if id != message.run]
+        if not others or (policy.overlap is Overlap.ALLOW and len(others) < policy.most):
+            return None
+        if fire and policy.overlap is Overlap.SKIP:
+            return self._settled(message, Verdict.SKIPPED, "overlap")
+        if policy.overlap is Overlap.CANCEL_OTHER and not self._cancel_all(others):
+            return None
+        if here:
+            return self._settled(message, Verdict.SKIPPED, "overlap")
+        return self._wait(message, policy, "overlap", "another run of the job is active")
+
+    def _wait(self, message: Message, policy: Policy, why: str, note: str) -> Claim:
+        books = self.books
+        if books.rows[message.run].run.cause is Cause.SCHEDULE and policy.catch_up is CatchUp.LATEST:
             self._supersede(message)
         books.outbox.pop(message.run, None)
         books.waiting[message.job][message.run] = None
+        books.bounds[message.job] = policy.most
         books.change(message.run, state=State.PENDING)
-        books.tell(message.run, "waits", "another run of the job is active")
-        return Claim(message=message, answer=Answer.LATER, reason="overlap")
+        books.tell(message.run, "waits", note)
+        return Claim(message=message, answer=Answer.LATER, reason=why)
 
-    def _cancel(self, others: list[str]) -> bool:
+    def _cancel_all(self, others: list[str]) -> bool:
         runs = False
         for id in others:
             if self.books.rows[id].run.state is State.RUNNING:
-                self.books.rows[id].cancel = runs = True
+                self.books.rows[id].cancel = Hold.OVERLAP.value
+                runs = True
             else:
                 self.books.settle(id, Verdict.CANCELLED, "overlap")
         return runs
 
     def _supersede(self, message: Message) -> None:
-        assert message.scheduled_for
+        scheduled_for = self.books.rows[message.run].run.scheduled_for
+        assert scheduled_for
         for id in list(self.books.waiting[message.job]):
             other = self.books.rows[id].run
-            if other.cause is Cause.SCHEDULE and other.scheduled_for and other.scheduled_for < message.scheduled_for:
+            if other.cause is Cause.SCHEDULE and other.scheduled_for and other.scheduled_for < scheduled_for:
                 self.books.settle(id, Verdict.MISSED, "superseded")
 
     @locked
@@ -150,7 +180,7 @@ class MemoryClaims(Noun):
                 holds.append(Hold.LOST)
                 continue
             self.books.leases[claim.message.run] = self.books.clock() + lease
-            holds.append(Hold.CANCEL if self.books.rows[claim.message.run].cancel else Hold.KEPT)
+            holds.append(Hold(self.books.rows[claim.message.run].cancel or Hold.KEPT))
         return holds
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
@@ -170,17 +200,24 @@ class MemoryClaims(Noun):
         if settlement.verdict:
             fields = {} if settlement.result is None else {"result": settlement.result}
             books.settle(id, settlement.verdict, settlement.reason, **fields)
+        elif settlement.died:
+            self._died(settlement)
         elif settlement.retry_after is not None:
             books.rows[id].failures += 1
-            books.hand_out_again(
-                id,
-                State.RETRYING,
-                settlement.retry_after,
-                "retrying",
-                settlement.reason,
-            )
+            books.hand_out_again(id, State.RETRYING, settlement.retry_after, "retrying", settlement.reason)
         else:
             books.hand_out_again(id, State.PENDING, timedelta(0), "handed back", settlement.reason)
+
+    def _died(self, settlement: Settlement) -> None:
+        """It killed its process: handed out again alone, until it did so too often."""
+        books, id = self.books, settlement.claim.message.run
+        row = books.rows[id]
+        row.deaths, row.suspect = row.deaths + 1, True
+        if row.deaths >= DEATHS:
+            books.settle(id, Verdict.FAILED, f"killed its process {row.deaths} times")
+        else:
+            delay = settlement.retry_after or timedelta(0)
+            books.hand_out_again(id, State.RETRYING, delay, "killed its process", settlement.reason)
 
     async def sweep(self, limit: int) -> list[Lapsed]:
         books, found = self.books, []
@@ -189,9 +226,9 @@ class MemoryClaims(Noun):
             for id in [id for id, until in books.leases.items() if until <= now][:limit]:
                 row = books.rows[id]
                 run = row.run
-                row.deaths += 1
+                row.lapses, row.suspect = row.lapses + 1, True
                 verdict = None
-                if run.tier is not Tier.ONEIRIC or row.deaths >= DEATHS:
+                if run.tier is not Tier.ONEIRIC or row.lapses >= LAPSES:
                     verdict = Verdict.FAILED
                     books.settle(id, verdict, "worker died")
                 else:
@@ -203,3 +240,17 @@ class MemoryClaims(Noun):
         with self.books.lock:
             if self.books.holds(claim):
                 self.books.change(claim.message.run, progress=text)
+
+    async def cancel(self, run: str) -> Cancelled:
+        books = self.books
+        with books.lock:
+            row = books.rows.get(run)
+            if row is None:
+                return Cancelled.UNKNOWN
+            if row.run.state is State.RUNNING:
+                row.cancel = Hold.REQUESTED.value
+                return Cancelled.ASKED
+            if row.run.state.settled:
+                return Cancelled.SETTLED
+            books.settle(run, Verdict.CANCELLED, "requested")
+            return Cancelled.CANCELLED

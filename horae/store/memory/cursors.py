@@ -1,14 +1,10 @@
 """Cursors, in memory."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import timedelta
 
-from horae.store.base import (
-    Cursor,
-    Declared,
-    NewRun,
-)
 from horae.store.memory.books import Noun
+from horae.store.values import Advance, Cursor, Declared, DueJobs
 
 
 class MemoryCursors(Noun):
@@ -25,7 +21,7 @@ class MemoryCursors(Noun):
                     )
                     continue
                 same = known is not None and known[0] == one.fingerprint
-                cursor = known[2] if known and same else books.clock()
+                cursor = known[2] if known and same else max(books.clock(), known[2] if known else books.clock())
                 books.schedules[one.job] = (
                     one.fingerprint,
                     max(revision, known[1] if known else 0),
@@ -40,45 +36,37 @@ class MemoryCursors(Noun):
                 del books.next[job], books.schedules[job]
         return aside
 
-    async def due(self, limit: int) -> list[Cursor]:
+    async def due(self, limit: int) -> DueJobs:
         books = self.books
         with books.lock:
             now = books.clock()
-            due = sorted((at, job) for job, at in books.next.items() if at <= now)[:limit]
-            return [
-                Cursor(
-                    job=job,
-                    fingerprint=books.schedules[job][0],
-                    at=books.schedules[job][2],
-                )
-                for _, job in due
+            by_time = sorted((at, job) for job, at in books.next.items())
+            due = [(at, job) for at, job in by_time if at <= now][:limit]
+            following = by_time[len(due)][0] if len(due) < len(by_time) else None
+            cursors = [
+                Cursor(job=job, fingerprint=books.schedules[job][0], at=books.schedules[job][2]) for _, job in due
             ]
+            next_in = max(following - now, timedelta(0)) if following else None
+            return DueJobs(cursors=cursors, now=now, next_in=next_in)
 
-    async def advance(
-        self,
-        cursor: Cursor,
-        to: datetime,
-        next_fire: datetime | None,
-        runs: Sequence[NewRun],
-    ) -> bool:
-        books = self.books
-        with books.lock:
-            fingerprint, revision, at = books.schedules.get(cursor.job, ("", 0, to))
-            if fingerprint != cursor.fingerprint or at != cursor.at or to > books.clock():
-                return False
-            for run in runs:
-                if books.put(run):
-                    if run.verdict:
-                        books.settle(run.id, run.verdict, run.reason)
-                    else:
-                        books.outbox[run.id] = books.clock()
-            books.schedules[cursor.job] = (fingerprint, revision, to)
-            if next_fire:
-                books.next[cursor.job] = next_fire
-            else:
-                books.next.pop(cursor.job, None)
-            return True
-
-    async def next_fire(self) -> datetime | None:
+    async def advance(self, advances: Sequence[Advance]) -> list[bool]:
         with self.books.lock:
-            return min(self.books.next.values(), default=None)
+            return [self._advance(one) for one in advances]
+
+    def _advance(self, one: Advance) -> bool:
+        books, cursor = self.books, one.cursor
+        fingerprint, revision, at = books.schedules.get(cursor.job, ("", 0, one.to))
+        if fingerprint != cursor.fingerprint or at != cursor.at or one.to > books.clock():
+            return False
+        for run in one.runs:
+            if books.put(run):
+                if run.verdict:
+                    books.settle(run.id, run.verdict, run.reason)
+                else:
+                    books.outbox[run.id] = books.clock()
+        books.schedules[cursor.job] = (fingerprint, revision, one.to)
+        if one.next_fire:
+            books.next[cursor.job] = one.next_fire
+        else:
+            books.next.pop(cursor.job, None)
+        return True

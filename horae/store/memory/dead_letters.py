@@ -1,25 +1,40 @@
 """Dead letters, in memory."""
 
+from collections.abc import Sequence
+
 from horae.runs import new_run_id
-from horae.store.base import (
-    DeadLetter,
-)
 from horae.store.memory.books import Noun
+from horae.store.values import DeadLetter, Happening, Notice
 
 
 class MemoryDeadLetters(Noun):
-    async def newest(self, limit: int = 50) -> list[DeadLetter]:
-        return list(reversed(self.books.dead.values()))[:limit]
+    async def newest(self, limit: int = 50, job: str | None = None) -> list[DeadLetter]:
+        return [one for one in reversed(self.books.dead.values()) if job is None or one.job == job][:limit]
 
-    async def bury(self, body: bytes, reason: str) -> str:
+    async def get(self, run: str) -> DeadLetter | None:
+        return self.books.dead.get(run)
+
+    async def bury(self, body: bytes, reason: str, job: str = "") -> str:
         id, now = new_run_id(), self.books.clock()
-        self.books.dead[id] = DeadLetter(
-            run=id,
-            job="",
-            at=now,
-            message=None,
-            body=body.decode(errors="replace"),
-            reason=reason,
-            failure=None,
-        )
+        with self.books.lock:
+            self.books.dead[id] = DeadLetter(
+                run=id,
+                job=job,
+                at=now,
+                message=None,
+                body=body.decode(errors="replace"),
+                reason=reason,
+                failure=None,
+            )
+            self.books.notices.append(
+                Notice(what=Happening.FAILED, run=id, job=job, at=now, scheduled_for=None, reason=reason)
+            )
         return id
+
+    async def drop(self, runs: Sequence[str]) -> int:
+        with self.books.lock:
+            dropped = [id for id in runs if self.books.dead.pop(id, None)]
+            for id in dropped:
+                if id in self.books.rows:
+                    self.books.tell(id, "dropped")
+            return len(dropped)

@@ -1,14 +1,12 @@
 """The ledger, in memory."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from horae.runs import Run
-from horae.store.base import (
-    Latest,
-)
+from horae.runs import Run, Verdict
 from horae.store.memory.books import Noun, Row
+from horae.store.values import Happening, Latest
 
 
 class MemoryLedger(Noun):
@@ -54,6 +52,9 @@ class MemoryLedger(Noun):
                     self.books.rows[run.id] = Row(run=replace(run, accepted_at=accepted))
                     if run.verdict:
                         self.books.last[run.job] = run.id
+                        self.books.counts[run.job, run.verdict] += 1
+                        if run.verdict in (Verdict.FAILED, Verdict.MISSED):
+                            self.books.notice(Happening(run.verdict.value), run.id, run.reason)
             for old in (await self.runs(job=run.job, limit=1_000_000))[keep:] if keep is not None else []:
                 del self.books.rows[old.id]
 
@@ -65,6 +66,10 @@ class MemoryLedger(Noun):
     async def log(self, run: str) -> list[str]:
         row = self.books.rows.get(run)
         return list(row.log) if row else []
+
+    async def counts(self) -> Mapping[tuple[str, Verdict], int]:
+        with self.books.lock:
+            return dict(self.books.counts)
 
     async def prune(self) -> int:
         return 0

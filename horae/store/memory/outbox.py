@@ -1,36 +1,44 @@
 """The outbox, in memory."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from horae.messages import Message
 from horae.runs import State
-from horae.store.base import (
-    Due,
-    NewRun,
-)
 from horae.store.memory.books import Noun
+from horae.store.values import Accepted, Due, NewRun, Taken
 
 
 class MemoryOutbox(Noun):
-    async def accept(self, runs: Sequence[NewRun], hold: timedelta = timedelta(0)) -> list[bool]:
-        books, known = self.books, []
-        with books.lock:
-            for run in runs:
-                known.append(books.put(run))
-                if known[-1]:
-                    now = books.clock()
-                    books.outbox[run.id] = run.due if run.due and run.due > now else now + hold
-        return known
+    async def accept(self, runs: Sequence[NewRun], hold: timedelta = timedelta(0)) -> list[Accepted]:
+        with self.books.lock:
+            return [self._accept(run, hold) for run in runs]
 
-    async def take(self, limit: int, hold: timedelta) -> list[Due]:
+    def _accept(self, run: NewRun, hold: timedelta) -> Accepted:
+        books = self.books
+        holder = books.unique.get((run.job, run.unique))
+        if holder:
+            return Accepted(run=holder, new=False)
+        new = books.put(run)
+        if new:
+            now = books.clock()
+            books.outbox[run.id] = run.due if run.due and run.due > now else now + hold
+            if run.unique:
+                books.unique[run.job, run.unique] = run.id
+            if books.dead.pop(run.replays, None) and run.replays in books.rows:
+                books.tell(run.replays, "replayed", f"as {run.id}")
+        return Accepted(run=run.id, new=new)
+
+    async def take(self, limit: int, hold: timedelta) -> Taken:
         books = self.books
         with books.lock:
             now = books.clock()
             due = sorted((at, id) for id, at in books.outbox.items() if at <= now)[:limit]
             for _, id in due:
                 books.outbox[id] = now + hold
-            return [Due(message=books.message(id), provider=books.rows[id].run.provider) for _, id in due]
+            entries = [Due(message=books.message(id), provider=books.rows[id].run.provider) for _, id in due]
+            first = min(books.outbox.values(), default=None)
+            return Taken(entries=entries, published=0, next_in=max(first - now, timedelta(0)) if first else None)
 
     async def published(self, messages: Sequence[Message]) -> None:
         books = self.books
@@ -41,7 +49,3 @@ class MemoryOutbox(Noun):
                     books.outbox.pop(message.run, None)
                     books.change(message.run, state=State.QUEUED)
                     books.tell(message.run, "published")
-
-    async def next_due(self) -> datetime | None:
-        with self.books.lock:
-            return min(self.books.outbox.values(), default=None)

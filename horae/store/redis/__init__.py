@@ -1,6 +1,6 @@
 """The store on Redis or Valkey: its nouns over one connection."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from horae.settings import StoreSettings
 from horae.store.redis.claims import RedisClaims
@@ -8,21 +8,25 @@ from horae.store.redis.connection import Connection
 from horae.store.redis.cursors import RedisCursors
 from horae.store.redis.dead_letters import RedisDeadLetters
 from horae.store.redis.ledger import RedisLedger
+from horae.store.redis.notices import RedisNotices
 from horae.store.redis.outbox import RedisOutbox
+from horae.store.redis.pauses import RedisPauses
 
 
 class RedisStore:
     """Close it after use. It connects when it is first used, and checks then whether it is safe to trust."""
 
-    def __init__(self, url: str, namespace: str, settings: StoreSettings) -> None:
+    def __init__(self, url: str, namespace: str, settings: StoreSettings, carried: str = "") -> None:
+        """`carried`: the provider whose messages this very server carries, so that accepting is publishing."""
         self.namespace = namespace
-        keep = timedelta(days=settings.keep_runs_days)
-        self._connection = Connection(url, namespace, keep, settings.allow_without_append_only)
+        self._connection = Connection(url, namespace, settings, carried)
         self.outbox = RedisOutbox(self._connection)
         self.claims = RedisClaims(self._connection)
         self.cursors = RedisCursors(self._connection)
-        self.ledger = RedisLedger(self._connection, keep, settings.keep_runs_per_job, settings.keep_log_lines)
+        self.pauses = RedisPauses(self._connection)
+        self.ledger = RedisLedger(self._connection, settings)
         self.dead_letters = RedisDeadLetters(self._connection)
+        self.notices = RedisNotices(self._connection)
 
     async def check(self) -> None:
         """Raises StoreUnavailable, or UnsafeStore for one that could lose what it accepts."""

@@ -1,38 +1,54 @@
 local OPEN = { pending = true, queued = true, retrying = true }
 
-local function grant(id, job, worker, lease)
+local function grant(id, row, worker, lease)
   local key = k('run:' .. id)
   local token = redis.call('INCR', k('token'))
-  local attempts = redis.call('HINCRBY', key, 'attempts', 1)
-  local attempt, failures = unpack(redis.call('HMGET', key, 'attempt', 'failures'))
-  redis.call('HSET', key, 'state', 'running', 'started_at', int(NOW), 'worker', worker, 'token', token, 'progress', '')
-  redis.call('HDEL', key, 'cancel', 'unknown_since')
-  tell(id, 'claimed', attempt, worker)
+  local attempts = tonumber(row.attempts or 0) + 1
+  redis.call('HSET', key, 'state', 'running', 'started_at', NOW_TEXT, 'worker', worker, 'token', token, 'attempts', attempts,
+    'story', (row.story or '') .. line('claimed', row.attempt, worker))
+  if attempts > 1 or row.state ~= 'queued' then
+    redis.call('HDEL', key, 'cancel', 'unknown_since', 'progress')
+    redis.call('ZREM', k('outbox'), id)
+    redis.call('ZREM', k('waiting:' .. row.job), id)
+  end
   redis.call('ZADD', k('leases'), int(NOW + lease), id)
-  redis.call('ZADD', k('active:' .. job), int(NOW), id)
-  redis.call('ZREM', k('outbox'), id)
-  redis.call('ZREM', k('waiting:' .. job), id)
-  return { 'run', token, attempts, tonumber(failures), '' }
+  redis.call('ZADD', k('active:' .. row.job), NOW_TEXT, id)
+  if attempts == 1 and row.fire and NOW - row.fire > LATE then
+    notice('late', id, row.job, int(row.fire), int((NOW - row.fire) / 1000) .. ' s late')
+  end
+  return { 'run', token, attempts, tonumber(row.failures or 0), row.suspect and 1 or 0, '' }
+end
+
+local function settled(id, verdict, reason)
+  settle_run(id, verdict, reason)
+  return { 'settled', 0, 0, 0, 0, verdict .. ': ' .. reason }
 end
 
 -- A worker that does not know the job gives the run back for another, for a while.
-local function disown(w, worker)
-  local key = k('run:' .. w.id)
+local function disown(id, worker)
+  local key = k('run:' .. id)
   local since = redis.call('HGET', key, 'unknown_since')
-  if since and NOW - tonumber(since) >= UNKNOWN then
-    settle_run(w.id, 'failed', 'unknown job')
-    return { 'settled', 0, 0, 0, 'failed: unknown job' }
-  end
-  if not since then redis.call('HSET', key, 'unknown_since', int(NOW)) end
-  hand_out_again(w.id, 'pending', UNKNOWN_WAIT, 'handed back', worker .. ' does not know the job')
-  return { 'later', 0, 0, 0, 'unknown job' }
+  if since and NOW - tonumber(since) >= UNKNOWN then return settled(id, 'failed', 'unknown job') end
+  if not since then redis.call('HSET', key, 'unknown_since', NOW_TEXT) end
+  hand_out_again(id, 'pending', UNKNOWN_WAIT, 'handed back', worker .. ' does not know the job')
+  return { 'later', 0, 0, 0, 0, 'unknown job' }
+end
+
+-- Why a fire that no worker has begun yet is not to run any more, or nil: the catch-up policy, for what waited at the broker.
+local function missed(row, policy)
+  local late = NOW - row.fire
+  if late > policy.window then return 'too late' end
+  if late <= GRACE then return nil end
+  if policy.catch_up == 'none' then return 'not caught up' end
+  local newest = redis.call('HGET', k('newest'), row.job)
+  if policy.catch_up == 'latest' and newest and tonumber(newest) > row.fire then return 'superseded' end
 end
 
 -- Fires that wait give way to a newer one.
-local function supersede(w)
-  for _, other in ipairs(redis.call('ZRANGE', k('waiting:' .. w.job), 0, -1)) do
+local function supersede(id, row)
+  for _, other in ipairs(redis.call('ZRANGE', k('waiting:' .. row.job), 0, -1)) do
     local cause, scheduled = unpack(redis.call('HMGET', k('run:' .. other), 'cause', 'scheduled_for'))
-    if other ~= w.id and cause == 'schedule' and tonumber(scheduled) < tonumber(w.scheduled_for) then
+    if other ~= id and cause == 'schedule' and tonumber(scheduled) < row.fire then
       settle_run(other, 'missed', 'superseded')
     end
   end
@@ -52,79 +68,128 @@ local function cancel_others(others)
   return runs
 end
 
--- Another run of the job is active; nil if this one may go on all the same. `skip` is for fires: what somebody asked for by name waits instead.
-local function overlap(w, cause, others)
-  if w.overlap == 'skip' and cause == 'schedule' then
-    settle_run(w.id, 'skipped', 'overlap')
-    return { 'settled', 0, 0, 0, 'skipped: overlap' }
-  end
-  if w.overlap == 'cancel_other' and not cancel_others(others) then return nil end
-  if cause == 'schedule' and w.catch_up == 'latest' then supersede(w) end
-  redis.call('ZREM', k('outbox'), w.id)
-  redis.call('ZADD', k('waiting:' .. w.job), int(NOW), w.id)
-  redis.call('HSET', k('run:' .. w.id), 'state', 'pending')
-  tell(w.id, 'waits', w.attempt, 'another run of the job is active')
-  return { 'later', 0, 0, 0, 'overlap' }
+local function wait(id, row, policy, why, note)
+  if row.fire and policy.catch_up == 'latest' then supersede(id, row) end
+  redis.call('ZREM', k('outbox'), id)
+  redis.call('ZADD', k('waiting:' .. row.job), NOW_TEXT, id)
+  redis.call('SADD', k('waiters'), row.job)
+  redis.call('HSET', k('bounds'), row.job, policy.most)
+  redis.call('HSET', k('run:' .. id), 'state', 'pending', 'story', (row.story or '') .. line('waits', row.attempt, note))
+  return { 'later', 0, 0, 0, 0, why }
 end
 
-local function claim_one(w, worker, lease)
-  local row = redis.call('HMGET', k('run:' .. w.id), 'state', 'attempt', 'job', 'cause')
-  if not row[1] then
-    -- Published straight to the broker: it is accepted now.
-    w.cause = 'enqueue'
-    put_run(w)
-    row = { 'pending', w.attempt, w.job, 'enqueue' }
-    if w.attempt ~= 1 then redis.call('HSET', k('run:' .. w.id), 'attempt', w.attempt) end
+-- Other runs of the job are active; nil if this one may go on all the same. `skip` is for fires: what somebody asked for by name waits instead.
+local function overlap(id, row, policy)
+  if policy.overlap == 'allow' and policy.most == 0 then return nil end
+  local others = redis.call('ZRANGE', k('active:' .. row.job), 0, -1)
+  for i, other in ipairs(others) do
+    if other == id then table.remove(others, i) end
   end
-  if not OPEN[row[1]] or tonumber(row[2]) ~= w.attempt or row[3] ~= w.job then
-    return { 'duplicate', 0, 0, 0, row[1] }
-  end
-  if not w.known then return disown(w, worker) end
-  if w.overlap ~= 'allow' then
-    local others = {}
-    for _, id in ipairs(redis.call('ZRANGE', k('active:' .. w.job), 0, -1)) do
-      if id ~= w.id then others[#others + 1] = id end
-    end
-    if #others > 0 then
-      local answer = overlap(w, row[4], others)
-      if answer then return answer end
-    end
-  end
-  return grant(w.id, w.job, worker, lease)
+  if #others == 0 or (policy.overlap == 'allow' and #others < policy.most) then return nil end
+  if policy.overlap == 'skip' and row.cause == 'schedule' then return settled(id, 'skipped', 'overlap') end
+  if policy.overlap == 'cancel_other' and not cancel_others(others) then return nil end
+  if policy.here then return settled(id, 'skipped', 'overlap') end
+  return wait(id, row, policy, 'overlap', 'another run of the job is active')
 end
 
--- claim {wanted, worker, lease} -> for each {answer, token, attempts, failures, reason}.
--- Only one claim is granted for each handing-out of a run; a run without a row is accepted first.
+local function row_of(id)
+  local row = redis.call('HMGET', k('run:' .. id), 'state', 'attempt', 'job', 'cause', 'attempts', 'failures', 'story', 'scheduled_for', 'suspect')
+  return row[1] and { state = row[1], attempt = row[2], job = row[3], cause = row[4], attempts = row[5], failures = row[6],
+    story = row[7], fire = row[4] == 'schedule' and tonumber(row[8]) or nil, suspect = row[9] or nil }
+end
+
+-- A message without a row: published straight to a broker, and accepted now, unless nobody can say that it did not run
+-- before, or another run has its uniqueness key.
+local function adopt(r)
+  local made = tonumber(r.made)
+  if made and (NOW - made > KEEP or made <= tonumber(redis.call('HGET', k('floor'), r.job) or 0)) then
+    return nil, { 'too old', 0, 0, 0, 0, 'too old to prove unrun' }
+  end
+  r.cause = r.cause or 'enqueue'
+  put_run(r)
+  if r.attempt ~= 1 then redis.call('HSET', k('run:' .. r.id), 'attempt', r.attempt) end
+  if r.unique ~= '' and redis.call('HSETNX', k('unique'), r.job .. '|' .. r.unique, r.id) == 0 then
+    return nil, settled(r.id, 'skipped', 'duplicate of ' .. redis.call('HGET', k('unique'), r.job .. '|' .. r.unique))
+  end
+  return row_of(r.id)
+end
+
+local function claim_one(id, job, attempt, policy, record, worker, lease)
+  local row, answer = row_of(id), nil
+  if not row then
+    if not record then return { 'unknown', 0, 0, 0, 0, '' } end
+    row, answer = adopt(record)
+    if answer then return answer end
+  end
+  if not OPEN[row.state] or tonumber(row.attempt) ~= attempt or row.job ~= job then
+    return { 'duplicate', 0, 0, 0, 0, row.state }
+  end
+  if not policy.known then return disown(id, worker) end
+  if row.fire and not row.attempts and policy.window then
+    local why = missed(row, policy)
+    if why then return settled(id, 'missed', why) end
+  end
+  if redis.call('HEXISTS', k('paused'), job) == 1 or redis.call('HEXISTS', k('paused'), '*') == 1 then
+    if row.cause == 'schedule' and (policy.catch_up == 'none' or not policy.window) then return settled(id, 'skipped', 'paused') end
+    return wait(id, row, policy, 'paused', 'the job is paused')
+  end
+  return overlap(id, row, policy) or grant(id, row, worker, lease)
+end
+
+-- claim {wanted = [[id, job, attempt, record?]], policies = {job: {overlap, catch_up, window, most, known}}, worker, lease}
+-- -> for each {answer, token, attempts, failures, suspect, reason}. Only one claim is granted for each handing-out of a run.
+-- `unknown`: there is no row; ask again with the record {id, job, tier, attempt, made, message, …} to have it accepted.
 function calls.claim(a)
   local answers = {}
-  for i, w in ipairs(a.wanted) do answers[i] = claim_one(w, a.worker, a.lease) end
+  for i, w in ipairs(a.wanted) do
+    answers[i] = claim_one(w[1], w[2], w[3], a.policies[w[2]], w[4], a.worker, a.lease)
+  end
+  finish()
   return answers
 end
 
 -- begin {run, overlap, worker, lease} -> an answer as claim gives it. Accept and claim in one step, past every broker:
 -- for what runs where it is asked for. `duplicate` if the run is known, whoever has it.
 function calls.begin(a)
-  if not put_run(a.run) then return { 'duplicate', 0, 0, 0, '' } end
-  a.run.attempt, a.run.known, a.run.overlap, a.run.catch_up = 1, true, a.overlap, 'all'
-  return claim_one(a.run, a.worker, a.lease)
+  if not put_run(a.run) then return { 'duplicate', 0, 0, 0, 0, '' } end
+  -- `here`: it runs in this process or not at all, so that nothing of it may wait for a broker.
+  local policy = { known = true, overlap = a.overlap, catch_up = 'all', most = a.overlap == 'allow' and 0 or 1, here = true }
+  local row = row_of(a.run.id)
+  local answer
+  if row.cause == 'manual' then
+    answer = overlap(a.run.id, row, policy) or grant(a.run.id, row, a.worker, a.lease)
+  else
+    answer = claim_one(a.run.id, a.run.job, 1, policy, nil, a.worker, a.lease)
+  end
+  finish()
+  return answer
 end
 
--- renew {claims = [{id, token}], lease} -> for each kept, lost or cancel.
+-- renew {claims = [[id, token]], lease} -> for each kept, lost, overlap or requested.
 function calls.renew(a)
   local holds = {}
   for i, c in ipairs(a.claims) do
-    local state, token, cancel = unpack(redis.call('HMGET', k('run:' .. c.id), 'state', 'token', 'cancel'))
-    if state ~= 'running' or tonumber(token) ~= c.token then
+    local state, token, cancel = unpack(redis.call('HMGET', k('run:' .. c[1]), 'state', 'token', 'cancel'))
+    if state ~= 'running' or tonumber(token) ~= c[2] then
       holds[i] = 'lost'
     else
-      redis.call('ZADD', k('leases'), int(NOW + a.lease), c.id)
-      holds[i] = cancel and 'cancel' or 'kept'
+      redis.call('ZADD', k('leases'), int(NOW + a.lease), c[1])
+      holds[i] = cancel or 'kept'
     end
   end
   return holds
 end
 
--- settle {settlements = [{id, token, verdict?, reason, retry_after?, counts?, failure?, result?}]} -> 1, or 0 where the claim is stale.
+-- A run that killed its process: handed out again alone, until it did so too often.
+local function died(s)
+  local key = k('run:' .. s.id)
+  local deaths = redis.call('HINCRBY', key, 'deaths', 1)
+  if deaths >= DEATHS then return settle_run(s.id, 'failed', 'killed its process ' .. deaths .. ' times') end
+  redis.call('HSET', key, 'suspect', 1)
+  hand_out_again(s.id, 'retrying', s.retry_after, 'killed its process', s.reason)
+end
+
+-- settle {settlements = [{id, token, verdict?, reason, retry_after?, died?, failure?, result?}]} -> 1, or 0 where the claim is stale.
 function calls.settle(a)
   local done = {}
   for i, s in ipairs(a.settlements) do
@@ -135,6 +200,8 @@ function calls.settle(a)
       if s.failure then redis.call('HSET', key, 'failure', s.failure) end
       if s.verdict then
         settle_run(s.id, s.verdict, s.reason, s.result and { 'result', s.result })
+      elseif s.died then
+        died(s)
       elseif s.retry_after then
         redis.call('HINCRBY', key, 'failures', 1)
         hand_out_again(s.id, 'retrying', s.retry_after, 'retrying', s.reason)
@@ -143,27 +210,30 @@ function calls.settle(a)
       end
     end
   end
+  finish()
   return done
 end
 
 -- sweep {limit} -> flat list of id, job, verdict or '', worker. What runs in a sidecar may be lost with it; what is
--- durable is handed out again, until it has outlived too many workers.
+-- durable is handed out again as a suspect, until too many workers died with it.
 function calls.sweep(a)
   local found = {}
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', k('leases'), '-inf', int(NOW), 'LIMIT', 0, a.limit)) do
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', k('leases'), '-inf', NOW_TEXT, 'LIMIT', 0, a.limit)) do
     local key = k('run:' .. id)
     local job, tier, worker = unpack(redis.call('HMGET', key, 'job', 'tier', 'worker'))
     local verdict = ''
     if not job then
       redis.call('ZREM', k('leases'), id)
-    elseif tier ~= 'oneiric' or redis.call('HINCRBY', key, 'deaths', 1) >= DEATHS then
+    elseif tier ~= 'oneiric' or redis.call('HINCRBY', key, 'lapses', 1) >= LAPSES then
       verdict = 'failed'
       settle_run(id, verdict, 'worker died')
     else
+      redis.call('HSET', key, 'suspect', 1)
       hand_out_again(id, 'pending', 0, 'lease ran out', worker)
     end
     if job then for _, v in ipairs({ id, job, verdict, worker }) do found[#found + 1] = v end end
   end
+  finish()
   return found
 end
 
@@ -172,6 +242,20 @@ function calls.report(a)
   local key = k('run:' .. a.id)
   if redis.call('HGET', key, 'token') == int(a.token) then redis.call('HSET', key, 'progress', a.text) end
   return 1
+end
+
+-- cancel {id} -> cancelled, asked, settled or unknown.
+function calls.cancel(a)
+  local state = redis.call('HGET', k('run:' .. a.id), 'state')
+  if not state then return 'unknown' end
+  if state == 'running' then
+    redis.call('HSET', k('run:' .. a.id), 'cancel', 'requested')
+    return 'asked'
+  end
+  if not OPEN[state] then return 'settled' end
+  settle_run(a.id, 'cancelled', 'requested')
+  finish()
+  return 'cancelled'
 end
 
 return calls[ARGV[1]](cjson.decode(ARGV[2]))

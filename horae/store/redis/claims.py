@@ -7,14 +7,15 @@ from datetime import timedelta
 from typing import Any
 
 from horae.clock import to_millis
-from horae.jobs import Overlap
+from horae.jobs import Overlap, Tier
 from horae.messages import Message
 from horae.runs import Verdict
-from horae.store.base import Answer, Claim, Hold, Lapsed, NewRun, Settlement, Wanted
 from horae.store.redis.connection import Connection
 from horae.store.redis.outbox import row_of
+from horae.store.rows import MILLI, message_text
+from horae.store.values import Answer, Cancelled, Claim, Hold, Lapsed, NewRun, Policy, Settlement, Wanted
 
-MILLI = timedelta(milliseconds=1)
+UNKNOWN = "unknown"
 
 
 class RedisClaims:
@@ -22,8 +23,16 @@ class RedisClaims:
         self._connection = connection
 
     async def claim(self, wanted: Sequence[Wanted], worker: str, lease: timedelta) -> list[Claim]:
-        rows = [_row(want) for want in wanted]
-        answers = await self._connection.call("claims", "claim", wanted=rows, worker=worker, lease=lease // MILLI)
+        policies = {want.message.job: _policy(want.policy) for want in wanted}
+        fixed = {"policies": policies, "worker": worker, "lease": lease // MILLI}
+        rows = [[want.message.run, want.message.job, want.message.attempt] for want in wanted]
+        answers = await self._connection.call("claims", "claim", durable=True, wanted=rows, **fixed)
+        strangers = [place for place, answer in enumerate(answers) if answer[0] == UNKNOWN]
+        if strangers:
+            again = [[*rows[place], _record(wanted[place])] for place in strangers]
+            later = await self._connection.call("claims", "claim", durable=True, wanted=again, **fixed)
+            for place, answer in zip(strangers, later, strict=True):
+                answers[place] = answer
         return [_claim(want.message, answer) for want, answer in zip(wanted, answers, strict=True)]
 
     async def begin(self, run: NewRun, overlap: Overlap, worker: str, lease: timedelta) -> Claim:
@@ -35,16 +44,10 @@ class RedisClaims:
             worker=worker,
             lease=lease // MILLI,
         )
-        message = Message(
-            job=run.job,
-            run=run.id,
-            scheduled_for=run.scheduled_for,
-            context=dict(run.context),
-        )
-        return _claim(message, answer)
+        return _claim(run.message, answer)
 
     def renew(self, claims: Sequence[Claim], lease: timedelta) -> list[Hold]:
-        held = [{"id": claim.message.run, "token": claim.token} for claim in claims]
+        held = [[claim.message.run, claim.token] for claim in claims]
         answers = self._connection.call_blocking("claims", "renew", claims=held, lease=lease // MILLI)
         return [Hold(answer) for answer in answers]
 
@@ -55,44 +58,52 @@ class RedisClaims:
     async def sweep(self, limit: int) -> list[Lapsed]:
         flat = await self._connection.call("claims", "sweep", limit=limit)
         return [
-            Lapsed(
-                run=id,
-                job=job,
-                verdict=Verdict(verdict) if verdict else None,
-                worker=worker,
-            )
+            Lapsed(run=id, job=job, verdict=Verdict(verdict) if verdict else None, worker=worker)
             for id, job, verdict, worker in (flat[start : start + 4] for start in range(0, len(flat), 4))
         ]
 
     async def report(self, claim: Claim, text: str) -> None:
         await self._connection.call("claims", "report", id=claim.message.run, token=claim.token, text=text)
 
+    async def cancel(self, run: str) -> Cancelled:
+        return Cancelled(await self._connection.call("claims", "cancel", id=run))
 
-def _row(want: Wanted) -> dict[str, Any]:
-    message = want.message
+
+def _policy(policy: Policy) -> dict[str, Any]:
     return {
-        "id": message.run,
-        "job": message.job,
-        "tier": want.tier.value,
-        "attempt": message.attempt,
-        "scheduled_for": str(to_millis(message.scheduled_for)) if message.scheduled_for else "",
-        "lane": message.lane.value,
-        "context": json.dumps(message.context),
-        "metadata": json.dumps(message.metadata),
-        "overlap": want.overlap.value,
-        "catch_up": want.catch_up.value,
-        "known": want.known,
+        "overlap": policy.overlap.value,
+        "catch_up": policy.catch_up.value,
+        "window": policy.catch_up_window // MILLI,
+        "most": policy.most,
+        "known": policy.known,
     }
 
 
+def _record(want: Wanted) -> dict[str, Any]:
+    """A message without a row, as it is accepted at the claim."""
+    message = want.message
+    record: dict[str, Any] = {
+        "id": message.run,
+        "job": message.job,
+        "tier": Tier.ONEIRIC.value,
+        "attempt": message.attempt,
+        "scheduled_for": str(to_millis(message.scheduled_for)) if message.scheduled_for else "",
+        "lane": message.lane.value,
+        "message": message_text(message),
+        "unique": want.unique,
+    }
+    return record | ({"made": to_millis(made)} if (made := message.made_at) else {})
+
+
 def _claim(message: Message, answer: list[Any]) -> Claim:
-    kind, token, attempts, failures, reason = answer
+    kind, token, attempts, failures, suspect, reason = answer
     return Claim(
         message=message,
         answer=Answer(kind),
         token=token,
         attempts=attempts,
         failures=failures,
+        alone=suspect == 1,
         reason=reason,
     )
 
@@ -107,6 +118,8 @@ def _settlement(settlement: Settlement) -> dict[str, Any]:
         row["verdict"] = settlement.verdict.value
     if settlement.retry_after is not None:
         row["retry_after"] = settlement.retry_after // MILLI
+    if settlement.died:
+        row["died"] = True
     if settlement.failure:
         row["failure"] = json.dumps(asdict(settlement.failure))
     if settlement.result is not None:

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,7 +25,8 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from horae.errors import StoreError, StoreUnavailable, UnsafeStore
-from horae.store.rows import key_prefix
+from horae.keys import key_prefix
+from horae.settings import StoreSettings
 
 SCHEMA = 1
 FOLDER = Path(__file__).parent
@@ -61,11 +62,17 @@ def scripts() -> dict[str, str]:
 class Connection:
     """One client for the event loop and one for threads, with the scripts. Close it."""
 
-    def __init__(self, url: str, namespace: str, keep: timedelta, allow_without_append_only: bool) -> None:
+    def __init__(self, url: str, namespace: str, settings: StoreSettings, carried: str) -> None:
         self.url, self.namespace = url, namespace
-        self._allow_without_append_only, self._safe = allow_without_append_only, False
+        self._allow_without_append_only, self._safe = settings.allow_without_append_only, False
         self.prefix = key_prefix(namespace)
-        self._keep = str(keep // timedelta(milliseconds=1))
+        # What every script is told after its function and arguments; prelude.lua reads them.
+        self._configured = (
+            str(int(settings.keep_runs_days * 86_400_000)),
+            str(settings.keep_runs_per_job),
+            str(int(settings.late_after_seconds * 1000)),
+            carried,
+        )
         options: dict[str, Any] = {
             "decode_responses": True,
             "socket_timeout": TIMEOUT_SECONDS,
@@ -81,16 +88,23 @@ class Connection:
     def key(self, name: str) -> str:
         return self.prefix + name
 
-    async def call(self, noun: str, function: str, **arguments: Any) -> Any:
-        """Run one Lua function atomically; raises StoreUnavailable or StoreError."""
-        await self.ensure_safe()
+    async def call(self, noun: str, function: str, *, durable: bool = False, **arguments: Any) -> Any:
+        """Run one Lua function atomically; raises StoreUnavailable or StoreError.
+
+        `durable`: return once a replica has it too, where there are replicas.
+        """
+        if not self._safe:
+            await self.ensure_safe()
         with translated(self.url):
-            return await self._scripts[noun](keys=[self.prefix], args=[function, json.dumps(arguments), self._keep])
+            return await self._scripts[noun](keys=[self.prefix], args=self._arguments(function, arguments))
 
     def call_blocking(self, noun: str, function: str, **arguments: Any) -> Any:
         """The same, from a thread."""
         with translated(self.url):
-            return self._blocking_scripts[noun](keys=[self.prefix], args=[function, json.dumps(arguments), self._keep])
+            return self._blocking_scripts[noun](keys=[self.prefix], args=self._arguments(function, arguments))
+
+    def _arguments(self, function: str, arguments: dict[str, Any]) -> tuple[str, ...]:
+        return (function, json.dumps(arguments), *self._configured)
 
     async def now(self) -> datetime:
         with translated(self.url):

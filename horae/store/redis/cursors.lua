@@ -1,12 +1,10 @@
 -- declare {jobs = [{job, fingerprint, next?}], revision} -> flat list of job, why: those to stand aside for.
--- A new job's cursor is now; an edited one's goes on from now; an unchanged one's stays. Jobs of an older revision that
--- are not among these are forgotten.
+-- A new job's cursor is now; an edited one's goes on from max(cursor, now); an unchanged one's stays.
 function calls.declare(a)
-  local aside, here = {}, {}
+  local aside = {}
   for _, d in ipairs(a.jobs) do
     local key = k('job:' .. d.job)
-    here[d.job] = true
-    local fingerprint, revision = unpack(redis.call('HMGET', key, 'fingerprint', 'revision'))
+    local fingerprint, revision, cursor = unpack(redis.call('HMGET', key, 'fingerprint', 'revision', 'cursor'))
     local older = revision and a.revision < tonumber(revision)
     local differs = fingerprint ~= d.fingerprint
     if fingerprint and differs and (older or a.revision == tonumber(revision)) then
@@ -14,7 +12,7 @@ function calls.declare(a)
       aside[#aside + 1] = older and 'a newer revision is in force' or 'another definition has the same revision'
     else
       if differs then
-        redis.call('HSET', key, 'fingerprint', d.fingerprint, 'cursor', int(NOW))
+        redis.call('HSET', key, 'fingerprint', d.fingerprint, 'cursor', int(math.max(NOW, tonumber(cursor or 0))))
         if d.next then redis.call('ZADD', k('next'), d.next, d.job) else redis.call('ZREM', k('next'), d.job) end
       elseif d.next then
         redis.call('ZADD', k('next'), 'NX', d.next, d.job)
@@ -22,40 +20,57 @@ function calls.declare(a)
       if not older then redis.call('HSET', key, 'revision', int(a.revision)) end
     end
   end
-  for _, job in ipairs(redis.call('ZRANGE', k('next'), 0, -1)) do
-    local revision = tonumber(redis.call('HGET', k('job:' .. job), 'revision') or 0)
-    if not here[job] and revision < a.revision then
+  return aside
+end
+
+-- forget {start, limit, here = {job: true}, revision} -> the cursor of the next call, '0' when all were seen. The jobs that are not
+-- among these and were declared by an older revision only.
+function calls.forget(a)
+  local answer = redis.call('ZSCAN', k('next'), a.start, 'COUNT', a.limit)
+  for i = 1, #answer[2], 2 do
+    local job = answer[2][i]
+    if not a.here[job] and tonumber(redis.call('HGET', k('job:' .. job), 'revision') or 0) < a.revision then
       redis.call('ZREM', k('next'), job)
       redis.call('DEL', k('job:' .. job))
     end
   end
-  return aside
+  return answer[1]
 end
 
--- due {limit} -> flat list of job, fingerprint, cursor: the jobs with a fire at or before now.
+-- due {limit} -> {now, milliseconds to the first fire after these or -1, then flat job, fingerprint, cursor}: the jobs with a fire
+-- at or before now.
 function calls.due(a)
-  local found = {}
-  for _, job in ipairs(redis.call('ZRANGEBYSCORE', k('next'), '-inf', int(NOW), 'LIMIT', 0, a.limit)) do
+  local jobs = redis.call('ZRANGEBYSCORE', k('next'), '-inf', NOW_TEXT, 'LIMIT', 0, a.limit)
+  local following = redis.call('ZRANGE', k('next'), #jobs, #jobs, 'WITHSCORES')
+  local found = { NOW_TEXT, following[2] and math.max(0, tonumber(following[2]) - NOW) or -1 }
+  for _, job in ipairs(jobs) do
     local fingerprint, cursor = unpack(redis.call('HMGET', k('job:' .. job), 'fingerprint', 'cursor'))
     for _, v in ipairs({ job, fingerprint, cursor }) do found[#found + 1] = v end
   end
   return found
 end
 
--- advance {job, fingerprint, from, to, next?, runs} -> 1, or 0 if cursor or schedule changed meanwhile. The fires up to
--- `to`, their outbox entries and the cursor in one step; a fire in the store's future is refused.
-function calls.advance(a)
-  local key = k('job:' .. a.job)
+local function advance(one)
+  local key = k('job:' .. one.job)
   local fingerprint, cursor = unpack(redis.call('HMGET', key, 'fingerprint', 'cursor'))
-  if fingerprint ~= a.fingerprint or tonumber(cursor) ~= a.from or a.to > NOW then return 0 end
-  for _, r in ipairs(a.runs) do
-    if put_run(r) then
-      if r.verdict then settle_run(r.id, r.verdict, r.reason) else redis.call('ZADD', k('outbox'), int(NOW), r.id) end
-    end
+  if fingerprint ~= one.fingerprint or tonumber(cursor) ~= one.from or one.to > NOW then return 0 end
+  for _, r in ipairs(one.runs) do
+    local new, published = put_run(r, not r.verdict)
+    if new and r.verdict then settle_run(r.id, r.verdict, r.reason) end
+    if new and not r.verdict and not published then redis.call('ZADD', k('outbox'), NOW_TEXT, r.id) end
   end
-  redis.call('HSET', key, 'cursor', int(a.to))
-  if a.next then redis.call('ZADD', k('next'), a.next, a.job) else redis.call('ZREM', k('next'), a.job) end
+  redis.call('HSET', key, 'cursor', int(one.to))
+  if one.next then redis.call('ZADD', k('next'), one.next, one.job) else redis.call('ZREM', k('next'), one.job) end
   return 1
+end
+
+-- advance {advances = [{job, fingerprint, from, to, next?, runs}]} -> for each 1, or 0 if cursor or schedule changed meanwhile.
+-- The fires up to `to`, their outbox entries or messages, and the cursor in one step; a fire in the store's future is refused.
+function calls.advance(a)
+  local done = {}
+  for i, one in ipairs(a.advances) do done[i] = advance(one) end
+  finish()
+  return done
 end
 
 return calls[ARGV[1]](cjson.decode(ARGV[2]))

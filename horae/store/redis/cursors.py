@@ -1,13 +1,16 @@
 """Cursors: how far each job's fires are written, and an index by next fire."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 from horae.clock import from_millis, to_millis
-from horae.store.base import Cursor, Declared, NewRun
-from horae.store.redis.connection import Connection, translated
+from horae.store.redis.connection import Connection, batches
 from horae.store.redis.outbox import row_of
+from horae.store.rows import MILLI
+from horae.store.values import Advance, Cursor, Declared, DueJobs
+
+JOBS_A_CALL = 500
+RUNS_A_CALL = 500
 
 
 class RedisCursors:
@@ -15,44 +18,64 @@ class RedisCursors:
         self._connection = connection
 
     async def declare(self, declared: Sequence[Declared], revision: int) -> dict[str, str]:
-        jobs = []
-        for one in declared:
-            row: dict[str, Any] = {"job": one.job, "fingerprint": one.fingerprint}
-            if one.next_after_now:
-                row["next"] = str(to_millis(one.next_after_now))
-            jobs.append(row)
-        flat = await self._connection.call("cursors", "declare", jobs=jobs, revision=revision)
-        return dict(zip(flat[::2], flat[1::2], strict=True))
+        aside: dict[str, str] = {}
+        for batch in batches(declared, JOBS_A_CALL):
+            jobs = [_declared(one) for one in batch]
+            flat = await self._connection.call("cursors", "declare", jobs=jobs, revision=revision)
+            aside |= zip(flat[::2], flat[1::2], strict=True)
+        await self._forget({one.job: True for one in declared}, revision)
+        return aside
 
-    async def due(self, limit: int) -> list[Cursor]:
-        flat = await self._connection.call("cursors", "due", limit=limit)
-        return [
+    async def _forget(self, here: dict[str, bool], revision: int) -> None:
+        start = "0"
+        while True:
+            start = await self._connection.call(
+                "cursors", "forget", start=start, limit=JOBS_A_CALL, here=here, revision=revision
+            )
+            if start == "0":
+                return
+
+    async def due(self, limit: int) -> DueJobs:
+        now, millis, *flat = await self._connection.call("cursors", "due", limit=limit)
+        cursors = [
             Cursor(job=job, fingerprint=fingerprint, at=from_millis(int(at)))
             for job, fingerprint, at in (flat[start : start + 3] for start in range(0, len(flat), 3))
         ]
+        return DueJobs(cursors=cursors, now=from_millis(int(now)), next_in=None if millis < 0 else millis * MILLI)
 
-    async def advance(
-        self,
-        cursor: Cursor,
-        to: datetime,
-        next_fire: datetime | None,
-        runs: Sequence[NewRun],
-    ) -> bool:
-        arguments: dict[str, Any] = {"runs": [row_of(run) for run in runs]}
-        if next_fire:
-            arguments["next"] = str(to_millis(next_fire))
-        answer = await self._connection.call(
-            "cursors",
-            "advance",
-            job=cursor.job,
-            fingerprint=cursor.fingerprint,
-            **{"from": to_millis(cursor.at)},
-            to=to_millis(to),
-            **arguments,
-        )
-        return bool(answer == 1)
+    async def advance(self, advances: Sequence[Advance]) -> list[bool]:
+        done: list[bool] = []
+        for batch in _by_runs(advances):
+            rows = [_advance(one) for one in batch]
+            answers = await self._connection.call("cursors", "advance", durable=True, advances=rows)
+            done += [answer == 1 for answer in answers]
+        return done
 
-    async def next_fire(self) -> datetime | None:
-        with translated(self._connection.url):
-            first = await self._connection.client.zrange(self._connection.key("next"), 0, 0, withscores=True)
-        return from_millis(int(first[0][1])) if first else None
+
+def _by_runs(advances: Sequence[Advance]) -> list[list[Advance]]:
+    """Calls of about RUNS_A_CALL runs each: a Lua call blocks everybody else."""
+    calls: list[list[Advance]] = []
+    runs = RUNS_A_CALL
+    for one in advances:
+        if runs >= RUNS_A_CALL:
+            calls.append([])
+            runs = 0
+        calls[-1].append(one)
+        runs += 1 + len(one.runs)
+    return calls
+
+
+def _declared(one: Declared) -> dict[str, Any]:
+    row: dict[str, Any] = {"job": one.job, "fingerprint": one.fingerprint}
+    return row | ({"next": str(to_millis(one.next_after_now))} if one.next_after_now else {})
+
+
+def _advance(one: Advance) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "job": one.cursor.job,
+        "fingerprint": one.cursor.fingerprint,
+        "from": to_millis(one.cursor.at),
+        "to": to_millis(one.to),
+        "runs": [row_of(run) for run in one.runs],
+    }
+    return row | ({"next": str(to_millis(one.next_fire))} if one.next_fire else {})

@@ -1,10 +1,24 @@
--- bury {id, body, reason}: keep a message that is not a run.
+-- bury {id, job, body, reason}: keep a message that is not a run.
 function calls.bury(a)
-  redis.call('HSET', k('run:' .. a.id), 'job', '', 'tier', 'oneiric', 'cause', 'enqueue', 'state', 'failed',
-    'accepted_at', int(NOW), 'ended_at', int(NOW), 'reason', a.reason, 'body', a.body, 'story', line('buried', 1, a.reason))
-  redis.call('ZADD', k('ledger'), int(NOW), a.id)
-  redis.call('ZADD', k('dead'), int(NOW), a.id)
+  redis.call('HSET', k('run:' .. a.id), 'job', a.job, 'tier', 'oneiric', 'cause', 'enqueue', 'state', 'failed',
+    'accepted_at', NOW_TEXT, 'ended_at', NOW_TEXT, 'reason', a.reason, 'body', a.body, 'story', line('buried', 1, a.reason))
+  redis.call('ZADD', k('ledger'), NOW_TEXT, a.id)
+  redis.call('ZADD', k('dead'), NOW_TEXT, a.id)
+  notice('failed', a.id, a.job, '', a.reason)
   return a.id
+end
+
+-- drop {runs} -> how many letters there were. The row stays as long as any settled run's.
+function calls.drop(a)
+  local dropped = 0
+  for _, id in ipairs(a.runs) do
+    if redis.call('ZREM', k('dead'), id) == 1 then
+      tell(id, 'dropped', 1, '')
+      redis.call('PEXPIRE', k('run:' .. id), KEEP)
+      dropped = dropped + 1
+    end
+  end
+  return dropped
 end
 
 return calls[ARGV[1]](cjson.decode(ARGV[2]))

@@ -1,49 +1,68 @@
 """Dead letters: what durable runs that failed leave behind."""
 
-import json
+from collections.abc import Sequence
 from datetime import datetime
 
 from horae.clock import from_millis
 from horae.messages import Message
 from horae.runs import Failure, new_run_id
-from horae.store.base import DeadLetter
-from horae.store.redis.connection import Connection, translated
+from horae.store.redis.connection import Connection, batches, translated
+from horae.store.rows import run_of
+from horae.store.values import DeadLetter
+
+BATCH = 200
 
 
 class RedisDeadLetters:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def newest(self, limit: int = 50) -> list[DeadLetter]:
-        key = self._connection.key
+    async def newest(self, limit: int = 50, job: str | None = None) -> list[DeadLetter]:
+        found: list[DeadLetter] = []
+        start = 0
+        while len(found) < limit:
+            with translated(self._connection.url):
+                entries = await self._connection.client.zrevrange(
+                    self._connection.key("dead"), start, start + BATCH - 1, withscores=True
+                )
+            if not entries:
+                break
+            start += BATCH
+            found += [one for one in await self._letters(entries) if job is None or one.job == job]
+        return found[:limit]
+
+    async def get(self, run: str) -> DeadLetter | None:
         with translated(self._connection.url):
-            entries = await self._connection.client.zrevrange(key("dead"), 0, limit - 1, withscores=True)
+            at = await self._connection.client.zscore(self._connection.key("dead"), run)
+        found = await self._letters([(run, at)]) if at is not None else []
+        return found[0] if found else None
+
+    async def _letters(self, entries: Sequence[tuple[str, float]]) -> list[DeadLetter]:
+        with translated(self._connection.url):
             async with self._connection.client.pipeline(transaction=False) as pipe:
                 for id, _ in entries:
-                    pipe.hgetall(key(f"run:{id}"))
+                    pipe.hgetall(self._connection.key(f"run:{id}"))
                 rows = await pipe.execute()
         return [_letter(id, from_millis(int(at)), row) for (id, at), row in zip(entries, rows, strict=True) if row]
 
-    async def bury(self, body: bytes, reason: str) -> str:
-        id = new_run_id()
-        await self._connection.call(
-            "dead_letters",
-            "bury",
-            id=id,
-            body=body.decode(errors="replace"),
-            reason=reason,
-        )
+    async def bury(self, body: bytes, reason: str, job: str = "") -> str:
+        id, text = new_run_id(), body.decode(errors="replace")
+        await self._connection.call("dead_letters", "bury", id=id, job=job, body=text, reason=reason)
         return id
+
+    async def drop(self, runs: Sequence[str]) -> int:
+        dropped = 0
+        for batch in batches(runs, BATCH):
+            dropped += await self._connection.call("dead_letters", "drop", runs=list(batch))
+        return dropped
 
 
 def _letter(id: str, at: datetime, row: dict[str, str]) -> DeadLetter:
     message = None
     if "body" not in row:
+        run = run_of(id, row)
         message = Message(
-            job=row["job"],
-            run=id,
-            context=json.loads(row["context"]),
-            metadata=json.loads(row["metadata"]),
+            job=run.job, run=id, scheduled_for=run.scheduled_for, context=run.context, metadata=run.metadata
         )
     return DeadLetter(
         run=id,

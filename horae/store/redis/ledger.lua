@@ -16,39 +16,42 @@ function calls.record(a)
       end
     end
     if a.keep then
-      for _, old in ipairs(redis.call('ZRANGE', k('ledger:' .. r.job), 0, -a.keep - 1)) do
-        redis.call('DEL', k('run:' .. old), k('log:' .. old))
-        redis.call('ZREM', k('ledger:' .. r.job), old)
-        redis.call('ZREM', k('ledger'), old)
-      end
+      for _, old in ipairs(redis.call('ZRANGE', k('ledger:' .. r.job), 0, -a.keep - 1)) do drop_run(old, r.job, 0) end
     end
   end
+  finish()
   return 1
 end
 
--- prune {limit, keep_each} -> how many. Index entries whose row has expired, and the oldest settled runs of a job that
--- has more than `keep_each`.
+-- prune {limit, keep_dead} -> how many. Index entries whose row has expired, the oldest settled runs of a job that has more than
+-- are kept, and the oldest dead letters beyond `keep_dead`.
 function calls.prune(a)
   local gone = 0
-  local function drop(job, id)
-    redis.call('ZREM', k('ledger'), id)
-    if job then redis.call('ZREM', k('ledger:' .. job), id) end
-    gone = gone + 1
-  end
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', k('ledger'), '-inf', int(NOW - KEEP), 'LIMIT', 0, a.limit)) do
-    if redis.call('EXISTS', k('run:' .. id)) == 0 then drop(nil, id) end
+  local expired = redis.call('ZRANGEBYSCORE', k('ledger'), '-inf', int(NOW - KEEP), 'WITHSCORES', 'LIMIT', 0, a.limit)
+  for i = 1, #expired, 2 do
+    if redis.call('EXISTS', k('run:' .. expired[i])) == 0 then
+      redis.call('ZREM', k('ledger'), expired[i])
+      gone = gone + 1
+    end
   end
   for _, job in ipairs(redis.call('HKEYS', k('last'))) do
+    -- What has expired goes by its age, what is over the number by trim.
     local index = k('ledger:' .. job)
-    local over = redis.call('ZCARD', index) - a.keep_each
-    for _, id in ipairs(redis.call('ZRANGE', index, 0, math.min(a.limit, math.max(over, 1)) - 1)) do
-      local ended, tier, state = unpack(redis.call('HMGET', k('run:' .. id), 'ended_at', 'tier', 'state'))
-      if not state then
-        drop(job, id)
-      elseif over > 0 and ended and not (tier == 'oneiric' and state == 'failed') then
-        redis.call('DEL', k('run:' .. id), k('log:' .. id))
-        drop(job, id)
+    local old = redis.call('ZRANGEBYSCORE', index, '-inf', int(NOW - KEEP), 'WITHSCORES', 'LIMIT', 0, a.limit)
+    for i = 1, #old, 2 do
+      if redis.call('EXISTS', k('run:' .. old[i])) == 0 then
+        drop_run(old[i], job, old[i + 1])
+        gone = gone + 1
       end
+    end
+    gone = gone + trim(job, KEEP_EACH, a.limit)
+  end
+  local over = math.min(redis.call('ZCARD', k('dead')) - a.keep_dead, a.limit)
+  if over > 0 then
+    for _, id in ipairs(redis.call('ZRANGE', k('dead'), 0, over - 1)) do
+      redis.call('ZREM', k('dead'), id)
+      redis.call('PEXPIRE', k('run:' .. id), KEEP)
+      gone = gone + 1
     end
   end
   return gone

@@ -1,32 +1,24 @@
 """The ledger: every run, its states and its verdict."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
 from horae.clock import to_millis
-from horae.runs import Run
-from horae.store.base import Latest
+from horae.runs import Run, Verdict
+from horae.settings import StoreSettings
 from horae.store.redis.connection import Connection, translated
 from horae.store.rows import run_of
+from horae.store.values import Latest
 
 
 class RedisLedger:
-    def __init__(
-        self,
-        connection: Connection,
-        keep: timedelta,
-        keep_each: int,
-        keep_log_lines: int,
-    ) -> None:
+    def __init__(self, connection: Connection, settings: StoreSettings) -> None:
         self._connection = connection
-        self._keep, self._keep_each, self._keep_log_lines = (
-            keep,
-            keep_each,
-            keep_log_lines,
-        )
+        self._keep = timedelta(days=settings.keep_runs_days)
+        self._keep_log_lines, self._keep_dead = settings.keep_log_lines, settings.keep_dead_letters
 
     async def run(self, id: str) -> Run | None:
         found = await self._rows([id])
@@ -96,8 +88,14 @@ class RedisLedger:
             lines: list[str] = await self._connection.client.lrange(self._connection.key(f"log:{run}"), 0, -1)
         return lines
 
+    async def counts(self) -> Mapping[tuple[str, Verdict], int]:
+        with translated(self._connection.url):
+            counts = await self._connection.client.hgetall(self._connection.key("counts"))
+        parts = ((*field.rpartition("|")[::2], int(count)) for field, count in counts.items())
+        return {(job, Verdict(verdict)): count for job, verdict, count in parts}
+
     async def prune(self) -> int:
-        return int(await self._connection.call("ledger", "prune", limit=500, keep_each=self._keep_each))
+        return int(await self._connection.call("ledger", "prune", limit=500, keep_dead=self._keep_dead))
 
 
 def record_of(run: Run) -> dict[str, Any]:
@@ -106,6 +104,9 @@ def record_of(run: Run) -> dict[str, Any]:
     for name, instant in (("started_at", run.started_at), ("ended_at", run.ended_at)):
         if instant:
             fields += [name, str(to_millis(instant))]
+    for name, values in (("context", run.context), ("metadata", run.metadata)):
+        if values:
+            fields += [name, json.dumps(values)]
     if run.failure:
         fields += ["failure", json.dumps(asdict(run.failure))]
     if run.result is not None:
@@ -118,8 +119,6 @@ def record_of(run: Run) -> dict[str, Any]:
         "state": run.state.value,
         "reason": run.reason,
         "scheduled_for": str(to_millis(run.scheduled_for)) if run.scheduled_for else "",
-        "context": json.dumps(run.context),
-        "metadata": json.dumps(run.metadata),
         "fields": fields,
     }
     if not record["scheduled_for"]:

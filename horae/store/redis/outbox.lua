@@ -1,43 +1,55 @@
--- accept {runs, hold} -> a list of 1 and 0: 0 where the run was known. Runs and their outbox entries, all or none.
--- `hold`: milliseconds for which the relay leaves entries that are due now to the caller.
+-- accept {runs, hold} -> for each {run, new, published}. Runs and their outbox entries, all or none; `published` where this
+-- server carries the provider. `hold`: milliseconds for which the relay leaves entries that are due now to the caller.
 function calls.accept(a)
-  local known = {}
+  local answers = {}
   for i, r in ipairs(a.runs) do
-    known[i] = put_run(r) and 1 or 0
-    if known[i] == 1 then
+    local holder = r.unique and redis.call('HGET', k('unique'), r.job .. '|' .. r.unique)
+    if holder then
+      answers[i] = { holder, 0, 0 }
+    else
       local due = tonumber(r.due or 0)
-      redis.call('ZADD', k('outbox'), due > NOW and int(due) or int(NOW + a.hold), r.id)
+      local new, published = put_run(r, due <= NOW)
+      if new and not published then redis.call('ZADD', k('outbox'), due > NOW and int(due) or int(NOW + a.hold), r.id) end
+      if new and r.unique then redis.call('HSET', k('unique'), r.job .. '|' .. r.unique, r.id) end
+      if new and r.replays and redis.call('ZREM', k('dead'), r.replays) == 1 then
+        tell(r.replays, 'replayed', 1, 'as ' .. r.id)
+        redis.call('PEXPIRE', k('run:' .. r.replays), KEEP)
+      end
+      answers[i] = { r.id, new and 1 or 0, published and 1 or 0 }
     end
   end
-  return known
+  return answers
 end
 
--- take {limit, hold} -> flat list of id, job, attempt, scheduled_for, lane, context, metadata, provider.
--- What is due, oldest first; nobody else takes it for `hold` milliseconds.
+-- take {limit, hold} -> {how many this server published itself, milliseconds to the next entry or -1, then flat id, message,
+-- attempt, provider}. What is due, oldest first; nobody else takes it for `hold` milliseconds.
 function calls.take(a)
-  local found = {}
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', k('outbox'), '-inf', int(NOW), 'LIMIT', 0, a.limit)) do
-    local row = redis.call('HMGET', k('run:' .. id), 'job', 'attempt', 'scheduled_for', 'lane', 'context', 'metadata', 'provider')
-    if row[1] then
-      redis.call('ZADD', k('outbox'), int(NOW + a.hold), id)
-      found[#found + 1] = id
-      for i = 1, 7 do found[#found + 1] = row[i] end
-    else
+  local found, published = { 0, -1 }, 0
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', k('outbox'), '-inf', NOW_TEXT, 'LIMIT', 0, a.limit)) do
+    local message, attempt, provider = unpack(redis.call('HMGET', k('run:' .. id), 'message', 'attempt', 'provider'))
+    if not attempt then
       redis.call('ZREM', k('outbox'), id)
+    elseif CARRIED ~= '' and provider == CARRIED then
+      hand_out(id)
+      published = published + 1
+    else
+      redis.call('ZADD', k('outbox'), int(NOW + a.hold), id)
+      for _, v in ipairs({ id, message, attempt, provider or '' }) do found[#found + 1] = v end
     end
   end
+  local first = redis.call('ZRANGE', k('outbox'), 0, 0, 'WITHSCORES')
+  found[1], found[2] = published, first[2] and math.max(0, tonumber(first[2]) - NOW) or -1
   return found
 end
 
--- published {runs = [{id, attempt}]}: forget the entries, unless the run was handed out again meanwhile.
+-- published {runs = [[id, attempt]]}: forget the entries, unless the run was handed out again meanwhile.
 function calls.published(a)
   for _, r in ipairs(a.runs) do
-    local key = k('run:' .. r.id)
-    local state, attempt = unpack(redis.call('HMGET', key, 'state', 'attempt'))
-    if tonumber(attempt) == r.attempt and (state == 'pending' or state == 'retrying') then
-      redis.call('ZREM', k('outbox'), r.id)
-      redis.call('HSET', key, 'state', 'queued')
-      tell(r.id, 'published', attempt)
+    local key = k('run:' .. r[1])
+    local state, attempt, story = unpack(redis.call('HMGET', key, 'state', 'attempt', 'story'))
+    if tonumber(attempt) == r[2] and (state == 'pending' or state == 'retrying') then
+      redis.call('ZREM', k('outbox'), r[1])
+      redis.call('HSET', key, 'state', 'queued', 'story', (story or '') .. line('published', attempt))
     end
   end
   return 1

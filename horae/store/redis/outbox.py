@@ -1,14 +1,14 @@
 """The outbox: the one place where a run waits for its time."""
 
-import json
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from horae.clock import from_millis, to_millis
-from horae.messages import Lane, Message
-from horae.store.base import Due, NewRun
-from horae.store.redis.connection import Connection, batches, translated
+from horae.clock import to_millis
+from horae.messages import Message
+from horae.store.redis.connection import Connection, batches
+from horae.store.rows import MILLI, message_text
+from horae.store.values import Accepted, Due, NewRun, Taken
 
 BATCH = 200
 
@@ -21,64 +21,45 @@ def row_of(run: NewRun) -> dict[str, Any]:
         "tier": run.tier.value,
         "cause": run.cause.value,
         "scheduled_for": str(to_millis(run.scheduled_for)) if run.scheduled_for else "",
-        "due": str(to_millis(run.due)) if run.due else "0",
         "lane": run.lane.value,
         "provider": run.provider,
-        "context": json.dumps(run.context),
-        "metadata": json.dumps(run.metadata),
+        "message": message_text(run.message),
     }
-    return row | {"verdict": run.verdict.value, "reason": run.reason} if run.verdict else row
+    if run.due:
+        row["due"] = str(to_millis(run.due))
+    if run.verdict:
+        row |= {"verdict": run.verdict.value, "reason": run.reason}
+    more = {"unique": run.unique, "replays": run.replays}
+    return row | {key: value for key, value in more.items() if value}
 
 
 class RedisOutbox:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def accept(self, runs: Sequence[NewRun], hold: timedelta = timedelta(0)) -> list[bool]:
-        known: list[bool] = []
+    async def accept(self, runs: Sequence[NewRun], hold: timedelta = timedelta(0)) -> list[Accepted]:
+        accepted: list[Accepted] = []
         for batch in batches(runs, BATCH):
             rows = [row_of(run) for run in batch]
-            answers = await self._connection.call("outbox", "accept", runs=rows, hold=_millis(hold))
-            known += [answer == 1 for answer in answers]
-        return known
+            answers = await self._connection.call("outbox", "accept", durable=True, runs=rows, hold=hold // MILLI)
+            accepted += [Accepted(run=run, new=new == 1, published=sent == 1) for run, new, sent in answers]
+        return accepted
 
-    async def take(self, limit: int, hold: timedelta) -> list[Due]:
-        flat = await self._connection.call("outbox", "take", limit=limit, hold=_millis(hold))
-        rows = (flat[start : start + 8] for start in range(0, len(flat), 8))
-        return [_due(*row) for row in rows]
+    async def take(self, limit: int, hold: timedelta) -> Taken:
+        published, millis, *flat = await self._connection.call("outbox", "take", limit=limit, hold=hold // MILLI)
+        rows = (flat[start : start + 4] for start in range(0, len(flat), 4))
+        return Taken(
+            entries=[_due(*row) for row in rows],
+            published=published,
+            next_in=None if millis < 0 else millis * MILLI,
+        )
 
     async def published(self, messages: Sequence[Message]) -> None:
         for batch in batches(messages, BATCH):
-            runs = [{"id": message.run, "attempt": message.attempt} for message in batch]
+            runs = [[message.run, message.attempt] for message in batch]
             await self._connection.call("outbox", "published", runs=runs)
 
-    async def next_due(self) -> datetime | None:
-        with translated(self._connection.url):
-            first = await self._connection.client.zrange(self._connection.key("outbox"), 0, 0, withscores=True)
-        return from_millis(int(first[0][1])) if first else None
 
-
-def _millis(span: timedelta) -> int:
-    return span // timedelta(milliseconds=1)
-
-
-def _due(
-    id: str,
-    job: str,
-    attempt: str,
-    scheduled: str,
-    lane: str,
-    context: str,
-    metadata: str,
-    provider: str,
-) -> Due:
-    message = Message(
-        job=job,
-        run=id,
-        attempt=int(attempt),
-        scheduled_for=from_millis(int(scheduled)) if scheduled else None,
-        lane=Lane(lane),
-        context=json.loads(context),
-        metadata=json.loads(metadata),
-    )
-    return Due(message=message, provider=provider)
+def _due(id: str, message: str, attempt: str, provider: str) -> Due:
+    first = Message.model_validate_json(message)
+    return Due(message=first.model_copy(update={"attempt": int(attempt)}), provider=provider)

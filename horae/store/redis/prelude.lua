@@ -1,20 +1,27 @@
 -- Shared by every script of the store. One key is passed, the namespace's prefix with its hash tag, so that all keys
--- live in one slot. ARGV: the function, its arguments as JSON, and how long settled runs are kept, in milliseconds.
+-- live in one slot. ARGV: the function, its arguments as JSON, then what is configured: how long settled runs are kept
+-- (milliseconds), how many for each job, after how long a fire is late (milliseconds), and the provider that this very
+-- server carries, or ''.
 local P = KEYS[1]
 local time = redis.call('TIME')
 local NOW = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local KEEP = tonumber(ARGV[3])
-local DEATHS = 3            -- leases that may run out before a run is failed instead of handed out again
+local KEEP, KEEP_EACH, LATE, CARRIED = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
+local DEATHS = 3            -- processes of its own that a run may kill before it is failed
+local LAPSES = 10           -- workers that may die with a run before it is failed
 local UNKNOWN = 600000      -- how long workers may not know a job before its run is failed: a rolling deploy
 local UNKNOWN_WAIT = 5000   -- how long a run rests between workers that do not know its job
+local GRACE = 60000         -- a fire that is no later than this was not missed, whatever the policy
+local FRESH = 60000         -- a settled run is never dropped so soon, however many there are: copies may be under way
+local NOTICES = 10000       -- what nobody came to hear, at the most
 local calls = {}
 
 local function k(name) return P .. name end
 local function int(n) return string.format('%.0f', n) end
+local NOW_TEXT = int(NOW)
 
 -- A line of a run's story.
 local function line(what, attempt, note)
-  return int(NOW) .. '|' .. what .. '|' .. attempt .. '|' .. string.gsub(note or '', '[\r\n]', ' ') .. '\n'
+  return NOW_TEXT .. '|' .. what .. '|' .. attempt .. '|' .. string.gsub(note or '', '[\r\n]', ' ') .. '\n'
 end
 
 local function tell(id, what, attempt, note)
@@ -22,59 +29,158 @@ local function tell(id, what, attempt, note)
   redis.call('HSET', key, 'story', (redis.call('HGET', key, 'story') or '') .. line(what, attempt, note))
 end
 
--- Write a row, in state pending. False if the run is known already.
-local function put_run(r)
+local function notice(what, id, job, scheduled, reason)
+  local told = cjson.encode({ what = what, run = id, job = job, at = NOW_TEXT, scheduled_for = scheduled or '', reason = reason or '' })
+  if redis.call('LPUSH', k('notices'), told) > NOTICES then redis.call('LTRIM', k('notices'), 0, NOTICES - 1) end
+end
+
+-- The message of this attempt, from that of the first.
+local function body_of(message, attempt)
+  if tonumber(attempt) == 1 then return message end
+  return '{"attempt":' .. int(attempt) .. ',' .. string.sub(message, 2)
+end
+
+local function carry(lane, message, attempt)
+  redis.call('XADD', k('queue:redis:' .. (lane or 'normal')), '*', 'm', body_of(message, attempt))
+end
+
+-- Hand a run out now: to the broker if it is this server, else through the outbox.
+local function hand_out(id)
+  local key = k('run:' .. id)
+  local provider, lane, message, attempt, story = unpack(redis.call('HMGET', key, 'provider', 'lane', 'message', 'attempt', 'story'))
+  if CARRIED ~= '' and provider == CARRIED then
+    carry(lane, message, attempt)
+    redis.call('ZREM', k('outbox'), id)
+    redis.call('HSET', key, 'state', 'queued', 'story', (story or '') .. line('published', attempt))
+    return true
+  end
+  redis.call('ZADD', k('outbox'), NOW_TEXT, id)
+  return false
+end
+
+-- Write a row in state pending, or queued where `at_once` and this server carries its provider: then its message too.
+-- False if the run is known already.
+local function put_run(r, at_once)
   local key = k('run:' .. r.id)
   if redis.call('EXISTS', key) == 1 then return false end
-  redis.call('HSET', key, 'job', r.job, 'tier', r.tier, 'cause', r.cause, 'state', 'pending',
-    'scheduled_for', r.scheduled_for or '', 'attempt', 1, 'attempts', 0, 'failures', 0, 'deaths', 0,
-    'accepted_at', int(NOW), 'provider', r.provider or '', 'lane', r.lane or 'normal',
-    'context', r.context or '{}', 'metadata', r.metadata or '{}', 'story', line('accepted', 1, r.cause))
-  local when = (r.scheduled_for or '') ~= '' and r.scheduled_for or int(NOW)
+  local carried = at_once and CARRIED ~= '' and r.provider == CARRIED
+  local story = line('accepted', 1, r.replays and r.cause .. ' of ' .. r.replays or r.cause)
+  if carried then
+    carry(r.lane, r.message, 1)
+    story = story .. line('published', 1)
+  end
+  redis.call('HSET', key, 'job', r.job, 'tier', r.tier, 'cause', r.cause, 'state', carried and 'queued' or 'pending', 'attempt', 1,
+    'scheduled_for', r.scheduled_for or '', 'accepted_at', NOW_TEXT, 'provider', r.provider or '', 'lane', r.lane or 'normal',
+    'message', r.message or '', 'unique', r.unique or '', 'story', story)
+  local when = (r.scheduled_for or '') ~= '' and r.scheduled_for or NOW_TEXT
   redis.call('ZADD', k('ledger'), when, r.id)
   redis.call('ZADD', k('ledger:' .. r.job), when, r.id)
-  return true
+  if r.cause == 'schedule' and tonumber(when) > tonumber(redis.call('HGET', k('newest'), r.job) or 0) then
+    redis.call('HSET', k('newest'), r.job, when)
+  end
+  return true, carried
 end
 
--- A job has no active run any more: the one that waits longest may go.
+-- How many more runs of a job may be active; nil for any number. Whoever makes a run wait writes the bound down.
+local function room(job)
+  local most = tonumber(redis.call('HGET', k('bounds'), job) or 1)
+  return most > 0 and most - redis.call('ZCARD', k('active:' .. job)) or nil
+end
+
+-- What waits longest may go, as far as there is room. Returns how many went.
 local function release(job)
-  if redis.call('ZCARD', k('active:' .. job)) > 0 then return end
-  local first = redis.call('ZPOPMIN', k('waiting:' .. job))[1]
-  if first then redis.call('ZADD', k('outbox'), int(NOW), first) end
+  local waiting, went = k('waiting:' .. job), 0
+  if redis.call('EXISTS', waiting) == 0 then return 0 end
+  if redis.call('HEXISTS', k('paused'), job) == 1 or redis.call('HEXISTS', k('paused'), '*') == 1 then return 0 end
+  local free = room(job)
+  while not free or free > 0 do
+    local first = redis.call('ZPOPMIN', waiting)[1]
+    if not first then break end
+    hand_out(first)
+    went, free = went + 1, free and free - 1
+  end
+  if redis.call('EXISTS', waiting) == 0 then redis.call('SREM', k('waiters'), job) end
+  return went
 end
 
-local function leave(id, job)
-  redis.call('ZREM', k('leases'), id)
-  redis.call('ZREM', k('active:' .. job), id)
-  redis.call('ZREM', k('waiting:' .. job), id)
-  redis.call('ZREM', k('outbox'), id)
-  release(job)
-end
+local counted, last = {}, {}   -- gathered by settle_run, written by `finish`
 
 -- The one place where a run gets its verdict. `more`: further fields of the row, flat. Only a durable run leaves a dead letter.
 local function settle_run(id, verdict, reason, more)
   local key = k('run:' .. id)
-  local job, tier, attempt = unpack(redis.call('HMGET', key, 'job', 'tier', 'attempt'))
-  redis.call('HSET', key, 'state', verdict, 'reason', reason, 'ended_at', int(NOW), unpack(more or {}))
-  tell(id, 'settled', attempt, reason == '' and verdict or verdict .. ': ' .. reason)
-  leave(id, job)
-  redis.call('HSET', k('last'), job, id)
-  redis.call('HINCRBY', k('counts'), job .. '|' .. verdict, 1)
+  local job, tier, was, attempt, story, unique, scheduled =
+    unpack(redis.call('HMGET', key, 'job', 'tier', 'state', 'attempt', 'story', 'unique', 'scheduled_for'))
+  redis.call('HSET', key, 'state', verdict, 'reason', reason, 'ended_at', NOW_TEXT,
+    'story', (story or '') .. line('settled', attempt, reason == '' and verdict or verdict .. ': ' .. reason), unpack(more or {}))
+  redis.call('ZREM', k('active:' .. job), id)
+  if was == 'running' then
+    redis.call('ZREM', k('leases'), id)
+  else
+    redis.call('ZREM', k('waiting:' .. job), id)
+    redis.call('ZREM', k('outbox'), id)
+  end
+  if unique and unique ~= '' and redis.call('HGET', k('unique'), job .. '|' .. unique) == id then
+    redis.call('HDEL', k('unique'), job .. '|' .. unique)
+  end
+  release(job)
+  last[job] = id
+  local field = job .. '|' .. verdict
+  counted[field] = (counted[field] or 0) + 1
   if verdict == 'failed' and tier == 'oneiric' then
-    redis.call('ZADD', k('dead'), int(NOW), id)
+    redis.call('ZADD', k('dead'), NOW_TEXT, id)
   else
     redis.call('PEXPIRE', key, KEEP)
   end
+  if verdict == 'failed' or verdict == 'missed' then notice(verdict, id, job, scheduled, reason) end
 end
 
--- Back into the outbox as the next handing-out, so that copies of this one are duplicates from now on.
+-- Let a run go from the ledger, and remember how far back it no longer reaches.
+local function drop_run(id, job, reaches)
+  redis.call('DEL', k('run:' .. id), k('log:' .. id))
+  redis.call('ZREM', k('ledger'), id)
+  redis.call('ZREM', k('ledger:' .. job), id)
+  if tonumber(reaches) > tonumber(redis.call('HGET', k('floor'), job) or 0) then redis.call('HSET', k('floor'), job, reaches) end
+end
+
+-- Drop the oldest settled runs of a job that has too many, at most `limit`; dead letters keep their rows. Returns how many.
+local function trim(job, keep, limit)
+  local index, gone = k('ledger:' .. job), 0
+  local over = math.min(redis.call('ZCARD', index) - keep, limit)
+  if over <= 0 then return 0 end
+  local found = redis.call('ZRANGE', index, 0, over - 1, 'WITHSCORES')
+  for i = 1, #found, 2 do
+    local id = found[i]
+    local ended, state, tier = unpack(redis.call('HMGET', k('run:' .. id), 'ended_at', 'state', 'tier'))
+    if not state then
+      drop_run(id, job, found[i + 1])
+      gone = gone + 1
+    elseif tier == 'oneiric' and state == 'failed' then
+      redis.call('ZREM', index, id)
+    elseif ended then
+      if NOW - tonumber(ended) < FRESH then break end
+      drop_run(id, job, found[i + 1])
+      gone = gone + 1
+    end
+  end
+  return gone
+end
+
+-- After the last settle_run of a call.
+local function finish()
+  for job, id in pairs(last) do
+    redis.call('HSET', k('last'), job, id)
+    trim(job, KEEP_EACH, 100)
+  end
+  for field, n in pairs(counted) do redis.call('HINCRBY', k('counts'), field, n) end
+end
+
+-- As the next handing-out, so that copies of this one are duplicates from now on.
 local function hand_out_again(id, state, delay, what, note)
   local key = k('run:' .. id)
-  local job, attempt = unpack(redis.call('HMGET', key, 'job', 'attempt'))
-  tell(id, what, attempt, note)
-  redis.call('HSET', key, 'state', state, 'attempt', attempt + 1, 'worker', '', 'token', '')
+  local job, attempt, story = unpack(redis.call('HMGET', key, 'job', 'attempt', 'story'))
+  redis.call('HSET', key, 'state', state, 'attempt', attempt + 1, 'worker', '', 'token', '', 'story', (story or '') .. line(what, attempt, note))
   redis.call('ZREM', k('leases'), id)
-  redis.call('ZADD', k('outbox'), int(NOW + delay), id)
+  if delay > 0 then redis.call('ZADD', k('outbox'), int(NOW + delay), id) else hand_out(id) end
   if state ~= 'retrying' then
     redis.call('ZREM', k('active:' .. job), id)
     release(job)

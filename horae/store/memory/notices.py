@@ -1,0 +1,16 @@
+"""Notices, in memory."""
+
+from collections.abc import Sequence
+
+from horae.store.memory.books import Noun
+from horae.store.values import Notice
+
+
+class MemoryNotices(Noun):
+    async def take(self, limit: int) -> list[Notice]:
+        with self.books.lock:
+            return [self.books.notices.popleft() for _ in range(min(limit, len(self.books.notices)))]
+
+    async def put_back(self, notices: Sequence[Notice]) -> None:
+        with self.books.lock:
+            self.books.notices.extendleft(reversed(notices))

@@ -1,0 +1,53 @@
+"""Notices: missed, failed and late fires, each handed out once."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+
+from horae.clock import from_millis, to_millis
+from horae.store.redis.connection import Connection, translated
+from horae.store.values import Happening, Notice
+
+
+class RedisNotices:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def take(self, limit: int) -> list[Notice]:
+        with translated(self._connection.url):
+            taken = await self._connection.client.rpop(self._connection.key("notices"), limit)
+        return [_notice(text) for text in taken or []]
+
+    async def put_back(self, notices: Sequence[Notice]) -> None:
+        if notices:
+            texts = [_text(notice) for notice in reversed(notices)]
+            with translated(self._connection.url):
+                await self._connection.client.rpush(self._connection.key("notices"), *texts)
+
+
+def _notice(text: str) -> Notice:
+    told = json.loads(text)
+    return Notice(
+        what=Happening(told["what"]),
+        run=told["run"],
+        job=told["job"],
+        at=from_millis(int(told["at"])),
+        scheduled_for=from_millis(int(told["scheduled_for"])) if told["scheduled_for"] else None,
+        reason=told["reason"],
+    )
+
+
+def _text(notice: Notice) -> str:
+    def millis(instant: datetime | None) -> str:
+        return str(to_millis(instant)) if instant else ""
+
+    return json.dumps(
+        {
+            "what": notice.what.value,
+            "run": notice.run,
+            "job": notice.job,
+            "at": millis(notice.at),
+            "scheduled_for": millis(notice.scheduled_for),
+            "reason": notice.reason,
+        }
+    )

@@ -1,0 +1,21 @@
+"""Pauses: jobs whose runs wait at the claim."""
+
+from horae.store.redis.connection import Connection, translated
+
+EVERYTHING = "*"
+
+
+class RedisPauses:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def pause(self, job: str | None = None) -> None:
+        await self._connection.call("pauses", "pause", job=job or EVERYTHING)
+
+    async def resume(self, job: str | None = None) -> int:
+        return int(await self._connection.call("pauses", "resume", job=job or EVERYTHING))
+
+    async def paused(self) -> frozenset[str | None]:
+        with translated(self._connection.url):
+            names = await self._connection.client.hkeys(self._connection.key("paused"))
+        return frozenset(None if name == EVERYTHING else name for name in names)

@@ -1,0 +1,101 @@
+"""The bench itself: a small run measures, tells and writes; an interrupted one leaves nothing running."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.waiting import wait_for
+
+ROOT = Path(__file__).parents[2]
+BENCH = (sys.executable, "-m", "tests.benchmarks", "--contenders", "horae,raw", "--rounds", "1")
+pytestmark = pytest.mark.requires("valkey")
+
+
+def gone(progress: str) -> bool:
+    """Whether every process group that the bench says it started has ended."""
+    pids = [int(pid) for pid in re.findall(r"is process (\d+)$", progress, re.MULTILINE)]
+    assert pids
+    for pid in pids:
+        try:
+            os.killpg(pid, 0)
+        except ProcessLookupError:
+            continue
+        return False
+    return True
+
+
+def run(tmp_path: Path, *words: str) -> tuple[dict[str, Any], str]:
+    """The report and the table of a run in which everything could be measured."""
+    report = tmp_path / "report.json"
+    done = subprocess.run([*BENCH, "--report", str(report), *words], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert gone(done.stderr)
+    return json.loads(report.read_text()), done.stdout
+
+
+def measured(report: dict[str, Any]) -> dict[tuple[str, str], float]:
+    return {(figure["what"], figure["who"]): figure["value"] for figure in report["figures"]}
+
+
+def test_a_small_run_measures_horae_against_the_raw_client(tmp_path: Path) -> None:
+    report, table = run(tmp_path, "--only", "throughput,enqueue,pickup", "--jobs", "200", "--pickups", "5")
+    figures = measured(report)
+    for who in ("horae", "raw"):
+        for what in ("no-op jobs a second, one process", "no-op jobs a second, two processes", "idle pick-up, p50"):
+            assert figures[what, who] > 0
+        for what in ("enqueues a second, one by one", "enqueues a second, in a batch"):
+            assert figures[what, who] > 0
+    assert figures["no-op jobs a second, one process", "raw"] > figures["no-op jobs a second, one process", "horae"]
+    assert {goal["what"]: goal["reached"] for goal in report["goals"]}["idle sidecar: memory"] is None
+    assert "no-op jobs a second, one process" in table
+    assert "≥ 10,000 /s" in table
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory and CPU are read from /proc")
+def test_a_small_run_measures_horae_alone(tmp_path: Path) -> None:
+    sizes = ("--seconds", "3", "--cron-jobs", "12000", "--due-jobs", "20", "--internal-jobs", "200")
+    report, table = run(tmp_path, "--only", "dispatch,drain,internal,idle", *sizes)
+    figures = measured(report)
+    for what in (
+        "100 cron jobs: due to begun, p99",
+        "12,000 cron jobs: due to written, p99",
+        "200 internal jobs: due to begun, p99",
+        "20 due at once: run a second",
+        "idle sidecar: memory",
+    ):
+        assert figures[what, "horae"] >= 0
+    assert (
+        figures["100 cron jobs: due to begun, p50", "horae"] >= figures["100 cron jobs: due to written, p50", "horae"]
+    )
+    assert "≤ 100 MB: reached" in table
+
+
+def test_an_interrupted_bench_leaves_nothing_running(tmp_path: Path) -> None:
+    progress = tmp_path / "progress"
+    command = [*BENCH, "--only", "throughput", "--jobs", "500", "--report", str(tmp_path / "report.json")]
+    with progress.open("wb") as file:
+        bench = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=file, start_new_session=True)
+    try:
+        wait_for(lambda: "horae worker is process" in progress.read_text(), "the bench to start a worker", 60)
+        bench.send_signal(signal.SIGINT)
+        shown, _ = bench.communicate(timeout=30)
+    finally:
+        bench.kill()
+        bench.wait()
+    assert bench.returncode == 130, progress.read_text()
+    assert shown == b""
+    assert gone(progress.read_text())
+    assert "Traceback" not in progress.read_text()
+
+
+def test_a_measurement_that_there_is_not_is_refused() -> None:
+    done = subprocess.run([*BENCH, "--only", "speed"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "there is no 'speed'; there is throughput, " in done.stderr

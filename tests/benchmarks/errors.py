@@ -1,0 +1,5 @@
+"""What goes wrong in a measurement."""
+
+
+class BenchError(Exception):
+    """One contender cannot be measured; the others can."""
