@@ -19,7 +19,7 @@ CLAIM_SECONDS = 1.0
 """From a claim to the job's first line."""
 SETTLE_SECONDS = 2.0
 """From the job's last line to its settling, on a worker whose event loop is free."""
-DEATHS = 3
+DEATHS = 10
 """A run that outlives so many workers is failed as `worker died`, by rule."""
 
 

@@ -1,20 +1,17 @@
 """Plays a plan on a stage: enqueues, strikes, waits until everything has ended, and keeps a record."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-
-from pydantic import SecretStr
 
 from horae.clock import monotonic, now
 from horae.errors import QueueError, StoreError
 from horae.runs import Run
 from horae.scheduler import Scheduler
-from horae.settings import StoreSettings, load
-from horae.store import Store, connect
+from horae.store import Store
+from tests.chaos.front_door import front_door
 from tests.chaos.journal import Journal, Line, Reader
 from tests.chaos.plan import Enqueue, Plan
 from tests.chaos.record import Accepted, Record
@@ -70,7 +67,7 @@ class Driver:
         self._record = Record(jobs=plan.jobs, window=(now(), now()), hits=stage.hits)
 
     async def play(self) -> Played:
-        async with self._front_door() as (scheduler, store):
+        async with front_door(self._project, self._stage.front_door.url, NAMESPACE) as (scheduler, store):
             await self._stage.start()
             await wait_until(self._ticks, "the first fire", 30)
             first, began = now(), monotonic()
@@ -82,14 +79,6 @@ class Driver:
                 watching.cancel()
             runs = await self._runs(store)
         return Played(journal=self._reader.journal(), record=self._record, runs=runs, seconds=0)
-
-    @asynccontextmanager
-    async def _front_door(self) -> AsyncIterator[tuple[Scheduler, Store]]:
-        settings = load(self._project, {}).model_copy(
-            update={"namespace": NAMESPACE, "store": StoreSettings(url=SecretStr(self._stage.front_door.url))}
-        )
-        async with Scheduler(settings).lifecycle() as scheduler, connect(settings) as store:
-            yield scheduler, store
 
     def _ticks(self) -> bool:
         return any(line.job == TICK.name for line in self._read())

@@ -40,6 +40,11 @@ class Proxy:
     def url(self) -> str:
         return f"redis://{LOOPBACK}:{self.port}/0"
 
+    @property
+    def connections(self) -> int:
+        """Ends of connections that are open, two for each that goes through."""
+        return len(self._ends)
+
     def drop(self) -> None:
         """Reset every connection, with whatever is on its way."""
         for end in list(self._ends):

@@ -71,7 +71,7 @@ class Report:
             "lost": values["lost"],
             "extra": f"{values['extra_explained']} explained, {values['extra_unexplained']} unexplained",
             "claims": f"{values['claims_without_beginning']} lost with their worker before the job began",
-            "given up": f"{values['given_up']} by rule, after three deaths",
+            "given up": f"{values['given_up']} by rule: too many workers died with it",
             "redelivery": f"p50 {took['p50']}, p99 {took['p99']}, max {took['max']} ({values['redeliveries']} runs)",
         }
         lines = [f"{name:<11} {text}" for name, text in rows.items()]
