@@ -5,7 +5,6 @@ or before its end can have been settled. A blow on a sidecar, or on another work
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -19,6 +18,8 @@ CLAIM_SECONDS = 1.0
 """From a claim to the job's first line."""
 SETTLE_SECONDS = 2.0
 """From the job's last line to its settling, on a worker whose event loop is free."""
+REDELIVERY_SECONDS = 10.0
+"""The promise, for a killed worker whose fellow is left in peace."""
 DEATHS = 10
 """A run that outlives so many workers is failed as `worker died`, by rule."""
 
@@ -73,7 +74,7 @@ class Checker:
         self._check_accepted()
         self._check_fires()
         self._check_alone()
-        self._found.redeliveries = sorted(self._redeliveries())
+        self._check_redeliveries()
         return self._found
 
     def _say(self, fault: Fault, job: str, run: str, text: str) -> None:
@@ -216,13 +217,24 @@ class Checker:
                 if not over and earlier.begin.run != later.begin.run and not explained:
                     self._say(Fault.OVERLAP, job.name, later.begin.run, f"beside {earlier.begin.run}")
 
-    def _redeliveries(self) -> Iterator[float]:
-        kills = {hit.on: hit.began for hit in self._record.hits if hit.blow is Blow.KILL_WORKER}
+    def _check_redeliveries(self) -> None:
+        kills = {hit.on: hit for hit in self._record.hits if hit.blow is Blow.KILL_WORKER}
         for attempts in self._journal.attempts.values():
             for earlier, later in pairwise(attempts):
-                killed = kills.get(earlier.begin.worker)
-                if killed is not None and earlier.end is None and killed <= later.begin.at:
-                    yield later.begin.at - killed
+                kill, begin = kills.get(earlier.begin.worker), later.begin
+                if kill is None or earlier.end or kill.began > begin.at:
+                    continue
+                took = begin.at - kill.began
+                self._found.redeliveries.append(took)
+                if took > REDELIVERY_SECONDS and not self._disturbed(kill, begin.at):
+                    self._say(Fault.LATE, begin.job, begin.run, f"{took:.1f} s after {kill.on} was killed")
+        self._found.redeliveries.sort()
+
+    def _disturbed(self, kill: Hit, until: float) -> bool:
+        return any(
+            hit is not kill and hit.began <= until and hit.ended >= kill.began - SETTLE_SECONDS
+            for hit in self._record.hits
+        )
 
 
 def _said(attempt: Attempt) -> str:

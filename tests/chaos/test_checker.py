@@ -273,6 +273,17 @@ def test_the_times_to_redelivery_are_from_the_kill_to_the_next_beginning() -> No
     assert given_up().found().redeliveries == [9.0] * (DEATHS - 1)
 
 
+def test_a_late_redelivery_is_found_unless_more_than_the_kill_held_it_up() -> None:
+    told = Told()
+    told.accept("a")
+    told.attempt("a", at=10, seconds=None)
+    told.attempt("a", number=2, at=21.5, worker="worker-2")
+    told.hit(Blow.KILL_WORKER, "worker-1", 11)
+    assert faults(told) == [Fault.LATE]
+    told.hit(Blow.CUT_WORKER, "worker-2", 14, 15)
+    assert faults(told) == []
+
+
 def row(run: str = "a", state: State = State.RAN, **more: object) -> Run:
     return replace(
         Run(id=run, job="work", tier=Tier.ONEIRIC, cause=Cause.ENQUEUE, state=state, attempts=1),

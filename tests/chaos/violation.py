@@ -18,6 +18,8 @@ class Fault(StrEnum):
     """Nobody accepted it and no schedule explains it."""
     TOKEN = "token"
     """Two valid fencing tokens at once, or tokens that do not grow."""
+    LATE = "late redelivery"
+    """A killed worker's run began elsewhere later than promised, and no other blow fell meanwhile."""
     OVERLAP = "overlap"
     """Two runs at once of a job that runs alone."""
     VERDICT = "verdict"
