@@ -1,82 +1,13 @@
 """The checker finds what is planted, names it, and passes what is clean."""
 
-from collections.abc import Callable
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-
 import pytest
 
-from horae.jobs import Tier
-from horae.runs import Cause, Event, Run, State
-from tests.chaos.checker import DEATHS, Findings, check
+from tests.chaos.checker import DEATHS
 from tests.chaos.fence import Entry
-from tests.chaos.journal import Line, journal_of
 from tests.chaos.plan import Blow, plan_of
-from tests.chaos.record import STORE, Accepted, Hit, Record
-from tests.chaos.verdicts import check_verdicts
-from tests.chaos.violation import Fault, Violation
-from tests.chaos.workload import TICK, How, Workload
-
-BEGIN = datetime(2026, 12, 1, 2, 0, 0, 500_000, tzinfo=UTC)
-"""Of the window, at which the monotonic clock stands at 0."""
-JOBS = (TICK, Workload(name="work"), Workload(name="blocks", how=How.BLOCKING), Workload(name="alone", overlap="skip"))
-
-
-class Told:
-    """A journal and a record as a run would leave them, to plant something in."""
-
-    def __init__(self, *, fires: int = 3) -> None:
-        self.lines: list[Line] = []
-        self.effects: list[Entry] = []
-        self.record = Record(jobs=JOBS, window=(BEGIN, BEGIN + timedelta(seconds=fires)))
-        self._token = 0
-        for number in range(fires):
-            self.attempt(f"fire-{number}", job="tick", at=number + 0.6, fire=number)
-
-    def accept(self, run: str, job: str = "work") -> None:
-        self.record.accepted.append(Accepted(run=run, job=job, at=0))
-
-    def attempt(
-        self,
-        run: str,
-        *,
-        job: str = "work",
-        number: int = 1,
-        at: float = 1,
-        seconds: float | None = 0.1,
-        worker: str = "worker-1",
-        effect: str = "done",
-        fire: int | None = None,
-        token: int | None = None,
-    ) -> int:
-        """`seconds`: None for one that has no end."""
-        self._token = self._token + 1 if token is None else token
-        due = (BEGIN.replace(microsecond=0) + timedelta(seconds=fire + 1)).isoformat() if fire is not None else None
-        begin = Line(
-            what="begin",
-            job=job,
-            run=run,
-            scheduled_for=due,
-            attempt=number,
-            token=self._token,
-            worker=worker,
-            pid=1,
-            at=at,
-            wall=BEGIN.timestamp() + at,
-        )
-        self.lines.append(begin)
-        self.effects.append(Entry(run=run, token=self._token, what="began"))
-        if seconds is not None:
-            self.lines.append(replace(begin, what="end", at=at + seconds, effect=effect))
-            if effect in ("done", "refused"):
-                self.effects.append(Entry(run=run, token=self._token, what=effect))
-        return self._token
-
-    def hit(self, blow: Blow, on: str, began: float, ended: float | None = None) -> None:
-        self.record.hits.append(Hit(blow=blow, on=on, began=began, ended=began if ended is None else ended))
-
-    def found(self) -> Findings:
-        return check(journal_of(self.lines, self.effects), self.record)
+from tests.chaos.record import STORE
+from tests.chaos.told import Told, given_up
+from tests.chaos.violation import Fault
 
 
 def faults(told: Told) -> list[Fault]:
@@ -247,16 +178,6 @@ def test_two_runs_of_a_job_that_runs_alone_are_found() -> None:
     assert faults(told) == []
 
 
-def given_up() -> Told:
-    """A run that as many workers died with as the rule allows."""
-    told = Told()
-    told.accept("a")
-    for number in range(1, DEATHS + 1):
-        told.attempt("a", number=number, at=10.0 * number, seconds=None, worker=f"worker-{number}")
-        told.hit(Blow.KILL_WORKER, f"worker-{number}", 10.0 * number + 1)
-    return told
-
-
 def test_a_run_that_outlived_too_many_workers_is_given_up_not_lost() -> None:
     found = given_up().found()
     assert (found.violations, found.given_up) == ([], {"a"})
@@ -282,71 +203,6 @@ def test_a_late_redelivery_is_found_unless_more_than_the_kill_held_it_up() -> No
     assert faults(told) == [Fault.LATE]
     told.hit(Blow.CUT_WORKER, "worker-2", 14, 15)
     assert faults(told) == []
-
-
-def row(run: str = "a", state: State = State.RAN, **more: object) -> Run:
-    return replace(
-        Run(id=run, job="work", tier=Tier.ONEIRIC, cause=Cause.ENQUEUE, state=state, attempts=1),
-        **more,  # type: ignore[arg-type] # fields of a row, by name
-    )
-
-
-def fires(*numbers: int) -> list[Run]:
-    first = BEGIN.replace(microsecond=0)
-    return [
-        row(f"fire-{number}", job="tick", scheduled_for=first + timedelta(seconds=number + 1)) for number in numbers
-    ]
-
-
-def contradictions(told: Told, rows: list[Run]) -> list[str]:
-    journal = journal_of(told.lines, told.effects)
-    found: list[Violation] = list(check_verdicts(rows, journal, told.record, told.found()))
-    assert all(violation.fault is Fault.VERDICT for violation in found)
-    return [violation.text for violation in found]
-
-
-def done() -> Told:
-    told = Told()
-    told.accept("a")
-    told.attempt("a")
-    return told
-
-
-def test_one_verdict_each_that_the_journal_bears_out_passes() -> None:
-    assert contradictions(done(), [row(), *fires(0, 1, 2)]) == []
-    died = row(state=State.FAILED, reason="worker died", attempts=DEATHS)
-    assert contradictions(given_up(), [died, *fires(0, 1, 2)]) == []
-
-
-def settled_twice() -> Run:
-    event = Event(at=BEGIN, what="settled", attempt=1)
-    return row(story=(event, event))
-
-
-@pytest.mark.parametrize(
-    ("told", "rows", "text"),
-    [
-        (done, [], "accepted, and the ledger does not know it"),
-        (done, [row(state=State.RUNNING)], "no verdict, it is running"),
-        (done, [settled_twice()], "settled 2 times"),
-        (
-            done,
-            [row(state=State.SKIPPED, reason="overlap")],
-            "skipped: overlap, says the ledger, and it was begun 1 times",
-        ),
-        (done, [row(state=State.FAILED, reason="raised")], "failed: raised, says the ledger"),
-        (done, [row(attempts=0)], "0 attempts, says the ledger, and the journal has attempt 1"),
-        (given_up, [row(attempts=DEATHS)], "ran, says the ledger, and its effect was never done"),
-    ],
-)
-def test_a_verdict_that_the_journal_contradicts_is_found(told: Callable[[], Told], rows: list[Run], text: str) -> None:
-    assert text in contradictions(told(), [*rows, *fires(0, 1, 2)])
-
-
-def test_a_fire_without_a_row_or_with_two_is_found() -> None:
-    assert contradictions(done(), [row(), *fires(0, 2)]) == ["0 rows for 2026-12-01T02:00:02+00:00"]
-    twin = replace(fires(1)[0], id="other", state=State.MISSED)
-    assert contradictions(done(), [row(), twin, *fires(0, 1, 2)]) == ["2 rows for 2026-12-01T02:00:02+00:00"]
 
 
 def test_the_same_seed_is_the_same_plan() -> None:

@@ -17,6 +17,10 @@ def check_verdicts(runs: Iterable[Run], journal: Journal, record: Record, findin
         if accepted.run not in found:
             yield _violation(accepted.job, accepted.run, "accepted, and the ledger does not know it")
     for run in found.values():
+        attempts = len(journal.attempts.get(run.id, []))
+        if run.verdict in (Verdict.SKIPPED, Verdict.MISSED) and attempts:
+            text = f"{run.verdict.value}: {run.reason}, says the ledger, and it was begun {attempts} times"
+            yield Violation(fault=Fault.UNDONE, job=run.job, run=run.id, text=text)
         for text in _contradictions(run, journal, run.id in done, run.id in findings.given_up):
             yield _violation(run.job, run.id, text)
     yield from _check_fires(found.values(), record)
@@ -32,8 +36,6 @@ def _contradictions(run: Run, journal: Journal, done: bool, given_up: bool) -> I
         yield f"settled {settled} times"
     if run.verdict is Verdict.RAN and not done:
         yield "ran, says the ledger, and its effect was never done"
-    if run.verdict in (Verdict.SKIPPED, Verdict.MISSED) and attempts:
-        yield f"{run.verdict.value}: {run.reason}, says the ledger, and it was begun {len(attempts)} times"
     if run.verdict in (Verdict.FAILED, Verdict.CANCELLED) and not given_up and run.reason != "worker died":
         yield f"{run.verdict.value}: {run.reason}, says the ledger"
     if given_up and (run.verdict, run.reason) != (Verdict.FAILED, "worker died"):

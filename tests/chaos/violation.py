@@ -22,6 +22,8 @@ class Fault(StrEnum):
     """A killed worker's run began elsewhere later than promised, and no other blow fell meanwhile."""
     OVERLAP = "overlap"
     """Two runs at once of a job that runs alone."""
+    UNDONE = "begun and not finished"
+    """The ledger says skipped or missed of a run that was begun."""
     VERDICT = "verdict"
     """Not one verdict for a run, or one that the journal contradicts."""
 
