@@ -3,8 +3,10 @@
 import argparse
 import asyncio
 import json
+import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -51,6 +53,12 @@ def run(plan: Plan, folder: Path) -> Report:
     return report_of(plan, played)
 
 
+def _be_stopped_by_signals() -> None:
+    """SIGTERM as Ctrl-C, and Ctrl-C even where a shell's `&` has it ignored: what was started must not stay."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+
+
 def main() -> int:
     given = arguments()
     plan = plan_of(
@@ -63,6 +71,7 @@ def main() -> int:
         print(plan.as_json())
         return 0
     print(f"seed {plan.seed}: {len(plan.enqueues)} jobs, {len(plan.strikes)} blows", file=sys.stderr)
+    _be_stopped_by_signals()
     folder, keep = Path(tempfile.mkdtemp(prefix="horae-chaos-")), True
     try:
         report = run(plan, folder)

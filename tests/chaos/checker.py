@@ -4,7 +4,7 @@ An extra run is explained only by a blow that fell on the earlier attempt: on it
 or before its end can have been settled. A blow on a sidecar, or on another worker, explains none.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -29,8 +29,8 @@ class Findings:
     violations: list[Violation] = field(default_factory=list)
     fires: int = 0
     """In the window, of jobs whose every fire runs."""
-    explained: int = 0
-    """Extra runs at a blow."""
+    explained: Counter[Blow] = field(default_factory=Counter)
+    """Extra runs, by the blow that fell on the earlier attempt; on its worker before on the store."""
     gaps: int = 0
     """Claims whose worker was hit before the job's first line."""
     given_up: set[str] = field(default_factory=set)
@@ -85,8 +85,8 @@ class Checker:
         for earlier, later in pairwise(attempts):
             if earlier.raised and later.begin.token > earlier.begin.token:
                 continue  # a retry
-            if self._hit(earlier, later):
-                self._found.explained += 1
+            if hit := self._hit(earlier, later):
+                self._found.explained[hit.blow] += 1
             else:
                 self._say(Fault.EXTRA, job, run, f"{_said(later)} though nothing had hit {_said(earlier)}")
         self._check_gaps(run, job, attempts)
@@ -109,15 +109,14 @@ class Checker:
             return False
         return since is None or hit.ended >= since - CLAIM_SECONDS
 
-    def _hit(self, earlier: Attempt, later: Attempt) -> bool:
+    def _hit(self, earlier: Attempt, later: Attempt) -> Hit | None:
+        """The blow that explains why the later one could begin."""
         begin = earlier.begin
         until = later.begin.at
         if earlier.end:
             until = min(until, self._settled_by(earlier))
-        return any(
-            hit.began <= until and hit.ended >= begin.at - CLAIM_SECONDS
-            for hit in (*self._hits[begin.worker], *self._hits[STORE])
-        )
+        blows = (*self._hits[begin.worker], *self._hits[STORE])
+        return next((hit for hit in blows if hit.began <= until and hit.ended >= begin.at - CLAIM_SECONDS), None)
 
     def _settled_by(self, attempt: Attempt) -> float:
         """When an attempt that ended must have been settled: a job that blocks its worker's event loop delays it."""

@@ -40,7 +40,8 @@ class Report:
             "refused": record.refused,
             "kills": dict(sorted(Counter(hit.blow.value for hit in record.hits).items())),
             "lost": findings.lost,
-            "extra_explained": findings.explained,
+            "extra_explained": findings.explained.total(),
+            "extra_explained_by": {blow.value: times for blow, times in sorted(findings.explained.items())},
             "extra_unexplained": findings.unexplained,
             "claims_without_beginning": findings.gaps,
             "given_up": len(findings.given_up),
@@ -63,13 +64,14 @@ class Report:
         took = {
             name: "-" if value is None else f"{value:.2f} s" for name, value in values["redelivery_seconds"].items()
         }
+        by = ", ".join(f"{blow} {times}" for blow, times in values["extra_explained_by"].items())
         rows = {
             "seed": values["seed"],
             "jobs": f"{values['jobs']} enqueued in {values['window_seconds']} s, {values['refused']} refusals repeated",
             "fires": f"{values['fires']}, every one of the plan looked for",
             "kills": ", ".join(f"{blow} {times}" for blow, times in values["kills"].items()) or "none",
             "lost": values["lost"],
-            "extra": f"{values['extra_explained']} explained, {values['extra_unexplained']} unexplained",
+            "extra": f"{values['extra_explained']} explained ({by or 'none'}), {values['extra_unexplained']} unexplained",
             "claims": f"{values['claims_without_beginning']} lost with their worker before the job began",
             "given up": f"{values['given_up']} by rule: too many workers died with it",
             "redelivery": f"p50 {took['p50']}, p99 {took['p99']}, max {took['max']} ({values['redeliveries']} runs)",

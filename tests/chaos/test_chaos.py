@@ -1,6 +1,10 @@
 """A short seeded chaos run, and the relay that cuts its connections."""
 
 import asyncio
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,10 +14,12 @@ import pytest
 from horae.runners.ports import LOOPBACK
 from tests.chaos.driver import play
 from tests.chaos.plan import Blow, plan_of
+from tests.chaos.processes import ROOT
 from tests.chaos.proxy import Proxy
 from tests.chaos.report import report_of
+from tests.chaos.stage import left_behind
 from tests.chaos.violation import Fault
-from tests.waiting import wait_until
+from tests.waiting import wait_for, wait_until
 
 PLAN = plan_of(seed=20_261, jobs=500, jobs_a_second=14, seconds_between_kills=2.2)
 
@@ -29,6 +35,32 @@ async def test_a_seeded_chaos_run_loses_nothing_and_repeats_only_what_was_hit(tm
     # Until both tests of test_interrupted.py pass, the job that runs alone may be left half done.
     unknown = [violation for violation in report.violations if violation.fault is not Fault.UNDONE]
     assert (unknown, played.record.left, set(played.record.exits.values())) == ([], [], {0}), str(report)
+
+
+@pytest.mark.requires("valkey")
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_leaves_no_process_and_no_file(tmp_path: Path, sign: signal.Signals) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.chaos", "--seed", "1"],
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+            cwd=ROOT,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+    try:
+        wait_for(lambda: "accepted" in log.read_text() or process.poll() is not None, "jobs to be accepted", 40)
+        [folder] = tmp_path.glob("horae-chaos-*")
+        assert len(left_behind(folder / "project")) >= 4, "two sidecars and two workers"
+        os.killpg(process.pid, sign)  # as a terminal does
+        assert process.wait(20) == 130, log.read_text()
+    finally:
+        process.kill()
+    assert "interrupted" in log.read_text()
+    assert left_behind(folder / "project") == []
+    assert not folder.exists()
 
 
 @asynccontextmanager

@@ -19,7 +19,7 @@ def test_a_clean_journal_passes() -> None:
     told.accept("a")
     told.attempt("a")
     found = told.found()
-    assert (found.violations, found.fires, found.explained) == ([], 3, 0)
+    assert (found.violations, found.fires, found.explained.total()) == ([], 3, 0)
 
 
 def test_a_planted_loss_is_found() -> None:
@@ -81,7 +81,7 @@ def test_a_blow_that_hit_the_run_explains_another(blow: Blow, on: str, began: fl
     told.attempt("a", number=2, at=16, worker="worker-3")
     told.hit(blow, on, began, ended)
     found = told.found()
-    assert (found.violations, found.explained) == ([], 1)
+    assert (found.violations, found.explained) == ([], {blow: 1})
 
 
 def test_a_job_that_blocks_its_worker_delays_the_settling_of_others() -> None:
@@ -101,7 +101,7 @@ def test_a_retry_is_no_extra_run() -> None:
     told.attempt("a", effect="raised")
     told.attempt("a", number=2, at=2)
     found = told.found()
-    assert (found.violations, found.explained) == ([], 0)
+    assert (found.violations, found.explained) == ([], {})
 
 
 def test_a_claim_that_never_began_needs_a_blow() -> None:
