@@ -64,14 +64,14 @@ class Report:
         took = {
             name: "-" if value is None else f"{value:.2f} s" for name, value in values["redelivery_seconds"].items()
         }
-        by = ", ".join(f"{blow} {times}" for blow, times in values["extra_explained_by"].items())
+        by = ", ".join(f"{blow} {times}" for blow, times in values["extra_explained_by"].items()) or "none"
         rows = {
             "seed": values["seed"],
             "jobs": f"{values['jobs']} enqueued in {values['window_seconds']} s, {values['refused']} refusals repeated",
             "fires": f"{values['fires']}, every one of the plan looked for",
             "kills": ", ".join(f"{blow} {times}" for blow, times in values["kills"].items()) or "none",
             "lost": values["lost"],
-            "extra": f"{values['extra_explained']} explained ({by or 'none'}), {values['extra_unexplained']} unexplained",
+            "extra": f"{values['extra_explained']} explained ({by}), {values['extra_unexplained']} unexplained",
             "claims": f"{values['claims_without_beginning']} lost with their worker before the job began",
             "given up": f"{values['given_up']} by rule: too many workers died with it",
             "redelivery": f"p50 {took['p50']}, p99 {took['p99']}, max {took['max']} ({values['redeliveries']} runs)",
