@@ -60,8 +60,9 @@ class Driver:
     def __init__(self, plan: Plan, project: Path, stage: Stage, say: Callable[[Progress], None]) -> None:
         self._plan, self._project, self._stage, self._say = plan, project, stage, say
         self._reader = Reader(project)
-        self._open: set[tuple[str, int, str]] = set()
-        """Attempts that have begun and not ended: run, token, worker."""
+        self._open: dict[str, Line] = {}
+        """Of each run its newest attempt that has begun and not ended. An older one may never end: with its lease a
+        worker ends its child too."""
         self._outstanding: set[str] = set()
         self._ended = 0
         self._record = Record(jobs=plan.jobs, window=(now(), now()), hits=stage.hits)
@@ -122,11 +123,13 @@ class Driver:
     def _read(self) -> Sequence[Line]:
         fresh = self._reader.fresh()
         for line in fresh:
-            place = (line.run, line.token, line.worker)
+            newest = self._open.get(line.run)
             if line.what == "begin":
-                self._open.add(place)
+                if newest is None or newest.token < line.token:
+                    self._open[line.run] = line
             else:
-                self._open.discard(place)
+                if newest and newest.token <= line.token:
+                    del self._open[line.run]
                 if line.effect == "done" and line.run in self._outstanding:
                     self._outstanding.discard(line.run)
                     self._ended += 1
@@ -137,7 +140,7 @@ class Driver:
         await self._all_ended(store)
         await self._fires_ended(store)
         self._record.exits |= await self._stage.end("sidecar")
-        await wait_until(self._idle, "the last attempts to end", 60)
+        await self._run_out()
         self._record.exits |= await self._stage.end("queue_worker")
 
     async def _all_ended(self, store: Store) -> None:
@@ -159,12 +162,18 @@ class Driver:
                 return
             await asyncio.sleep(0.3)
 
+    async def _run_out(self) -> None:
+        """Or a worker that ends hands back what is left, and the checker says what it was."""
+        since = monotonic()
+        while not self._idle() and monotonic() - since < PATIENCE_SECONDS / 2:
+            await asyncio.sleep(0.1)
+
     def _scheduled(self) -> list[str]:
         return [job.name for job in self._plan.jobs if job.schedule]
 
     def _idle(self) -> bool:
         self._read()
-        return not any(worker in self._stage.alive for _, _, worker in self._open)
+        return not any(line.worker in self._stage.alive for line in self._open.values())
 
     async def _runs(self, store: Store) -> list[Run]:
         found: list[Run] = []
