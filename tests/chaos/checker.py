@@ -123,8 +123,10 @@ class Checker:
         assert attempt.end
         at = attempt.end.at
         for blocker in sorted(self._blocked[attempt.begin.worker], key=lambda blocker: blocker.begin.at):
-            if blocker.begin.at - SETTLE_SECONDS <= at and blocker.end:
-                at = max(at, blocker.end.at)
+            if blocker.begin.at - SETTLE_SECONDS <= at:
+                # One that died with its worker has no end.
+                whole = blocker.begin.at + self._jobs[blocker.begin.job].seconds
+                at = max(at, blocker.end.at if blocker.end else whole)
         return at + SETTLE_SECONDS
 
     def _check_tokens(self) -> None:

@@ -1,5 +1,7 @@
 """The checker finds what is planted, names it, and passes what is clean."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.chaos.checker import DEATHS
@@ -84,15 +86,18 @@ def test_a_blow_that_hit_the_run_explains_another(blow: Blow, on: str, began: fl
     assert (found.violations, found.explained) == ([], {blow: 1})
 
 
-def test_a_job_that_blocks_its_worker_delays_the_settling_of_others() -> None:
+@pytest.mark.parametrize("blocked", [9, None])
+def test_a_job_that_blocks_its_worker_delays_the_settling_of_others(blocked: float | None) -> None:
     told = Told()
     for run, job in (("a", "work"), ("b", "blocks")):
         told.accept(run, job)
-    told.attempt("b", job="blocks", at=10.2, seconds=9)
+    told.attempt("b", job="blocks", at=10.2, seconds=blocked)
     told.attempt("a", at=10, seconds=1)
     told.attempt("a", number=2, at=25, worker="worker-3")
-    told.hit(Blow.KILL_WORKER, "worker-1", 20)
-    assert faults(told) == []
+    told.hit(Blow.KILL_WORKER, "worker-1", 19)
+    assert Fault.EXTRA not in faults(told)
+    told.record.hits[:] = [replace(told.record.hits[0], began=22, ended=22)]
+    assert Fault.EXTRA in faults(told)
 
 
 def test_a_retry_is_no_extra_run() -> None:

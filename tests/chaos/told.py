@@ -12,7 +12,12 @@ from tests.chaos.workload import TICK, How, Workload
 
 BEGIN = datetime(2026, 12, 1, 2, 0, 0, 500_000, tzinfo=UTC)
 """Of the window, at which the monotonic clock stands at 0."""
-JOBS = (TICK, Workload(name="work"), Workload(name="blocks", how=How.BLOCKING), Workload(name="alone", overlap="skip"))
+JOBS = (
+    TICK,
+    Workload(name="work"),
+    Workload(name="blocks", how=How.BLOCKING, seconds=9),
+    Workload(name="alone", overlap="skip"),
+)
 
 
 class Told:
