@@ -36,7 +36,9 @@ class Findings:
     given_up: set[str] = field(default_factory=set)
     """Runs without an effect that were hit so often that the rule fails them. The ledger must agree."""
     redeliveries: list[float] = field(default_factory=list)
-    """Seconds from a worker's `kill -9` to the next beginning of each run that it was in."""
+    """Seconds from a worker's `kill -9` to the next beginning of each run that it was in, ascending."""
+    undisturbed: list[float] = field(default_factory=list)
+    """Those of them during which no other blow fell."""
 
     @property
     def unexplained(self) -> int:
@@ -227,9 +229,13 @@ class Checker:
                     continue
                 took = begin.at - kill.began
                 self._found.redeliveries.append(took)
-                if took > REDELIVERY_SECONDS and not self._disturbed(kill, begin.at):
+                if self._disturbed(kill, begin.at):
+                    continue
+                self._found.undisturbed.append(took)
+                if took > REDELIVERY_SECONDS:
                     self._say(Fault.LATE, begin.job, begin.run, f"{took:.1f} s after {kill.on} was killed")
         self._found.redeliveries.sort()
+        self._found.undisturbed.sort()
 
     def _disturbed(self, kill: Hit, until: float) -> bool:
         return any(

@@ -99,12 +99,13 @@ def workloads(lease_seconds: float) -> tuple[Workload, ...]:
         Workload(
             name="alone", seconds=1.2, schedule='every("2s")', period_seconds=2, overlap="skip", catch_up="latest"
         ),
-        Workload(name="quick", share=900),
+        Workload(name="quick", share=910),
         Workload(name="raises", share=20, raises_first=True),
         Workload(name="child", how=How.CHILD, seconds=0.02, share=50),
-        Workload(name="long", seconds=long, share=20),
+        Workload(name="long", seconds=long, share=12),
         Workload(name="long-child", how=How.CHILD, seconds=long, share=8),
-        Workload(name="blocks", how=How.BLOCKING, seconds=long, share=2),
+        # By schedule, so that it takes the same share of a worker's time at every pace.
+        Workload(name="blocks", how=How.BLOCKING, seconds=long, schedule='every("19s")', period_seconds=19),
     )
 
 
