@@ -45,12 +45,8 @@ class Report:
             "extra_unexplained": findings.unexplained,
             "claims_without_beginning": findings.gaps,
             "given_up": len(findings.given_up),
-            "redeliveries": len(findings.redeliveries),
-            "redelivery_seconds": {
-                "p50": percentile(findings.redeliveries, 50),
-                "p99": percentile(findings.redeliveries, 99),
-                "max": percentile(findings.redeliveries, 100),
-            },
+            "redelivery_seconds": spread(findings.redeliveries),
+            "redelivery_seconds_undisturbed": spread(findings.undisturbed),
             "violations": [
                 {"fault": one.fault.value, "job": one.job, "run": one.run, "text": one.text} for one in self.violations
             ],
@@ -61,9 +57,6 @@ class Report:
 
     def __str__(self) -> str:
         values = self.as_dict()
-        took = {
-            name: "-" if value is None else f"{value:.2f} s" for name, value in values["redelivery_seconds"].items()
-        }
         by = ", ".join(f"{blow} {times}" for blow, times in values["extra_explained_by"].items()) or "none"
         rows = {
             "seed": values["seed"],
@@ -74,7 +67,8 @@ class Report:
             "extra": f"{values['extra_explained']} explained ({by}), {values['extra_unexplained']} unexplained",
             "claims": f"{values['claims_without_beginning']} lost with their worker before the job began",
             "given up": f"{values['given_up']} by rule: too many workers died with it",
-            "redelivery": f"p50 {took['p50']}, p99 {took['p99']}, max {took['max']} ({values['redeliveries']} runs)",
+            "redelivery": _said(values["redelivery_seconds"]),
+            "undisturbed": f"{_said(values['redelivery_seconds_undisturbed'])}, where no other blow fell meanwhile",
         }
         lines = [f"{name:<11} {text}" for name, text in rows.items()]
         lines += [f"{len(self.violations)} violations" if self.violations else "no violation"]
@@ -91,6 +85,19 @@ def report_of(plan: Plan, played: Played) -> Report:
     return Report(plan=plan, played=played, findings=findings, violations=(*findings.violations, *verdicts))
 
 
+def spread(ascending: Sequence[float]) -> dict[str, Any]:
+    """How many, and the p50, p99 and greatest of them, in seconds; None of nothing."""
+    return {"runs": len(ascending)} | {
+        name: percentile(ascending, share) for name, share in (("p50", 50), ("p99", 99), ("max", 100))
+    }
+
+
 def percentile(ascending: Sequence[float], share: int) -> float | None:
     """The smallest value that so many hundredths are not above; None of nothing."""
     return round(ascending[max(0, ceil(len(ascending) * share / 100) - 1)], 3) if ascending else None
+
+
+def _said(spread: dict[str, Any]) -> str:
+    if not spread["runs"]:
+        return "none"
+    return "p50 {p50:.2f} s, p99 {p99:.2f} s, max {max:.2f} s ({runs} runs)".format(**spread)

@@ -206,8 +206,10 @@ def test_a_late_redelivery_is_found_unless_more_than_the_kill_held_it_up() -> No
     told.attempt("a", number=2, at=21.5, worker="worker-2")
     told.hit(Blow.KILL_WORKER, "worker-1", 11)
     assert faults(told) == [Fault.LATE]
+    assert told.found().undisturbed == [10.5]
     told.hit(Blow.CUT_WORKER, "worker-2", 14, 15)
     assert faults(told) == []
+    assert (told.found().redeliveries, told.found().undisturbed) == ([10.5], [])
 
 
 def test_the_same_seed_is_the_same_plan() -> None:
