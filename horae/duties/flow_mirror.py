@@ -95,7 +95,8 @@ def state_of(flow_run: FlowRun) -> tuple[State, str]:
             return State.FAILED, "raised"
         case "CRASHED":
             return State.FAILED, "crashed"
-        case "CANCELLED" if flow_run.started is None and "concurrency" in flow_run.message.lower():
+        # Prefect gives also a run that never began a start, the instant of its cancelling; only the count tells.
+        case "CANCELLED" if flow_run.run_count == 0 and "concurrency" in flow_run.message.lower():
             return State.SKIPPED, "overlap"
         case "CANCELLED":
             return State.CANCELLED, "requested"

@@ -46,7 +46,7 @@ class InternalFires:
             await self._run(job, newest)
 
     async def run_once(self, job: Job, run: str) -> None:
-        """Run it now under that id, because somebody asked; nothing if that run was before."""
+        """Run it now under that id, because somebody asked, beside a fire that may be on; nothing if it was before."""
         try:
             if await self._store.ledger.run(run):
                 return
@@ -70,9 +70,10 @@ class InternalFires:
     async def _claimed(self, job: Job, new: NewRun) -> None:
         """One sidecar runs it. While the store is away the fire waits, until the next one takes its place."""
         claim = None
+        overlap = job.overlap if new.cause is Cause.SCHEDULE else Overlap.ALLOW
         while claim is None:
             try:
-                claim = await self._store.claims.begin(new, job.overlap, self._sidecar, self._work.lease)
+                claim = await self._store.claims.begin(new, overlap, self._sidecar, self._work.lease)
             except StoreUnavailable:
                 await asyncio.sleep(STORE_WAIT_SECONDS)
                 following = job.next_fire(new.scheduled_for) if new.scheduled_for else None
@@ -87,7 +88,7 @@ class InternalFires:
     async def _each(self, job: Job, run: str, cause: Cause, at: datetime | None) -> None:
         """Every sidecar runs it, with or without the store."""
         began = now()
-        if job.name in self._here and job.overlap is not Overlap.ALLOW:
+        if cause is Cause.SCHEDULE and job.name in self._here and job.overlap is not Overlap.ALLOW:
             skipped = Settlement(claim=_unclaimed(job, run, at), verdict=Verdict.SKIPPED, reason="overlap")
             await self._record(job, run, cause, at, began, skipped)
             return
