@@ -67,9 +67,9 @@ class Dispatcher:
             if len(declared) % JOBS_A_STEP == 0:
                 await asyncio.sleep(0)  # a hundred thousand of them take seconds, and others share this loop
         self._aside = await self._store.cursors.declare(declared, self._revision)
-        for job, why in self._aside.items():
-            extra = {"action": "stands_aside", "job": job}
-            log.warning("this sidecar does not fire %s: %s", job, why, extra=extra)
+        for name, why in self._aside.items():
+            extra = {"action": "stands_aside", "job": name}
+            log.warning("this sidecar does not fire %s: %s", name, why, extra=extra)
         self._declared = True
 
     def _advance(self, job: Job, cursor: Cursor, now: datetime) -> Advance:

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +21,8 @@ log = logging.getLogger(__name__)
 KEEP_EACH = 20
 """Runs of a `scope="each"` job that stay in the ledger."""
 STORE_WAIT_SECONDS = 1.0
+UNRECORDED = 1000
+"""Rows that wait here while the store is away, the newest."""
 
 
 class InternalFires:
@@ -33,6 +37,7 @@ class InternalFires:
         self._store, self._work, self._sidecar, self._on_result = store, work, sidecar, on_result
         self.results: dict[str, Any] = {}
         self._here: set[str] = set()
+        self._unrecorded: deque[Run] = deque(maxlen=UNRECORDED)
         self.last_fired: dict[str, datetime] = {}
 
     async def fire(self, job: Job, due: Sequence[datetime]) -> None:
@@ -127,10 +132,20 @@ class InternalFires:
             result=settlement.result,
             failure=settlement.failure,
         )
+        self._unrecorded.append(row)
         try:
-            await self._store.ledger.record([row], keep=KEEP_EACH)
+            await self._write_rows()
         except StoreError as error:
-            log.debug("a run of %s is not recorded: %s", job.name, error, extra={"action": "run_not_recorded"})
+            log.debug("a run of %s waits for the store: %s", job.name, error, extra={"action": "run_not_recorded"})
+
+    async def _write_rows(self) -> None:
+        """Those of `scope="each"`, with those that found the store away."""
+        rows = list(self._unrecorded)
+        for name in {row.job for row in rows}:
+            await self._store.ledger.record([row for row in rows if row.job == name], keep=KEEP_EACH)
+        for row in rows:
+            with suppress(ValueError):  # the store was away for so long that a newer row took its place
+                self._unrecorded.remove(row)
 
 
 def _unclaimed(job: Job, run: str, at: datetime | None) -> Claim:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any, NoReturn
 
 from horae.clock import EPOCH, isoformat, now
+from horae.duties.absences import Absences
 from horae.duties.apscheduler import InternalScheduler
 from horae.duties.dispatcher import Dispatcher
 from horae.duties.duty import Duty
@@ -46,6 +47,7 @@ async def run(settings: Settings, start: str | None = None) -> int:
         taking: list[Duty] = [
             Dispatcher(process.store, process.registry, process.queues.router, process.metrics, revision_of(settings))
         ]
+        taking.append(Absences(process.store, process.registry))
         taking += await _mirrors(process, stack)
         moving: list[Duty] = [
             Relay(process.store, process.queues.router, process.metrics),

@@ -93,9 +93,14 @@ async def test_what_needs_no_store_goes_on_and_durable_fires_are_caught_up(
                 await wait_until(lambda: not readiness(sidecar) and not readiness(worker), "readiness", seconds=20)
                 seen = len(await ticks())
                 runs = await wait_until(lambda: some(seen + 2), "fires to go on", seconds=20)
+                noted = await store.ledger.runs(job="beat", limit=1000)
         finally:
             valkey.kill()
     assert runs
+    assert steps(runs) == {timedelta(seconds=1)}, "every fire is there once, those of the outage too"
+    assert steps(noted) == {timedelta(seconds=1)}, "what ran without the store was noted when it was back"
+
+
+def steps(runs: list[Run]) -> set[timedelta]:
     due = sorted(run.scheduled_for for run in runs if run.scheduled_for)
-    steps = {later - earlier for earlier, later in pairwise(due)}
-    assert steps == {timedelta(seconds=1)}, "every fire is there once, those of the outage too"
+    return {later - earlier for earlier, later in pairwise(due)}
