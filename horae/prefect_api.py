@@ -6,7 +6,7 @@ async with PrefectApi("http://127.0.0.1:4200/api") as prefect:
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -161,6 +161,11 @@ class PrefectApi:
             if len(page) < PAGE or len(runs) == before:
                 return sorted(runs.values(), key=lambda run: run.expected_start)
 
+    async def emit_events(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Put events into Prefect's feed, where automations see them. One whose id is there already is stored once."""
+        if events and await self._call("POST", "/events", list(events), tries=1) is None:
+            raise UsageError(f"Prefect at {self.url} takes no events")
+
     async def log(self, flow_run_id: str) -> list[str]:
         """What a flow run and its tasks logged, oldest first: instant, level and text of each."""
         lines: list[str] = []
@@ -214,7 +219,7 @@ class PrefectApi:
         self,
         method: str,
         path: str,
-        body: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | Sequence[Any] | None = None,
         *,
         tries: int | None = None,
         conflict_is_fine: bool = False,
@@ -244,7 +249,7 @@ class PrefectApi:
         except ValueError as error:
             raise PrefectUnavailable(f"what answers at {self.url} is not Prefect; does the URL end in /api?") from error
 
-    async def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> "httpx.Response":
+    async def _send(self, method: str, path: str, body: Mapping[str, Any] | Sequence[Any] | None) -> "httpx.Response":
         import httpx
 
         if self._client is None:

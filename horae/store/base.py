@@ -113,7 +113,7 @@ class Ledger(Protocol):
     async def latest(self, jobs: Iterable[str]) -> dict[str, Latest]: ...
 
     async def record(self, runs: Sequence[Run], keep: int | None = None) -> None:
-        """Write runs that another scheduler ran. A settled run is never changed, and one that the ledger let go stays gone.
+        """Write runs that another scheduler ran. A settled run is never changed; one that was dropped stays gone.
 
         `keep`: how many of the job's runs stay.
         """

@@ -123,9 +123,7 @@ async def test_what_the_ledger_let_go_is_not_recorded_and_counted_again(valkey_u
     store = RedisStore(valkey_url, namespace, StoreSettings(keep_runs_per_job=10))
     try:
         runs = [
-            flow_run(
-                State.FAILED, scheduled_for=T0 + i * LEASE, started_at=T0 + i * LEASE, ended_at=T0 + i * LEASE
-            )  # fmt: skip
+            flow_run(State.FAILED, scheduled_for=T0 + i * LEASE, started_at=T0 + i * LEASE, ended_at=T0 + i * LEASE)
             for i in range(12)
         ]
         for run in runs:
