@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from horae.duties.flow_mirror import mirrored
+from horae.duties.flow_rows import mirrored
 from horae.errors import PrefectUnavailable, UsageError
 from horae.jobs import Job
 from horae.prefect_api import PrefectApi

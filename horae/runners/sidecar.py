@@ -50,7 +50,8 @@ async def run(settings: Settings, start: str | None = None) -> int:
         ]
         prefect = await _prefect(settings, stack)
         if prefect and process.registry.by_tier(Tier.PREFECT):
-            taking.append(FlowMirror(process.store, process.registry, prefect))
+            keep = timedelta(days=settings.store.keep_runs_days)
+            taking.append(FlowMirror(process.store, process.registry, prefect, keep))
         taking.append(Announcer(process.store, prefect))
         moving: list[Duty] = [
             Relay(process.store, process.queues.router, process.metrics),

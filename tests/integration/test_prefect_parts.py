@@ -15,7 +15,8 @@ import pytest_asyncio
 
 from horae import clock
 from horae.errors import PrefectUnavailable, StartError, UsageError
-from horae.prefect_api import FlowRun, PrefectApi
+from horae.prefect_api import PrefectApi
+from horae.prefect_values import FlowRun
 from horae.runners.parts import Parts, What
 from horae.runners.ports import LOOPBACK, free_port
 from horae.runners.prefect_parts import deploy, prepare, server_part, worker_part
