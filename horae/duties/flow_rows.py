@@ -32,7 +32,7 @@ def rows_of(namespace: str, job: Job, flow_run: FlowRun, missed_by: datetime) ->
 NOT_STARTED = "not started"
 """By Prefect, within the job's catch-up window: no worker had room for it, or none was there."""
 DELETED = "deleted"
-"""In Prefect, by somebody or by a deploy: it deletes what is late."""
+"""In Prefect: by somebody, or because its deployment was paused or deleted, which deletes what is late too."""
 
 
 def deleted(row: Run, now: datetime) -> Run:
