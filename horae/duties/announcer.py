@@ -63,7 +63,8 @@ class Announcer:
                 due = f" of {isoformat(notice.scheduled_for)}" if notice.scheduled_for else ""
                 extra = {"action": f"fire_{notice.what.value}", "job": notice.job, "run": notice.run}
                 reason = notice.reason or "no reason given"
-                log.log(LEVELS[notice.what], "%s%s: %s: %s", notice.job, due, notice.what.value, reason, extra=extra)
+                name = notice.job or "a message that is no run"
+                log.log(LEVELS[notice.what], "%s%s: %s: %s", name, due, notice.what.value, reason, extra=extra)
 
 
 async def _emit(prefect: PrefectApi, events: Sequence[dict[str, Any]]) -> None:

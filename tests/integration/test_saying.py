@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -95,14 +96,14 @@ async def deploy(api: PrefectApi, seconds: int = 1) -> str:
     return str((await api._call("POST", "/deployments/", body))["id"])
 
 
-async def due(api: PrefectApi, deployment: str, count: int = 1) -> list[FlowRun]:
+async def due(api: PrefectApi, deployment: str, many: int = 1) -> list[FlowRun]:
     """The first fires of a deployment, once so many are due."""
 
     async def found() -> list[FlowRun]:
         runs = await api.flow_runs([deployment], until=now())
-        return runs if len(runs) >= count else []
+        return runs if len(runs) >= many else []
 
-    return (await wait_until(found, f"{count} fires to be due", 30))[:count]
+    return (await wait_until(found, f"{many} fires to be due", 30))[:many]
 
 
 async def becomes(api: PrefectApi, run: FlowRun, type: str) -> None:
@@ -250,7 +251,8 @@ async def test_notices_show_in_prefects_feed_and_set_off_automations(store: Stor
             notice(Happening.FAILED, "", "r3", "not JSON"),
         ]
     )
-    assert await Announcer(store, api).step() > 0
+    announcer = Announcer(store, api)
+    assert await announcer.step() > 0
     assert await store.notices.take(10) == []
 
     async def told() -> list[dict[str, Any]]:
@@ -269,7 +271,12 @@ async def test_notices_show_in_prefects_feed_and_set_off_automations(store: Stor
     assert [related["prefect.resource.id"] for related in late["related"]] == ["horae.job.backup"]
     assert late["payload"]["reason"] == "90 s late"
 
+    number = count(4)
+
     async def triggered() -> bool:
+        # The server takes a moment until it knows a new automation.
+        await store.notices.put_back([notice(Happening.MISSED, store.namespace, f"r{next(number)}")])
+        await announcer.step()
         return any(
             one["resource"].get("prefect.resource.name") == automation["name"]
             for one in await events(api, "prefect.automation.triggered")
