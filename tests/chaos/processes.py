@@ -43,7 +43,7 @@ class Services:
 
     def __init__(self, project: Path, store_url: str, namespace: str) -> None:
         self._project = project
-        self._env = {
+        self.environment = {
             **os.environ,
             "HORAE_STORE__URL": store_url,
             "HORAE_NAMESPACE": namespace,
@@ -60,7 +60,7 @@ class Services:
             process = subprocess.Popen(
                 [sys.executable, str(WORKERS / f"{kind}.py")],
                 cwd=self._project,
-                env=self._env | settings,
+                env=self.environment | settings,
                 stdout=file,
                 stderr=file,
             )
