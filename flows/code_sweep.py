@@ -69,7 +69,9 @@ def code_sweep(repos: list[str] | None = None) -> dict[str, Any]:
     now = clock.now()
     repositories = discover(project.project, list(project.repos) if repos is None else repos)
     if not repositories:
-        raise InvalidSettings('there is no repository to sweep; name some in horae.toml, such as repos = ["."]')
+        raise InvalidSettings(
+            'there is no repository to sweep; name some in horae.toml, such as repos = ["."], or in HORAE_REPOS'
+        )
     futures = [sweep_repository.submit(repository, now) for repository in repositories]
     sweeps: list[Sweep] = []
     broken: list[report.Broken] = []
@@ -83,5 +85,6 @@ def code_sweep(repos: list[str] | None = None) -> dict[str, Any]:
             get_run_logger().warning("%s could not be swept: %s", repository.name, reason)
     summary = make_report(report.Report(at=now, sweeps=tuple(sweeps), broken=tuple(broken)), project)
     if not sweeps:
-        raise NothingSwept("; ".join(f"{name}: {reason}" for name, reason in summary["broken"].items()))
+        named = "; ".join(f"{one.repository.path}: {one.reason}" for one in broken)
+        raise NothingSwept(f"{named}. Name other repositories in `repos` of horae.toml, or in HORAE_REPOS")
     return summary

@@ -2,16 +2,21 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from itertools import count
 from typing import Any
 
+from horae import clock
 from horae.duties.flow_rows import mirrored
 from horae.errors import PrefectUnavailable, UsageError
 from horae.jobs import Job
 from horae.prefect_api import PrefectApi
-from horae.runs import Run
+from horae.prefect_values import Deployment
+from horae.runs import Run, Verdict
 from horae.settings import Settings
 
 POLL_SECONDS = 1.0
+DUE_OR_ON = ("SCHEDULED", "PENDING", "RUNNING", "CANCELLING")
 
 
 def prefect_of(settings: Settings) -> PrefectApi:
@@ -33,11 +38,8 @@ async def run_flow(
     idempotency_key: str | None = None,
 ) -> Run:
     """Create a flow run of the job's deployment and wait until it is settled; `on_line` gets its states."""
-    assert job.deployment
     async with prefect_of(settings) as prefect:
-        deployment = await prefect.deployment_by_name(job.deployment)
-        if deployment is None:
-            raise UsageError(f"Prefect has no deployment {job.deployment!r}; run `prefect deploy --all` or `horae up`")
+        deployment = await _deployment(prefect, job)
         id = await prefect.create_flow_run(
             deployment.id, parameters=dict(parameters), idempotency_key=idempotency_key, tags=["horae:manual"]
         )
@@ -57,3 +59,36 @@ async def run_flow(
             if flow_run.settled:
                 return mirrored(settings.namespace, job, flow_run)
             await asyncio.sleep(POLL_SECONDS)
+
+
+async def run_flow_in_turn(settings: Settings, job: Job, idempotency_key: str) -> Run:
+    """`run_flow` after the deployment's runs that are due or on already.
+
+    Prefect's worker starts what fell due while all was down at once, and under a concurrency limit that cancels the
+    newer run ours would be the newer one. If that happens all the same, ours is asked for again.
+    """
+    async with prefect_of(settings) as prefect:
+        deployment = await _deployment(prefect, job)
+        for turn in count():
+            await _idle(prefect, deployment)
+            key = f"{idempotency_key}/{turn}" if turn else idempotency_key
+            run = await run_flow(settings, job, {}, idempotency_key=key)
+            if run.verdict is not Verdict.SKIPPED:
+                return run
+    raise AssertionError("turns do not end")
+
+
+async def _idle(prefect: PrefectApi, deployment: Deployment) -> None:
+    while True:
+        with suppress(PrefectUnavailable):  # it is being restarted
+            if not await prefect.flow_runs([deployment.id], until=clock.now(), state_types=DUE_OR_ON):
+                return
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def _deployment(prefect: PrefectApi, job: Job) -> Deployment:
+    assert job.deployment
+    deployment = await prefect.deployment_by_name(job.deployment)
+    if deployment is None:
+        raise UsageError(f"Prefect has no deployment {job.deployment!r}; run `prefect deploy --all` or `horae up`")
+    return deployment

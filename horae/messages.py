@@ -37,9 +37,9 @@ class Message(BaseModel):
     """The fire that it answers to."""
     lane: Lane = Lane.NORMAL
     """Its priority; also says which stream carries it."""
-    context: dict[str, Any] = {}
+    context: dict[str, Any] = Field(default_factory=dict)
     """The keyword arguments of the job."""
-    metadata: dict[str, Any] = {}
+    metadata: dict[str, Any] = Field(default_factory=dict)
     """What travels along and the job does not get."""
 
     @property

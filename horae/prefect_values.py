@@ -36,7 +36,13 @@ class FlowRun:
     expected_start: datetime
     """When it was to start."""
     started: datetime | None
+    """When it first ran; also of a run that was cancelled without ever running: the instant of that."""
     ended: datetime | None
+
+    @property
+    def began(self) -> datetime | None:
+        """When it first ran; None if it never did."""
+        return self.started if self.run_count else None
 
     @property
     def settled(self) -> bool:

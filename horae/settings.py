@@ -8,15 +8,42 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from horae.errors import InvalidSettings, unknown
 
 FILE = "horae.toml"
 PREFIX = "HORAE_"
 LISTS = {"repos"}
+STORE_SCHEMES = ("redis", "rediss", "unix")
+
+
+def _redis_url(url: SecretStr) -> SecretStr:
+    _check_url(url.get_secret_value(), STORE_SCHEMES)
+    return url
+
+
+def _http_url(url: str) -> str:
+    _check_url(url, ("http", "https"))
+    return url
+
+
+def _check_url(url: str, schemes: tuple[str, ...]) -> None:
+    """ValueError, without the URL: it may hold a password. `redis+sentinel` counts as `redis`."""
+    scheme, wanted = urlsplit(url).scheme, ", ".join(f"{one}://" for one in schemes)
+    if scheme.partition("+")[0] not in schemes:
+        raise ValueError(f"a URL that begins with one of {wanted} is wanted, not with {scheme or 'no scheme'}")
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        raise ValueError("its port is not a number up to 65535") from None
+
+
+type RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
+type HttpUrl = Annotated[str, AfterValidator(_http_url)]
 
 
 class Table(BaseModel):
@@ -24,7 +51,7 @@ class Table(BaseModel):
 
 
 class StoreSettings(Table):
-    url: SecretStr | None = None
+    url: RedisUrl | None = None
     """redis://, rediss:// or unix:// URL of Redis or Valkey. Default: none; `horae up` starts an embedded Valkey."""
     port: int = Field(6479, ge=0, le=65535)
     """Loopback port of the embedded Valkey. 0: any free one."""
@@ -43,7 +70,7 @@ class StoreSettings(Table):
 
 
 class PrefectSettings(Table):
-    api_url: str | None = None
+    api_url: HttpUrl | None = None
     """Prefect's API, such as http://127.0.0.1:4200/api. Default: `PREFECT_API_URL`, or `horae up` starts a server."""
     api_key: SecretStr | None = None
     """Key of that API. Default: `PREFECT_API_KEY`, or none."""
@@ -56,7 +83,7 @@ class PrefectSettings(Table):
 class QueueSettings(Table):
     provider: str = "redis"
     """Where durable jobs go that name no provider."""
-    redis_url: SecretStr | None = None
+    redis_url: RedisUrl | None = None
     """Redis or Valkey for Redis Streams. Default: the store's."""
     message_limit_bytes: int = Field(256 * 1024, ge=1024)
     """A larger message is refused when it is enqueued."""
@@ -68,7 +95,7 @@ class WorkerSettings(Table):
     lease_seconds: float = Field(6, ge=1)
     """How long a claim outlives its worker; renewed every third of it."""
     grace_seconds: float = Field(8, ge=0)
-    """How long a draining worker lets its runs go on before it hands them back."""
+    """How long a draining worker lets its runs go on before it hands them back. Under `horae up` at most 4.5."""
     health_port: int = Field(8702, ge=0, le=65535)
     """Loopback port of /health and /metrics. 0: any free one."""
     health_host: str = "127.0.0.1"
@@ -81,7 +108,7 @@ class SidecarSettings(Table):
     health_host: str = "127.0.0.1"
     """Address that it listens on. In a container: 0.0.0.0."""
     grace_seconds: float = Field(5, ge=0)
-    """How long a draining sidecar lets its jobs go on before it cancels them."""
+    """How long a draining sidecar lets its jobs go on before it cancels them. Under `horae up` at most 4.5."""
 
 
 class Settings(Table):
@@ -166,8 +193,16 @@ def _sentence(error: ValidationError) -> str:
                 unknown("setting", where[-1], _known(where[:-1])) + f" (in [{'.'.join(where[:-1]) or FILE}])"
             )
         else:
-            problems.append(f"{'.'.join(where)}: {item['msg']}")
+            why = item["msg"].removeprefix("Value error, ").replace("a valid tuple", 'a list, such as ["."]')
+            problems.append(f"{'.'.join(where)}: {why} ({_origin(where)})")
     return "; ".join(problems)
+
+
+def _origin(where: list[str]) -> str:
+    """Where such a value is written: one of the two is to be corrected."""
+    where = [part for part in where if not part.isdecimal()]
+    table = f" in [{'.'.join(where[:-1])}]" if where[:-1] else ""
+    return f"{where[-1]}{table} of {FILE}, or {PREFIX}{'__'.join(where).upper()}"
 
 
 def _known(tables: list[str]) -> list[str]:

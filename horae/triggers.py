@@ -122,4 +122,6 @@ def _instant(value: Any, arguments: dict[str, Any]) -> datetime | None:
         raise InvalidSchedule(f"{value!r} is not an instant; write 2026-12-01T02:00:00Z") from error
     if instant.tzinfo is None and (name := arguments.get("timezone")) is not None:
         instant = instant.replace(tzinfo=zone(str(name)))
-    return aware(instant).astimezone(UTC)
+    instant = aware(instant).astimezone(UTC)
+    # As in APScheduler `datetime.now()` and a while will do; fires are named by the millisecond, and never early.
+    return instant + timedelta(microseconds=-instant.microsecond % 1000)

@@ -67,6 +67,8 @@ def spoken(annotation: str) -> str:
     words = {
         "str": "text",
         "SecretStr": "text, shown nowhere",
+        "RedisUrl": "text, shown nowhere",
+        "HttpUrl": "text",
         "int": "whole number",
         "float": "number",
         "bool": "true or false",

@@ -44,16 +44,18 @@ def instant_of(option: str, text: str) -> datetime:
     try:
         return clock.parse_instant(text)
     except ValueError as error:
-        reason = str(error) if "no time zone" in str(error) else f"{text!r} is not an instant"
+        reason = str(error) if str(error).startswith(repr(text)) else f"{text!r} is not an instant"
         raise UsageError(f"{option}: {reason}; give one such as 2026-12-01T02:00:00Z") from error
 
 
 def since_of(text: str) -> datetime:
     """An instant, or that long ago; raises UsageError."""
     try:
-        return clock.now() - parse_duration(text)
+        ago = parse_duration(text)
     except InvalidSchedule:
         return instant_of("--since", text)
+    now = clock.now()
+    return now - min(ago, now - clock.EPOCH)  # no run is older than the epoch
 
 
 def context_of(pairs: Sequence[str] | None) -> dict[str, Any]:

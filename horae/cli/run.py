@@ -9,6 +9,7 @@ import typer
 from horae.cli.options import Context, JobName, Json, context_of
 from horae.cli.project import jobs_of, settings_of
 from horae.registry import Registry
+from horae.runners.reachable import lend
 from horae.runs import Run, Verdict
 from horae.settings import Settings
 
@@ -24,6 +25,9 @@ def command(context: typer.Context, job: JobName, given: Context = None, json: J
     arguments = context_of(given)
     registry = jobs_of(settings)
     registry.get(job)
+    if job in registry.deployments:
+        registry.deployments[job].accepts(arguments)  # Prefect would find out in the flow run's process
+    lend(settings)
     run = asyncio.run(_run(settings, registry, job, arguments, sys.stderr if json else sys.stdout))
     if json:
         from horae.cli.output import print_json

@@ -1,10 +1,11 @@
 """What prefect.yaml says of one flow, as values."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from horae.deployments.flow_source import FlowSource
+from horae.errors import InvalidJob, unknown
 from horae.jobs import Job, Source
 from horae.schedules import Schedule
 
@@ -33,3 +34,13 @@ class Deployment:
     schedules: tuple[FlowSchedule, ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
     paused: bool = False
+
+    def accepts(self, context: Iterable[str]) -> None:
+        """Refuse context keys that the flow has no parameter for, and missing ones; raises InvalidJob."""
+        given = set(context)
+        for key in sorted(given - set(self.flow.parameters)):
+            if not self.flow.takes_any:
+                raise InvalidJob(f"job {self.job.name!r}: " + unknown("context key", key, self.flow.parameters))
+        missing = [name for name in self.flow.required if name not in given | set(self.parameters)]
+        if missing:
+            raise InvalidJob(f"job {self.job.name!r} needs context {', '.join(missing)}")

@@ -74,7 +74,7 @@ class _Reader:
     def __init__(self, project: Path, entry: Entry) -> None:
         self.project, self.entry = project, entry
         given = entry.get("name")
-        self.name = str(given.value) if given else ""
+        self.name = given.value if given and isinstance(given.value, str) else ""
         self.findings: list[Finding] = list(check_deployment(entry, self.name or None))
 
     def deployment(self) -> Deployment | None:

@@ -17,6 +17,8 @@ from horae.store.values import Answer, Claim, Policy, Wanted
 
 log = logging.getLogger(__name__)
 WAIT = timedelta(seconds=1)
+AT_ONCE = 100
+"""Claimed in one step, however many slots are free: while the store works on some, the ones before them run."""
 STRANGER = Policy(known=False)
 
 
@@ -35,7 +37,7 @@ class Consumer:
             await asyncio.wait_for(self._work.room(), WAIT.total_seconds())
         except TimeoutError:
             return 0.0
-        deliveries = await self._source.receive(self._work.free, WAIT)
+        deliveries = await self._source.receive(min(self._work.free, AT_ONCE), WAIT)
         if deliveries:
             await self._take(deliveries)
         return 0.0

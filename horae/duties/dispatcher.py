@@ -1,5 +1,6 @@
 """Writes the fires of durable jobs that fell due: once each, however many sidecars do it at the same time."""
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -59,14 +60,16 @@ class Dispatcher:
 
     async def _declare(self) -> None:
         now = await self._store.now()
-        declared = [
-            Declared(job=job.name, fingerprint=self._fingerprints[job.name], next_after_now=job.next_fire(now))
-            for job in self._jobs.values()
-        ]
+        declared: list[Declared] = []
+        for job in self._jobs.values():
+            fingerprint = self._fingerprints[job.name]
+            declared.append(Declared(job=job.name, fingerprint=fingerprint, next_after_now=job.next_fire(now)))
+            if len(declared) % JOBS_A_STEP == 0:
+                await asyncio.sleep(0)  # a hundred thousand of them take seconds, and others share this loop
         self._aside = await self._store.cursors.declare(declared, self._revision)
-        for job, why in self._aside.items():
-            extra = {"action": "stands_aside", "job": job}
-            log.warning("this sidecar does not fire %s: %s", job, why, extra=extra)
+        for name, why in self._aside.items():
+            extra = {"action": "stands_aside", "job": name}
+            log.warning("this sidecar does not fire %s: %s", name, why, extra=extra)
         self._declared = True
 
     def _advance(self, job: Job, cursor: Cursor, now: datetime) -> Advance:

@@ -118,6 +118,7 @@ class FlowMirror:
     async def _take(self, flow_runs: Iterable[FlowRun], now: datetime) -> None:
         """Record what is new or has changed."""
         rows: list[Run] = []
+        marks: dict[str, tuple[str, str, int]] = {}
         for one in flow_runs:
             # An open run may be of a deployment that is no more.
             job = self._deployments.get(one.deployment_id or "") or self._open[one.id].job
@@ -130,8 +131,9 @@ class FlowMirror:
             mark = (state.value, one.state_name, one.run_count)
             if self._seen.get(one.id) != mark:
                 rows += made
-                self._seen[one.id] = mark
+                marks[one.id] = mark
         await self._record(rows)
+        self._seen |= marks
 
     async def _ask_for_open(self, listed: Collection[str], now: datetime) -> None:
         """What became of open runs that the look no longer reaches: those that run now, those that wait by and by."""

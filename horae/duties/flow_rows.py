@@ -17,7 +17,7 @@ def rows_of(namespace: str, job: Job, flow_run: FlowRun, missed_by: datetime) ->
     row = mirrored(namespace, job, flow_run)
     if not flow_run.auto_scheduled:
         return [row]
-    due, began = flow_run.expected_start, flow_run.started
+    due, began = flow_run.expected_start, flow_run.began
     if began and began - due > job.catch_up_window:
         written_off = replace(row, state=State.MISSED, reason=NOT_STARTED, attempts=0, started_at=None, failure=None)
         return [
@@ -55,7 +55,7 @@ def mirrored(namespace: str, job: Job, flow_run: FlowRun) -> Run:
         scheduled_for=fire,
         reason=reason,
         attempts=flow_run.run_count,
-        started_at=flow_run.started,
+        started_at=flow_run.began,
         ended_at=flow_run.ended,
         worker="prefect",
         metadata={"flow_run": flow_run.id, "name": flow_run.name},
@@ -72,7 +72,7 @@ def state_of(flow_run: FlowRun) -> tuple[State, str]:
             return State.FAILED, "raised"
         case "CRASHED":
             return State.FAILED, "crashed"
-        case "CANCELLED" if flow_run.started is None and "concurrency" in flow_run.message.lower():
+        case "CANCELLED" if flow_run.began is None and "concurrency" in flow_run.message.lower():
             return State.SKIPPED, "overlap"
         case "CANCELLED":
             return State.CANCELLED, "requested"

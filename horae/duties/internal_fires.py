@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +21,8 @@ log = logging.getLogger(__name__)
 KEEP_EACH = 20
 """Runs of a `scope="each"` job that stay in the ledger."""
 STORE_WAIT_SECONDS = 1.0
+UNRECORDED = 1000
+"""Rows that wait here while the store is away, the newest."""
 
 
 class InternalFires:
@@ -33,6 +37,7 @@ class InternalFires:
         self._store, self._work, self._sidecar, self._on_result = store, work, sidecar, on_result
         self.results: dict[str, Any] = {}
         self._here: set[str] = set()
+        self._unrecorded: deque[Run] = deque(maxlen=UNRECORDED)
         self.last_fired: dict[str, datetime] = {}
 
     async def fire(self, job: Job, due: Sequence[datetime]) -> None:
@@ -46,7 +51,7 @@ class InternalFires:
             await self._run(job, newest)
 
     async def run_once(self, job: Job, run: str) -> None:
-        """Run it now under that id, because somebody asked; nothing if that run was before."""
+        """Run it now under that id, because somebody asked, beside a fire that may be on; nothing if it was before."""
         try:
             if await self._store.ledger.run(run):
                 return
@@ -70,9 +75,10 @@ class InternalFires:
     async def _claimed(self, job: Job, new: NewRun) -> None:
         """One sidecar runs it. While the store is away the fire waits, until the next one takes its place."""
         claim = None
+        overlap = job.overlap if new.cause is Cause.SCHEDULE else Overlap.ALLOW
         while claim is None:
             try:
-                claim = await self._store.claims.begin(new, job.overlap, self._sidecar, self._work.lease)
+                claim = await self._store.claims.begin(new, overlap, self._sidecar, self._work.lease)
             except StoreUnavailable:
                 await asyncio.sleep(STORE_WAIT_SECONDS)
                 following = job.next_fire(new.scheduled_for) if new.scheduled_for else None
@@ -87,7 +93,7 @@ class InternalFires:
     async def _each(self, job: Job, run: str, cause: Cause, at: datetime | None) -> None:
         """Every sidecar runs it, with or without the store."""
         began = now()
-        if job.name in self._here and job.overlap is not Overlap.ALLOW:
+        if cause is Cause.SCHEDULE and job.name in self._here and job.overlap is not Overlap.ALLOW:
             skipped = Settlement(claim=_unclaimed(job, run, at), verdict=Verdict.SKIPPED, reason="overlap")
             await self._record(job, run, cause, at, began, skipped)
             return
@@ -126,10 +132,20 @@ class InternalFires:
             result=settlement.result,
             failure=settlement.failure,
         )
+        self._unrecorded.append(row)
         try:
-            await self._store.ledger.record([row], keep=KEEP_EACH)
+            await self._write_rows()
         except StoreError as error:
-            log.debug("a run of %s is not recorded: %s", job.name, error, extra={"action": "run_not_recorded"})
+            log.debug("a run of %s waits for the store: %s", job.name, error, extra={"action": "run_not_recorded"})
+
+    async def _write_rows(self) -> None:
+        """Those of `scope="each"`, with those that found the store away."""
+        rows = list(self._unrecorded)
+        for name in {row.job for row in rows}:
+            await self._store.ledger.record([row for row in rows if row.job == name], keep=KEEP_EACH)
+        for row in rows:
+            with suppress(ValueError):  # the store was away for so long that a newer row took its place
+                self._unrecorded.remove(row)
 
 
 def _unclaimed(job: Job, run: str, at: datetime | None) -> Claim:

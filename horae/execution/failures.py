@@ -4,7 +4,7 @@ import random
 import traceback
 from datetime import timedelta
 
-from horae.errors import Abandoned, ChildDied, RunFailed, TimedOut
+from horae.errors import Abandoned, ChildDied, RunFailed, TimedOut, UsageError
 from horae.jobs import Job, Tier
 from horae.runs import Failure, Verdict
 from horae.store.values import Claim, Settlement
@@ -42,8 +42,9 @@ def settlement_of(job: Job, claim: Claim, error: BaseException) -> Settlement:
         said = f"{reason}: {failure.message}"
         return Settlement(claim=claim, died=True, retry_after=AFTER_DEATH, reason=said, failure=failure)
     failures = claim.failures + 1
+    final = {UsageError.__name__, *job.retry.not_on}  # a mistake of the user's does not mend itself
     may_retry = job.tier is Tier.ONEIRIC and failures <= job.retry.retries
-    if may_retry and not set(kinds) & set(job.retry.not_on):
+    if may_retry and not final & set(kinds):
         wait = timedelta(seconds=random.uniform(0, job.retry.ceiling(failures).total_seconds()))
         return Settlement(claim=claim, retry_after=wait, reason=f"{reason}: {failure.message}", failure=failure)
     return Settlement(claim=claim, verdict=Verdict.FAILED, reason=reason, failure=failure)

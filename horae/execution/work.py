@@ -45,6 +45,7 @@ class Work:
         self._room = asyncio.Event()
         self._room.set()
         self._stack = AsyncExitStack()
+        metrics.active.set_function(lambda: len(self._active))
 
     async def __aenter__(self) -> "Work":
         await self._stack.enter_async_context(self._children)
@@ -84,7 +85,6 @@ class Work:
         return task
 
     def _count(self) -> None:
-        self._metrics.active.set(len(self._active))
         if len(self._active) < self._slots:
             self._room.set()
         else:

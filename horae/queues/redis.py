@@ -28,6 +28,7 @@ from horae.queues.lanes import wheel
 CAPABILITIES = Capabilities(use_when="Simple queue, fast")
 GROUP = "workers"
 ABANDONED = timedelta(seconds=5)
+FORGOTTEN = timedelta(days=1)
 TIMEOUT_SECONDS = 5.0
 
 
@@ -125,7 +126,14 @@ class RedisConsumer:
             except ResponseError as error:
                 if "BUSYGROUP" not in str(error):
                     raise
+            await self._forget_names(stream)
         self._ready = True
+
+    async def _forget_names(self, stream: str) -> None:
+        """Of consumers that were killed long ago and have nothing pending, so that names do not pile up."""
+        for one in await self._client.xinfo_consumers(stream, GROUP):
+            if one["pending"] == 0 and one["idle"] > FORGOTTEN // timedelta(milliseconds=1):
+                await self._client.xgroup_delconsumer(stream, GROUP, one["name"])
 
     async def _abandoned(self, limit: int) -> list[Delivery]:
         if limit <= 0 or monotonic() - self._looked_for_abandoned < ABANDONED.total_seconds() / 2:

@@ -9,7 +9,6 @@ from typing import Self
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from horae.clock import now
@@ -18,6 +17,7 @@ from horae.jobs import Job
 from horae.matrix import TITLES
 from horae.registry import Registry
 from horae.runners.endpoints import Endpoints
+from horae.runners.job_table import JobRow, job_lines, packed
 from horae.runners.parts import PartEvent, PartStatus, What
 from horae.runs import Run, State
 from horae.store import Store
@@ -33,6 +33,7 @@ COLOURS = {
     State.RETRYING: "magenta",
 }
 EVENTS_SHOWN = 6
+EVENTS_AT_LEAST = 2
 PART_COLOURS = {What.READY: "green", What.STARTING: "cyan", What.DIED: "red", What.KILLED: "red", What.STOPPED: "dim"}
 
 
@@ -56,6 +57,7 @@ class Board:
         if self.addresses:
             self._console.print(self._where())
         if self._live:
+            self._events = []  # they stand above
             self._live.start()
             self._shown = True
         return self
@@ -95,30 +97,39 @@ class Board:
         self._live.update(self._draw(parts), refresh=True)
 
     def _draw(self, parts: Sequence[PartStatus]) -> Group:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in ("job", "tier", "schedule", "next fire", "last verdict", "took", "says"):
-            table.add_column(column, overflow="fold" if column == "schedule" else "ellipsis")
-        for job in self.registry:
-            table.add_row(*self._row(job))
-        rows: list[Table | Text] = [table, Text()]
-        rows.append(Text("  ").join(_part(status) for status in parts))
+        below = [Text(), *packed([_part(status) for status in parts], self._console.width)]
         if self._trouble:
-            rows.append(Text(self._trouble, style="red"))
-        return Group(*rows, *self._events, Text("Ctrl-C stops everything", style="dim"))
+            below.append(Text(self._trouble, style="red"))
+        room = self._console.height - len(below) - 1
+        jobs = self._jobs(room - EVENTS_AT_LEAST)
+        events = self._events[-max(EVENTS_AT_LEAST, room - len(jobs)) :]
+        return Group(*jobs, *below, *events, Text("Ctrl-C stops everything", style="dim"))
 
-    def _row(self, job: Job) -> tuple[str | Text, ...]:
+    def _jobs(self, room: int) -> list[Text]:
+        """The table, on at most so many lines: what would be pushed off the screen is counted instead."""
+        rows = [self._row(job) for job in self.registry]
+        lines = job_lines(rows, self._console.width)
+        if len(lines) <= room:
+            return lines
+        shown = max(1, (room - 2) * len(rows) // (len(lines) - 1))
+        more = f"… and {len(rows) - shown} more: `horae jobs` shows them all"
+        return [*job_lines(rows[:shown], self._console.width), Text(more, style="dim")]
+
+    def _row(self, job: Job) -> JobRow:
         latest = self._latest.get(job.name, Latest(newest=None, settled=None))
         settled, newest = latest.settled, latest.newest
         running = newest is not None and not newest.state.settled
         following = job.next_fire(now())
-        return (
-            job.name,
-            TITLES[job.tier],
-            str(job.schedule) if job.schedule else "when asked",
-            _until(following) if following else "-",
-            _verdict(settled) if settled else Text("-", style="dim"),
-            seconds(settled.duration_seconds) if settled else "",
-            _state(newest) if running and newest else _said(settled),
+        return JobRow(
+            cells=(
+                job.name,
+                TITLES[job.tier],
+                str(job.schedule) if job.schedule else "when asked",
+                until(following, now()) if following else "-",
+                _verdict(settled) if settled else Text("-", style="dim"),
+                seconds(settled.duration_seconds) if settled else "",
+            ),
+            says=_state(newest) if running and newest else _said(settled),
         )
 
     def _where(self) -> Text:
@@ -136,14 +147,14 @@ class Board:
             json.dump([run.as_dict() for run in runs], sys.stdout, indent=2)
             sys.stdout.write("\n")
             return
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in ("job", "tier", "verdict", "took", "attempts", "error"):
-            table.add_column(column)
+        console, width = Console(), max([len(run.job) for run in runs], default=0)
         for run in runs:
-            error = str(run.as_dict()["error"] or "")
-            took = seconds(run.duration_seconds)
-            table.add_row(run.job, TITLES[run.tier], _verdict(run), took, str(run.attempts), error)
-        Console().print(table)
+            took = f" in {seconds(run.duration_seconds)}" if run.duration_seconds is not None else ""
+            tries = f", attempt {run.attempts}" if run.attempts > 1 else ""
+            line = Text(f"{run.job:<{width}}  {TITLES[run.tier]:<13}  ") + _verdict(run) + Text(took + tries)
+            console.print(line, soft_wrap=True)
+            if error := run.as_dict()["error"]:
+                console.print(Text(f"  {error}", style="red"), soft_wrap=True)
 
 
 def seconds(count: float | None) -> str:
@@ -152,11 +163,14 @@ def seconds(count: float | None) -> str:
     return f"{count * 1000:.0f} ms" if count < 1 else f"{count:.1f} s"
 
 
-def _until(instant: datetime) -> str:
-    left = int((instant - now()).total_seconds())
+def until(instant: datetime, now: datetime) -> str:
+    left = int((instant - now).total_seconds())
     if left < 60:
         return f"in {max(0, left)} s"
-    return f"in {left // 60} min" if left < 3600 else f"{instant:%a %H:%M} UTC"
+    if left < 3600:
+        return f"in {left // 60} min"
+    # A weekday alone names a day of this week.
+    return f"{instant:%a %H:%M} UTC" if left < 6 * 86_400 else f"{instant:%Y-%m-%d %H:%M} UTC"
 
 
 def _verdict(run: Run) -> Text:
@@ -165,17 +179,17 @@ def _verdict(run: Run) -> Text:
 
 
 def _state(run: Run) -> Text:
-    told = f" {run.progress}" if run.progress else ""
-    return Text(run.state.value + told, style=COLOURS.get(run.state, "cyan"))
+    return Text(" ".join([run.state.value, *run.progress.split()]), style=COLOURS.get(run.state, "cyan"))
 
 
 def _said(run: Run | None) -> Text:
     """Why it failed, or what it said last."""
     if run is None:
         return Text()
-    return Text(run.failure.message if run.failure else run.progress, style="dim", no_wrap=True, overflow="ellipsis")
+    said = run.failure.message if run.failure else run.progress
+    return Text(" ".join(said.split()), style="dim")
 
 
 def _part(status: PartStatus) -> Text:
-    again = f" ({status.restarts} restarts)" if status.restarts else ""
+    again = f" ({status.restarts} restart{'s' * (status.restarts > 1)})" if status.restarts else ""
     return Text(f"● {status.name}{again}", style=PART_COLOURS[status.what])

@@ -23,10 +23,12 @@ from horae.errors import StartError
 from horae.runners.leftovers import MARK, kill_group, kill_leftovers
 from horae.runners.part_logs import open_log, tail
 
-STOP_SECONDS = 10.0
-"""From the order to stop until the last process is gone."""
+STOP_SECONDS = 9.0
+"""From the order to stop until the last process is gone: the ten that are promised, but for `horae up` itself."""
 SERVERS_KEEP_SECONDS = 2.5
 """What remains of that for the parts that others need, once those are gone."""
+DRAIN_SECONDS = STOP_SECONDS - SERVERS_KEEP_SECONDS - 2.0
+"""How long a part may let its work go on when it is told to stop, and still stop in time."""
 PROBE_SECONDS = 0.1
 PROBE_LIMIT_SECONDS = 5.0
 LOOK_SECONDS = 5.0

@@ -1,5 +1,7 @@
 """Settings for a command beside a running `horae up`: what is not configured is taken from where it listens."""
 
+import os
+
 from pydantic import SecretStr
 
 from horae.runners.endpoints import read
@@ -19,3 +21,11 @@ def effective(settings: Settings) -> Settings:
     if prefect.api_url is None and running.prefect_api_url:
         prefect = prefect.model_copy(update={"api_url": running.prefect_api_url})
     return settings.model_copy(update={"store": store, "prefect": prefect})
+
+
+def lend(settings: Settings) -> None:
+    """Put these addresses where a job that reads settings itself will find them, in this process and its children."""
+    if settings.store.url is not None:
+        os.environ["HORAE_STORE__URL"] = settings.store.url.get_secret_value()
+    if settings.prefect.api_url is not None:
+        os.environ["HORAE_PREFECT__API_URL"] = settings.prefect.api_url

@@ -5,19 +5,22 @@ import sys
 import urllib.error
 import urllib.request
 
-from horae.runners.parts import Part
+from horae.runners.parts import DRAIN_SECONDS, Part
 from horae.runners.ports import LOOPBACK
 from horae.settings import Settings
 
 COMMANDS = {"sidecar": "sidecar", "queue-worker": "worker"}
-TABLES = {"sidecar": "SIDECAR", "queue-worker": "WORKER"}
+TABLES = {"sidecar": "sidecar", "queue-worker": "worker"}
 
 
 def service_part(name: str, settings: Settings, health_port: int, needs: tuple[str, ...], *arguments: str) -> Part:
     """`name`: `sidecar` or `queue-worker`. It gets the addresses of what runs, and the health port that was chosen."""
     assert settings.store.url
     env = {"HORAE_STORE__URL": settings.store.url.get_secret_value(), "PYTHONUNBUFFERED": "1"}
-    env[f"HORAE_{TABLES[name]}__HEALTH_PORT"] = str(health_port)
+    table = TABLES[name]
+    env[f"HORAE_{table.upper()}__HEALTH_PORT"] = str(health_port)
+    # Longer, and it would be killed at its work instead of handing it back.
+    env[f"HORAE_{table.upper()}__GRACE_SECONDS"] = str(min(getattr(settings, table).grace_seconds, DRAIN_SECONDS))
     if settings.prefect.api_url:
         env["HORAE_PREFECT__API_URL"] = settings.prefect.api_url
     command = (sys.executable, "-m", "horae", "--project", str(settings.project), COMMANDS[name], *arguments)

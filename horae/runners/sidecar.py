@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any, NoReturn
 
 from horae.clock import EPOCH, isoformat, now
+from horae.duties.absences import Absences
 from horae.duties.announcer import Announcer
 from horae.duties.apscheduler import InternalScheduler
 from horae.duties.dispatcher import Dispatcher
@@ -48,6 +49,7 @@ async def run(settings: Settings, start: str | None = None) -> int:
         taking: list[Duty] = [
             Dispatcher(process.store, process.registry, process.queues.router, process.metrics, revision_of(settings))
         ]
+        taking.append(Absences(process.store, process.registry))
         prefect = await _prefect(settings, stack)
         if prefect and process.registry.by_tier(Tier.PREFECT):
             keep = timedelta(days=settings.store.keep_runs_days)

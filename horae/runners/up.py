@@ -11,8 +11,11 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from horae import clock
+from horae.checks import check_project
 from horae.errors import HoraeError, StoreUnavailable
-from horae.flow_runs import prefect_of, run_flow
+from horae.findings import Level
+from horae.flow_runs import prefect_of, run_flow_in_turn
 from horae.jobs import Job, Tier
 from horae.loading import load as load_registry
 from horae.registry import Registry
@@ -31,6 +34,7 @@ from horae.settings import Settings
 from horae.store import Store, connect
 
 POLL_SECONDS = 0.5
+ERRORS_TOLD = 5
 
 
 @dataclass(kw_only=True, slots=True)
@@ -62,6 +66,7 @@ async def _run(settings: Settings, *, once: bool, as_json: bool) -> int:
         loop.add_signal_handler(sign, stopping.set)
     with project_lock(settings.state):
         board = Board(load_registry(settings), live=sys.stdout.isatty() and not once)
+        _tell_errors(settings, board)
         working = asyncio.create_task(_work(settings, board, once=once, as_json=as_json))
         stopped = asyncio.create_task(stopping.wait())
         await asyncio.wait([working, stopped], return_when=asyncio.FIRST_COMPLETED)
@@ -73,6 +78,15 @@ async def _run(settings: Settings, *, once: bool, as_json: bool) -> int:
                 await working
             return 130 if once else 0
         return working.result()
+
+
+def _tell_errors(settings: Settings, board: Board) -> None:
+    """What `horae check` calls an error: the rest starts all the same."""
+    errors = [finding for finding in check_project(settings, clock.now()) if finding.level is Level.ERROR]
+    for finding in errors[:ERRORS_TOLD]:
+        board.say(f"{finding.code} {finding.file or settings.project}:{finding.line or 1}: {finding.message}", "red")
+    if errors:
+        board.say(f"`horae check` tells what to do about {'it' if len(errors) == 1 else f'all {len(errors)}'}", "red")
 
 
 async def _work(settings: Settings, board: Board, *, once: bool, as_json: bool) -> int:
@@ -212,7 +226,7 @@ async def _asked(up: Up, job: Job) -> Run | None:
 async def _run_of(up: Up, job: Job, id: str) -> Run:
     """Ask for a run under that id, once in this start, and wait for its verdict."""
     if job.tier is Tier.PREFECT:
-        return await run_flow(up.settings, job, {}, idempotency_key=id)
+        return await run_flow_in_turn(up.settings, job, id)
     if job.tier is Tier.ONEIRIC:
         scheduler = Scheduler(up.settings, up.registry)
         async with scheduler.lifecycle():

@@ -15,7 +15,7 @@ from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 BENCH = (sys.executable, "-m", "tests.benchmarks", "--contenders", "horae,raw", "--rounds", "1")
-pytestmark = pytest.mark.requires("valkey")
+pytestmark = [pytest.mark.requires("valkey"), pytest.mark.timeout(300)]  # a real clock, on a machine that may be busy
 
 
 def gone(progress: str) -> bool:
@@ -48,33 +48,34 @@ def test_a_small_run_measures_horae_against_the_raw_client(tmp_path: Path) -> No
     report, table = run(tmp_path, "--only", "throughput,enqueue,pickup", "--jobs", "200", "--pickups", "5")
     figures = measured(report)
     for who in ("horae", "raw"):
-        for what in ("no-op jobs a second, one process", "no-op jobs a second, two processes", "idle pick-up, p50"):
+        for what in ("no-op jobs, one process", "no-op jobs, two processes", "idle pick-up, p50"):
             assert figures[what, who] > 0
-        for what in ("enqueues a second, one by one", "enqueues a second, in a batch"):
+        for what in ("enqueues, one by one", "enqueues, in a batch"):
             assert figures[what, who] > 0
-    assert figures["no-op jobs a second, one process", "raw"] > figures["no-op jobs a second, one process", "horae"]
+    assert figures["no-op jobs, one process", "raw"] > figures["no-op jobs, one process", "horae"]
     assert {goal["what"]: goal["reached"] for goal in report["goals"]}["idle sidecar: memory"] is None
-    assert "no-op jobs a second, one process" in table
+    assert "no-op jobs, one process" in table
     assert "≥ 10,000 /s" in table
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory and CPU are read from /proc")
 def test_a_small_run_measures_horae_alone(tmp_path: Path) -> None:
-    sizes = ("--seconds", "3", "--cron-jobs", "12000", "--due-jobs", "20", "--internal-jobs", "200")
-    report, table = run(tmp_path, "--only", "dispatch,drain,internal,idle", *sizes)
+    # Two seconds, in which each of them falls due many times.
+    cron = ("--few-cron-jobs", "600", "--cron-jobs", "36000")
+    others = ("--seconds", "2", "--due-jobs", "20", "--internal-jobs", "600")
+    report, table = run(tmp_path, "--only", "dispatch,drain,internal,idle", *cron, *others)
     figures = measured(report)
     for what in (
-        "100 cron jobs: due to begun, p99",
-        "12,000 cron jobs: due to written, p99",
-        "200 internal jobs: due to begun, p99",
-        "20 due at once: run a second",
+        "600 cron jobs: begun, p99",
+        "36,000 cron jobs: written, p99",
+        "600 internal jobs: begun, p99",
+        "20 due at once: run",
         "idle sidecar: memory",
     ):
         assert figures[what, "horae"] >= 0
-    assert (
-        figures["100 cron jobs: due to begun, p50", "horae"] >= figures["100 cron jobs: due to written, p50", "horae"]
-    )
-    assert "≤ 100 MB: reached" in table
+    written, begun = (figures[f"600 cron jobs: {what}, p50", "horae"] for what in ("written", "begun"))
+    assert begun >= written
+    assert "≤ 100 MB: " in table
 
 
 def test_an_interrupted_bench_leaves_nothing_running(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from horae.runners.endpoints import Endpoints
 from horae.runners.ports import free_port
 
 REPOSITORY = Path(__file__).parents[2]
@@ -30,6 +31,18 @@ def copy_files(count: int = 1, wait: float = 0) -> int:
     print("copying", flush=True)
     time.sleep(wait)
     return count
+'''
+
+TELL = '''
+from horae.jobs import job
+from horae.schedules import every
+from horae.settings import load
+
+@job(schedule=every("1h"))
+def tell() -> None:
+    """Says what it found."""
+    settings = load()
+    print(settings.store.url and settings.store.url.get_secret_value(), settings.prefect.api_url)
 '''
 
 
@@ -109,6 +122,17 @@ def test_jobs_reads_the_last_verdicts_without_the_client_library(
     logs = horae(environment, "logs", run["run"][-10:], cwd=durable, **store)
     assert logs.stdout.endswith(" PRINT copying\n")
     assert horae(environment, "logs", "nothing", cwd=durable, **store).returncode == 2
+
+
+@pytest.mark.requires("valkey")
+def test_a_job_in_the_foreground_finds_what_a_running_up_started(
+    environment: dict[str, str], project: Path, valkey_url: str
+) -> None:
+    (project / "internal/tell.py").write_text(TELL)
+    Endpoints(pid=os.getpid(), store_url=valkey_url, prefect_api_url="http://127.0.0.1:9/api").write(project / ".horae")
+    done = horae(environment, "run", "tell", cwd=project)
+    assert done.returncode == 0, done.stderr
+    assert f"PRINT {valkey_url} http://127.0.0.1:9/api" in done.stdout
 
 
 @pytest.mark.requires("valkey")

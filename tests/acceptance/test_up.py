@@ -83,8 +83,10 @@ def nothing_is_left(project: Path) -> None:
 
 @pytest.mark.timeout(180)
 def test_once_runs_a_job_of_each_tier_on_real_input(checkout: Path) -> None:
+    (checkout / "infra" / "broken.py").write_text("import no_such_module_anywhere\n")
     done = horae(checkout, "up", "--once", "--json")
     assert done.returncode == 0, done.stderr
+    assert "HR701 infra/broken.py:1: it cannot be imported" in done.stderr, "told, and in nobody's way"
     runs = {run["job"]: run for run in json.loads(done.stdout)}
     assert {name: run["verdict"] for name, run in runs.items()} == dict.fromkeys(
         ("code-sweep", "database-backup", "health-check"), "ran"
@@ -148,13 +150,13 @@ PARTS = {
 """What the command of each has and no other's."""
 
 
-def kill_part(project: Path, name: str) -> None:
+def kill_part(project: Path, name: str, by: signal.Signals = signal.SIGKILL) -> None:
     [pid] = [
         pid
         for pid, command in of_state(project).items()
         if PARTS[name] in f"{command} " and "prefect worker" not in command
     ]
-    os.kill(pid, signal.SIGKILL)
+    os.kill(pid, by)
 
 
 @pytest.mark.timeout(240)
@@ -176,6 +178,29 @@ def test_every_part_comes_back_when_it_is_killed(up: Up) -> None:
     known = endpoints.read(project / ".horae")
     assert known
     assert known.store_url
+    long = up.json("enqueue", "slow", "--context", "seconds=90")["run"]
+    wait_for(lambda: (long, "running") in [(one["run"], one["state"]) for one in up.json("fires")], "the long run", 20)
+    up.process.send_signal(signal.SIGINT)
+    assert up.process.wait(timeout=10) == 0
+    assert "queue-worker stopped" in up.said.read_text()
+    assert "did not stop in time" not in up.said.read_text(), "a long run is handed back"
+    nothing_is_left(project)
+
+
+@pytest.mark.timeout(300)
+def test_a_part_that_hangs_is_started_again_and_one_that_hangs_at_the_end_delays_nothing(up: Up) -> None:
+    project = up.project
+    for name in PARTS:
+        kill_part(project, name, signal.SIGSTOP)
+    for name in PARTS:
+        up.wait_to_say(f"{name} died: it has not answered for 60 s", 100)
+        wait_for(lambda name=name: up.said.read_text().count(f"{name} ready") == 2, f"{name} to be back", 60)  # type: ignore[misc]
+    run = up.json("enqueue", "slow", "--context", "seconds=0.1")["run"]
+    ended = wait_for(lambda: up.verdict(run), "the verdict of a run that came afterwards", 40)
+    assert ended
+    assert ended["verdict"] == "ran"
+    for name in PARTS:
+        kill_part(project, name, signal.SIGSTOP)
     up.process.send_signal(signal.SIGINT)
     assert up.process.wait(timeout=10) == 0
     nothing_is_left(project)

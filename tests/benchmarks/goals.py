@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tests.benchmarks.figures import Figure
 
 PEERS = ("arq", "saq", "taskiq", "dramatiq", "celery", "docket")
-ONE_PROCESS = "no-op jobs a second, one process"
+ONE_PROCESS = "no-op jobs, one process"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ def _five_times(figures: Sequence[Figure]) -> Goal:
     times = value / peers[best]
     missing = [who for who in PEERS if who not in peers]
     reached = None if missing else times >= 5
-    note = f"the best is {best}" + (f"; without {', '.join(missing)}" if missing else "")
+    note = f"best: {best}" + (f"; without {', '.join(missing)}" if missing else "")
     return Goal(what=what, wanted=wanted, reached=reached, seen=f"{times:.2f}", note=note)
 
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -17,30 +18,31 @@ from tests.benchmarks.environments import REQUIREMENTS
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.goals import Goal
 
-WIDTH = 150
+WIDTH = 160
 """At least: a table that breaks its figures is none."""
 REACHED = {True: "reached", False: "not reached", None: "not measured"}
 
 
 def table(figures: Sequence[Figure], goals: Sequence[Goal]) -> Table:
-    """A row a figure, a column a contender; behind a median of several rounds, half of their spread."""
+    """A row a figure, a column a contender. `±` is the widest scatter of the row: half of the spread of the rounds."""
     who = list(dict.fromkeys(one.who for one in figures))
     wanted = {goal.what: goal for goal in goals}
-    drawn = Table(title="Horae and its peers, on one Valkey (append-only, fsync each second)", title_justify="left")
-    drawn.add_column("figure")
-    drawn.add_column("unit")
+    title = "Horae and its peers, on one Valkey (append-only, fsync each second)"
+    drawn = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    drawn.add_column("figure", no_wrap=True)
     for name in who:
-        drawn.add_column(name, justify="right")
+        drawn.add_column(name, justify="right", no_wrap=True)
+    drawn.add_column("±", justify="right", no_wrap=True)
     drawn.add_column("goal of Horae")
     of = {(one.what, one.who): one for one in figures}
     for what, unit in dict.fromkeys((one.what, one.unit) for one in figures):
         goal = wanted.pop(what, None)
-        cells = [cell(of.get((what, name))) for name in who]
-        drawn.add_row(what, unit, *cells, _verdict(goal) if goal else "")
+        row = [of.get((what, name)) for name in who]
+        drawn.add_row(f"{what} ({unit})", *map(cell, row), _scatter(row), _verdict(goal) if goal else "")
     for goal in wanted.values():
         if goal.seen:
             cells = [goal.seen if name == "horae" else "" for name in who]
-            drawn.add_row(goal.what, "", *cells, _verdict(goal))
+            drawn.add_row(goal.what, *cells, "", _verdict(goal))
     return drawn
 
 
@@ -51,8 +53,12 @@ def _verdict(goal: Goal) -> str:
 def cell(figure: Figure | None) -> str:
     if figure is None:
         return ""
-    number = f"{figure.value:,.0f}" if figure.value >= 100 else f"{figure.value:.2f}"
-    return number if figure.scatter is None else f"{number} ±{100 * figure.scatter:.0f}%"
+    return f"{figure.value:,.0f}" if figure.value >= 100 else f"{figure.value:.2f}"
+
+
+def _scatter(row: Sequence[Figure | None]) -> str:
+    found = [figure.scatter for figure in row if figure and figure.scatter is not None]
+    return f"{100 * max(found):.0f} %" if found else ""
 
 
 def show(figures: Sequence[Figure], goals: Sequence[Goal], failures: Sequence[str]) -> None:

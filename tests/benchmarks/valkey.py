@@ -20,7 +20,7 @@ class Valkey:
         data.mkdir()
         port = free_port()
         # The command that `horae up` uses: appendonly yes, appendfsync everysec, no snapshots, no eviction.
-        self._process = processes.start("valkey", command(data, port), data)
+        self.process = processes.start("valkey", command(data, port), data)
         wait_for(lambda: answers(port), "Valkey to answer")
         self.url = f"redis://{LOOPBACK}:{port}/0"
         self.client: redis.Redis = redis.Redis.from_url(self.url, decode_responses=True, protocol=2)
@@ -33,7 +33,7 @@ class Valkey:
 
     def empty(self) -> None:
         """As if just started: no key, and a short append-only file, so that no rewrite falls into a measurement."""
-        self._process.must_live()
+        self.process.must_live()
         self.client.flushall()
         self.client.bgrewriteaof()
         wait_for(self._rewritten, "the append-only file to be rewritten", REWRITE_SECONDS)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -67,8 +68,12 @@ def test_repositories_come_from_the_settings_and_changes_are_named(seen: dict[st
 def test_it_fails_when_nothing_could_be_swept_and_still_reports(seen: dict[str, Any]) -> None:
     broken = seen["broken"]
     assert broken["state"] == "FAILED"
-    reason = "missing: there is no such folder; gone: there is no such folder"
-    assert broken["result"] == f"NothingSwept: {reason}"
+    found = re.fullmatch(
+        r"NothingSwept: (/.*): there is no such folder; (/.*): there is no such folder\. (.*)", broken["result"]
+    )
+    assert found, broken["result"]
+    assert [Path(place).name for place in found.groups()[:2]] == ["missing", "gone"]
+    assert "HORAE_REPOS" in found[3]
     assert [entry["status"] for entry in broken["latest"]["repositories"]] == ["broken", "broken"]
 
 

@@ -97,6 +97,19 @@ async def test_a_fire_during_a_run_is_skipped(stack: AsyncExitStack, scope: Scop
     assert await verdicts(store) == [(Verdict.RAN, ""), (Verdict.SKIPPED, "overlap")]
 
 
+@pytest.mark.parametrize("scope", list(Scope))
+async def test_what_is_asked_for_runs_also_during_a_fire(stack: AsyncExitStack, scope: Scope) -> None:
+    store, counted = MemoryStore(), Counted()
+    fires, job = await sidecar(stack, store), counted.job(waits=True, scope=scope)
+    first = asyncio.create_task(fires.fire(job, [recently(1)]))
+    await wait_until(lambda: counted.times == 1, "the fire's run to begin")
+    asked = asyncio.create_task(fires.run_once(job, "asked"))
+    await wait_until(lambda: counted.times == 2 or asked.done(), "the run that was asked for to begin")
+    counted.go_on.set()
+    await asyncio.gather(first, asked)
+    assert await verdicts(store) == [(Verdict.RAN, "")] * 2
+
+
 async def test_overlap_allow_runs_both(stack: AsyncExitStack) -> None:
     store, counted = MemoryStore(), Counted()
     fires, job = await sidecar(stack, store), counted.job(waits=True, scope=Scope.EACH, overlap=Overlap.ALLOW)

@@ -15,11 +15,15 @@ import pytest_asyncio
 
 from horae import clock
 from horae.errors import PrefectUnavailable, StartError, UsageError
+from horae.flow_runs import run_flow, run_flow_in_turn
+from horae.jobs import Job, Tier
 from horae.prefect_api import PrefectApi
 from horae.prefect_values import FlowRun
 from horae.runners.parts import Parts, What
 from horae.runners.ports import LOOPBACK, free_port
 from horae.runners.prefect_parts import deploy, prepare, server_part, worker_part
+from horae.runs import Verdict
+from horae.settings import PrefectSettings, Settings
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
@@ -39,6 +43,10 @@ def where(wanted: str = "nothing") -> None:
     if wanted == "sleep":
         pathlib.Path("sleeper").write_text(str(os.getpid()))
         time.sleep(600)
+    if wanted == "wait":
+        pathlib.Path("waiter").touch()
+        while not pathlib.Path("let it end").exists():
+            time.sleep(0.05)
 '''
 
 # One cron deployment, as a user would write it; nothing in it names a path of this machine.
@@ -54,6 +62,10 @@ deployments:
   - name: by-hand
     entrypoint: flows/where.py:where
     work_pool: {name: horae}
+  - name: one-at-a-time
+    entrypoint: flows/where.py:where
+    work_pool: {name: horae}
+    concurrency_limit: {limit: 1, collision_strategy: CANCEL_NEW}
 """
 
 
@@ -202,11 +214,27 @@ async def test_a_killed_worker_comes_back_and_works(trial: Trial) -> None:
     assert (await completed(trial, run, 60)).state_type == "COMPLETED"
 
 
+async def test_a_start_waits_for_the_runs_that_are_on_and_a_newcomer_is_skipped(trial: Trial) -> None:
+    one = await deployment(trial, "where/one-at-a-time")
+    job = Job(name="where", tier=Tier.PREFECT, deployment="where/one-at-a-time")
+    settings = Settings(project=trial.project, prefect=PrefectSettings(api_url=trial.api.url))
+    first = await trial.api.create_flow_run(one, {"wanted": "wait"})
+    await wait_until((trial.project / "waiter").exists, "the first run to be on", 30)
+    start = asyncio.create_task(run_flow_in_turn(settings, job, "a-start"))
+    newcomer = await run_flow(settings, job, {})
+    assert (newcomer.verdict, newcomer.reason) == (Verdict.SKIPPED, "overlap")
+    (trial.project / "let it end").touch()
+    assert (await completed(trial, first)).state_type == "COMPLETED"
+    assert (await start).verdict is Verdict.RAN
+    runs = await trial.api.flow_runs([one], until=clock.now())
+    assert [run.state_type for run in runs] == ["COMPLETED", "CANCELLED", "COMPLETED"]
+
+
 async def test_its_database_stays_in_the_state_folder(trial: Trial) -> None:
     with sqlite3.connect(f"file:{trial.state / 'prefect/prefect.db'}?mode=ro", uri=True) as database:
         [(count,)] = database.execute("SELECT count(*) FROM deployment").fetchall()
     database.close()
-    assert count == 2
+    assert count == 3
 
 
 async def test_nobody_there_is_said_with_the_address() -> None:

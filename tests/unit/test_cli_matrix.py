@@ -58,6 +58,8 @@ def test_decide_says_where_tree_and_mistakes_collide(capsys: Output) -> None:
         (("next", "x", "--every", "1h"), "a job or a schedule, not both"),
         (("next", "--every", "1h", "--after", "yesterday"), "--after: 'yesterday' is not an instant"),
         (("next", "--every", "1h", "--after", "2026-01-01T00:00:00"), "has no time zone"),
+        (("next", "--every", "1h", "--after", "0001-01-01T00:00:00+14:00"), "before the year 1"),
+        (("next", "--at", "9999-12-31T23:59:59-14:00"), "is not an instant"),
         (("next", "--cron", "0 0 30 2 *"), "can never fire"),
         (("next", "--every", "1h", "--count", "0"), "0"),
         (("jbos",), "did you mean 'jobs'?"),

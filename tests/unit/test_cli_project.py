@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ import typer
 from horae.cli import run
 from horae.cli.app import COMMANDS, command_line
 from horae.cli.check_formats import annotation
-from horae.cli.options import context_of
+from horae.cli.options import context_of, since_of
 from horae.cli.output import roughly, took
 from horae.cli.reference import page
+from horae.clock import EPOCH, now
 from horae.errors import UsageError
 from horae.findings import Finding, Level
 from horae.runners.endpoints import Endpoints
@@ -88,6 +90,11 @@ def test_run_refuses_what_the_job_does_not_take(small: Path, capsys: Output) -> 
     assert "did you mean 'name'?" in capsys.readouterr().err
     assert run(["run", "gret"]) == 2
     assert "did you mean 'greet'?" in capsys.readouterr().err
+
+
+def test_run_refuses_what_a_flow_does_not_take_before_prefect_is_asked(capsys: Output) -> None:
+    assert run(["--project", str(REPOSITORY), "run", "code-sweep", "--context", "repo=."]) == 2
+    assert "unknown context key 'repo', did you mean 'repos'?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", [["fires"], ["logs", "x"], ["enqueue", "greet"]])
@@ -183,6 +190,11 @@ def test_a_running_up_lends_its_addresses_but_not_over_configured_ones(small: Pa
     kept = effective(load(small, {"HORAE_STORE__URL": "redis://own:1/0"}))
     assert kept.store.url is not None
     assert kept.store.url.get_secret_value() == "redis://own:1/0"
+
+
+def test_a_time_longer_ago_than_any_run_is_no_error() -> None:
+    assert since_of("99999999d") == EPOCH
+    assert since_of("1h") < now() < since_of("1h") + timedelta(hours=2)
 
 
 def test_durations_are_spoken() -> None:

@@ -205,3 +205,26 @@ def test_a_flow_that_cannot_be_known_is_refused(project: Path, source: str, mess
     (project / "flows/f.py").write_text(source)
     with pytest.raises(InvalidJob, match=message):
         read_flow(project, "flows/f.py:run")
+
+
+def test_a_name_that_is_no_text_is_told_once_for_what_it_is(flows: Path) -> None:
+    found = deploy(flows, SOUND.replace("name: sweep", "name: [sweep]")).findings
+    assert [finding.code for finding in found] == ["HR501", "HR510"]
+    assert found[1].message == "a deployment needs a literal name"
+
+
+def test_context_is_held_against_the_flow(flows: Path) -> None:
+    deployment = one(deploy(flows, SOUND))
+    deployment.accepts(["depth", "deep"])
+    with pytest.raises(InvalidJob, match="unknown context key 'dep', did you mean 'deep'"):
+        deployment.accepts(["dep"])
+    by_hand = """
+        name: sweep
+        entrypoint: flows/sweep.py:code_sweep
+        parameters: {repos: ["."]}
+        work_pool: {name: horae}
+    """
+    without = one(deploy(flows, by_hand))
+    without.accepts(["dry"])
+    with pytest.raises(InvalidJob, match="needs context dry"):
+        without.accepts(["depth"])

@@ -10,6 +10,7 @@ from horae.prefect_values import FlowRun
 from horae.runs import Cause, State, fire_id
 
 AT = datetime(2026, 3, 4, 2, tzinfo=UTC)
+STARTED = AT + timedelta(seconds=3)
 FLOW = Job(name="code-sweep", tier=Tier.PREFECT, deployment="code-sweep/code-sweep")
 
 
@@ -24,7 +25,7 @@ def flow_run(state_type: str, state_name: str = "", **fields: object) -> FlowRun
         "run_count": 1,
         "created": AT,
         "expected_start": AT,
-        "started": AT + timedelta(seconds=3),
+        "started": STARTED,
         "ended": AT + timedelta(seconds=5),
     }
     return FlowRun(state_type=state_type, state_name=state_name or state_type.title(), **(given | fields))  # type: ignore[arg-type]
@@ -37,11 +38,11 @@ def flow_run(state_type: str, state_name: str = "", **fields: object) -> FlowRun
         (flow_run("FAILED"), State.FAILED, "raised"),
         (flow_run("CRASHED"), State.FAILED, "crashed"),
         (
-            flow_run("CANCELLED", started=None, message="Deployment concurrency limit reached."),
+            flow_run("CANCELLED", run_count=0, ended=STARTED, message="Deployment concurrency limit reached."),
             State.SKIPPED,
             "overlap",
         ),
-        (flow_run("CANCELLED", started=None), State.CANCELLED, "requested"),
+        (flow_run("CANCELLED", run_count=0), State.CANCELLED, "requested"),
         (flow_run("CANCELLED", message="concurrency"), State.CANCELLED, "requested"),
         (flow_run("RUNNING"), State.RUNNING, ""),
         (flow_run("CANCELLING"), State.RUNNING, ""),

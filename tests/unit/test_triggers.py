@@ -52,6 +52,12 @@ def test_date() -> None:
     assert following("date", **berlin) == "2026-12-01T01:00:00+00:00"
 
 
+def test_an_instant_finer_than_a_fire_is_taken_as_the_next_that_is_one() -> None:
+    fine = NOW + timedelta(microseconds=1_001)
+    assert following("date", run_date=fine) == (NOW + timedelta(milliseconds=2)).isoformat()
+    assert following("interval", seconds=30, start_date=fine) == (NOW + timedelta(milliseconds=2)).isoformat()
+
+
 @pytest.mark.parametrize(
     ("trigger_type", "arguments", "said"),
     [

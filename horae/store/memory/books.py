@@ -146,9 +146,6 @@ class Books:
         self.change(id, state=state, worker="")
         self.leases.pop(id, None)
         self.outbox[id] = self.clock() + delay
-        if state is not State.RETRYING:
-            self.active[row.run.job].pop(id, None)
-            self.release(row.run.job)
 
     def message(self, id: str) -> Message:
         row = self.rows[id]

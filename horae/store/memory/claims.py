@@ -48,7 +48,7 @@ class MemoryClaims(Noun):
         if reason := self._missed(row.run, policy):
             return self._settled(message, Verdict.MISSED, reason)
         if books.paused & {message.job, None}:
-            if row.run.cause is Cause.SCHEDULE and policy.catch_up is CatchUp.NONE:
+            if row.run.cause is Cause.SCHEDULE and not row.run.attempts and policy.catch_up is CatchUp.NONE:
                 return self._settled(message, Verdict.SKIPPED, "paused")
             return self._wait(message, policy, "paused", "the job is paused")
         return self._overlap(message, policy) or self._grant(message, worker, lease)
@@ -129,13 +129,13 @@ class MemoryClaims(Noun):
 
     def _overlap(self, message: Message, policy: Policy, *, here: bool = False) -> Claim | None:
         """`here`: it runs in this process or not at all."""
-        fire = self.books.rows[message.run].run.cause is Cause.SCHEDULE
+        run = self.books.rows[message.run].run
         if policy.overlap is Overlap.ALLOW and policy.most == 0:
             return None
         others = [id for id in self.books.active[message.job] if id != message.run]
         if not others or (policy.overlap is Overlap.ALLOW and len(others) < policy.most):
             return None
-        if fire and policy.overlap is Overlap.SKIP:
+        if run.cause is Cause.SCHEDULE and not run.attempts and policy.overlap is Overlap.SKIP:
             return self._settled(message, Verdict.SKIPPED, "overlap")
         if policy.overlap is Overlap.CANCEL_OTHER and not self._cancel_all(others):
             return None
@@ -148,6 +148,7 @@ class MemoryClaims(Noun):
         if books.rows[message.run].run.cause is Cause.SCHEDULE and policy.catch_up is CatchUp.LATEST:
             self._supersede(message)
         books.outbox.pop(message.run, None)
+        books.active[message.job].pop(message.run, None)
         books.waiting[message.job][message.run] = None
         books.bounds[message.job] = policy.most
         books.change(message.run, state=State.PENDING)
@@ -169,7 +170,8 @@ class MemoryClaims(Noun):
         assert scheduled_for
         for id in list(self.books.waiting[message.job]):
             other = self.books.rows[id].run
-            if other.cause is Cause.SCHEDULE and other.scheduled_for and other.scheduled_for < scheduled_for:
+            never_begun = other.cause is Cause.SCHEDULE and not other.attempts
+            if never_begun and other.scheduled_for and other.scheduled_for < scheduled_for:
                 self.books.settle(id, Verdict.MISSED, "superseded")
 
     @locked

@@ -1,7 +1,22 @@
 local OPEN = { pending = true, queued = true, retrying = true }
 
+-- The last instant at which this store came back as another process: restarted, or a replica that took over. What was written
+-- just before may be lost, and with it that a run began.
+local gap
+local function look_for_gap()
+  local server, known = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)'), redis.call('GET', k('server'))
+  if server and server ~= known then
+    redis.call('SET', k('server'), server)
+    if known then redis.call('SET', k('gap'), NOW_TEXT) end
+  end
+  gap = tonumber(redis.call('GET', k('gap')) or 0)
+end
+
 local function grant(id, row, worker, lease)
   local key = k('run:' .. id)
+  if row.accepted <= gap and tonumber(row.started or 0) <= gap then
+    row.story = (row.story or '') .. line('at least once', row.attempt, 'the store came back; that it ran before may be lost')
+  end
   local token = redis.call('INCR', k('token'))
   local attempts = tonumber(row.attempts or 0) + 1
   redis.call('HSET', key, 'state', 'running', 'started_at', NOW_TEXT, 'worker', worker, 'token', token, 'attempts', attempts,
@@ -44,11 +59,11 @@ local function missed(row, policy)
   if policy.catch_up == 'latest' and newest and tonumber(newest) > row.fire then return 'superseded' end
 end
 
--- Fires that wait give way to a newer one.
+-- Fires that wait and were never begun give way to a newer one.
 local function supersede(id, row)
   for _, other in ipairs(redis.call('ZRANGE', k('waiting:' .. row.job), 0, -1)) do
-    local cause, scheduled = unpack(redis.call('HMGET', k('run:' .. other), 'cause', 'scheduled_for'))
-    if other ~= id and cause == 'schedule' and tonumber(scheduled) < row.fire then
+    local cause, scheduled, attempts = unpack(redis.call('HMGET', k('run:' .. other), 'cause', 'scheduled_for', 'attempts'))
+    if other ~= id and cause == 'schedule' and not attempts and tonumber(scheduled) < row.fire then
       settle_run(other, 'missed', 'superseded')
     end
   end
@@ -71,6 +86,7 @@ end
 local function wait(id, row, policy, why, note)
   if row.fire and policy.catch_up == 'latest' then supersede(id, row) end
   redis.call('ZREM', k('outbox'), id)
+  redis.call('ZREM', k('active:' .. row.job), id)
   redis.call('ZADD', k('waiting:' .. row.job), NOW_TEXT, id)
   redis.call('SADD', k('waiters'), row.job)
   redis.call('HSET', k('bounds'), row.job, policy.most)
@@ -78,7 +94,8 @@ local function wait(id, row, policy, why, note)
   return { 'later', 0, 0, 0, 0, why }
 end
 
--- Other runs of the job are active; nil if this one may go on all the same. `skip` is for fires: what somebody asked for by name waits instead.
+-- Other runs of the job are active; nil if this one may go on all the same. `skip` is for fires: what
+-- somebody asked for by name waits instead, and so does what was begun once and left by its worker.
 local function overlap(id, row, policy)
   if policy.overlap == 'allow' and policy.most == 0 then return nil end
   local others = redis.call('ZRANGE', k('active:' .. row.job), 0, -1)
@@ -86,16 +103,18 @@ local function overlap(id, row, policy)
     if other == id then table.remove(others, i) end
   end
   if #others == 0 or (policy.overlap == 'allow' and #others < policy.most) then return nil end
-  if policy.overlap == 'skip' and row.cause == 'schedule' then return settled(id, 'skipped', 'overlap') end
+  if policy.overlap == 'skip' and row.cause == 'schedule' and not row.attempts then return settled(id, 'skipped', 'overlap') end
   if policy.overlap == 'cancel_other' and not cancel_others(others) then return nil end
   if policy.here then return settled(id, 'skipped', 'overlap') end
   return wait(id, row, policy, 'overlap', 'another run of the job is active')
 end
 
 local function row_of(id)
-  local row = redis.call('HMGET', k('run:' .. id), 'state', 'attempt', 'job', 'cause', 'attempts', 'failures', 'story', 'scheduled_for', 'suspect')
+  local row = redis.call('HMGET', k('run:' .. id), 'state', 'attempt', 'job', 'cause', 'attempts', 'failures', 'story', 'scheduled_for', 'suspect',
+    'accepted_at', 'started_at')
   return row[1] and { state = row[1], attempt = row[2], job = row[3], cause = row[4], attempts = row[5], failures = row[6],
-    story = row[7], fire = row[4] == 'schedule' and tonumber(row[8]) or nil, suspect = row[9] or nil }
+    story = row[7], fire = row[4] == 'schedule' and tonumber(row[8]) or nil, suspect = row[9] or nil,
+    accepted = tonumber(row[10] or 0), started = row[11] }
 end
 
 -- A message without a row: published straight to a broker, and accepted now, unless nobody can say that it did not run
@@ -130,7 +149,9 @@ local function claim_one(id, job, attempt, policy, record, worker, lease)
     if why then return settled(id, 'missed', why) end
   end
   if redis.call('HEXISTS', k('paused'), job) == 1 or redis.call('HEXISTS', k('paused'), '*') == 1 then
-    if row.cause == 'schedule' and (policy.catch_up == 'none' or not policy.window) then return settled(id, 'skipped', 'paused') end
+    if row.cause == 'schedule' and (policy.catch_up == 'none' or not policy.window) and not row.attempts then
+      return settled(id, 'skipped', 'paused')
+    end
     return wait(id, row, policy, 'paused', 'the job is paused')
   end
   return overlap(id, row, policy) or grant(id, row, worker, lease)
@@ -141,6 +162,7 @@ end
 -- `unknown`: there is no row; ask again with the record {id, job, tier, attempt, made, message, …} to have it accepted.
 function calls.claim(a)
   local answers = {}
+  look_for_gap()
   for i, w in ipairs(a.wanted) do
     answers[i] = claim_one(w[1], w[2], w[3], a.policies[w[2]], w[4], a.worker, a.lease)
   end
@@ -151,6 +173,7 @@ end
 -- begin {run, overlap, worker, lease} -> an answer as claim gives it. Accept and claim in one step, past every broker:
 -- for what runs where it is asked for. `duplicate` if the run is known, whoever has it.
 function calls.begin(a)
+  look_for_gap()
   if not put_run(a.run) then return { 'duplicate', 0, 0, 0, 0, '' } end
   -- `here`: it runs in this process or not at all, so that nothing of it may wait for a broker.
   local policy = { known = true, overlap = a.overlap, catch_up = 'all', most = a.overlap == 'allow' and 0 or 1, here = true }

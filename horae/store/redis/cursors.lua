@@ -23,13 +23,13 @@ function calls.declare(a)
   return aside
 end
 
--- forget {start, limit, here = {job: true}, revision} -> the cursor of the next call, '0' when all were seen. The jobs that are not
--- among these and were declared by an older revision only.
+-- forget {start, limit, revision} -> the cursor of the next call, '0' when all were seen. The jobs that only an older revision
+-- declared: whatever this one has was declared just before, or is a newer one's.
 function calls.forget(a)
   local answer = redis.call('ZSCAN', k('next'), a.start, 'COUNT', a.limit)
   for i = 1, #answer[2], 2 do
     local job = answer[2][i]
-    if not a.here[job] and tonumber(redis.call('HGET', k('job:' .. job), 'revision') or 0) < a.revision then
+    if tonumber(redis.call('HGET', k('job:' .. job), 'revision') or 0) < a.revision then
       redis.call('ZREM', k('next'), job)
       redis.call('DEL', k('job:' .. job))
     end

@@ -23,15 +23,13 @@ class RedisCursors:
             jobs = [_declared(one) for one in batch]
             flat = await self._connection.call("cursors", "declare", jobs=jobs, revision=revision)
             aside |= zip(flat[::2], flat[1::2], strict=True)
-        await self._forget({one.job: True for one in declared}, revision)
+        await self._forget(revision)
         return aside
 
-    async def _forget(self, here: dict[str, bool], revision: int) -> None:
+    async def _forget(self, revision: int) -> None:
         start = "0"
         while True:
-            start = await self._connection.call(
-                "cursors", "forget", start=start, limit=JOBS_A_CALL, here=here, revision=revision
-            )
+            start = await self._connection.call("cursors", "forget", start=start, limit=JOBS_A_CALL, revision=revision)
             if start == "0":
                 return
 

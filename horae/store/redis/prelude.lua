@@ -175,15 +175,12 @@ local function finish()
   for field, n in pairs(counted) do redis.call('HINCRBY', k('counts'), field, n) end
 end
 
--- As the next handing-out, so that copies of this one are duplicates from now on.
+-- As the next handing-out, so that copies of this one are duplicates from now on. What was begun stays active in between: no other
+-- run of the job takes its place.
 local function hand_out_again(id, state, delay, what, note)
   local key = k('run:' .. id)
-  local job, attempt, story = unpack(redis.call('HMGET', key, 'job', 'attempt', 'story'))
+  local attempt, story = unpack(redis.call('HMGET', key, 'attempt', 'story'))
   redis.call('HSET', key, 'state', state, 'attempt', attempt + 1, 'worker', '', 'token', '', 'story', (story or '') .. line(what, attempt, note))
   redis.call('ZREM', k('leases'), id)
   if delay > 0 then redis.call('ZADD', k('outbox'), int(NOW + delay), id) else hand_out(id) end
-  if state ~= 'retrying' then
-    redis.call('ZREM', k('active:' .. job), id)
-    release(job)
-  end
 end

@@ -17,7 +17,7 @@ class Enqueuer:
 
     async def many(self, job: str, count: int) -> None:
         # The one place that knows how a batch is enqueued.
-        await verbs.at_once(count, lambda: self._scheduler.enqueue_workflow(job))
+        await self._scheduler.enqueue_many(job, [{}] * count)
 
 
 @asynccontextmanager

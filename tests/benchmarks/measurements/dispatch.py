@@ -42,10 +42,10 @@ def _lateness(bench: Bench, jobs: int, expression: str) -> Iterator[Figure]:
         if len(found) < expected:
             bench.failures.append(f"{NAME} with {name}: {expected - len(found)} of {expected} fires are not written")
         bench.say(f"{NAME}: {name}: {len(found)} of {expected} fires in {bench.options.seconds} s")
-        yield from distribution(NAME, f"{name}: due to written", "horae", lateness(found, lambda run: run.accepted_at))
+        yield from distribution(NAME, f"{name}: written", "horae", lateness(found, lambda run: run.accepted_at))
         begun = lateness(found, lambda run: run.started_at)
         if begun:
-            yield from distribution(NAME, f"{name}: due to begun", "horae", begun)
+            yield from distribution(NAME, f"{name}: begun", "horae", begun)
         use = use_of(running.sidecar.pid)
         if use:
             megabytes = use.memory_bytes / 1e6

@@ -38,7 +38,7 @@ def _figures(bench: Bench, millis: list[float], done: str, jobs: int) -> Iterato
         raise BenchError(f"{len(millis)} of {jobs} jobs were {done}")
     seconds = max(millis) / 1000
     bench.say(f"{NAME}: all {done} after {seconds:.2f} s")
-    what = f"{jobs:,} due at once: {done} a second"
+    what = f"{jobs:,} due at once: {done}"
     yield Figure(measurement=NAME, what=what, who="horae", value=jobs / seconds, unit="/s", samples=jobs)
 
 

@@ -7,7 +7,7 @@ from tests.benchmarks.bench import Bench
 from tests.benchmarks.figures import Figure, of_rounds
 
 NAME = "enqueue"
-VERBS = {"single": "enqueues a second, one by one", "batch": "enqueues a second, in a batch"}
+VERBS = {"single": "enqueues, one by one", "batch": "enqueues, in a batch"}
 SINGLE_SHARE = 0.1
 LEAST = 100
 

@@ -30,4 +30,4 @@ def measure(bench: Bench) -> Iterator[Figure]:
         if not millis:
             raise BenchError(f"no internal job ran:\n{running.sidecar.last_words()}")
         bench.say(f"{NAME}: {len(millis)} fires in {bench.options.seconds} s")
-        yield from distribution(NAME, f"{jobs:,} internal jobs: due to begun", "horae", millis)
+        yield from distribution(NAME, f"{jobs:,} internal jobs: begun", "horae", millis)
