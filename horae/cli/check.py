@@ -46,7 +46,7 @@ def command(context: typer.Context, json: Json = False, format: Output = None) -
 
 def _took(settings: Settings, jobs: Sequence[str]) -> Mapping[str, Sequence[float]]:
     """How long their latest runs took; nothing where no store answers at once: the check does without."""
-    if settings.store.url is None or not jobs:
+    if settings.store.url is None or settings.store.given or not jobs:  # a glance knows the URL alone
         return {}
     from horae.store.glance import durations
 
