@@ -172,11 +172,11 @@ JSON_TYPES = {
 
 def metrics() -> str:
     counted = Metrics()
+    collectors = [one for one in vars(counted).values() if hasattr(one, "collect") and one is not counted.registry]
     labels = {
-        family.name: getattr(collector, "_labelnames", ())
-        for collector in vars(counted).values()
-        if hasattr(collector, "collect") and collector is not counted.registry
-        for family in collector.collect()
+        family.name: getattr(family, "_labelnames", None) or getattr(collector, "_labelnames", ())
+        for collector in collectors
+        for family in collector.describe()
     }
     endings = {"counter": "_total", "histogram": "_bucket, _sum, _count"}
     return table(
@@ -188,7 +188,8 @@ def metrics() -> str:
                 ", ".join(f"`{label}`" for label in labels[family.name]) or "none",
                 family.documentation,
             ]
-            for family in counted.registry.collect()
+            for collector in collectors
+            for family in collector.describe()
         ),
     )
 

@@ -48,7 +48,7 @@ class Services:
 
     def __init__(self, project: Path, store_url: str, namespace: str, **settings: str) -> None:
         self._project = project
-        self._env = {
+        self.environment = {
             **os.environ,
             "HORAE_STORE__URL": store_url,
             "HORAE_NAMESPACE": namespace,
@@ -69,7 +69,7 @@ class Services:
             process = subprocess.Popen(
                 [sys.executable, str(WORKERS / f"{kind}.py")],
                 cwd=self._project,
-                env=self._env | {PROCESS: name} | settings,
+                env=self.environment | {PROCESS: name} | settings,
                 stdout=file,
                 stderr=file,
             )

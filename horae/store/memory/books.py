@@ -61,6 +61,7 @@ class Books:
         self.token = 0
         self.dead: dict[str, DeadLetter] = {}
         self.notices: deque[Notice] = deque()
+        self.noticed: Counter[tuple[str, Happening]] = Counter()
 
     def change(self, id: str, **fields: Any) -> None:
         self.rows[id].run = replace(self.rows[id].run, **fields)
@@ -72,9 +73,13 @@ class Books:
 
     def notice(self, what: Happening, id: str, reason: str) -> None:
         run = self.rows[id].run
-        self.notices.append(
+        self.say(
             Notice(what=what, run=id, job=run.job, at=self.clock(), scheduled_for=run.scheduled_for, reason=reason)
         )
+
+    def say(self, notice: Notice) -> None:
+        self.notices.append(notice)
+        self.noticed[notice.job, notice.what] += 1
 
     def put(self, new: NewRun) -> bool:
         if new.id in self.rows:

@@ -26,9 +26,7 @@ class MemoryDeadLetters(Noun):
                 reason=reason,
                 failure=None,
             )
-            self.books.notices.append(
-                Notice(what=Happening.FAILED, run=id, job=job, at=now, scheduled_for=None, reason=reason)
-            )
+            self.books.say(Notice(what=Happening.FAILED, run=id, job=job, at=now, scheduled_for=None, reason=reason))
         return id
 
     async def drop(self, runs: Sequence[str]) -> int:

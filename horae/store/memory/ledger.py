@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from horae.runs import Run, Verdict
 from horae.store.memory.books import Noun, Row
-from horae.store.values import Happening, Latest
+from horae.store.values import Figures, Happening, Latest
 
 
 class MemoryLedger(Noun):
@@ -50,6 +50,8 @@ class MemoryLedger(Noun):
                 if known is None or not known.run.state.settled:
                     accepted = known.run.accepted_at if known else self.books.clock()
                     self.books.rows[run.id] = Row(run=replace(run, accepted_at=accepted))
+                    if not (known and known.run.started_at):
+                        self._notice_late(run)
                     if run.verdict:
                         self.books.last[run.job] = run.id
                         self.books.counts[run.job, run.verdict] += 1
@@ -57,6 +59,12 @@ class MemoryLedger(Noun):
                             self.books.notice(Happening(run.verdict.value), run.id, run.reason)
             for old in (await self.runs(job=run.job, limit=1_000_000))[keep:] if keep is not None else []:
                 del self.books.rows[old.id]
+
+    def _notice_late(self, run: Run) -> None:
+        if run.scheduled_for and run.started_at:
+            late = run.started_at - run.scheduled_for
+            if late > self.books.late_after:
+                self.books.notice(Happening.LATE, run.id, f"{int(late.total_seconds())} s late")
 
     async def append_log(self, run: str, lines: Sequence[str]) -> None:
         with self.books.lock:
@@ -70,6 +78,21 @@ class MemoryLedger(Noun):
     async def counts(self) -> Mapping[tuple[str, Verdict], int]:
         with self.books.lock:
             return dict(self.books.counts)
+
+    async def figures(self) -> Figures:
+        books = self.books
+        with books.lock:
+            now = books.clock()
+            first = min(books.outbox.values(), default=now)
+            return Figures(
+                settled=dict(books.counts),
+                noticed=dict(books.noticed),
+                overdue=max(now - first, timedelta(0)),
+                outbox=len(books.outbox),
+                waiting=sum(len(waiting) for waiting in books.waiting.values()),
+                running=len(books.leases),
+                dead_letters=len(books.dead),
+            )
 
     async def prune(self) -> int:
         return 0
