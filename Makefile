@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: up test check bench clean setup
+.PHONY: up test check bench chaos clean setup
 
 up: setup ## set up, start everything on this machine, show the table; Ctrl-C stops it
 	@exec .venv/bin/horae up $(ARGS)
@@ -19,6 +19,9 @@ check: setup ## formatting, lint, types, and the arrows between modules
 
 bench: setup ## measure Horae and its peers on one Valkey, print a table; ARGS=--help says what can be chosen
 	@$(PYTHON) -m tests.benchmarks $(ARGS)
+
+chaos: setup ## kill, pause and cut real processes under 20,000 jobs, and report what that did
+	$(PYTHON) -m tests.chaos $(ARGS)
 
 clean: ## remove what set-up and the tools made; state and backups stay
 	@scripts/clean

@@ -1,10 +1,11 @@
 """Is the whole project sound? What `horae check` runs; it imports neither Prefect nor a broker's client."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from horae.checklist import check_job
 from horae.checklist.durable_rules import BACKENDS, MEMORY
+from horae.checklist.fit_rules import misfits
 from horae.errors import unknown
 from horae.findings import Finding
 from horae.import_cost import LIMIT, slow_imports
@@ -20,13 +21,19 @@ HORIZON = timedelta(days=365)
 DATES_SHOWN = 4
 
 
-def check_project(settings: Settings, start: datetime) -> list[Finding]:
-    """All findings on a project, by file and line; `start` begins the year whose fires are compared."""
+def check_project(
+    settings: Settings, start: datetime, ask: Callable[[Sequence[str]], Mapping[str, Sequence[float]]] = lambda jobs: {}
+) -> list[Finding]:
+    """All findings on a project, by file and line; `start` begins the year whose fires are compared.
+
+    `ask`: how many seconds the latest settled runs of these jobs took, by job, as far as that can be said.
+    """
     registry = load(settings)
     findings = [*registry.problems, *_settings(settings)]
     for job in registry:
         deployment = registry.deployments.get(job.name)
         findings += check_job(job, deployment.flow if deployment else None)
+    findings += misfits(settings, registry, ask([job.name for job in registry if job.schedule]))
     findings += _imports(settings, registry)
     findings += _differences(registry, start)
     return sorted(findings, key=lambda f: (f.file or "", f.line or 0, f.code))

@@ -7,10 +7,11 @@ from itertools import count
 from typing import Any
 
 from horae import clock
-from horae.duties.flow_mirror import mirrored
+from horae.duties.flow_rows import mirrored
 from horae.errors import PrefectUnavailable, UsageError
 from horae.jobs import Job
-from horae.prefect_api import Deployment, PrefectApi
+from horae.prefect_api import PrefectApi
+from horae.prefect_values import Deployment
 from horae.runs import Run, Verdict
 from horae.settings import Settings
 

@@ -7,6 +7,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from horae.jobs import Tier
+from horae.ledger_metrics import LedgerMetrics
 from horae.runs import Verdict
 
 SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 1800, 3600, 4 * 3600)
@@ -45,6 +46,8 @@ class Metrics:
         self.troubled = Gauge(
             "horae_duty_in_trouble", "1 while a duty waits for what it needs", ["duty"], registry=self.registry
         )
+        self.ledger = LedgerMetrics()
+        self.registry.register(self.ledger)
         self.healthy = Gauge("horae_health_check", "1 when the check passed", ["check"], registry=self.registry)
         self.seen = Gauge("horae_health_figure", "What a check measured", ["check", "figure"], registry=self.registry)
 

@@ -6,10 +6,10 @@ async with PrefectApi("http://127.0.0.1:4200/api") as prefect:
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from datetime import datetime
+from itertools import batched
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
@@ -17,6 +17,7 @@ from uuid import uuid4
 
 from horae import clock
 from horae.errors import HoraeError, PrefectUnavailable, UsageError
+from horae.prefect_values import Deployment, FlowRun, flow_run_of
 
 if TYPE_CHECKING:
     import httpx
@@ -27,42 +28,6 @@ BUSY_WAIT_SECONDS = (0.2, 0.5, 1.0, 2.0, 4.0)
 """Between attempts when the server is busy: on SQLite it answers 503 whenever the database is locked."""
 PAGE = 200
 """The most that the server gives at once."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Deployment:
-    id: str
-    name: str
-    """`flow/deployment`."""
-    paused: bool
-    tags: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FlowRun:
-    id: str
-    name: str
-    deployment_id: str | None
-    state_type: str
-    """SCHEDULED, PENDING, RUNNING, PAUSED, CANCELLING, COMPLETED, FAILED, CRASHED or CANCELLED."""
-    state_name: str
-    """Finer than the type: Late, AwaitingConcurrencySlot, …"""
-    message: str
-    """The server's reason for the state, or empty."""
-    auto_scheduled: bool
-    """Whether the server's scheduler made it, from the deployment's schedule."""
-    idempotency_key: str | None
-    run_count: int
-    created: datetime
-    expected_start: datetime
-    """When it was to start."""
-    started: datetime | None
-    ended: datetime | None
-
-    @property
-    def settled(self) -> bool:
-        """Whether its state is final."""
-        return self.state_type in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
 class PrefectApi:
@@ -129,7 +94,7 @@ class PrefectApi:
 
     async def flow_run(self, run_id: str) -> FlowRun | None:
         found = await self._call("GET", f"/flow_runs/{run_id}")
-        return found and _flow_run(found)
+        return found and flow_run_of(found)
 
     async def flow_runs(
         self,
@@ -137,29 +102,49 @@ class PrefectApi:
         *,
         since: datetime | None = None,
         until: datetime | None = None,
+        started_since: datetime | None = None,
         state_types: Collection[str] = (),
+        enough: int | None = None,
     ) -> list[FlowRun]:
         """All runs of these deployments that were to start from `since` to `until`, both inclusive, oldest first.
 
-        `state_types`: only runs in one of these. Runs still to come are listed too, unless `until` leaves them out.
+        `started_since`: only those that began then or later. `state_types`: only runs in one of these. Runs still to
+        come are listed too, unless `until` leaves them out. `enough`: stop once so many are found, and at least one
+        later than `since`: the next look may begin with the instant of the last.
         """
         if not deployment_ids:
             return []
         chosen: dict[str, Any] = {"deployment_id": {"any_": sorted(deployment_ids)}}
-        bounds = {"after_": since and clock.isoformat(since), "before_": until and clock.isoformat(until)}
-        if since or until:
-            chosen["expected_start_time"] = {key: value for key, value in bounds.items() if value}
+        if started_since:
+            chosen["start_time"] = {"after_": clock.isoformat(started_since), "is_null_": False}
         if state_types:
             chosen["state"] = {"type": {"any_": sorted(state_types)}}
         runs: dict[str, FlowRun] = {}
+        after, offset = since, 0
         while True:
-            # A run that appears meanwhile shifts the pages: seen twice, it is kept once.
-            body = {"flow_runs": chosen, "sort": "EXPECTED_START_TIME_ASC", "limit": PAGE, "offset": len(runs)}
-            page = [_flow_run(found) for found in await self._call("POST", "/flow_runs/filter", body)]
-            before = len(runs)
+            bounds = {"after_": after and clock.isoformat(after), "before_": until and clock.isoformat(until)}
+            chosen["expected_start_time"] = {key: value for key, value in bounds.items() if value}
+            body = {"flow_runs": chosen, "sort": "EXPECTED_START_TIME_ASC", "limit": PAGE, "offset": offset}
+            page = [flow_run_of(found) for found in await self._call("POST", "/flow_runs/filter", body)]
             runs |= {run.id: run for run in page}
-            if len(page) < PAGE or len(runs) == before:
+            if len(page) < PAGE or (enough and len(runs) >= enough and page[-1].expected_start != since):
                 return sorted(runs.values(), key=lambda run: run.expected_start)
+            # By the instant and not by a count, so that what is deleted meanwhile shifts nothing out of sight.
+            last = page[-1].expected_start
+            after, offset = (after, offset + PAGE) if last == after else (last, 0)
+
+    async def flow_runs_by_id(self, ids: Collection[str]) -> list[FlowRun]:
+        """Those of these runs that are still there."""
+        found: list[FlowRun] = []
+        for batch in batched(sorted(ids), PAGE, strict=False):
+            body = {"flow_runs": {"id": {"any_": list(batch)}}, "limit": PAGE}
+            found += [flow_run_of(one) for one in await self._call("POST", "/flow_runs/filter", body)]
+        return found
+
+    async def emit_events(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Put events into Prefect's feed, where automations see them. One whose id is there already is stored once."""
+        if events and await self._call("POST", "/events", list(events), tries=1) is None:
+            raise UsageError(f"Prefect at {self.url} takes no events")
 
     async def log(self, flow_run_id: str) -> list[str]:
         """What a flow run and its tasks logged, oldest first: instant, level and text of each."""
@@ -214,7 +199,7 @@ class PrefectApi:
         self,
         method: str,
         path: str,
-        body: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | Sequence[Any] | None = None,
         *,
         tries: int | None = None,
         conflict_is_fine: bool = False,
@@ -244,7 +229,7 @@ class PrefectApi:
         except ValueError as error:
             raise PrefectUnavailable(f"what answers at {self.url} is not Prefect; does the URL end in /api?") from error
 
-    async def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> "httpx.Response":
+    async def _send(self, method: str, path: str, body: Mapping[str, Any] | Sequence[Any] | None) -> "httpx.Response":
         import httpx
 
         if self._client is None:
@@ -256,30 +241,6 @@ class PrefectApi:
             raise PrefectUnavailable(f"Prefect at {self.url} does not answer: {why}") from error
 
 
-def _flow_run(found: Mapping[str, Any]) -> FlowRun:
-    state = found.get("state") or {}
-    expected = found.get("expected_start_time") or found["created"]
-    return FlowRun(
-        id=found["id"],
-        name=found["name"],
-        deployment_id=found.get("deployment_id"),
-        state_type=found.get("state_type") or "PENDING",
-        state_name=found.get("state_name") or "",
-        message=state.get("message") or "",
-        auto_scheduled=bool(found.get("auto_scheduled")),
-        idempotency_key=found.get("idempotency_key"),
-        run_count=found.get("run_count") or 0,
-        created=clock.parse_instant(found["created"]),
-        expected_start=clock.parse_instant(expected),
-        started=_instant(found.get("start_time")),
-        ended=_instant(found.get("end_time")),
-    )
-
-
 def _log_line(found: Mapping[str, Any]) -> str:
     at = clock.isoformat(clock.parse_instant(found["timestamp"]))
     return f"{at} {logging.getLevelName(found['level'])} {found['name']}: {found['message']}"
-
-
-def _instant(text: str | None) -> datetime | None:
-    return clock.parse_instant(text) if text else None

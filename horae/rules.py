@@ -167,6 +167,28 @@ UNKNOWN_PROVIDER = Rule(
     remedy="Use redis, nats, kafka, rabbitmq or cloudtasks.",
 )
 
+SHORT_RETENTION = Rule(
+    code="HR708",
+    level=WARNING,
+    says="settled runs leave the ledger while the broker may still hand their messages out again",
+    remedy="Raise `keep_runs_days` or `keep_runs_per_job` in `[store]`: a message without a row that is older than the "
+    "ledger reaches is buried as a dead letter, since nobody can say whether it ran.",
+)
+OUTGROWN = Rule(
+    code="HR709",
+    level=WARNING,
+    says="one run in twenty of a job takes longer than the time between two of its fires; asked of the ledger, where a "
+    "store is configured and answers at once",
+    remedy="Fire it less often, make it faster, or choose what its `overlap` is to be.",
+)
+OUTLASTS_GRACE = Rule(
+    code="HR710",
+    level=WARNING,
+    says="a durable job that is not declared idempotent may run for longer than a worker waits when it is stopped",
+    remedy="Raise `grace_seconds` in `[worker]` and in your orchestrator, give it a time_limit below that, or say "
+    "idempotent=True: every deploy stops workers, and what is handed back begins again.",
+)
+
 FILE_RULES: tuple[Rule, ...] = tuple(
     sorted((r for r in list(vars().values()) if isinstance(r, Rule)), key=lambda r: r.code)
 )

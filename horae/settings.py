@@ -8,51 +8,43 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from horae.errors import InvalidSettings, unknown
+from horae.redis_access import RedisAccess, RedisUrl, fitting
 
 FILE = "horae.toml"
 PREFIX = "HORAE_"
 LISTS = {"repos"}
-STORE_SCHEMES = ("redis", "rediss", "unix")
-
-
-def _redis_url(url: SecretStr) -> SecretStr:
-    _check_url(url.get_secret_value(), STORE_SCHEMES)
-    return url
 
 
 def _http_url(url: str) -> str:
-    _check_url(url, ("http", "https"))
-    return url
-
-
-def _check_url(url: str, schemes: tuple[str, ...]) -> None:
-    """ValueError, without the URL: it may hold a password. `redis+sentinel` counts as `redis`."""
-    scheme, wanted = urlsplit(url).scheme, ", ".join(f"{one}://" for one in schemes)
-    if scheme.partition("+")[0] not in schemes:
-        raise ValueError(f"a URL that begins with one of {wanted} is wanted, not with {scheme or 'no scheme'}")
+    """ValueError, without the URL: it may hold a password."""
+    scheme = urlsplit(url).scheme
+    if scheme not in ("http", "https"):
+        raise ValueError(f"a URL that begins with one of http://, https:// is wanted, not with {scheme or 'no scheme'}")
     try:
         _ = urlsplit(url).port
     except ValueError:
         raise ValueError("its port is not a number up to 65535") from None
+    return url
 
 
-type RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 type HttpUrl = Annotated[str, AfterValidator(_http_url)]
 
 
 class Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # An input may be a secret, and an error is printed with those that led to it.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-class StoreSettings(Table):
+class StoreSettings(RedisAccess):
     url: RedisUrl | None = None
-    """redis://, rediss:// or unix:// URL of Redis or Valkey. Default: none; `horae up` starts an embedded Valkey."""
+    """Redis or Valkey: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://. Default: none; `horae up`
+    starts an embedded Valkey."""
     port: int = Field(6479, ge=0, le=65535)
     """Loopback port of the embedded Valkey. 0: any free one."""
     allow_without_append_only: bool = False
@@ -67,6 +59,10 @@ class StoreSettings(Table):
     """A fire that begins later than this after it was due is reported as late."""
     keep_log_lines: int = Field(2_000, ge=0)
     """Lines of a run's log that are kept, the newest."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        return fitting(self, self.url, self, "url")
 
 
 class PrefectSettings(Table):
@@ -84,9 +80,15 @@ class QueueSettings(Table):
     provider: str = "redis"
     """Where durable jobs go that name no provider."""
     redis_url: RedisUrl | None = None
-    """Redis or Valkey for Redis Streams. Default: the store's."""
+    """Redis or Valkey for Redis Streams, an address as `store.url`. Default: the store, with the store's access."""
+    redis: RedisAccess = RedisAccess()
+    """`[queue.redis]`: user, password and TLS of `redis_url`."""
     message_limit_bytes: int = Field(256 * 1024, ge=1024)
     """A larger message is refused when it is enqueued."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        return fitting(self, self.redis_url, self.redis, "redis_url")
 
 
 class WorkerSettings(Table):
@@ -161,9 +163,11 @@ def load(project: Path | None = None, environment: Mapping[str, str] | None = No
         raise InvalidSettings(f"{path}: {error}") from error
     _overlay(values, given)
     try:
-        return Settings(**{**values, "project": folder})
+        settings = Settings(**{**values, "project": folder})
     except ValidationError as error:
         raise InvalidSettings(_sentence(error)) from error
+    queue = settings.queue.model_copy(update={"redis": settings.queue.redis.below(folder)})
+    return settings.model_copy(update={"store": settings.store.below(folder), "queue": queue})
 
 
 def _overlay(values: dict[str, Any], environment: Mapping[str, str]) -> None:
@@ -201,6 +205,8 @@ def _sentence(error: ValidationError) -> str:
 def _origin(where: list[str]) -> str:
     """Where such a value is written: one of the two is to be corrected."""
     where = [part for part in where if not part.isdecimal()]
+    if _known(where):
+        return f"[{'.'.join(where)}] of {FILE}, or {PREFIX}{'__'.join(where).upper()}__…"
     table = f" in [{'.'.join(where[:-1])}]" if where[:-1] else ""
     return f"{where[-1]}{table} of {FILE}, or {PREFIX}{'__'.join(where).upper()}"
 

@@ -26,6 +26,7 @@ from horae.loading import own_packages  # noqa: E402
 from horae.matrix import STEPS  # noqa: E402
 from horae.messages import Message  # noqa: E402
 from horae.metrics import Metrics  # noqa: E402
+from horae.redis_access import RedisAccess  # noqa: E402
 from horae.schedules import format_duration  # noqa: E402
 from horae.settings import Settings  # noqa: E402
 
@@ -35,12 +36,12 @@ from infra._backup.settings import BackupSettings  # noqa: E402
 from internal._health.settings import HealthSettings  # noqa: E402
 
 MARKED = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-ELSEWHERE = {"project", "store", "prefect", "queue", "worker", "sidecar", "jobs"}
-"""Of `Settings`: its tables, and what is no setting."""
+ELSEWHERE = {"project", "store", "prefect", "queue", "redis", "worker", "sidecar", "jobs"}
+"""Tables of `Settings` and in them, and what is no setting."""
 
 
 def attributes(kind: type) -> dict[str, tuple[str, str]]:
-    """Type as written and docstring of each attribute of a class, in order."""
+    """Type as written and docstring of each attribute of a class, in order; what it inherits comes last."""
     [body] = ast.parse(dedent(inspect.getsource(kind))).body
     assert isinstance(body, ast.ClassDef)
     found: dict[str, tuple[str, str]] = {}
@@ -51,6 +52,9 @@ def attributes(kind: type) -> dict[str, tuple[str, str]]:
             found[statement.target.id] = (ast.unparse(statement.annotation), text)
         elif isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
             found[statement.targets[0].id] = ("", text)
+    for base in kind.__bases__:
+        if issubclass(base, BaseModel) and base is not BaseModel:
+            found |= {name: one for name, one in attributes(base).items() if name not in found}
     return found
 
 
@@ -71,6 +75,7 @@ def spoken(annotation: str) -> str:
         "HttpUrl": "text",
         "int": "whole number",
         "float": "number",
+        "Path": "path",
         "bool": "true or false",
         "tuple[str, ...]": "list of texts",
     }
@@ -106,7 +111,7 @@ def settings_of(model: type[BaseModel], prefix: str | None) -> str:
     """`prefix`: of the variables; None: the names alone."""
     rows = []
     for name, (annotation, text) in attributes(model).items():
-        if name in model.model_fields and not (model is Settings and name in ELSEWHERE):
+        if name in model.model_fields and name not in ELSEWHERE:
             variable = [f"`{prefix}{name.upper()}`"] if prefix is not None else []
             default = shown(model.model_fields[name].default)
             rows.append([f"`{name}`", *variable, spoken(annotation) + limits(model, name), default, text])
@@ -167,11 +172,11 @@ JSON_TYPES = {
 
 def metrics() -> str:
     counted = Metrics()
+    collectors = [one for one in vars(counted).values() if hasattr(one, "collect") and one is not counted.registry]
     labels = {
-        family.name: getattr(collector, "_labelnames", ())
-        for collector in vars(counted).values()
-        if hasattr(collector, "collect") and collector is not counted.registry
-        for family in collector.collect()
+        family.name: getattr(family, "_labelnames", None) or getattr(collector, "_labelnames", ())
+        for collector in collectors
+        for family in collector.describe()
     }
     endings = {"counter": "_total", "histogram": "_bucket, _sum, _count"}
     return table(
@@ -183,7 +188,8 @@ def metrics() -> str:
                 ", ".join(f"`{label}`" for label in labels[family.name]) or "none",
                 family.documentation,
             ]
-            for family in counted.registry.collect()
+            for collector in collectors
+            for family in collector.describe()
         ),
     )
 
@@ -196,6 +202,7 @@ TABLES: dict[str, Callable[[], str]] = {
         )
         for name in ("store", "prefect", "queue", "worker", "sidecar")
     },
+    "settings-queue-redis": lambda: settings_of(RedisAccess, "HORAE_QUEUE__REDIS__"),
     "settings-database-backup": lambda: settings_of(BackupSettings, None),
     "settings-health-check": lambda: settings_of(HealthSettings, None),
     "job": job_fields,

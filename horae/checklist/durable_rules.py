@@ -135,6 +135,17 @@ DURABLE_RULES: tuple[JobRule, ...] = (
     ),
     JobRule(
         rule=Rule(
+            code="HR215",
+            level=WARNING,
+            says="a durable job is tried again after a failure, and is not declared idempotent",
+            remedy="Make a second attempt harmless and say idempotent=True, or drop retry.",
+        ),
+        tiers=ONEIRIC,
+        message="{name} is tried up to {retries} times more, and does not say that a failed attempt does no harm",
+        trips=with_job(lambda job: when(job.retry.retries > 0 and not job.idempotent, retries=str(job.retry.retries))),
+    ),
+    JobRule(
+        rule=Rule(
             code="HR221",
             level=ERROR,
             says="a durable job that may change something runs whenever `horae up` starts",

@@ -3,13 +3,14 @@
 from datetime import timedelta
 
 from horae.checklist.rule import COMPLEX, VISIBLE, JobRule, Subject, Tripped, any_of_traits, spoken, when, with_job
-from horae.jobs import CatchUp, Job, Scope, Tier, Trait
+from horae.jobs import CatchUp, Job, Overlap, Scope, Tier, Trait
 from horae.matrix import Frequency
 from horae.rules import ERROR, WARNING, Rule
 
 APSCHEDULER = frozenset({Tier.APSCHEDULER})
 FAST = timedelta(seconds=5)
 LONG = timedelta(minutes=5)
+WAITING = frozenset({Overlap.QUEUE, Overlap.CANCEL_OTHER})
 
 
 def _limit(job: Job) -> str:
@@ -27,6 +28,12 @@ def _slow(job: Job) -> Tripped:
 def _needs_store(subject: Subject) -> Tripped:
     claimed = subject.job is not None and subject.job.scope is Scope.ONE
     return when(claimed and subject.frequency is Frequency.HIGH, gap=spoken(subject.gap))
+
+
+def _unheeded(job: Job) -> Tripped:
+    given = {"retry": job.retry.retries > 0, "concurrency": job.concurrency, "unique_by": job.unique_by is not None}
+    found = [name for name, there in given.items() if there]
+    return when(bool(found), settings=" and ".join(found))
 
 
 INTERNAL_RULES: tuple[JobRule, ...] = (
@@ -125,6 +132,28 @@ INTERNAL_RULES: tuple[JobRule, ...] = (
         tiers=APSCHEDULER,
         message="{name} is an internal job with catch_up='all': what it was doing in a crash is lost all the same",
         trips=with_job(lambda job: when(job.catch_up is CatchUp.ALL)),
+    ),
+    JobRule(
+        rule=Rule(
+            code="HR315",
+            level=WARNING,
+            says="an internal job has settings that only a durable job heeds",
+            remedy="Drop them, or move the job to `infra/`: here the next fire is the retry, and nothing is enqueued.",
+        ),
+        tiers=APSCHEDULER,
+        message="{name} is an internal job with {settings}: the sidecar does not look at it",
+        trips=with_job(_unheeded),
+    ),
+    JobRule(
+        rule=Rule(
+            code="HR316",
+            level=WARNING,
+            says="an internal job wants a fire to wait for, or to end, the run before it",
+            remedy="Use overlap='skip' or 'allow', or move the job to `infra/`, where a fire can wait.",
+        ),
+        tiers=APSCHEDULER,
+        message="{name} is an internal job with overlap='{overlap}': a fire that cannot begin is `skipped: overlap`",
+        trips=with_job(lambda job: when(job.overlap in WAITING, overlap=job.overlap.value)),
     ),
     JobRule(
         rule=Rule(

@@ -42,8 +42,10 @@ def _latest(settings: Settings, names: tuple[str, ...]) -> dict[str, Latest]:
         return {}
     from horae.store.glance import glance
 
+    url = settings.store.url.get_secret_value()
     try:
-        found = glance(settings.store.url.get_secret_value(), settings.namespace, names)
+        # A glance knows the URL alone.
+        found = None if settings.store.given else glance(url, settings.namespace, names)
         if found is None:
             import asyncio
 

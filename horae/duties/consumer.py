@@ -31,6 +31,7 @@ class Consumer:
         self.name = name
         self._source, self._store, self._registry, self._work = source, store, registry, work
         self._worker, self._lease = worker, lease
+        self._acking: asyncio.Task[None] | None = None
 
     async def step(self) -> float:
         try:
@@ -55,7 +56,8 @@ class Consumer:
                     await self._bury(delivery, claim.reason, message.job)
                 else:
                     self._begin(claim)
-        await self._acknowledge(deliveries)
+        # Nobody waits for it: what is not acknowledged comes again, and the claim discards it.
+        self._acking = asyncio.create_task(self._acknowledge(deliveries), name=f"{self.name} acknowledges")
 
     def _want(self, message: Message) -> Wanted:
         job = self._job(message.job)
@@ -82,7 +84,6 @@ class Consumer:
         try:
             await self._source.ack(deliveries)
         except QueueError as error:
-            # They come again, and the claim discards them.
             log.warning("deliveries are not acknowledged: %s", error, extra={"action": "ack_failed"})
 
     async def _bury(self, delivery: Delivery, why: str, job: str = "") -> None:

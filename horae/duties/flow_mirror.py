@@ -1,107 +1,154 @@
 """Mirrors flow runs from Prefect's API into the ledger: Prefect fires flows, the ledger says what became of them."""
 
-import logging
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import batched
 
+from horae.clock import monotonic
+from horae.duties.flow_rows import deleted, rows_of
+from horae.errors import PrefectUnavailable, UsageError
 from horae.jobs import Job, Tier
-from horae.prefect_api import FlowRun, PrefectApi
+from horae.prefect_api import PrefectApi
+from horae.prefect_values import FlowRun
 from horae.registry import Registry
-from horae.runs import Cause, Failure, Run, State, fire_id
+from horae.runs import Run
 from horae.store.base import Store
 
-log = logging.getLogger(__name__)
 POLL_SECONDS = 2.0
+WAITING_SECONDS = 30.0
+"""How often runs are asked for that were to start long ago and have not."""
+DEPLOYMENTS_SECONDS = 60.0
+"""How often known deployments are looked up: one that was made anew has another id."""
 LOOK_BACK = timedelta(days=2)
-"""How far back the first look goes: what was settled while no sidecar looked."""
+"""How far back the first look goes at least: what happened while no sidecar looked."""
 OVERLAP = timedelta(minutes=5)
+"""Each look begins so long before the last one; also the most that the clocks of store and Prefect may differ."""
+ENOUGH = 1000
+"""Flow runs of one look; more take several."""
+OPEN_ROWS = 500
+"""Rows of a flow, older than the first look, among which its open runs are sought."""
+BATCH = 100
+"""Rows of one write: it blocks everybody else at the store."""
+
+
+@dataclass(slots=True)
+class Open:
+    """A flow run without a verdict, as it was last recorded."""
+
+    job: Job
+    row: Run
+    asked: float
+    """On the monotonic clock, in seconds."""
 
 
 class FlowMirror:
-    """A fire is named by its deployment and expected start; a run that no schedule caused keeps Prefect's own id."""
+    """A fire is named by its deployment and expected start; a run that no schedule caused keeps Prefect's own id.
+
+    `keep`: the ledger's retention, the longest that the first look goes back.
+    """
 
     name = "flow mirror"
 
-    def __init__(self, store: Store, registry: Registry, prefect: PrefectApi) -> None:
-        self._store, self._prefect = store, prefect
+    def __init__(self, store: Store, registry: Registry, prefect: PrefectApi, keep: timedelta) -> None:
+        self._store, self._prefect, self._keep = store, prefect, keep
         self._flows = {job.deployment: job for job in registry.by_tier(Tier.PREFECT) if job.deployment}
+        self._ids: dict[str, str] = {}
         self._deployments: dict[str, Job] = {}
+        """By id, those from before a deployment was made anew too: Prefect may still have their runs."""
+        self._looked_up = 0.0
         self._since: datetime | None = None
-        self._seen: dict[str, tuple[str, int]] = {}
+        self._seen: dict[str, tuple[str, str, int]] = {}
+        self._open: dict[str, Open] = {}
 
     async def step(self) -> float:
-        if len(self._deployments) < len(self._flows):
+        try:
             await self._find_deployments()
-        if self._deployments:
-            await self._mirror()
-        return POLL_SECONDS
+            return 0.0 if await self._mirror() else POLL_SECONDS
+        except PrefectUnavailable:
+            self._looked_up = 0.0  # it may come back with another database
+            raise
+        except UsageError as error:
+            raise PrefectUnavailable(f"Prefect does not tell what became of flow runs: {error}") from error
 
     async def _find_deployments(self) -> None:
-        known = {job.deployment for job in self._deployments.values()}
+        all_again = monotonic() - self._looked_up >= DEPLOYMENTS_SECONDS or not self._looked_up
         for name, job in self._flows.items():
-            if name not in known and (found := await self._prefect.deployment_by_name(name)):
+            if name in self._ids and not all_again:
+                continue
+            if found := await self._prefect.deployment_by_name(name):
+                self._ids[name] = found.id
                 self._deployments[found.id] = job
+            else:
+                self._ids.pop(name, None)
+        if all_again:
+            self._looked_up = monotonic()
 
-    async def _mirror(self) -> None:
+    async def _mirror(self) -> bool:
+        """One look; True when there is more to see at once."""
         now = await self._store.now()
-        since = self._since or now - LOOK_BACK
-        flow_runs = await self._prefect.flow_runs(list(self._deployments), since=since, until=now)
-        changed = [one for one in flow_runs if self._seen.get(one.id) != (one.state_name, one.run_count)]
-        if changed:
-            await self._store.ledger.record([self._run(one) for one in changed])
-        self._seen |= {one.id: (one.state_name, one.run_count) for one in changed}
-        open_since = [one.expected_start for one in flow_runs if not one.settled]
-        self._since = min([now - OVERLAP, *open_since])
-        self._forget(flow_runs)
+        since = self._since or await self._resume(now)
+        ids = list(self._deployments)
+        listed = await self._prefect.flow_runs(ids, since=since, until=now, enough=ENOUGH)
+        if len(listed) >= ENOUGH and listed[-1].expected_start > since:
+            await self._take(listed, now)
+            self._since = listed[-1].expected_start
+            return True
+        # What begins long after it was due, and what has been open for longer than the look reaches back.
+        belated = await self._prefect.flow_runs(ids, until=since, started_since=since)
+        await self._take([*listed, *belated], now)
+        await self._ask_for_open({one.id for one in (*listed, *belated)}, now)
+        self._since = now - OVERLAP
+        near = {one.id for one in (*listed, *belated)} | self._open.keys()
+        self._seen = {id: mark for id, mark in self._seen.items() if id in near}
+        return False
 
-    def _forget(self, flow_runs: list[FlowRun]) -> None:
-        """Settled runs that the next look will not see again."""
-        assert self._since
+    async def _resume(self, now: datetime) -> datetime:
+        """Since when to look: what the ledger has last, and what it has open from before."""
+        latest = await self._store.ledger.latest([job.name for job in self._flows.values()])
+        newest = (one.newest.scheduled_for or one.newest.accepted_at for one in latest.values() if one.newest)
+        last = max((at for at in newest if at), default=now)
+        since = max(now - self._keep, min(now - LOOK_BACK, last - OVERLAP))
+        for job in self._flows.values():
+            for row in await self._store.ledger.runs(job=job.name, until=since, limit=OPEN_ROWS):
+                if not row.state.settled and (id := row.metadata.get("flow_run")):
+                    self._open[id] = Open(job, row, asked=-WAITING_SECONDS)
+        return since
+
+    async def _take(self, flow_runs: Iterable[FlowRun], now: datetime) -> None:
+        """Record what is new or has changed."""
+        rows: list[Run] = []
+        marks: dict[str, tuple[str, str, int]] = {}
         for one in flow_runs:
-            if one.settled and one.expected_start < self._since:
-                self._seen.pop(one.id, None)
+            # An open run may be of a deployment that is no more.
+            job = self._deployments.get(one.deployment_id or "") or self._open[one.id].job
+            made = rows_of(self._store.namespace, job, one, missed_by=now - OVERLAP)
+            state = made[-1].state
+            if state.settled:
+                self._open.pop(one.id, None)
+            else:
+                self._open[one.id] = Open(job, made[-1], monotonic())
+            mark = (state.value, one.state_name, one.run_count)
+            if self._seen.get(one.id) != mark:
+                rows += made
+                marks[one.id] = mark
+        await self._record(rows)
+        self._seen |= marks
 
-    def _run(self, flow_run: FlowRun) -> Run:
-        return mirrored(self._store.namespace, self._deployments[flow_run.deployment_id or ""], flow_run)
+    async def _ask_for_open(self, listed: Collection[str], now: datetime) -> None:
+        """What became of open runs that the look no longer reaches: those that run now, those that wait by and by."""
+        asked = [
+            id
+            for id, one in self._open.items()
+            if id not in listed and (one.row.started_at or monotonic() - one.asked >= WAITING_SECONDS)
+        ]
+        found = {one.id: one for one in await self._prefect.flow_runs_by_id(asked)}
+        await self._record([deleted(self._open[id].row, now) for id in asked if id not in found])
+        for id in asked:
+            if id not in found:
+                del self._open[id]
+        await self._take(found.values(), now)
 
-
-def mirrored(namespace: str, job: Job, flow_run: FlowRun) -> Run:
-    """A flow run as a row of the ledger."""
-    fire = flow_run.expected_start if flow_run.auto_scheduled else None
-    state, reason = state_of(flow_run)
-    failure = Failure(type=flow_run.state_name, message=flow_run.message) if state is State.FAILED else None
-    return Run(
-        id=fire_id(namespace, job.name, fire) if fire else flow_run.id,
-        job=job.name,
-        tier=Tier.PREFECT,
-        cause=Cause.SCHEDULE if fire else Cause.MANUAL,
-        state=state,
-        scheduled_for=fire,
-        reason=reason,
-        attempts=flow_run.run_count,
-        started_at=flow_run.started,
-        ended_at=flow_run.ended,
-        worker="prefect",
-        metadata={"flow_run": flow_run.id, "name": flow_run.name},
-        failure=failure,
-    )
-
-
-def state_of(flow_run: FlowRun) -> tuple[State, str]:
-    """Prefect's state in our words: state, and the reason of a verdict."""
-    match flow_run.state_type:
-        case "COMPLETED":
-            return State.RAN, ""
-        case "FAILED":
-            return State.FAILED, "raised"
-        case "CRASHED":
-            return State.FAILED, "crashed"
-        # Prefect gives also a run that never began a start, the instant of its cancelling; only the count tells.
-        case "CANCELLED" if flow_run.run_count == 0 and "concurrency" in flow_run.message.lower():
-            return State.SKIPPED, "overlap"
-        case "CANCELLED":
-            return State.CANCELLED, "requested"
-        case "RUNNING" | "CANCELLING" | "PAUSED":
-            return State.RUNNING, ""
-        case _ if flow_run.state_name == "AwaitingRetry":
-            return State.RETRYING, ""
-    return State.QUEUED, ""
+    async def _record(self, rows: Sequence[Run]) -> None:
+        for batch in batched(rows, BATCH, strict=False):
+            await self._store.ledger.record(batch)

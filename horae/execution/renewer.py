@@ -20,7 +20,8 @@ class Renewer:
 
     def __init__(self, claims: Claims, lease: timedelta) -> None:
         self._claims, self._lease = claims, lease
-        self._held: dict[str, Active] = {}
+        # Not by run: this worker may claim a run again while it still has an attempt on it whose lease it lost.
+        self._held: set[Active] = set()
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._renew_for_ever, name="renewer", daemon=True)
@@ -37,16 +38,16 @@ class Renewer:
 
     def hold(self, active: Active) -> None:
         with self._lock:
-            self._held[active.claim.message.run] = active
+            self._held.add(active)
 
     def drop(self, active: Active) -> None:
         with self._lock:
-            self._held.pop(active.claim.message.run, None)
+            self._held.discard(active)
 
     def _renew_for_ever(self) -> None:
         while not self._ended.wait(self._lease.total_seconds() / 3):
             with self._lock:
-                held = list(self._held.values())
+                held = list(self._held)
             if held:
                 self._renew(held)
 

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 
 from horae.clock import monotonic, now
+from horae.errors import StoreError
 from horae.execution.capture import Sink
 from horae.execution.children import Children
 from horae.execution.renewer import Renewer
@@ -96,19 +97,31 @@ class Work:
         try:
             settlement = await self.runner.run(active)
             seconds = monotonic() - began
-            self._renewer.drop(active)
             if active.job.tier is Tier.APSCHEDULER and seconds > SLOW_INTERNAL_SECONDS:
                 self._report_slow(active, seconds)
             if self._logs.has(active.claim.message.run):
                 await self._logs.end(active.claim.message.run)
-            if settlement and active.claim.token and not await self._settler.settle(settlement):
-                log.warning("a settlement came too late", extra=_who(active, "settlement_refused"))
+            if settlement and active.claim.token:
+                await self._settle(active, settlement)
         finally:
+            self._renewer.drop(active)
             del self._active[active]
             self._count()
         if settlement and settlement.verdict:
             self._say_settled(active, settlement.verdict, seconds)
         return settlement
+
+    async def _settle(self, active: Active, settlement: Settlement) -> None:
+        """The lease is kept until the store has it."""
+        try:
+            kept = await self._settler.settle(settlement)
+        except StoreError as error:
+            log.error(
+                "a run cannot be settled; it will be run again: %s", error, extra=_who(active, "settlement_failed")
+            )
+            return
+        if not kept:
+            log.warning("a settlement came too late", extra=_who(active, "settlement_refused"))
 
     def _say_settled(self, active: Active, verdict: Verdict, seconds: float) -> None:
         self._metrics.ended(active.job.name, active.job.tier, verdict, seconds)

@@ -49,14 +49,17 @@ def _configured(settings: Settings) -> Queues:
     from horae.queues import redis
 
     assert settings.store.url
-    url = (settings.queue.redis_url or settings.store.url).get_secret_value()
+    own = settings.queue.redis_url
+    # Another server is never sent the store's password.
+    access = settings.queue.redis if own not in (None, settings.store.url) else settings.store
+    address = (own or settings.store.url).get_secret_value()
     namespace, limit = settings.namespace, settings.queue.message_limit_bytes
 
     async def publisher() -> Publisher:
-        return redis.RedisPublisher(url, namespace, limit)
+        return redis.RedisPublisher(address, namespace, limit, access)
 
     async def consumers(name: str) -> dict[str, Consumer]:
-        return {"redis": redis.RedisConsumer(url, namespace, limit, name)}
+        return {"redis": redis.RedisConsumer(address, namespace, limit, name, access)}
 
     providers = [Provider(name="redis", capabilities=redis.CAPABILITIES, open_publisher=publisher)]
     names = [provider.name for provider in providers]

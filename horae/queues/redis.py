@@ -10,12 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
-import redis.asyncio
-from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError, RedisError, ResponseError, TimeoutError
-from redis.retry import Retry
 
 from horae.clock import monotonic
 from horae.errors import QueueError, QueueUnavailable
@@ -24,33 +20,30 @@ from horae.messages import Lane, Message
 from horae.queues.base import Capabilities, Delivery
 from horae.queues.decoding import delivery_of
 from horae.queues.lanes import wheel
+from horae.redis_access import RedisAccess
+from horae.redis_address import shown
+from horae.redis_clients import open_client
 
 CAPABILITIES = Capabilities(use_when="Simple queue, fast")
 GROUP = "workers"
 ABANDONED = timedelta(seconds=5)
 FORGOTTEN = timedelta(days=1)
 TIMEOUT_SECONDS = 5.0
+ACCESS = RedisAccess()
 
 
 @contextmanager
 def translated(url: str) -> Iterator[None]:
-    place = urlsplit(url)
-    shown = f"{place.hostname or place.path}:{place.port or ''}".rstrip(":")
     try:
         yield
     except (ConnectionError, TimeoutError, OSError) as error:
-        raise QueueUnavailable(f"redis at {shown} does not answer: {error}") from error
+        raise QueueUnavailable(f"the queue at {shown(url)} does not answer: {error}") from error
     except RedisError as error:
-        raise QueueError(f"redis at {shown}: {error}") from error
+        raise QueueError(f"the queue at {shown(url)}: {error}") from error
 
 
-def client_of(url: str, timeout_seconds: float) -> Any:
-    return redis.asyncio.Redis.from_url(
-        url,
-        socket_timeout=timeout_seconds,
-        socket_connect_timeout=TIMEOUT_SECONDS,
-        retry=Retry(NoBackoff(), 1),
-    )
+def client_of(url: str, timeout_seconds: float, namespace: str = "", access: RedisAccess = ACCESS) -> Any:
+    return open_client(url, access, stream_of(namespace, Lane.NORMAL), timeout_seconds=timeout_seconds)
 
 
 POLL = """
@@ -69,9 +62,9 @@ return found
 
 
 class RedisPublisher:
-    def __init__(self, url: str, namespace: str, limit_bytes: int) -> None:
+    def __init__(self, url: str, namespace: str, limit_bytes: int, access: RedisAccess = ACCESS) -> None:
         self._url, self._namespace, self._limit_bytes = url, namespace, limit_bytes
-        self._client = client_of(url, TIMEOUT_SECONDS)
+        self._client = client_of(url, TIMEOUT_SECONDS, namespace, access)
 
     async def publish(self, messages: Sequence[Message]) -> None:
         bodies = [(stream_of(self._namespace, one.lane), one.encode(self._limit_bytes)) for one in messages]
@@ -90,10 +83,10 @@ class RedisPublisher:
 
 
 class RedisConsumer:
-    def __init__(self, url: str, namespace: str, limit_bytes: int, name: str) -> None:
+    def __init__(self, url: str, namespace: str, limit_bytes: int, name: str, access: RedisAccess = ACCESS) -> None:
         self._url, self._limit_bytes, self._name = url, limit_bytes, name
         self._streams = {lane: stream_of(namespace, lane) for lane in Lane}
-        self._client = client_of(url, TIMEOUT_SECONDS * 4)
+        self._client = client_of(url, TIMEOUT_SECONDS * 4, namespace, access)
         self._polling = self._client.register_script(POLL)
         self._wheel = wheel()
         self._spare: deque[Delivery] = deque()

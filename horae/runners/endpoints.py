@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 FILE = Path("run/endpoints.json")
@@ -12,14 +12,16 @@ FILE = Path("run/endpoints.json")
 class Endpoints:
     pid: int
     """Of `horae up`."""
-    store_url: str | None = None
+    store_url: str | None = field(default=None, repr=False)
+    store_access: dict[str, str | bool] = field(default_factory=dict, repr=False)
+    """What of `[store]` belongs to its URL: user, password, certificates."""
     prefect_api_url: str | None = None
     sidecar_url: str | None = None
     """Base of /health and /metrics."""
     worker_url: str | None = None
 
     def write(self, state: Path) -> None:
-        """Put it in place in one step, readable by the owner alone: the store's URL may carry a password."""
+        """Put it in place in one step, readable by the owner alone: there may be a password in it."""
         path = state / FILE
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f"{path.name}.{os.getpid()}")

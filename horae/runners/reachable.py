@@ -4,6 +4,7 @@ import os
 
 from pydantic import SecretStr
 
+from horae.redis_access import RedisAccess
 from horae.runners.endpoints import read
 from horae.settings import Settings
 
@@ -17,7 +18,8 @@ def effective(settings: Settings) -> Settings:
         return settings
     store, prefect = settings.store, settings.prefect
     if store.url is None and running.store_url:
-        store = store.model_copy(update={"url": SecretStr(running.store_url)})
+        access = RedisAccess.model_validate(running.store_access).given
+        store = store.model_copy(update={"url": SecretStr(running.store_url), **access})
     if prefect.api_url is None and running.prefect_api_url:
         prefect = prefect.model_copy(update={"api_url": running.prefect_api_url})
     return settings.model_copy(update={"store": store, "prefect": prefect})

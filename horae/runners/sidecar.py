@@ -7,9 +7,11 @@ from typing import Any, NoReturn
 
 from horae.clock import EPOCH, isoformat, now
 from horae.duties.absences import Absences
+from horae.duties.announcer import Announcer
 from horae.duties.apscheduler import InternalScheduler
 from horae.duties.dispatcher import Dispatcher
 from horae.duties.duty import Duty
+from horae.duties.figures import Figures
 from horae.duties.flow_mirror import FlowMirror
 from horae.duties.internal_fires import InternalFires
 from horae.duties.relay import Relay
@@ -17,7 +19,7 @@ from horae.duties.sweeper import Sweeper
 from horae.jobs import Tier
 from horae.prefect_api import PrefectApi
 from horae.runners.health import HealthServer
-from horae.runners.process import Process, opened, run_to_end, serve
+from horae.runners.process import opened, run_to_end, serve
 from horae.runners.revision import revision_of
 from horae.runs import made_at, start_id
 from horae.settings import Settings
@@ -48,10 +50,15 @@ async def run(settings: Settings, start: str | None = None) -> int:
             Dispatcher(process.store, process.registry, process.queues.router, process.metrics, revision_of(settings))
         ]
         taking.append(Absences(process.store, process.registry))
-        taking += await _mirrors(process, stack)
+        prefect = await _prefect(settings, stack)
+        if prefect and process.registry.by_tier(Tier.PREFECT):
+            keep = timedelta(days=settings.store.keep_runs_days)
+            taking.append(FlowMirror(process.store, process.registry, prefect, keep))
+        taking.append(Announcer(process.store, prefect))
         moving: list[Duty] = [
             Relay(process.store, process.queues.router, process.metrics),
             Sweeper(process.store, process.metrics),
+            Figures(process.store, process.registry, process.metrics),
         ]
         if start and now() - (made_at(start) or EPOCH) < JUST_STARTED:
             for job in internal:
@@ -61,13 +68,12 @@ async def run(settings: Settings, start: str | None = None) -> int:
         return await serve(process, taking, moving, listener, own.grace_seconds)
 
 
-async def _mirrors(process: Process, stack: AsyncExitStack) -> list[Duty]:
-    prefect = process.settings.prefect
-    if prefect.api_url is None or not process.registry.by_tier(Tier.PREFECT):
-        return []
-    key = prefect.api_key.get_secret_value() if prefect.api_key else None
-    api = await stack.enter_async_context(PrefectApi(prefect.api_url, key))
-    return [FlowMirror(process.store, process.registry, api)]
+async def _prefect(settings: Settings, stack: AsyncExitStack) -> PrefectApi | None:
+    if settings.prefect.api_url is None:
+        return None
+    key = settings.prefect.api_key
+    api = PrefectApi(settings.prefect.api_url, key.get_secret_value() if key else None)
+    return await stack.enter_async_context(api)
 
 
 def _details(fires: InternalFires) -> dict[str, Any]:

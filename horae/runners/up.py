@@ -205,6 +205,7 @@ def _endpoints(settings: Settings) -> Endpoints:
     return Endpoints(
         pid=os.getpid(),
         store_url=settings.store.url.get_secret_value(),
+        store_access=settings.store.plain,
         prefect_api_url=settings.prefect.api_url,
         sidecar_url=f"http://{settings.sidecar.health_host}:{settings.sidecar.health_port}",
         worker_url=f"http://{settings.worker.health_host}:{settings.worker.health_port}",

@@ -20,6 +20,7 @@ from horae.store.values import (
     DeadLetter,
     Declared,
     DueJobs,
+    Figures,
     Hold,
     Lapsed,
     Latest,
@@ -112,7 +113,7 @@ class Ledger(Protocol):
     async def latest(self, jobs: Iterable[str]) -> dict[str, Latest]: ...
 
     async def record(self, runs: Sequence[Run], keep: int | None = None) -> None:
-        """Write runs that another scheduler ran. A settled run is never changed.
+        """Write runs that another scheduler ran. A settled run is never changed; one that was dropped stays gone.
 
         `keep`: how many of the job's runs stay.
         """
@@ -123,6 +124,9 @@ class Ledger(Protocol):
 
     async def counts(self) -> Mapping[tuple[str, Verdict], int]:
         """Settled runs so far, by job and verdict; they only grow."""
+
+    async def figures(self) -> Figures:
+        """What is to be measured, in one cheap look that any process may take every few seconds."""
 
     async def prune(self) -> int:
         """Drop what is older or more than the retention; returns how many runs."""

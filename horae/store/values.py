@@ -269,3 +269,22 @@ class Notice:
     at: datetime
     scheduled_for: datetime | None
     reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Figures:
+    """What the store can say in numbers. Those by job only grow."""
+
+    settled: Mapping[tuple[str, Verdict], int]
+    """Runs that got their verdict, by job."""
+    noticed: Mapping[tuple[str, Happening], int]
+    """Notices so far, by job."""
+    overdue: timedelta
+    """For how long the first entry of the outbox has been due; zero when none is."""
+    outbox: int
+    """Entries that wait for their time or for the relay."""
+    waiting: int
+    """Runs that wait for another run of their job, or for the end of a pause."""
+    running: int
+    """Runs that a worker has claimed and not settled."""
+    dead_letters: int

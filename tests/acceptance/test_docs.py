@@ -206,12 +206,18 @@ def test_tests_that_are_named_as_proof_exist() -> None:
     assert not {name for name in named if f"def {name}(" not in tests}
 
 
+def variables_of(model: type[BaseModel], prefix: str, between: str = "_") -> Iterator[str]:
+    """Of a table's settings and of those in the tables below it."""
+    for name, one in model.model_fields.items():
+        variable = f"{prefix}{between}{name.upper()}"
+        yield variable
+        if isinstance(one.default, BaseModel):
+            yield from variables_of(type(one.default), variable, "__")
+
+
 def test_codes_and_variables_are_real() -> None:
     codes = {rule.code for rule in all_rules()}
-    defaults = {name: one.default for name, one in Settings.model_fields.items()}
-    tables = {name: type(default) for name, default in defaults.items() if isinstance(default, BaseModel)}
-    variables = {f"HORAE_{name.upper()}" for name in Settings.model_fields}
-    variables |= {f"HORAE_{table}__{name}".upper() for table, model in tables.items() for name in model.model_fields}
+    variables = set(variables_of(Settings, "HORAE"))
     for page in WRITTEN:
         text = page.read_text()
         assert set(re.findall(r"\bHR\d{3}\b", text)) <= codes, page

@@ -7,19 +7,24 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from horae.runners.ports import free_port
 from horae.runners.valkey import answers, command
+from tests.chaos.journal import PROCESS
 from tests.waiting import wait_for
 
-WORKERS = Path(__file__).parents[2] / "workers"
+ROOT = Path(__file__).parents[2]
+WORKERS = ROOT / "workers"
 
 
 @dataclass(kw_only=True)
 class Service:
     """A `workers/*.py` main, in a project."""
 
+    name: str
+    """Of this process and no later one: what the journal calls its worker."""
     kind: str
     process: subprocess.Popen[bytes]
     log: Path
@@ -41,30 +46,34 @@ class Service:
 class Services:
     """Processes of one project on one store."""
 
-    def __init__(self, project: Path, store_url: str, namespace: str) -> None:
+    def __init__(self, project: Path, store_url: str, namespace: str, **settings: str) -> None:
         self._project = project
-        self._env = {
+        self.environment = {
             **os.environ,
             "HORAE_STORE__URL": store_url,
             "HORAE_NAMESPACE": namespace,
             "HORAE_WORKER__HEALTH_PORT": "0",
             "HORAE_SIDECAR__HEALTH_PORT": "0",
             "HORAE_REVISION": "1",
+            "PYTHONPATH": str(ROOT),  # generated jobs import the journal
+            **settings,
         }
         self.all: list[Service] = []
+        self._numbers = count()
 
     def start(self, kind: str, **settings: str) -> Service:
         """`kind`: sidecar or queue_worker."""
-        log = self._project / f"{kind}-{len(self.all)}.log"
+        name = f"{kind}-{next(self._numbers)}"
+        log = self._project / f"{name}.log"
         with log.open("wb") as file:
             process = subprocess.Popen(
                 [sys.executable, str(WORKERS / f"{kind}.py")],
                 cwd=self._project,
-                env=self._env | settings,
+                env=self.environment | {PROCESS: name} | settings,
                 stdout=file,
                 stderr=file,
             )
-        service = Service(kind=kind, process=process, log=log)
+        service = Service(name=name, kind=kind, process=process, log=log)
         self.all.append(service)
         wait_for(lambda: "process_up" in log.read_text() or process.poll() is not None, f"{kind} to be up", 30)
         assert process.poll() is None, log.read_text()
@@ -78,8 +87,9 @@ class Services:
 
 
 @contextmanager
-def services(project: Path, store_url: str, namespace: str) -> Iterator[Services]:
-    found = Services(project, store_url, namespace)
+def services(project: Path, store_url: str, namespace: str, **settings: str) -> Iterator[Services]:
+    """`settings`: variables of every process."""
+    found = Services(project, store_url, namespace, **settings)
     try:
         yield found
     finally:
@@ -87,20 +97,25 @@ def services(project: Path, store_url: str, namespace: str) -> Iterator[Services
 
 
 class OwnValkey:
-    """A Valkey that a test may kill and start again, on the same port and files."""
+    """A Valkey that a test may kill and start again, on the same port and files.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._port = folder, free_port()
+    `fsync="always"`: what it has answered is in its file, so that a kill loses nothing; with `everysec`, as `horae up`
+    starts it, a write may wait behind a flush of the disk and be lost with the process.
+    """
+
+    def __init__(self, folder: Path, fsync: str = "everysec") -> None:
+        self._folder, self._fsync, self.port = folder, fsync, free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self._port}/0"
+        return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
+        order = [*command(self._folder, self.port), "--appendfsync", self._fsync]
         with (self._folder / "valkey.log").open("ab") as log:
-            self._process = subprocess.Popen(command(self._folder, self._port), stdout=log, stderr=log)
-        wait_for(lambda: answers(self._port), "Valkey")
+            self._process = subprocess.Popen(order, stdout=log, stderr=log)
+        wait_for(lambda: answers(self.port), "Valkey", 30)
 
     def kill(self) -> None:
         if self._process:

@@ -2,66 +2,25 @@
 
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
 from horae.clock import monotonic
 from horae.errors import StoreUnavailable
 from horae.runs import Run, State, Verdict
-from horae.scheduler import Scheduler
-from horae.settings import Settings, StoreSettings, load
-from horae.store import Store, connect
+from horae.store import Store
+from tests.chaos.front_door import front_door
+from tests.chaos.journal import Line, Reader
 from tests.chaos.processes import OwnValkey, Services, services
+from tests.chaos.workload import How, Workload, write
 from tests.waiting import wait_until
 
-JOBS = '''
-import os, time
-from datetime import timedelta
-from itertools import pairwise
-from horae.jobs import job
-from horae.run_context import current_run
-from horae.schedules import every
-
-def note(what):
-    """What the job itself saw: one line, written at once."""
-    run = current_run()
-    with open(run.project / "seen", "a") as file:
-        file.write(f"{what} {run.job} {run.run_id} {run.attempt} {run.token} {os.getpid()}\\n")
-
-@job(SCHEDULEtraits={"infrastructure"}, time_limit=timedelta(minutes=2), idempotent=True, overlap="allow")
-def NAME(*, seconds: float = 0.0) -> None:
-    """Note when it begins and ends."""
-    note("begin")
-    time.sleep(seconds)
-    note("end")
-'''
-
-
-def write_job(project: Path, name: str, schedule: str = "") -> None:
-    text = JOBS.replace("NAME", name).replace("SCHEDULE", f"schedule={schedule}, " if schedule else "")
-    (project / "infra" / f"{name}.py").write_text(text)
-
-
-def seen(project: Path, what: str) -> list[list[str]]:
-    """[job, run, attempt, token, pid] of each such line."""
-    path = project / "seen"
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [line.split()[1:] for line in lines if line.startswith(f"{what} ")]
-
-
-@asynccontextmanager
-async def front_door(project: Path, store_url: str, namespace: str) -> AsyncIterator[tuple[Scheduler, Store]]:
-    settings: Settings = load(project).model_copy(
-        update={"namespace": namespace, "store": StoreSettings(url=SecretStr(store_url))}
-    )
-    async with Scheduler(settings).lifecycle() as scheduler, connect(settings) as store:
-        yield scheduler, store
+SLOW = Workload(name="slow", how=How.CHILD)
+TICKS = Workload(name="ticks", how=How.CHILD, schedule='every("1s")', period_seconds=1)
 
 
 def settled(store: Store, id: str) -> Callable[[], Awaitable[Run | None]]:
@@ -81,13 +40,18 @@ def refused(log: Path) -> bool:
     return "settlement_refused" in text or "lease lost" in text
 
 
+def seen(project: Path, what: str) -> list[Line]:
+    """Those lines of the journal."""
+    return [line for line in Reader(project).fresh() if line.what == what]
+
+
 def begun(project: Path, times: int) -> Callable[[], bool]:
     return lambda: len(seen(project, "begin")) >= times
 
 
 @pytest.fixture
 def running(project: Path, valkey_url: str, namespace: str) -> Iterator[Services]:
-    write_job(project, "slow")
+    write(project, SLOW)
     with services(project, valkey_url, namespace) as found:
         yield found
 
@@ -110,7 +74,7 @@ async def test_a_killed_workers_run_is_running_elsewhere_within_ten_seconds(
     assert ended
     assert (ended.verdict, ended.attempts) == (Verdict.RAN, 2)
     assert len(seen(project, "end")) == 1, "the child of the killed worker died with it"
-    first, second = (int(line[3]) for line in seen(project, "begin"))
+    first, second = (line.token for line in seen(project, "begin"))
     assert first < second, "the fencing token grows"
 
 
@@ -153,7 +117,7 @@ async def test_a_terminated_worker_hands_back_what_it_cannot_finish(
 async def test_every_fire_is_written_once_while_sidecars_are_killed(
     project: Path, valkey_url: str, namespace: str
 ) -> None:
-    write_job(project, "ticks", 'every("1s"), catch_up="all"')
+    write(project, TICKS)
     with services(project, valkey_url, namespace) as running:
         running.start("queue_worker")
         sidecars = [running.start("sidecar"), running.start("sidecar")]
@@ -173,12 +137,12 @@ async def test_every_fire_is_written_once_while_sidecars_are_killed(
     instants = sorted(run.scheduled_for for run in runs if run.scheduled_for)
     gaps = {after - before for before, after in pairwise(instants)}
     assert gaps == {timedelta(seconds=1)}, "every fire is there, each once"
-    begins = [line[1] for line in seen(project, "begin")]
+    begins = [line.run for line in seen(project, "begin")]
     assert len(begins) == len(set(begins)), "no worker died, so nothing ran twice"
 
 
 async def test_a_killed_store_loses_nothing_accepted(project: Path, tmp_path: Path, namespace: str) -> None:
-    write_job(project, "slow")
+    write(project, SLOW)
     folder = tmp_path / "valkey"
     folder.mkdir()
     valkey = OwnValkey(folder)

@@ -81,11 +81,7 @@ class BothStores:
         self(lambda store: store.ledger.latest(jobs))
         self(lambda store: store.dead_letters.newest(ALL))
         self(lambda store: store.pauses.paused())
-        self(self._counts)
-
-    @staticmethod
-    async def _counts(store: Store) -> Any:
-        return dict(await store.ledger.counts())
+        self(lambda store: store.ledger.figures())
 
     def open_runs(self) -> list[Run]:
         return [run for run in self(lambda store: store.ledger.runs(limit=ALL)) if run.verdict is None]

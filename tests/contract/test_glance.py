@@ -1,5 +1,6 @@
 """A glance at where the jobs stand is what the ledger says, on a real Valkey."""
 
+import socket
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -7,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from horae.clock import monotonic
 from horae.errors import StoreUnavailable
 from horae.jobs import Tier
 from horae.runners.ports import free_port
 from horae.runners.valkey import command
 from horae.runs import Cause, Failure, Run, State, fire_id
 from horae.settings import StoreSettings
-from horae.store.glance import glance
+from horae.store.glance import durations, glance
 from horae.store.redis import RedisStore
 from tests.waiting import wait_for
 
@@ -109,3 +111,25 @@ async def test_password_and_database_come_from_the_url(guarded_port: int, namesp
     assert glance(url, namespace, NAMES) == wanted
     assert glance(f"redis://:{QUOTED}@127.0.0.1:{guarded_port}/0", namespace, NAMES) != wanted
     assert glance(f"redis://127.0.0.1:{guarded_port}/3", namespace, NAMES) is None
+
+
+@pytest.mark.requires("valkey")
+async def test_durations_are_those_of_the_latest_runs(valkey_url: str, namespace: str) -> None:
+    store = RedisStore(valkey_url, namespace, StoreSettings())
+    try:
+        await store.ledger.record(RUNS)
+    finally:
+        await store.close()
+    assert durations(valkey_url, namespace, NAMES) == {"sweep": [3.0, 3.0], "report": [3.0], "never-ran": []}
+
+
+def test_durations_of_a_store_that_is_away_are_asked_for_within_a_second() -> None:
+    began = monotonic()
+    with pytest.raises(StoreUnavailable):
+        durations(f"redis://127.0.0.1:{free_port()}/0", "t", NAMES)
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen()
+        with pytest.raises(StoreUnavailable):
+            durations(f"redis://127.0.0.1:{deaf.getsockname()[1]}/0", "t", NAMES)
+    assert monotonic() - began < 1

@@ -114,7 +114,13 @@ class TestRows:
         await schema1.index("outbox", "r1")
         [message] = await handed_out(opened())
         assert message == Message(
-            job="backup", run="r1", attempt=attempt, scheduled_for=T0, lane=Lane.HIGH, context=CONTEXT, metadata=METADATA
+            job="backup",
+            run="r1",
+            attempt=attempt,
+            scheduled_for=T0,
+            lane=Lane.HIGH,
+            context=CONTEXT,
+            metadata=METADATA,
         )
 
     async def test_the_server_publishes_it_itself(

@@ -17,7 +17,8 @@ from horae import clock
 from horae.errors import PrefectUnavailable, StartError, UsageError
 from horae.flow_runs import run_flow, run_flow_in_turn
 from horae.jobs import Job, Tier
-from horae.prefect_api import FlowRun, PrefectApi
+from horae.prefect_api import PrefectApi
+from horae.prefect_values import FlowRun
 from horae.runners.parts import Parts, What
 from horae.runners.ports import LOOPBACK, free_port
 from horae.runners.prefect_parts import deploy, prepare, server_part, worker_part

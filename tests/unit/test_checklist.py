@@ -12,7 +12,7 @@ from horae.checklist import CHECKLIST, check_job, review
 from horae.checklist.reference import all_rules, page
 from horae.checklist.rule import spoken
 from horae.deployments import FlowSource
-from horae.jobs import CatchUp, Isolation, Job, Retry, Scope, Tier, Trait
+from horae.jobs import CatchUp, Isolation, Job, Overlap, Retry, Scope, Tier, Trait
 from horae.schedules import cron, every
 
 DOCS = Path(__file__).parents[2] / "docs/reference"
@@ -78,6 +78,7 @@ CASES: dict[str, tuple[Job, Job]] = {
     ),
     "HR213": (durable(traits=traits(T.MULTI_MACHINE, T.DAG)), durable(traits=traits(T.INFRASTRUCTURE, T.DAG))),
     "HR214": (durable(idempotent=False), durable(idempotent=True)),
+    "HR215": (durable(retry=Retry(retries=1), idempotent=False), durable(retry=Retry(retries=1))),
     "HR221": (durable(run_on_start=True, idempotent=False), durable(run_on_start=True)),
     "HR222": (durable(scope=Scope.EACH), durable(scope=Scope.ONE)),
     "HR301": (internal(traits=traits(T.DASHBOARD)), internal()),
@@ -88,6 +89,8 @@ CASES: dict[str, tuple[Job, Job]] = {
     "HR312": (internal(schedule=OFTEN), internal(schedule=OFTEN, scope=Scope.EACH)),
     "HR313": (internal(time_limit=timedelta(seconds=5.1)), internal(time_limit=timedelta(seconds=5))),
     "HR314": (internal(catch_up=CatchUp.ALL), internal(catch_up=CatchUp.LATEST)),
+    "HR315": (internal(unique_by=()), internal()),
+    "HR316": (internal(overlap=Overlap.CANCEL_OTHER), internal(overlap=Overlap.ALLOW)),
     "HR321": (internal(traits=traits(T.DAG)), internal()),
     "HR401": (durable(traits=traits(T.DASHBOARD)), durable()),
     "HR721": (durable(isolation=Isolation.THREAD), durable(isolation=Isolation.THREAD, function=quick)),
@@ -130,6 +133,10 @@ def test_sound_jobs_trip_nothing() -> None:
 def test_other_ways_to_trip() -> None:
     assert "HR302" in codes(internal(time_limit=None))
     assert "HR212" in codes(durable(provider="memory"))
+    assert "HR215" not in codes(durable(idempotent=False))
+    assert "HR315" in codes(internal(retry=Retry(retries=1)))
+    assert "HR315" in codes(internal(overlap=Overlap.ALLOW, concurrency=2))
+    assert "HR316" in codes(internal(overlap=Overlap.QUEUE))
     assert "HR722" not in codes(durable(function=needs, schedule=None))
     assert "HR722" in codes(durable(function=needs, schedule=None, run_on_start=True))
 

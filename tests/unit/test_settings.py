@@ -14,10 +14,13 @@ from horae.settings import load
         ("repos = 5", r'repos: .* a list, such as \["\."\] \(repos of horae\.toml, or HORAE_REPOS\)'),
         ("repos = [5]", r"valid string \(repos of horae\.toml"),
         ('[store]\nport = "x"', r"store\.port: .*\(port in \[store\] of horae\.toml, or HORAE_STORE__PORT\)"),
-        ('[store]\nurl = "http://u:secret@x"', r"store\.url: .*redis://, rediss://, unix:// is wanted, not with http "),
-        ('[store]\nurl = ""', "not with no scheme"),
-        ('[store]\nurl = "redis://u:secret@x:70000/0"', "its port is not a number up to 65535"),
-        ('[queue]\nredis_url = "amqp://x"', r"queue\.redis_url: .*not with amqp"),
+        (
+            '[store]\nurl = "http://u:secret@x"',
+            r"store\.url: unknown scheme .* 'http'\. Known: redis, .*url in \[store\] ",
+        ),
+        ('[store]\nurl = ""', "this one has no ://"),
+        ('[store]\nurl = "redis://u:secret@x:70000/0"', "its host is not HOST or HOST:PORT"),
+        ('[queue]\nredis_url = "amqp://x"', r"queue\.redis_url: unknown scheme .* 'amqp'"),
         ('[prefect]\napi_url = "127.0.0.1:4200/api"', r"prefect\.api_url: .*http://, https:// is wanted"),
         ("nonsense = 1", "unknown setting 'nonsense'"),
         ("repos = [", r"horae\.toml"),
@@ -31,7 +34,7 @@ def test_a_mistake_is_told_with_where_it_stands(project: Path, text: str, said: 
 
 
 @pytest.mark.parametrize(
-    "url", ["redis://h:6379/0", "rediss://u:p@h/1", "unix:///run/valkey.sock", "redis+sentinel://h"]
+    "url", ["redis://h:6379/0", "rediss://u:p@h/1", "unix:///run/valkey.sock", "redis+sentinel://h/horae"]
 )
 def test_urls_of_a_store(project: Path, url: str) -> None:
     found = load(project, {"HORAE_STORE__URL": url, "HORAE_PREFECT__API_URL": "https://prefect.internal/api"})

@@ -66,6 +66,7 @@ class Books:
         self.token = 0
         self.dead: dict[str, DeadLetter] = {}
         self.notices: deque[Notice] = deque(maxlen=NOTICES)
+        self.noticed: Counter[tuple[str, Happening]] = Counter()
 
     def row(self, id: str) -> Row | None:
         self.retention.drop_expired()
@@ -81,9 +82,13 @@ class Books:
 
     def notice(self, what: Happening, id: str, reason: str) -> None:
         run = self.rows[id].run
-        self.notices.append(
+        self.say(
             Notice(what=what, run=id, job=run.job, at=self.clock(), scheduled_for=run.scheduled_for, reason=reason)
         )
+
+    def say(self, notice: Notice) -> None:
+        self.notices.append(notice)
+        self.noticed[notice.job, notice.what] += 1
 
     def put(self, new: NewRun) -> bool:
         if self.row(new.id):

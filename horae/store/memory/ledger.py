@@ -1,12 +1,12 @@
 """The ledger, in memory."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from horae.runs import Run, State, Verdict
 from horae.store.memory.books import Noun
 from horae.store.memory.retention import in_order, when
-from horae.store.values import Latest, NewRun
+from horae.store.values import Figures, Happening, Latest, NewRun
 
 
 class MemoryLedger(Noun):
@@ -48,10 +48,13 @@ class MemoryLedger(Noun):
                 self._record(run)
                 index = self.books.retention.by_job[run.job]
                 for old in in_order(index)[: max(0, len(index) - keep)] if keep is not None else []:
-                    self.books.retention.drop(old)
+                    self.books.retention.let_go(old)
 
     def _record(self, run: Run) -> None:
         books = self.books
+        instant = run.scheduled_for or run.ended_at
+        if books.row(run.id) is None and instant and books.retention.forgot(run.job, instant):
+            return  # it was dropped, or is older than what was: to write it would count it twice
         books.put(
             NewRun(
                 id=run.id,
@@ -66,6 +69,8 @@ class MemoryLedger(Noun):
         known = books.rows[run.id].run
         if known.state.settled:
             return
+        if not known.started_at:
+            self._notice_late(run)
         told = {"attempts": run.attempts, "worker": run.worker, "progress": run.progress}
         optional = {
             "started_at": run.started_at,
@@ -82,6 +87,12 @@ class MemoryLedger(Noun):
         else:
             books.change(run.id, state=State(run.state.value))
 
+    def _notice_late(self, run: Run) -> None:
+        if run.scheduled_for and run.started_at:
+            late = run.started_at - run.scheduled_for
+            if late > self.books.late_after:
+                self.books.notice(Happening.LATE, run.id, f"{int(late.total_seconds())} s late")
+
     async def append_log(self, run: str, lines: Sequence[str]) -> None:
         with self.books.lock:
             log = self.books.retention.logs[run]
@@ -95,6 +106,21 @@ class MemoryLedger(Noun):
     async def counts(self) -> Mapping[tuple[str, Verdict], int]:
         with self.books.lock:
             return dict(self.books.counts)
+
+    async def figures(self) -> Figures:
+        books = self.books
+        with books.lock:
+            now = books.clock()
+            first = min(books.outbox.values(), default=now)
+            return Figures(
+                settled=dict(books.counts),
+                noticed=dict(books.noticed),
+                overdue=max(now - first, timedelta(0)),
+                outbox=len(books.outbox),
+                waiting=sum(len(waiting) for waiting in books.waiting.values()),
+                running=len(books.leases),
+                dead_letters=len(books.dead),
+            )
 
     async def prune(self) -> int:
         books = self.books

@@ -64,12 +64,17 @@ class Retention:
         return bool(self._expires) and next(iter(self._expires.values())) <= now
 
     def drop(self, id: str) -> None:
+        """Let a row go, and remember how far back the ledger no longer reaches."""
+        run = self.let_go(id)
+        self._floor[run.job] = max(when(run), self._floor.get(run.job, when(run)))
+
+    def let_go(self, id: str) -> Run:
         run = self._rows[id].run
         self._drop(id)
         self._expires.pop(id, None)
         self.by_job[run.job].pop(id, None)
         self.logs.pop(id, None)
-        self._floor[run.job] = max(when(run), self._floor.get(run.job, when(run)))
+        return run
 
     def trim(self, job: str, dead: Mapping[str, object]) -> int:
         """Drop the oldest settled runs of a job that has too many; dead letters keep their rows. Returns how many."""
@@ -88,5 +93,9 @@ class Retention:
 
     def reaches(self, job: str, made: datetime) -> bool:
         """Whether a run made then, of which there is no row, cannot have run."""
+        return self._clock() - made <= self._keep and not self.forgot(job, made)
+
+    def forgot(self, job: str, instant: datetime) -> bool:
+        """Whether a run of then may have been dropped."""
         floor = self._floor.get(job)
-        return self._clock() - made <= self._keep and (floor is None or made > floor)
+        return floor is not None and instant <= floor

@@ -2,16 +2,13 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-import redis
-import redis.asyncio
-from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
@@ -19,26 +16,26 @@ from redis.exceptions import (
     NoPermissionError,
     ReadOnlyError,
     RedisError,
-    ResponseError,
     TimeoutError,
 )
-from redis.retry import Retry
 
+from horae.clock import monotonic
 from horae.errors import StoreError, StoreUnavailable, UnsafeStore
 from horae.keys import key_prefix
+from horae.redis_address import shown
+from horae.redis_clients import configurations, open_blocking_client, open_client, replicas
 from horae.settings import StoreSettings
 
+log = logging.getLogger(__name__)
 SCHEMA = 2
 """How rows and indexes are written. What the one before it wrote is read as well, and left as it is."""
 FOLDER = Path(__file__).parent
 TIMEOUT_SECONDS = 5.0
+REPLICA_WAIT_MILLIS = 1000
+"""For how long a claim waits for a replica that does not keep up."""
+LOOK_SECONDS = 10.0
+"""Between looks at whether there are replicas."""
 AWAY = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OSError)
-
-
-def without_password(url: str) -> str:
-    """The URL as it may be shown or logged."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 @contextmanager
@@ -47,11 +44,11 @@ def translated(url: str) -> Iterator[None]:
     try:
         yield
     except (AuthenticationError, NoPermissionError) as error:
-        raise StoreUnavailable(f"the store at {without_password(url)} refuses these credentials: {error}") from error
+        raise StoreUnavailable(f"the store at {shown(url)} refuses these credentials: {error}") from error
     except AWAY as error:
-        raise StoreUnavailable(f"the store at {without_password(url)} does not answer: {error}") from error
+        raise StoreUnavailable(f"the store at {shown(url)} does not answer: {error}") from error
     except RedisError as error:
-        raise StoreError(f"the store at {without_password(url)}: {error}") from error
+        raise StoreError(f"the store at {shown(url)}: {error}") from error
 
 
 def scripts() -> dict[str, str]:
@@ -66,6 +63,7 @@ class Connection:
     def __init__(self, url: str, namespace: str, settings: StoreSettings, carried: str) -> None:
         self.url, self.namespace = url, namespace
         self._allow_without_append_only, self._safe = settings.allow_without_append_only, False
+        self._replicated, self._looks_again_at = False, 0.0
         self.prefix = key_prefix(namespace)
         # What every script is told after its function and arguments; prelude.lua reads them.
         self._configured = (
@@ -74,15 +72,10 @@ class Connection:
             str(int(settings.late_after_seconds * 1000)),
             carried,
         )
-        options: dict[str, Any] = {
-            "decode_responses": True,
-            "socket_timeout": TIMEOUT_SECONDS,
-            "socket_connect_timeout": TIMEOUT_SECONDS,
-            # Once more over a fresh connection: a pooled one may be left from before a restart of the server.
-            "retry": Retry(NoBackoff(), 1),
-        }
-        self.client: Any = redis.asyncio.Redis.from_url(url, **options)
-        self._blocking: Any = redis.Redis.from_url(url, **options)
+        self.client = open_client(
+            url, settings, self.prefix, timeout_seconds=TIMEOUT_SECONDS, decode=True, moved=self._doubt
+        )
+        self._blocking = open_blocking_client(url, settings, self.prefix, timeout_seconds=TIMEOUT_SECONDS, decode=True)
         self._scripts = {name: self.client.register_script(text) for name, text in scripts().items()}
         self._blocking_scripts = {name: self._blocking.register_script(text) for name, text in scripts().items()}
 
@@ -92,12 +85,32 @@ class Connection:
     async def call(self, noun: str, function: str, *, durable: bool = False, **arguments: Any) -> Any:
         """Run one Lua function atomically; raises StoreUnavailable or StoreError.
 
-        `durable`: return once a replica has it too, where there are replicas.
+        `durable`: where there are replicas, return once one has it too.
         """
         if not self._safe:
             await self.ensure_safe()
         with translated(self.url):
+            if durable and await self._has_replicas():
+                return await self._call_and_wait(noun, function, arguments)
             return await self._scripts[noun](keys=[self.prefix], args=self._arguments(function, arguments))
+
+    async def _has_replicas(self) -> bool:
+        if monotonic() >= self._looks_again_at:
+            self._replicated = await replicas(self.client) > 0
+            self._looks_again_at = monotonic() + LOOK_SECONDS
+        return self._replicated
+
+    async def _call_and_wait(self, noun: str, function: str, arguments: dict[str, Any]) -> Any:
+        """WAIT counts what its own connection wrote, so both go in one pipeline."""
+        async with self.client.pipeline(transaction=False) as pipe:
+            await self._scripts[noun](keys=[self.prefix], args=self._arguments(function, arguments), client=pipe)
+            pipe.wait(1, REPLICA_WAIT_MILLIS)
+            answer, reached = await pipe.execute()
+        if not reached:
+            # The store has it all the same. Going on without a copy is better than not going on.
+            self._looks_again_at = 0.0
+            log.warning("no replica has what was written", extra={"action": "replica_behind", "noun": noun})
+        return answer
 
     def call_blocking(self, noun: str, function: str, **arguments: Any) -> Any:
         """The same, from a thread."""
@@ -120,17 +133,20 @@ class Connection:
         if self._safe:
             return
         with translated(self.url):
-            try:
-                config = await self.client.config_get("maxmemory-policy", "maxmemory", "appendonly")
-            except ResponseError:
-                config = {}  # a managed store that hides its configuration; its operator answers for it
+            configs = await configurations(self.client, "maxmemory-policy", "maxmemory", "appendonly")
             await self.client.set(self.key("schema"), SCHEMA, nx=True)
             schema = int(await self.client.get(self.key("schema")))
-            check_safety(config, self._allow_without_append_only)
-            check_schema(schema)
-            if schema < SCHEMA:
+        for server, config in configs.items():
+            check_safety(config, self._allow_without_append_only, server)
+        check_schema(schema)
+        if schema < SCHEMA:
+            with translated(self.url):
                 await self.client.set(self.key("schema"), SCHEMA)
         self._safe = True
+
+    def _doubt(self) -> None:
+        """Another primary: it is looked at before the next write."""
+        self._safe, self._looks_again_at = False, 0.0
 
     async def close(self) -> None:
         await self.client.aclose()
@@ -150,17 +166,17 @@ def check_schema(schema: int) -> None:
         )
 
 
-def check_safety(config: dict[str, str], allow_without_append_only: bool) -> None:
+def check_safety(config: dict[str, str], allow_without_append_only: bool, server: str) -> None:
     """Raises UnsafeStore with the way out."""
     policy = config.get("maxmemory-policy", "noeviction")
     if policy != "noeviction" and config.get("maxmemory", "0") != "0":
         raise UnsafeStore(
-            f"the store evicts keys (maxmemory-policy {policy}), so it could drop accepted runs; "
+            f"the store at {server} evicts keys (maxmemory-policy {policy}), so it could drop accepted runs; "
             "set maxmemory-policy noeviction"
         )
     if config.get("appendonly", "yes") != "yes" and not allow_without_append_only:
         raise UnsafeStore(
-            "the store does not write an append-only file, so it forgets its last minutes when it dies; "
+            f"the store at {server} does not write an append-only file, so it forgets its last minutes when it dies; "
             "set appendonly yes, or accept that with store.allow_without_append_only = true"
         )
 

@@ -1,11 +1,23 @@
+-- Whether a run without a row was dropped from the ledger, or is older than what was: to write it would count it twice.
+local function forgotten(r)
+  local floor, when = redis.call('HGET', k('floor'), r.job), r.scheduled_for or r.ended_at
+  return floor and when and tonumber(when) <= tonumber(floor)
+end
+
 -- record {runs = [{id, job, …, state, started_at?, ended_at?, fields}], keep?}: runs that another scheduler ran, whole rows. A settled
 -- run is never changed. `keep`: how many of the job's runs stay.
 function calls.record(a)
   for _, r in ipairs(a.runs) do
     local key = k('run:' .. r.id)
-    local state = redis.call('HGET', key, 'state')
-    if not state then put_run(r) end
+    local state, began = unpack(redis.call('HMGET', key, 'state', 'started_at'))
+    if not state then
+      if forgotten(r) then state = 'forgotten' else put_run(r) end
+    end
     if not state or state == 'pending' or state == 'queued' or state == 'running' or state == 'retrying' then
+      local late = r.scheduled_for and r.started_at and r.started_at - r.scheduled_for or 0
+      if late > LATE and not began then
+        notice('late', r.id, r.job, r.scheduled_for, int(math.floor(late / 1000)) .. ' s late')
+      end
       if #r.fields > 0 then redis.call('HSET', key, unpack(r.fields)) end
       if r.verdict then
         settle_run(r.id, r.verdict, r.reason)
@@ -61,6 +73,17 @@ function calls.prune(a)
     end
   end
   return gone
+end
+
+-- figures {} -> {flat counts, flat noticed, milliseconds since the first outbox entry fell due, entries in the outbox, runs that
+-- wait for others of their job or for the end of a pause, runs under a lease, dead letters}.
+function calls.figures()
+  local first, waiting = redis.call('ZRANGE', k('outbox'), 0, 0, 'WITHSCORES'), 0
+  for _, job in ipairs(redis.call('SMEMBERS', k('waiters'))) do
+    waiting = waiting + redis.call('ZCARD', k('waiting:' .. job))
+  end
+  return { redis.call('HGETALL', k('counts')), redis.call('HGETALL', k('noticed')), first[2] and math.max(0, NOW - tonumber(first[2])) or 0,
+    redis.call('ZCARD', k('outbox')), waiting, redis.call('ZCARD', k('leases')), redis.call('ZCARD', k('dead')) }
 end
 
 return calls[ARGV[1]](cjson.decode(ARGV[2]))

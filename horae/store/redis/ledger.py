@@ -1,7 +1,7 @@
 """The ledger: every run, its states and its verdict."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,8 +10,8 @@ from horae.clock import to_millis
 from horae.runs import Run, Verdict
 from horae.settings import StoreSettings
 from horae.store.redis.connection import Connection, translated
-from horae.store.rows import run_of
-from horae.store.values import Latest
+from horae.store.rows import MILLI, run_of
+from horae.store.values import Figures, Happening, Latest
 
 
 class RedisLedger:
@@ -93,11 +93,30 @@ class RedisLedger:
     async def counts(self) -> Mapping[tuple[str, Verdict], int]:
         with translated(self._connection.url):
             counts = await self._connection.client.hgetall(self._connection.key("counts"))
-        parts = ((*field.rpartition("|")[::2], int(count)) for field, count in counts.items())
-        return {(job, Verdict(verdict)): count for job, verdict, count in parts}
+        flat = [part for item in counts.items() for part in item]
+        return {(job, Verdict(verdict)): count for job, verdict, count in _by_job(flat)}
+
+    async def figures(self) -> Figures:
+        counts, noticed, overdue, outbox, waiting, running, dead = await self._connection.call("ledger", "figures")
+        return Figures(
+            settled={(job, Verdict(verdict)): count for job, verdict, count in _by_job(counts)},
+            noticed={(job, Happening(what)): count for job, what, count in _by_job(noticed)},
+            overdue=overdue * MILLI,
+            outbox=outbox,
+            waiting=waiting,
+            running=running,
+            dead_letters=dead,
+        )
 
     async def prune(self) -> int:
         return int(await self._connection.call("ledger", "prune", limit=500, keep_dead=self._keep_dead))
+
+
+def _by_job(flat: Sequence[str]) -> Iterator[tuple[str, str, int]]:
+    """Of a hash by `job|word`, as a flat reply: job, word and count of each."""
+    for field, count in zip(flat[::2], flat[1::2], strict=True):
+        job, _, word = field.rpartition("|")
+        yield job, word, int(count)
 
 
 def record_of(run: Run) -> dict[str, Any]:
@@ -127,6 +146,7 @@ def record_of(run: Run) -> dict[str, Any]:
         del record["scheduled_for"]
     if run.verdict:
         record["verdict"] = run.verdict.value
-    if run.ended_at:
-        record["ended_at"] = str(to_millis(run.ended_at))
+    for name, instant in (("started_at", run.started_at), ("ended_at", run.ended_at)):
+        if instant:
+            record[name] = str(to_millis(instant))
     return record

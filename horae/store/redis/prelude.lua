@@ -33,6 +33,7 @@ end
 local function notice(what, id, job, scheduled, reason)
   local told = cjson.encode({ what = what, run = id, job = job, at = NOW_TEXT, scheduled_for = scheduled or '', reason = reason or '' })
   if redis.call('LPUSH', k('notices'), told) > NOTICES then redis.call('LTRIM', k('notices'), 0, NOTICES - 1) end
+  redis.call('HINCRBY', k('noticed'), job .. '|' .. what, 1)
 end
 
 -- The message of this attempt, from that of the first.

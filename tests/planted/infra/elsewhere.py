@@ -1,6 +1,8 @@
-from horae.jobs import job
+from horae.jobs import Retry, job
 
 
-@job(traits=["infrastructure"], provider="reddis", scope="each", run_on_start=True)  # HR211 HR214 HR221 HR222
+@job(  # HR211 HR214 HR215 HR221 HR222 HR710
+    traits=["infrastructure"], provider="reddis", scope="each", run_on_start=True, retry=Retry(retries=1)
+)
 def elsewhere() -> None:
     """Durable, on a backend that is not there."""

@@ -4,6 +4,13 @@ from horae.jobs import job
 from horae.schedules import every
 
 
-@job(schedule=every("10s"), provider="redis", catch_up="all", time_limit=timedelta(seconds=6))  # HR311 HR312 HR313 HR314
+@job(  # HR311 HR312 HR313 HR314 HR315 HR316
+    schedule=every("10s"),
+    provider="redis",
+    catch_up="all",
+    overlap="queue",
+    unique_by=(),
+    time_limit=timedelta(seconds=6),
+)
 async def queued() -> None:
     """Internal, through a queue."""

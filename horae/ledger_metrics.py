@@ -1,0 +1,80 @@
+"""What the ledger says, for Prometheus: read from the store, so that it outlives the process that shows it.
+
+Every process that shows it shows the same: take the highest over instances, not the sum.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from horae.runs import Verdict
+
+STRANGERS = "(unregistered)"
+"""The label of jobs that this process does not know: messages may name any, and each name would be one series more."""
+
+COUNTERS = {
+    "ledger_runs": ("Settled runs of all tiers", ("job", "verdict")),
+    "fires_missed": ("Fires that were missed", ("job",)),
+    "fires_failed": ("Fires, and other runs, that failed", ("job",)),
+    "fires_late": ("Fires that began late", ("job",)),
+}
+GAUGES = {
+    "outbox_overdue_seconds": "For how long the first entry of the outbox has been due",
+    "outbox_entries": "Entries of the outbox that wait for their time or for the relay",
+    "runs_waiting": "Runs that wait for another run of their job, or for the end of a pause",
+    "runs_claimed": "Runs that some worker has claimed and not settled",
+    "dead_letters": "Dead letters",
+}
+
+
+class LedgerMetrics(Collector):
+    """Shows nothing before `show` was called: a 0 would look like a restart of the counters."""
+
+    def __init__(self) -> None:
+        self._jobs: Collection[str] = ()
+        self._counts: Mapping[str, Mapping[tuple[str, ...], int]] | None = None
+        self._gauges: Mapping[str, float] = {}
+
+    def show(
+        self,
+        jobs: Collection[str],
+        settled: Mapping[tuple[str, str], int],
+        noticed: Mapping[tuple[str, str], int],
+        gauges: Mapping[str, float],
+    ) -> None:
+        """`jobs` have series of their own, from 0: else nobody would see the first failure of a job as a rise.
+
+        `settled` is by job and verdict, `noticed` by job and what happened (missed, failed, late).
+        """
+        by_verdict: Counter[tuple[str, ...]] = Counter()
+        for (job, verdict), count in settled.items():
+            by_verdict[job if job in jobs else STRANGERS, verdict] += count
+        noted = {what: Counter[tuple[str, ...]]() for what in ("missed", "failed", "late")}
+        for (job, what), count in noticed.items():
+            noted[what][(job if job in jobs else STRANGERS,)] += count
+        self._jobs, self._gauges = jobs, gauges
+        self._counts = {"ledger_runs": by_verdict, **{f"fires_{what}": found for what, found in noted.items()}}
+
+    def describe(self) -> Iterator[Metric]:
+        for name, (text, labels) in COUNTERS.items():
+            yield CounterMetricFamily(f"horae_{name}", text, labels=labels)
+        for name, text in GAUGES.items():
+            yield GaugeMetricFamily(f"horae_{name}", text)
+
+    def collect(self) -> Iterator[Metric]:
+        if self._counts is None:
+            return
+        for name, (text, labels) in COUNTERS.items():
+            family = CounterMetricFamily(f"horae_{name}", text, labels=labels)
+            for values, count in (self._zeros(labels) | dict(self._counts[name])).items():
+                family.add_metric(values, count)
+            yield family
+        for name, text in GAUGES.items():
+            yield GaugeMetricFamily(f"horae_{name}", text, value=self._gauges[name])
+
+    def _zeros(self, labels: tuple[str, ...]) -> dict[tuple[str, ...], int]:
+        if "verdict" in labels:
+            return {(job, verdict.value): 0 for job in self._jobs for verdict in Verdict}
+        return {(job,): 0 for job in (*self._jobs, STRANGERS)}

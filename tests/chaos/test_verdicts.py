@@ -1,0 +1,75 @@
+"""One verdict for each run and fire, and the journal's: what the ledger says is held against what the jobs wrote."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from horae.jobs import Tier
+from horae.runs import Cause, Event, Run, State
+from tests.chaos.checker import DEATHS
+from tests.chaos.told import BEGIN, Told, given_up
+from tests.chaos.verdicts import check_verdicts
+
+
+def row(run: str = "a", state: State = State.RAN, **more: object) -> Run:
+    return replace(
+        Run(id=run, job="work", tier=Tier.ONEIRIC, cause=Cause.ENQUEUE, state=state, attempts=1),
+        **more,  # type: ignore[arg-type] # fields of a row, by name
+    )
+
+
+def fires(*numbers: int) -> list[Run]:
+    first = BEGIN.replace(microsecond=0)
+    return [
+        row(f"fire-{number}", job="tick", scheduled_for=first + timedelta(seconds=number + 1)) for number in numbers
+    ]
+
+
+def contradictions(told: Told, rows: list[Run]) -> list[str]:
+    return [violation.text for violation in check_verdicts(rows, told.journal, told.record, told.found())]
+
+
+def done() -> Told:
+    told = Told()
+    told.accept("a")
+    told.attempt("a")
+    return told
+
+
+def test_one_verdict_each_that_the_journal_bears_out_passes() -> None:
+    assert contradictions(done(), [row(), *fires(0, 1, 2)]) == []
+    died = row(state=State.FAILED, reason="worker died", attempts=DEATHS)
+    assert contradictions(given_up(), [died, *fires(0, 1, 2)]) == []
+
+
+def settled_twice() -> Run:
+    event = Event(at=BEGIN, what="settled", attempt=1)
+    return row(story=(event, event))
+
+
+@pytest.mark.parametrize(
+    ("told", "rows", "text"),
+    [
+        (done, [], "accepted, and the ledger does not know it"),
+        (done, [row(state=State.RUNNING)], "no verdict, it is running"),
+        (done, [settled_twice()], "settled 2 times"),
+        (
+            done,
+            [row(state=State.SKIPPED, reason="overlap")],
+            "skipped: overlap, says the ledger, and it was begun 1 times",
+        ),
+        (done, [row(state=State.FAILED, reason="raised")], "failed: raised, says the ledger"),
+        (done, [row(attempts=0)], "0 attempts, says the ledger, and the journal has attempt 1"),
+        (given_up, [row(attempts=DEATHS)], "ran, says the ledger, and its effect was never done"),
+    ],
+)
+def test_a_verdict_that_the_journal_contradicts_is_found(told: Callable[[], Told], rows: list[Run], text: str) -> None:
+    assert text in contradictions(told(), [*rows, *fires(0, 1, 2)])
+
+
+def test_a_fire_without_a_row_or_with_two_is_found() -> None:
+    assert contradictions(done(), [row(), *fires(0, 2)]) == ["0 rows for 2026-12-01T02:00:02+00:00"]
+    twin = replace(fires(1)[0], id="other", state=State.MISSED)
+    assert contradictions(done(), [row(), twin, *fires(0, 1, 2)]) == ["2 rows for 2026-12-01T02:00:02+00:00"]
