@@ -11,38 +11,15 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from horae.jobs import CatchUp, Overlap, Tier
+from horae.jobs import Tier
 from horae.messages import Lane, Message
-from horae.runs import Cause, Failure, Verdict
+from horae.runs import Cause, Run, State, Verdict
 from horae.store import Store
 from horae.store.values import Answer, Claim, NewRun, Policy, Settlement, Wanted
 from tests.contract.both_stores import ALL, BothStores
-from tests.contract.stores import LEASE, NONE
+from tests.contract.store_plans import AGES, DELAYS, ENDINGS, HOUR, POLICIES, SPANS
+from tests.contract.stores import LEASE, NONE, T0
 
-HOUR = timedelta(hours=1)
-POLICIES = [
-    Policy(overlap=Overlap.SKIP, catch_up=CatchUp.LATEST, catch_up_window=HOUR),
-    Policy(overlap=Overlap.SKIP, catch_up=CatchUp.ALL, catch_up_window=HOUR),
-    Policy(overlap=Overlap.QUEUE, catch_up=CatchUp.LATEST, catch_up_window=HOUR),
-    Policy(overlap=Overlap.QUEUE, catch_up=CatchUp.ALL, catch_up_window=HOUR),
-    Policy(overlap=Overlap.CANCEL_OTHER, catch_up=CatchUp.LATEST, catch_up_window=HOUR),
-    Policy(overlap=Overlap.CANCEL_OTHER, catch_up=CatchUp.NONE, catch_up_window=HOUR),
-    Policy(overlap=Overlap.ALLOW, catch_up=CatchUp.ALL, catch_up_window=HOUR),
-    Policy(overlap=Overlap.ALLOW, catch_up=CatchUp.LATEST, catch_up_window=HOUR, concurrency=2),
-]
-SPANS = [timedelta(milliseconds=1), timedelta(seconds=1), timedelta(seconds=5), LEASE, timedelta(seconds=61), HOUR]
-AGES = [NONE, LEASE, timedelta(seconds=60), timedelta(seconds=61), HOUR, HOUR + timedelta(milliseconds=1)]
-DELAYS = [NONE, timedelta(seconds=5), HOUR]
-ENDINGS: list[dict[str, Any]] = [
-    {"verdict": Verdict.RAN, "result": {"n": [1]}},
-    {"verdict": Verdict.FAILED, "reason": "raised", "failure": Failure(type="OSError", message="disk full")},
-    {"verdict": Verdict.CANCELLED, "reason": "overlap"},
-    {"reason": "draining"},
-    {"retry_after": NONE, "reason": "raised"},
-    {"retry_after": timedelta(seconds=5), "reason": "raised", "failure": Failure(type="E", message="1")},
-    {"died": True, "reason": "killed"},
-    {"died": True, "retry_after": timedelta(seconds=1), "reason": "killed"},
-]
 ANY = st.integers(0, 1_000_000)
 """Picks one of those there are."""
 UNKNOWN_TO_THIS_WORKER = st.sampled_from([True, True, True, True, False])
@@ -119,6 +96,22 @@ class StoreMachine(RuleBasedStateMachine):
         replayed = self.runs[pick % len(self.runs)]
         run = self.new_run(pick, cause=Cause.REPLAY, replays=replayed)
         self.both.accept(run)
+
+    @rule(
+        pick=st.integers(0, 5),
+        state=st.sampled_from(State),
+        began=st.sampled_from([None, NONE, timedelta(seconds=61)]),
+        keep=st.sampled_from([None, None, 2]),
+    )
+    def record(self, pick: int, state: State, began: timedelta | None, keep: int | None) -> None:
+        """What another scheduler says of one of a few runs; it need not make sense."""
+        due = T0 + pick * LEASE
+        run = Run(
+            id=f"flow-{pick}", job="flow", tier=Tier.PREFECT, cause=Cause.SCHEDULE, state=state, scheduled_for=due,
+            started_at=None if began is None else due + began, ended_at=due + HOUR if pick % 2 else None, reason="said",
+            attempts=pick, result={"n": pick} if state is State.RAN else None,
+        )  # fmt: skip
+        self.both(lambda store: store.ledger.record([run], keep))
 
     # From the outbox to the broker.
 
@@ -257,13 +250,13 @@ class StoreMachine(RuleBasedStateMachine):
         self.both.hold(self.jobs, self.broker)
         self.steps += 1
         if self.steps % 8 == 0:
-            self.both.hold_whole(self.jobs)
+            self.both.hold_whole([*self.jobs, "flow"])
 
     def teardown(self) -> None:
         try:
             if self.both.agreed and self.jobs:
                 self.come_to_rest()
-                self.both.hold_whole(self.jobs)
+                self.both.hold_whole([*self.jobs, "flow"])
                 self.both(lambda store: store.notices.take(ALL))
         finally:
             self.both.close()

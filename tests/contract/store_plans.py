@@ -1,0 +1,34 @@
+"""What a state machine chooses from: policies, spans of time, ways to end a claim."""
+
+from datetime import timedelta
+from typing import Any
+
+from horae.jobs import CatchUp, Overlap
+from horae.runs import Failure, Verdict
+from horae.store.values import Policy
+from tests.contract.stores import LEASE, NONE
+
+HOUR = timedelta(hours=1)
+POLICIES = [
+    Policy(overlap=Overlap.SKIP, catch_up=CatchUp.LATEST, catch_up_window=HOUR),
+    Policy(overlap=Overlap.SKIP, catch_up=CatchUp.ALL, catch_up_window=HOUR),
+    Policy(overlap=Overlap.QUEUE, catch_up=CatchUp.LATEST, catch_up_window=HOUR),
+    Policy(overlap=Overlap.QUEUE, catch_up=CatchUp.ALL, catch_up_window=HOUR),
+    Policy(overlap=Overlap.CANCEL_OTHER, catch_up=CatchUp.LATEST, catch_up_window=HOUR),
+    Policy(overlap=Overlap.CANCEL_OTHER, catch_up=CatchUp.NONE, catch_up_window=HOUR),
+    Policy(overlap=Overlap.ALLOW, catch_up=CatchUp.ALL, catch_up_window=HOUR),
+    Policy(overlap=Overlap.ALLOW, catch_up=CatchUp.LATEST, catch_up_window=HOUR, concurrency=2),
+]
+SPANS = [timedelta(milliseconds=1), timedelta(seconds=1), timedelta(seconds=5), LEASE, timedelta(seconds=61), HOUR]
+AGES = [NONE, LEASE, timedelta(seconds=60), timedelta(seconds=61), HOUR, HOUR + timedelta(milliseconds=1)]
+DELAYS = [NONE, timedelta(seconds=5), HOUR]
+ENDINGS: list[dict[str, Any]] = [
+    {"verdict": Verdict.RAN, "result": {"n": [1]}},
+    {"verdict": Verdict.FAILED, "reason": "raised", "failure": Failure(type="OSError", message="disk full")},
+    {"verdict": Verdict.CANCELLED, "reason": "overlap"},
+    {"reason": "draining"},
+    {"retry_after": NONE, "reason": "raised"},
+    {"retry_after": timedelta(seconds=5), "reason": "raised", "failure": Failure(type="E", message="1")},
+    {"died": True, "reason": "killed"},
+    {"died": True, "retry_after": timedelta(seconds=1), "reason": "killed"},
+]
