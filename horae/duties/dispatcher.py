@@ -74,10 +74,11 @@ class Dispatcher:
 
     def _advance(self, job: Job, cursor: Cursor, now: datetime) -> Advance:
         due = fires_between(job, cursor.at, now)
-        whole = len(due) < FIRES_A_STEP
-        to = now if whole else due[-1]
-        runs = [self._run(job, at, reason) for at, reason in judged(job, due, now, more_follow=not whole)]
-        return Advance(cursor=cursor, to=to, next_fire=job.next_fire(to), runs=runs)
+        to, next_fire = now, job.next_fire(now)
+        if due and (following := job.next_fire(due[-1])) and following <= now:
+            to, next_fire = due[-1], following  # the rest is another step's
+        runs = [self._run(job, at, reason) for at, reason in judged(job, due, now, more_follow=to < now)]
+        return Advance(cursor=cursor, to=to, next_fire=next_fire, runs=runs)
 
     def _run(self, job: Job, at: datetime, missed: str) -> NewRun:
         return NewRun(

@@ -98,16 +98,17 @@ async def test_what_is_older_than_the_window_is_missed() -> None:
     assert [reason for _, reason in judged(of_window, due, NOON, more_follow=False)] == ["too late", "", ""]
 
 
-async def test_a_long_gap_is_written_in_bounded_steps_and_runs_its_newest_fire() -> None:
+@pytest.mark.parametrize("more", [-1, 0, 1, 10])
+async def test_a_long_gap_is_written_in_bounded_steps_and_runs_its_newest_fire(more: int) -> None:
     clock = Clock()
     store = MemoryStore(clock=clock)
     duty = dispatcher(store, job(every("1m"), catch_up_window=timedelta(days=9)))
     await duty.step()
-    clock.at = NOON + timedelta(minutes=FIRES_A_STEP * 2 + 10)
+    clock.at = NOON + timedelta(minutes=FIRES_A_STEP * 2 + more)
     for _ in range(3):
         await duty.step()
     runs = await store.ledger.runs(limit=10_000)
-    assert len(runs) == FIRES_A_STEP * 2 + 10
+    assert len(runs) == FIRES_A_STEP * 2 + more
     assert [run.scheduled_for for run in runs if run.verdict is None] == [clock.at]
 
 
