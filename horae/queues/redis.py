@@ -11,7 +11,14 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from redis.exceptions import ConnectionError, RedisError, ResponseError, TimeoutError
+from redis.exceptions import (
+    AuthenticationError,
+    ConnectionError,
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+    TimeoutError,
+)
 
 from horae.clock import monotonic
 from horae.errors import QueueError, QueueUnavailable
@@ -36,6 +43,8 @@ ACCESS = RedisAccess()
 def translated(url: str) -> Iterator[None]:
     try:
         yield
+    except (AuthenticationError, NoPermissionError) as error:
+        raise QueueUnavailable(f"the queue at {shown(url)} refuses these credentials: {error}") from error
     except (ConnectionError, TimeoutError, OSError) as error:
         raise QueueUnavailable(f"the queue at {shown(url)} does not answer: {error}") from error
     except RedisError as error:

@@ -17,7 +17,7 @@ from horae.runs import Cause, Run, State, Verdict
 from horae.store import Store
 from horae.store.values import Answer, Claim, NewRun, Policy, Settlement, Wanted
 from tests.contract.both_stores import ALL, BothStores
-from tests.contract.store_plans import AGES, DELAYS, ENDINGS, HOUR, POLICIES, SPANS
+from tests.contract.store_plans import AGES, CONTEXTS, DELAYS, ENDINGS, HOUR, POLICIES, SPANS
 from tests.contract.stores import LEASE, NONE, T0
 
 ANY = st.integers(0, 1_000_000)
@@ -63,10 +63,16 @@ class StoreMachine(RuleBasedStateMachine):
 
     # What comes in.
 
-    @rule(pick=ANY, unique=st.sampled_from(["", "", "k"]), delay=st.sampled_from(DELAYS), lane=st.sampled_from(Lane))
-    def enqueue(self, pick: int, unique: str, delay: timedelta, lane: Lane) -> None:
+    @rule(
+        pick=ANY,
+        unique=st.sampled_from(["", "", "k"]),
+        delay=st.sampled_from(DELAYS),
+        lane=st.sampled_from(Lane),
+        context=CONTEXTS,
+    )
+    def enqueue(self, pick: int, unique: str, delay: timedelta, lane: Lane, context: dict[str, Any]) -> None:
         due = self.both.clock() + delay if delay else None
-        run = self.new_run(pick, cause=Cause.ENQUEUE, unique=unique, due=due, lane=lane, context={"n": pick})
+        run = self.new_run(pick, cause=Cause.ENQUEUE, unique=unique, due=due, lane=lane, context=context)
         self.both.accept(run)
 
     @rule(pick=ANY, ages=st.lists(st.sampled_from(AGES), min_size=1, max_size=3, unique=True))

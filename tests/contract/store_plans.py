@@ -3,6 +3,8 @@
 from datetime import timedelta
 from typing import Any
 
+from hypothesis import strategies as st
+
 from horae.jobs import CatchUp, Overlap
 from horae.runs import Failure, Verdict
 from horae.store.values import Policy
@@ -22,6 +24,12 @@ POLICIES = [
 SPANS = [timedelta(milliseconds=1), timedelta(seconds=1), timedelta(seconds=5), LEASE, timedelta(seconds=61), HOUR]
 AGES = [NONE, LEASE, timedelta(seconds=60), timedelta(seconds=61), HOUR, HOUR + timedelta(milliseconds=1)]
 DELAYS = [NONE, timedelta(seconds=5), HOUR]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+CONTEXTS = st.dictionaries(st.text(max_size=3), JSON, max_size=2)
 ENDINGS: list[dict[str, Any]] = [
     {"verdict": Verdict.RAN, "result": {"n": [1]}},
     {"verdict": Verdict.FAILED, "reason": "raised", "failure": Failure(type="OSError", message="disk full")},

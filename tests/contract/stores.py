@@ -50,7 +50,7 @@ class SteeredConnection(Connection):
         self._scripts = {name: self.client.register_script(text) for name, text in told.items()}
         self._blocking_scripts = {name: self._blocking.register_script(text) for name, text in told.items()}
 
-    def _arguments(self, function: str, arguments: dict[str, Any]) -> tuple[str, ...]:
+    def _arguments(self, function: str, arguments: dict[str, Any]) -> tuple[str | bytes, ...]:
         now = self._clock()
         return (*super()._arguments(function, arguments), str(int(now.timestamp())), str(now.microsecond))
 

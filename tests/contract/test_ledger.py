@@ -5,13 +5,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from horae.jobs import Tier
-from horae.runs import Cause, Run, State, Verdict, new_run_id
+from horae.runs import Cause, Failure, Run, State, Verdict, new_run_id
 from horae.settings import StoreSettings
 from horae.store import Store
 from horae.store.memory import MemoryStore
 from horae.store.redis import RedisStore
 from horae.store.values import Settlement
-from tests.contract.stores import LEASE, T0, claim, fire, new, run_through, send, settle, state, wants
+from tests.contract.stores import LEASE, NONE, T0, claim, fire, handed_out, new, run_through, send, settle, state, wants
 
 
 class TestLedger:
@@ -138,3 +138,26 @@ class TestReading:
             await kept.ledger.append_log("run", ["one", "two", "three"])
             assert await kept.ledger.log("run") == ["two", "three"]
         await store.close()
+
+
+class TestAnyText:
+    """What a job raises, prints and returns may hold the name of a file that is no text."""
+
+    TEXT = "caf\udce9 \ud83d|\x00\u2028é"
+
+    async def test_a_run_ends_whatever_it_says(self, store: Store) -> None:
+        [message] = await send(store, new())
+        held = await claim(store, message)
+        await store.claims.report(held, self.TEXT)
+        await store.ledger.append_log(message.run, [self.TEXT, "plain"])
+        failure = Failure(type="OSError", message=self.TEXT, traceback=self.TEXT)
+        assert await settle(store, held, None, retry_after=NONE, reason=self.TEXT, failure=failure)
+        [again] = await handed_out(store)
+        held = await claim(store, again)
+        assert await settle(store, held, Verdict.FAILED, reason=self.TEXT, result=self.TEXT, failure=failure)
+        row = await state(store, message.run)
+        assert row.verdict is Verdict.FAILED
+        assert row.reason.startswith("caf")
+        assert [line.rpartition("é")[1:] for line in await store.ledger.log(message.run)] == [("é", ""), ("", "plain")]
+        assert [letter.run for letter in await store.dead_letters.newest()] == [message.run]
+        assert [one.run for one in await store.notices.take(10)] == [message.run]

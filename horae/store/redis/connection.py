@@ -117,8 +117,8 @@ class Connection:
         with translated(self.url):
             return self._blocking_scripts[noun](keys=[self.prefix], args=self._arguments(function, arguments))
 
-    def _arguments(self, function: str, arguments: dict[str, Any]) -> tuple[str, ...]:
-        return (function, json.dumps(arguments), *self._configured)
+    def _arguments(self, function: str, arguments: dict[str, Any]) -> tuple[str | bytes, ...]:
+        return (function, in_utf8(json.dumps(arguments, ensure_ascii=False)), *self._configured)
 
     async def now(self) -> datetime:
         with translated(self.url):
@@ -151,6 +151,11 @@ class Connection:
     async def close(self) -> None:
         await self.client.aclose()
         await asyncio.to_thread(self._blocking.close)
+
+
+def in_utf8(text: str) -> bytes:
+    """Also of text that is none, as the name of a file may be; the scripts refuse half a surrogate pair."""
+    return text.encode(errors="replace")
 
 
 def check_schema(schema: int) -> None:

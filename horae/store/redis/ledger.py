@@ -9,7 +9,7 @@ from typing import Any
 from horae.clock import to_millis
 from horae.runs import Run, Verdict
 from horae.settings import StoreSettings
-from horae.store.redis.connection import Connection, translated
+from horae.store.redis.connection import Connection, in_utf8, translated
 from horae.store.rows import MILLI, run_of
 from horae.store.values import Figures, Happening, Latest
 
@@ -80,7 +80,7 @@ class RedisLedger:
         key = self._connection.key(f"log:{run}")
         with translated(self._connection.url):
             async with self._connection.client.pipeline(transaction=True) as pipe:
-                pipe.rpush(key, *lines)
+                pipe.rpush(key, *map(in_utf8, lines))
                 pipe.ltrim(key, -self._keep_log_lines, -1)
                 pipe.pexpire(key, self._keep)
                 await pipe.execute()

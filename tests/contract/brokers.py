@@ -1,0 +1,113 @@
+"""Queue providers to hold to the contract: a further one joins PROVIDERS, and SERVERS if it has a server."""
+
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis.asyncio
+
+from horae.keys import FIELD, stream_of
+from horae.messages import Lane
+from horae.queues.base import Consumer, Publisher
+from horae.queues.memory import MemoryBroker, MemoryConsumer, MemoryPublisher
+from tests.chaos.processes import OwnValkey
+
+LIMIT_BYTES = 64 * 1024
+PASSWORD = "s3cret/word"
+QUOTED = "s3cret%2Fword"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broker:
+    """One provider with a namespace of its own."""
+
+    publisher: Publisher
+    consumer: Callable[[str], Consumer]
+    """A worker of that name."""
+    put: Callable[[bytes], Awaitable[None]]
+    """Publish raw bytes, as another program would."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """A server of the test's own, with a broker on it."""
+
+    broker: Broker
+    kill: Callable[[], None]
+    """As kill -9 does."""
+    start: Callable[[], None]
+    refused: Broker = field(repr=False)
+    """The same with credentials that the server refuses."""
+
+
+@asynccontextmanager
+async def memory_broker(request: pytest.FixtureRequest) -> AsyncIterator[Broker]:
+    async with AsyncExitStack() as stack:
+        server = MemoryBroker(LIMIT_BYTES)
+
+        async def put(body: bytes) -> None:
+            server.put(Lane.NORMAL, body)
+
+        def consumer(name: str) -> Consumer:
+            opened = MemoryConsumer(server)
+            stack.push_async_callback(opened.close)
+            return opened
+
+        yield Broker(publisher=MemoryPublisher(server), consumer=consumer, put=put)
+
+
+def redis_broker_at(url: str, stack: AsyncExitStack) -> Broker:
+    from horae.queues.redis import RedisConsumer, RedisPublisher
+
+    namespace = f"t{uuid.uuid4().hex[:12]}"
+    publisher = RedisPublisher(url, namespace, LIMIT_BYTES)
+    stack.push_async_callback(publisher.close)
+
+    async def put(body: bytes) -> None:
+        client = redis.asyncio.Redis.from_url(url)
+        await client.xadd(stream_of(namespace, Lane.NORMAL), {FIELD: body})
+        await client.aclose()
+
+    def consumer(name: str) -> Consumer:
+        opened = RedisConsumer(url, namespace, LIMIT_BYTES, name)
+        stack.push_async_callback(opened.close)
+        return opened
+
+    return Broker(publisher=publisher, consumer=consumer, put=put)
+
+
+@asynccontextmanager
+async def redis_broker(request: pytest.FixtureRequest) -> AsyncIterator[Broker]:
+    async with AsyncExitStack() as stack:
+        yield redis_broker_at(request.getfixturevalue("valkey_url"), stack)
+
+
+@asynccontextmanager
+async def redis_server(folder: Path) -> AsyncIterator[Server]:
+    own = OwnValkey(folder, fsync="always")
+    own.start()
+    try:
+        admin: Any = redis.asyncio.Redis.from_url(own.url)
+        await admin.execute_command("ACL", "SETUSER", "worker", "on", f">{PASSWORD}", "~*", "&*", "+@all")
+        await admin.aclose()
+        async with AsyncExitStack() as stack:
+            wrong = own.url.replace("redis://", f"redis://worker:{QUOTED}x@")
+            yield Server(
+                broker=redis_broker_at(own.url, stack),
+                refused=redis_broker_at(wrong, stack),
+                kill=own.kill,
+                start=own.start,
+            )
+    finally:
+        own.kill()
+
+
+PROVIDERS: dict[str, Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[Broker]]] = {
+    "memory": memory_broker,
+    "redis": redis_broker,
+}
+SERVERS: dict[str, Callable[[Path], AbstractAsyncContextManager[Server]]] = {"redis": redis_server}
