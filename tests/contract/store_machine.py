@@ -18,7 +18,7 @@ from horae.store import Store
 from horae.store.values import Answer, Claim, NewRun, Policy, Settlement, Wanted
 from tests.contract.both_stores import ALL, BothStores
 from tests.contract.store_plans import AGES, CONTEXTS, DELAYS, ENDINGS, HOUR, POLICIES, SPANS
-from tests.contract.stores import LEASE, NONE, T0
+from tests.contract.stores import LEASE, NONE, T0, id_made_at
 
 ANY = st.integers(0, 1_000_000)
 """Picks one of those there are."""
@@ -52,8 +52,8 @@ class StoreMachine(RuleBasedStateMachine):
         return sorted(self.jobs)[pick % len(self.jobs)]
 
     def fresh_id(self) -> str:
-        """Neither by age nor by alphabet."""
-        self.runs.append(f"r{len(self.runs) * 37 % 100:02d}-{len(self.runs)}")
+        """It tells its age, and those of one instant are not in the order of the alphabet."""
+        self.runs.append(id_made_at(self.both.clock(), len(self.runs) * 37 % 100))
         return self.runs[-1]
 
     def new_run(self, pick: int, kind: str = "job", **fields: Any) -> NewRun:

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from horae.clock import to_millis
 from horae.jobs import CatchUp, Overlap, Tier
 from horae.messages import Message
 from horae.runs import Cause, Run, Verdict, fire_id, new_run_id
@@ -65,6 +67,11 @@ def steered_store(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("horae.store.redis.Connection", partial(SteeredConnection, clock))
         return RedisStore(url, namespace, settings, carried)
+
+
+def id_made_at(at: datetime, tail: int = 1) -> str:
+    """A UUIDv7 of that instant."""
+    return str(UUID(int=(to_millis(at) << 80) | (7 << 76) | (2 << 62) | tail))
 
 
 def new(job: str = "backup", **fields: object) -> NewRun:

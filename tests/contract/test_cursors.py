@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from horae.runs import Verdict
 from horae.store import Store
 from horae.store.values import Advance, Cursor, Declared, NewRun
-from tests.contract.stores import LEASE, fire, next_in, state, taken
+from tests.contract.stores import LEASE, MILLI, NONE, T0, Clock, fire, next_in, state, taken
 
 
 async def advance(
@@ -75,3 +75,113 @@ class TestCursors:
         assert len((await store.cursors.due(10)).cursors) == 1
         await store.cursors.declare([], 6)
         assert (await store.cursors.due(10)).cursors == []
+
+
+class TestClockAndDefinitions:
+    async def declare(self, store: Store, at: datetime, fingerprint: str = "f1", revision: int = 1) -> dict[str, str]:
+        """With its next fire at that instant."""
+        return await store.cursors.declare(
+            [Declared(job="backup", fingerprint=fingerprint, next_after_now=at)], revision
+        )
+
+    async def cursor(self, store: Store) -> Cursor:
+        [cursor] = (await store.cursors.due(10)).cursors
+        return cursor
+
+    async def test_a_job_is_due_at_its_fire_and_not_before(self, steered: Store, clock: Clock) -> None:
+        await self.declare(steered, T0 + LEASE)
+        clock.move(LEASE - MILLI)
+        before = await steered.cursors.due(10)
+        assert (before.cursors, before.next_in, before.now) == ([], MILLI, clock())
+        clock.move(MILLI)
+        assert (await self.cursor(steered)).at == T0
+
+    async def test_the_longest_overdue_come_first(self, steered: Store, clock: Clock) -> None:
+        jobs = {"a": 3, "b": 1, "c": 2, "d": 9}
+        declared = [
+            Declared(job=job, fingerprint="f", next_after_now=T0 + timedelta(seconds=after))
+            for job, after in jobs.items()
+        ]
+        await steered.cursors.declare(declared, 1)
+        clock.move(timedelta(seconds=5))
+        due = await steered.cursors.due(2)
+        assert [cursor.job for cursor in due.cursors] == ["b", "c"]
+        assert due.next_in == NONE, "there is more to do at once"
+        assert (await steered.cursors.due(3)).next_in == timedelta(seconds=4)
+
+    async def test_a_cursor_never_goes_back(self, steered: Store, clock: Clock) -> None:
+        await self.declare(steered, T0)
+        clock.move(LEASE)
+        assert await advance(steered, await self.cursor(steered), clock(), [fire(0)], T0)
+        ahead = await self.cursor(steered)
+        clock.move(-MILLI)
+        assert not await advance(steered, ahead, clock(), [], T0)
+        assert await self.cursor(steered) == ahead
+
+    async def test_of_two_that_advance_one_cursor_one_does(self, steered: Store, clock: Clock) -> None:
+        await self.declare(steered, T0)
+        clock.move(LEASE)
+        cursor = await self.cursor(steered)
+        both = [Advance(cursor=cursor, to=clock(), next_fire=None, runs=[fire(0)]) for _ in range(2)]
+        assert await steered.cursors.advance(both) == [True, False]
+        assert len(await steered.ledger.runs()) == 1
+
+    async def test_an_edit_goes_on_from_where_the_cursor_is_if_the_clock_stepped_back(
+        self, steered: Store, clock: Clock
+    ) -> None:
+        await self.declare(steered, T0)
+        clock.move(LEASE)
+        await advance(steered, await self.cursor(steered), clock(), [fire(0)], T0)
+        clock.move(-LEASE)
+        await self.declare(steered, T0, "f2", revision=2)
+        assert (await self.cursor(steered)).at == T0 + LEASE
+
+    async def test_an_edit_goes_on_from_now(self, steered: Store, clock: Clock) -> None:
+        await self.declare(steered, T0)
+        clock.move(LEASE)
+        assert await self.declare(steered, clock(), "f2", revision=2) == {}
+        assert await self.cursor(steered) == Cursor(job="backup", fingerprint="f2", at=clock())
+
+    async def test_an_edit_of_the_same_revision_stands_aside(self, steered: Store) -> None:
+        await self.declare(steered, T0, revision=2)
+        aside = await self.declare(steered, T0, "f2", revision=2)
+        assert aside == {"backup": "another definition has the same revision"}
+        assert (await self.cursor(steered)).fingerprint == "f1"
+
+    async def test_an_edit_voids_what_an_older_sidecar_was_about_to_write(self, steered: Store, clock: Clock) -> None:
+        await self.declare(steered, T0)
+        clock.move(LEASE)
+        old = await self.cursor(steered)
+        await self.declare(steered, clock(), "f2", revision=2)
+        assert not await advance(steered, old, clock(), [fire(0)])
+        assert await steered.ledger.runs() == []
+
+    async def test_a_job_that_never_fires_again_is_not_due(self, steered: Store, clock: Clock) -> None:
+        await self.declare(steered, T0)
+        assert await advance(steered, await self.cursor(steered), T0, [fire(0)], None)
+        clock.move(timedelta(days=400))
+        due = await steered.cursors.due(10)
+        assert (due.cursors, due.next_in) == ([], None)
+
+    async def test_a_removed_job_that_comes_back_is_new(self, steered: Store, clock: Clock) -> None:
+        await self.declare(steered, T0, revision=1)
+        await steered.cursors.declare([], 2)
+        clock.move(LEASE)
+        await self.declare(steered, clock(), revision=3)
+        assert (await self.cursor(steered)).at == clock()
+
+    async def test_what_is_in_the_outbox_runs_though_its_job_is_removed(self, steered: Store) -> None:
+        await self.declare(steered, T0, revision=1)
+        await advance(steered, await self.cursor(steered), T0, [fire(0)], None)
+        await steered.cursors.declare([], 2)
+        assert [message.run for message in await taken(steered)] == [fire(0).id]
+
+    async def test_more_jobs_than_one_call_takes(self, steered: Store) -> None:
+        declared = [Declared(job=f"job-{n}", fingerprint="f", next_after_now=T0) for n in range(1200)]
+        await steered.cursors.declare(declared, 1)
+        cursors = (await steered.cursors.due(2000)).cursors
+        assert len(cursors) == 1200
+        advances = [Advance(cursor=one, to=T0, next_fire=None, runs=[fire(0, one.job)]) for one in cursors]
+        assert await steered.cursors.advance(advances) == [True] * 1200
+        await steered.cursors.declare([], 2)
+        assert len(await steered.ledger.runs(limit=2000)) == 1200

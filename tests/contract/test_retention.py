@@ -1,11 +1,9 @@
 """Settled runs stay for an age and up to a number; what the ledger no longer reaches is not run a second time."""
 
-from datetime import datetime, timedelta
-from uuid import UUID
+from datetime import timedelta
 
 import pytest
 
-from horae.clock import to_millis
 from horae.messages import Message
 from horae.runs import Verdict, new_run_id
 from horae.settings import StoreSettings
@@ -17,6 +15,7 @@ from tests.contract.stores import (
     Clock,
     claim,
     fire,
+    id_made_at,
     new,
     run_through,
     send,
@@ -31,11 +30,6 @@ KEEP = timedelta(milliseconds=600)
 """In the tests of age. A server lets rows go by a clock of its own, which nobody can move: this is waited for."""
 SHORT = StoreSettings(keep_runs_days=KEEP / timedelta(days=1))
 FEW = StoreSettings(keep_runs_per_job=10, keep_dead_letters=3)
-
-
-def made_at(at: datetime) -> str:
-    """A UUIDv7 of that instant."""
-    return str(UUID(int=(to_millis(at) << 80) | (7 << 76) | (2 << 62) | 1))
 
 
 async def pruned(store: Store) -> int:
@@ -176,7 +170,7 @@ class TestByNumber:
 class TestTooOldToProveUnrun:
     async def test_by_age(self, steered: Store, clock: Clock) -> None:
         month = timedelta(days=30)
-        within, beyond = (Message(job="backup", run=made_at(T0 - month - more)) for more in (timedelta(0), MILLI))
+        within, beyond = (Message(job="backup", run=id_made_at(T0 - month - more)) for more in (timedelta(0), MILLI))
         assert (await claim(steered, within)).answer is Answer.RUN
         answer = await claim(steered, beyond)
         assert (answer.answer, answer.reason) == (Answer.TOO_OLD, "too old to prove unrun")
@@ -191,18 +185,18 @@ class TestTooOldToProveUnrun:
         forgotten, kept = fire(1), fire(2)
         assert (await claim(steered, forgotten.message)).answer is Answer.TOO_OLD
         assert (await claim(steered, kept.message)).answer is Answer.DUPLICATE
-        reached = Message(job="backup", run=made_at(T0 + MINUTE + MILLI))
-        unreached = Message(job="backup", run=made_at(T0 + MINUTE))
+        reached = Message(job="backup", run=id_made_at(T0 + MINUTE + MILLI))
+        unreached = Message(job="backup", run=id_made_at(T0 + MINUTE))
         assert (await claim(steered, unreached)).answer is Answer.TOO_OLD
         assert (await claim(steered, reached)).answer is Answer.RUN
-        elsewhere = Message(job="report", run=made_at(T0))
+        elsewhere = Message(job="report", run=id_made_at(T0))
         assert (await claim(steered, elsewhere)).answer is Answer.RUN, "another job's ledger reaches further"
 
     async def test_an_id_that_tells_no_age_is_believed(self, steered: Store) -> None:
         assert (await claim(steered, Message(job="backup", run="by-hand"))).answer is Answer.RUN
 
     async def test_what_has_a_row_is_never_too_old(self, steered: Store, clock: Clock) -> None:
-        [message] = await send(steered, new(id=made_at(T0)))
+        [message] = await send(steered, new(id=id_made_at(T0)))
         clock.move(timedelta(days=60))
         held = await claim(steered, message)
         assert held.answer is Answer.RUN
