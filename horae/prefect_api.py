@@ -5,10 +5,8 @@ async with PrefectApi("http://127.0.0.1:4200/api") as prefect:
 """
 
 import asyncio
-import logging
 from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -17,6 +15,7 @@ from uuid import uuid4
 
 from horae import clock
 from horae.errors import HoraeError, PrefectUnavailable, UsageError
+from horae.prefect_values import Deployment, FlowRun, flow_run_of, log_line
 
 if TYPE_CHECKING:
     import httpx
@@ -27,42 +26,6 @@ BUSY_WAIT_SECONDS = (0.2, 0.5, 1.0, 2.0, 4.0)
 """Between attempts when the server is busy: on SQLite it answers 503 whenever the database is locked."""
 PAGE = 200
 """The most that the server gives at once."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Deployment:
-    id: str
-    name: str
-    """`flow/deployment`."""
-    paused: bool
-    tags: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FlowRun:
-    id: str
-    name: str
-    deployment_id: str | None
-    state_type: str
-    """SCHEDULED, PENDING, RUNNING, PAUSED, CANCELLING, COMPLETED, FAILED, CRASHED or CANCELLED."""
-    state_name: str
-    """Finer than the type: Late, AwaitingConcurrencySlot, …"""
-    message: str
-    """The server's reason for the state, or empty."""
-    auto_scheduled: bool
-    """Whether the server's scheduler made it, from the deployment's schedule."""
-    idempotency_key: str | None
-    run_count: int
-    created: datetime
-    expected_start: datetime
-    """When it was to start."""
-    started: datetime | None
-    ended: datetime | None
-
-    @property
-    def settled(self) -> bool:
-        """Whether its state is final."""
-        return self.state_type in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
 class PrefectApi:
@@ -129,7 +92,7 @@ class PrefectApi:
 
     async def flow_run(self, run_id: str) -> FlowRun | None:
         found = await self._call("GET", f"/flow_runs/{run_id}")
-        return found and _flow_run(found)
+        return found and flow_run_of(found)
 
     async def flow_runs(
         self,
@@ -155,7 +118,7 @@ class PrefectApi:
         while True:
             # A run that appears meanwhile shifts the pages: seen twice, it is kept once.
             body = {"flow_runs": chosen, "sort": "EXPECTED_START_TIME_ASC", "limit": PAGE, "offset": len(runs)}
-            page = [_flow_run(found) for found in await self._call("POST", "/flow_runs/filter", body)]
+            page = [flow_run_of(found) for found in await self._call("POST", "/flow_runs/filter", body)]
             before = len(runs)
             runs |= {run.id: run for run in page}
             if len(page) < PAGE or len(runs) == before:
@@ -167,9 +130,32 @@ class PrefectApi:
         while True:
             wanted = {"logs": {"flow_run_id": {"any_": [flow_run_id]}}, "sort": "TIMESTAMP_ASC"}
             page = await self._call("POST", "/logs/filter", {**wanted, "limit": PAGE, "offset": len(lines)})
-            lines += [_log_line(found) for found in page]
+            lines += [log_line(found) for found in page]
             if len(page) < PAGE:
                 return lines
+
+    async def pause_deployment(self, deployment_id: str) -> None:
+        """Its schedule makes no run until it is resumed; runs that are scheduled and have not begun are deleted."""
+        await self._switch(deployment_id, "pause_deployment")
+
+    async def resume_deployment(self, deployment_id: str) -> None:
+        await self._switch(deployment_id, "resume_deployment")
+
+    async def _switch(self, deployment_id: str, how: str) -> None:
+        if await self._call("POST", f"/deployments/{deployment_id}/{how}") is None:
+            raise UsageError(f"Prefect has no deployment with the id {deployment_id}")
+
+    async def cancel(self, flow_run_id: str) -> FlowRun | None:
+        """Ask for a flow run to be cancelled; it as it is then, None if there is none. A settled one stays as it is.
+
+        Prefect cancels at once what has not begun, and asks the worker to end what runs.
+        """
+        found = await self.flow_run(flow_run_id)
+        if found is None or found.settled:
+            return found
+        cancelling = {"state": {"type": "CANCELLING", "name": "Cancelling", "message": "asked for by horae cancel"}}
+        await self._call("POST", f"/flow_runs/{flow_run_id}/set_state", cancelling)
+        return await self.flow_run(flow_run_id)
 
     async def crash_unfinished(self, message: str) -> int:
         """Mark every flow run that began and has not ended as Crashed, and so free what it holds; returns how many.
@@ -219,7 +205,7 @@ class PrefectApi:
         tries: int | None = None,
         conflict_is_fine: bool = False,
     ) -> Any:
-        """The answer's JSON; None for 404, and for 409 where that is fine."""
+        """The answer's JSON, True where there is none; None for 404, and for 409 where that is fine."""
         waits = (*BUSY_WAIT_SECONDS, None)[-(tries or len(BUSY_WAIT_SECONDS) + 1) :]
         for wait in waits:
             answer = await self._send(method, path, body)
@@ -240,9 +226,10 @@ class PrefectApi:
         if answer.status_code >= 400:
             raise UsageError(f"Prefect refused {method} {path} ({answer.status_code}): {answer.text[:500]}")
         try:
-            return answer.json() if answer.content else True
+            found = answer.json() if answer.content else None
         except ValueError as error:
             raise PrefectUnavailable(f"what answers at {self.url} is not Prefect; does the URL end in /api?") from error
+        return True if found is None else found
 
     async def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> "httpx.Response":
         import httpx
@@ -254,32 +241,3 @@ class PrefectApi:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             why = str(error) or type(error).__name__
             raise PrefectUnavailable(f"Prefect at {self.url} does not answer: {why}") from error
-
-
-def _flow_run(found: Mapping[str, Any]) -> FlowRun:
-    state = found.get("state") or {}
-    expected = found.get("expected_start_time") or found["created"]
-    return FlowRun(
-        id=found["id"],
-        name=found["name"],
-        deployment_id=found.get("deployment_id"),
-        state_type=found.get("state_type") or "PENDING",
-        state_name=found.get("state_name") or "",
-        message=state.get("message") or "",
-        auto_scheduled=bool(found.get("auto_scheduled")),
-        idempotency_key=found.get("idempotency_key"),
-        run_count=found.get("run_count") or 0,
-        created=clock.parse_instant(found["created"]),
-        expected_start=clock.parse_instant(expected),
-        started=_instant(found.get("start_time")),
-        ended=_instant(found.get("end_time")),
-    )
-
-
-def _log_line(found: Mapping[str, Any]) -> str:
-    at = clock.isoformat(clock.parse_instant(found["timestamp"]))
-    return f"{at} {logging.getLevelName(found['level'])} {found['name']}: {found['message']}"
-
-
-def _instant(text: str | None) -> datetime | None:
-    return clock.parse_instant(text) if text else None

@@ -4,7 +4,8 @@ import logging
 from datetime import datetime, timedelta
 
 from horae.jobs import Job, Tier
-from horae.prefect_api import FlowRun, PrefectApi
+from horae.prefect_api import PrefectApi
+from horae.prefect_values import FlowRun
 from horae.registry import Registry
 from horae.runs import Cause, Failure, Run, State, fire_id
 from horae.store.base import Store

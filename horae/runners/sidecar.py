@@ -11,6 +11,7 @@ from horae.duties.apscheduler import InternalScheduler
 from horae.duties.dispatcher import Dispatcher
 from horae.duties.duty import Duty
 from horae.duties.flow_mirror import FlowMirror
+from horae.duties.flow_pauses import FlowPauses
 from horae.duties.internal_fires import InternalFires
 from horae.duties.relay import Relay
 from horae.duties.sweeper import Sweeper
@@ -67,7 +68,10 @@ async def _mirrors(process: Process, stack: AsyncExitStack) -> list[Duty]:
         return []
     key = prefect.api_key.get_secret_value() if prefect.api_key else None
     api = await stack.enter_async_context(PrefectApi(prefect.api_url, key))
-    return [FlowMirror(process.store, process.registry, api)]
+    return [
+        FlowMirror(process.store, process.registry, api),
+        FlowPauses(process.store, process.registry, api),
+    ]
 
 
 def _details(fires: InternalFires) -> dict[str, Any]:

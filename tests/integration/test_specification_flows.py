@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from horae.prefect_api import FlowRun, PrefectApi
+from horae.prefect_api import PrefectApi
+from horae.prefect_values import FlowRun
 from horae.runners.parts import Parts
 from horae.runners.ports import LOOPBACK, free_port
 from horae.runners.prefect_parts import environment, prepare, server_part

@@ -6,7 +6,7 @@ import pytest
 
 from horae.duties.flow_mirror import mirrored, state_of
 from horae.jobs import Job, Tier
-from horae.prefect_api import FlowRun
+from horae.prefect_values import FlowRun
 from horae.runs import Cause, State, fire_id
 
 AT = datetime(2026, 3, 4, 2, tzinfo=UTC)
