@@ -94,7 +94,7 @@ def draw_story(events: list[Event]) -> None:
     for event in events:
         offset = f"+{spoken(_offset(event, events))}"
         attempt = f"attempt {event.attempt}  " if event.attempt > 1 else ""
-        print(f"  {clock.isoformat(event.at):<24}  {offset:>9}  {event.what:<{width}}  {attempt}{event.note}".rstrip())
+        print(f"  {clock.isoformat(event.at):<27}  {offset:>9}  {event.what:<{width}}  {attempt}{event.note}".rstrip())
 
 
 def draw_values(name: str, values: Mapping[str, Any]) -> None:
