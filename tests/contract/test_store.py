@@ -7,18 +7,20 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from horae.jobs import CatchUp, Overlap, Tier
-from horae.messages import Message
-from horae.runs import Cause, Failure, Run, State, Verdict, fire_id, new_run_id
+from horae.messages import Lane, Message
+from horae.runs import Cause, Failure, Run, State, Verdict, fire_id, new_run_id, replay_id
 from horae.settings import StoreSettings
 from horae.store import Store
 from horae.store.values import (
     Advance,
     Answer,
+    Cancelled,
     Claim,
     Cursor,
     Declared,
     Hold,
     NewRun,
+    Only,
     Policy,
     Settlement,
     Wanted,
@@ -456,3 +458,114 @@ async def test_a_body_that_is_no_message_is_kept(store: Store) -> None:
     await store.dead_letters.bury(b"\xff{", "not JSON")
     [letter] = await store.dead_letters.newest()
     assert (letter.message, letter.reason) == (None, "not JSON")
+
+
+async def died(store: Store, *runs: NewRun) -> list[str]:
+    """Runs that failed for good; their ids."""
+    for message in await send(store, *runs):
+        failure = Failure(type="OSError", message="disk full", traceback="…")
+        await settle(store, await claim(store, message), Verdict.FAILED, reason="raised", failure=failure)
+    return [run.id for run in runs]
+
+
+class TestQuestions:
+    async def test_only_some_states_causes_and_tiers(self, store: Store) -> None:
+        [failed] = await died(store, new())
+        fired, waits = fire(0), new(cause=Cause.MANUAL, tier=Tier.APSCHEDULER)
+        await store.outbox.accept([fired, waits])
+
+        async def found(**only: set[object]) -> set[str]:
+            chosen = Only(**{key: frozenset(values) for key, values in only.items()})  # type: ignore[arg-type]
+            return {run.id for run in await store.ledger.runs(only=chosen)}
+
+        assert await found(states={State.FAILED}) == {failed}
+        assert await found(states={State.PENDING, State.QUEUED}) == {fired.id, waits.id}
+        assert await found(causes={Cause.SCHEDULE, Cause.MANUAL}) == {fired.id, waits.id}
+        assert await found(tiers={Tier.APSCHEDULER}) == {waits.id}
+        assert await found(states={State.FAILED}, causes={Cause.MANUAL}) == set()
+        assert await found(states={State.FAILED}, causes={Cause.ENQUEUE}, tiers={Tier.ONEIRIC}) == {failed}
+
+    async def test_a_rare_one_is_found_however_many_are_newer(self, store: Store) -> None:
+        [failed] = await died(store, new())
+        later = await store.now() + timedelta(hours=1)
+        await store.outbox.accept([new(id=f"r{n}", due=later) for n in range(1100)])
+        only = Only(states=frozenset({State.FAILED}))
+        assert [run.id for run in await store.ledger.runs(only=only, limit=3)] == [failed]
+        assert len(await store.ledger.runs(only=Only(causes=frozenset({Cause.ENQUEUE})), limit=600)) == 600
+
+    async def test_bounds_are_inclusive(self, store: Store) -> None:
+        await store.outbox.accept([fire(minute) for minute in range(4)])
+        first, last = (datetime(2026, 3, 1, 2, minute, tzinfo=UTC) for minute in (1, 2))
+        runs = await store.ledger.runs(since=first, until=last, only=Only(causes=frozenset({Cause.SCHEDULE})))
+        assert [run.scheduled_for for run in runs] == [last, first]
+
+    async def test_ids_are_those_of_the_runs_in_their_order(self, store: Store) -> None:
+        await store.outbox.accept([fire(0), fire(5, job="other"), fire(1)])
+        since = datetime(2026, 3, 1, 2, 1, tzinfo=UTC)
+        for asked in ({}, {"job": "backup"}, {"since": since}, {"limit": 1}):
+            assert await store.ledger.ids(**asked) == [run.id for run in await store.ledger.runs(**asked)]
+
+    async def test_many_come_in_the_order_asked_for(self, store: Store) -> None:
+        runs = [new(), new(), new()]
+        await store.outbox.accept(runs)
+        asked = [runs[2].id, "unknown", runs[0].id]
+        assert [run.id for run in await store.ledger.many(asked)] == [runs[2].id, runs[0].id]
+        assert await store.ledger.many([]) == []
+
+    async def test_an_id_is_found_by_its_beginning_and_its_end(self, store: Store) -> None:
+        await store.outbox.accept([new(id=id) for id in ("aaaa-1111-zzzz", "aaaa-2222-zzzz", "bbbb-aaaa-1111")])
+        assert await store.ledger.find("aaaa-1", 9) == ["aaaa-1111-zzzz"]
+        assert set(await store.ledger.find("aaaa", 9)) == {"aaaa-1111-zzzz", "aaaa-2222-zzzz"}
+        assert set(await store.ledger.find("zzzz", 9)) == {"aaaa-1111-zzzz", "aaaa-2222-zzzz"}
+        assert len(await store.ledger.find("zzzz", 1)) == 1
+        assert await store.ledger.find("2222", 9) == []
+
+
+class TestDeadLetters:
+    async def test_every_one_comes_oldest_first_or_those_asked_for(self, store: Store) -> None:
+        first, other, last = await died(store, new(), new("other"), new())
+        letters = store.dead_letters
+        assert [one.run async for one in letters.every()] == [first, other, last]
+        assert [one.run async for one in letters.every("backup")] == [first, last]
+        assert [one.run async for one in letters.every(runs=[last, "unknown", first])] == [last, first]
+        await letters.drop([first])
+        assert [one.run async for one in letters.every()] == [other, last]
+
+    async def test_a_letter_keeps_its_lane(self, store: Store) -> None:
+        [run] = await died(store, new(lane=Lane.HIGH))
+        letter = await store.dead_letters.get(run)
+        assert letter
+        assert letter.message
+        assert letter.message.lane is Lane.HIGH
+
+    async def test_a_letter_goes_in_the_step_that_accepts_its_replay(self, store: Store) -> None:
+        [run] = await died(store, new())
+        replay = new(id=replay_id(run), cause=Cause.REPLAY, replays=run, metadata={"replays": run})
+        assert [one.new for one in await store.outbox.accept([replay, replay])] == [True, False]
+        assert await store.dead_letters.get(run) is None
+        old, row = await state(store, run), await state(store, replay.id)
+        assert (old.replayed_as, old.verdict) == (replay.id, Verdict.FAILED)
+        assert (row.replays, row.story[0].note) == (run, f"replay of {run}")
+
+    async def test_a_letter_stays_while_another_run_has_the_uniqueness_key(self, store: Store) -> None:
+        [run] = await died(store, new())
+        holder = new(unique="k")
+        await store.outbox.accept([holder])
+        [answer] = await store.outbox.accept([new(cause=Cause.REPLAY, replays=run, unique="k")])
+        assert (answer.run, answer.new) == (holder.id, False)
+        assert await store.dead_letters.get(run)
+
+
+async def test_a_wish_to_cancel_outlives_the_attempt_that_did_not_hear_of_it(store: Store) -> None:
+    retried, handed_back, lapsed = [await claim(store, message) for message in await send(store, new(), new(), new())]
+    for held in (retried, handed_back, lapsed):
+        assert await store.claims.cancel(held.message.run) is Cancelled.ASKED
+    assert await settle(store, retried, None, retry_after=NONE, reason="raised")
+    assert await settle(store, handed_back, None, reason="draining")
+    assert store.claims.renew([lapsed], NONE) == [Hold.REQUESTED]
+    [swept] = await store.claims.sweep(10)
+    assert swept.verdict is Verdict.CANCELLED
+    for held in (retried, handed_back, lapsed):
+        row = await state(store, held.message.run)
+        assert (row.verdict, row.reason) == (Verdict.CANCELLED, "requested")
+    assert await next_in(store) is None

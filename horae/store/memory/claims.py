@@ -202,6 +202,8 @@ class MemoryClaims(Noun):
         if settlement.verdict:
             fields = {} if settlement.result is None else {"result": settlement.result}
             books.settle(id, settlement.verdict, settlement.reason, **fields)
+        elif books.rows[id].cancel == Hold.REQUESTED:
+            books.settle(id, Verdict.CANCELLED, "requested")
         elif settlement.died:
             self._died(settlement)
         elif settlement.retry_after is not None:
@@ -233,6 +235,9 @@ class MemoryClaims(Noun):
                 if run.tier is not Tier.ONEIRIC or row.lapses >= LAPSES:
                     verdict = Verdict.FAILED
                     books.settle(id, verdict, "worker died")
+                elif row.cancel == Hold.REQUESTED:
+                    verdict = Verdict.CANCELLED
+                    books.settle(id, verdict, "requested")
                 else:
                     books.hand_out_again(id, State.PENDING, timedelta(0), "lease ran out", run.worker)
                 found.append(Lapsed(run=id, job=run.job, verdict=verdict, worker=run.worker))

@@ -1,6 +1,6 @@
 """Dead letters, in memory."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from horae.runs import new_run_id
 from horae.store.memory.books import Noun
@@ -13,6 +13,12 @@ class MemoryDeadLetters(Noun):
 
     async def get(self, run: str) -> DeadLetter | None:
         return self.books.dead.get(run)
+
+    async def every(self, job: str | None = None, runs: Sequence[str] | None = None) -> AsyncIterator[DeadLetter]:
+        for id in list(self.books.dead) if runs is None else runs:
+            letter = self.books.dead.get(id)
+            if letter and (job is None or letter.job == job):
+                yield letter
 
     async def bury(self, body: bytes, reason: str, job: str = "") -> str:
         id, now = new_run_id(), self.books.clock()

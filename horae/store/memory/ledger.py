@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from horae.runs import Run, Verdict
 from horae.store.memory.books import Noun, Row
-from horae.store.values import Figures, Happening, Latest
+from horae.store.values import ALL_RUNS, Figures, Happening, Latest, Only
 
 
 class MemoryLedger(Noun):
@@ -20,6 +20,7 @@ class MemoryLedger(Noun):
         job: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        only: Only = ALL_RUNS,
         limit: int = 50,
     ) -> list[Run]:
         with self.books.lock:
@@ -29,8 +30,18 @@ class MemoryLedger(Noun):
                 if (job is None or row.run.job == job)
                 and (since is None or _when(row.run) >= since)
                 and (until is None or _when(row.run) <= until)
+                and only.holds(row.run.state, row.run.cause, row.run.tier)
             ]
         return sorted(found, key=lambda run: (_when(run), run.id), reverse=True)[:limit]
+
+    async def ids(self, *, job: str | None = None, since: datetime | None = None, limit: int = 50) -> list[str]:
+        return [run.id for run in await self.runs(job=job, since=since, limit=limit)]
+
+    async def many(self, ids: Sequence[str]) -> list[Run]:
+        return [self.books.rows[id].run for id in ids if id in self.books.rows]
+
+    async def find(self, part: str, limit: int) -> list[str]:
+        return [id for id in self.books.rows if id.startswith(part) or id.endswith(part)][:limit]
 
     async def latest(self, jobs: Iterable[str]) -> dict[str, Latest]:
         found = {}

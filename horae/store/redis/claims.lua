@@ -217,12 +217,14 @@ function calls.settle(a)
   local done = {}
   for i, s in ipairs(a.settlements) do
     local key = k('run:' .. s.id)
-    local state, token = unpack(redis.call('HMGET', key, 'state', 'token'))
+    local state, token, cancel = unpack(redis.call('HMGET', key, 'state', 'token', 'cancel'))
     done[i] = (state == 'running' and tonumber(token) == s.token) and 1 or 0
     if done[i] == 1 then
       if s.failure then redis.call('HSET', key, 'failure', s.failure) end
       if s.verdict then
         settle_run(s.id, s.verdict, s.reason, s.result and { 'result', s.result })
+      elseif cancel == 'requested' then
+        settle_run(s.id, 'cancelled', 'requested')
       elseif s.died then
         died(s)
       elseif s.retry_after then
@@ -243,13 +245,16 @@ function calls.sweep(a)
   local found = {}
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', k('leases'), '-inf', NOW_TEXT, 'LIMIT', 0, a.limit)) do
     local key = k('run:' .. id)
-    local job, tier, worker = unpack(redis.call('HMGET', key, 'job', 'tier', 'worker'))
+    local job, tier, worker, cancel = unpack(redis.call('HMGET', key, 'job', 'tier', 'worker', 'cancel'))
     local verdict = ''
     if not job then
       redis.call('ZREM', k('leases'), id)
     elseif tier ~= 'oneiric' or redis.call('HINCRBY', key, 'lapses', 1) >= LAPSES then
       verdict = 'failed'
       settle_run(id, verdict, 'worker died')
+    elseif cancel == 'requested' then
+      verdict = 'cancelled'
+      settle_run(id, verdict, 'requested')
     else
       redis.call('HSET', key, 'suspect', 1)
       hand_out_again(id, 'pending', 0, 'lease ran out', worker)
