@@ -6,7 +6,8 @@ HoraeError
 │   ├── InvalidJob          a job that cannot be registered
 │   ├── InvalidSchedule     a schedule that cannot be read, or can never fire
 │   ├── InvalidSettings     horae.toml or HORAE_* variables
-│   └── InvalidMessage      a message that is not the documented JSON
+│   ├── InvalidMessage      a message that is not the documented JSON
+│   └── NotReplayable       a run that no dead letter can bring back
 ├── StoreError
 │   ├── StoreUnavailable    the state store does not answer; try again later
 │   ├── UnsafeStore         the state store could lose what it accepts
@@ -83,6 +84,10 @@ class InvalidSettings(UsageError):
 
 class InvalidMessage(UsageError):
     """The message is not the documented JSON."""
+
+
+class NotReplayable(UsageError):
+    """This run cannot be replayed."""
 
 
 class StoreError(HoraeError):

@@ -30,6 +30,14 @@ def prefect_of(settings: Settings) -> PrefectApi:
     return PrefectApi(settings.prefect.api_url, key.get_secret_value() if key else None)
 
 
+async def deployment_of(prefect: PrefectApi, job: Job) -> Deployment:
+    """The job's deployment; raises UsageError when Prefect does not have it."""
+    found = await prefect.deployment_by_name(job.deployment or "")
+    if found is None:
+        raise UsageError(f"Prefect has no deployment {job.deployment!r}; run `prefect deploy --all` or `horae up`")
+    return found
+
+
 async def run_flow(
     settings: Settings,
     job: Job,
@@ -39,7 +47,7 @@ async def run_flow(
 ) -> Run:
     """Create a flow run of the job's deployment and wait until it is settled; `on_line` gets its states."""
     async with prefect_of(settings) as prefect:
-        deployment = await _deployment(prefect, job)
+        deployment = await deployment_of(prefect, job)
         id = await prefect.create_flow_run(
             deployment.id, parameters=dict(parameters), idempotency_key=idempotency_key, tags=["horae:manual"]
         )
@@ -68,7 +76,7 @@ async def run_flow_in_turn(settings: Settings, job: Job, idempotency_key: str) -
     newer run ours would be the newer one. If that happens all the same, ours is asked for again.
     """
     async with prefect_of(settings) as prefect:
-        deployment = await _deployment(prefect, job)
+        deployment = await deployment_of(prefect, job)
         for turn in count():
             await _idle(prefect, deployment)
             key = f"{idempotency_key}/{turn}" if turn else idempotency_key
@@ -84,11 +92,3 @@ async def _idle(prefect: PrefectApi, deployment: Deployment) -> None:
             if not await prefect.flow_runs([deployment.id], until=clock.now(), state_types=DUE_OR_ON):
                 return
         await asyncio.sleep(POLL_SECONDS)
-
-
-async def _deployment(prefect: PrefectApi, job: Job) -> Deployment:
-    assert job.deployment
-    deployment = await prefect.deployment_by_name(job.deployment)
-    if deployment is None:
-        raise UsageError(f"Prefect has no deployment {job.deployment!r}; run `prefect deploy --all` or `horae up`")
-    return deployment

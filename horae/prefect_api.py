@@ -5,7 +5,6 @@ async with PrefectApi("http://127.0.0.1:4200/api") as prefect:
 """
 
 import asyncio
-import logging
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
@@ -17,7 +16,7 @@ from uuid import uuid4
 
 from horae import clock
 from horae.errors import HoraeError, PrefectUnavailable, UsageError
-from horae.prefect_values import Deployment, FlowRun, flow_run_of
+from horae.prefect_values import Deployment, FlowRun, flow_run_of, log_line
 
 if TYPE_CHECKING:
     import httpx
@@ -152,9 +151,32 @@ class PrefectApi:
         while True:
             wanted = {"logs": {"flow_run_id": {"any_": [flow_run_id]}}, "sort": "TIMESTAMP_ASC"}
             page = await self._call("POST", "/logs/filter", {**wanted, "limit": PAGE, "offset": len(lines)})
-            lines += [_log_line(found) for found in page]
+            lines += [log_line(found) for found in page]
             if len(page) < PAGE:
                 return lines
+
+    async def pause_deployment(self, deployment_id: str) -> None:
+        """Its schedule makes no run until it is resumed; runs that are scheduled and have not begun are deleted."""
+        await self._switch(deployment_id, "pause_deployment")
+
+    async def resume_deployment(self, deployment_id: str) -> None:
+        await self._switch(deployment_id, "resume_deployment")
+
+    async def _switch(self, deployment_id: str, how: str) -> None:
+        if await self._call("POST", f"/deployments/{deployment_id}/{how}") is None:
+            raise UsageError(f"Prefect has no deployment with the id {deployment_id}")
+
+    async def cancel(self, flow_run_id: str) -> FlowRun | None:
+        """Ask for a flow run to be cancelled; it as it is then, None if there is none. A settled one stays as it is.
+
+        Prefect cancels at once what has not begun, and asks the worker to end what runs.
+        """
+        found = await self.flow_run(flow_run_id)
+        if found is None or found.settled:
+            return found
+        cancelling = {"state": {"type": "CANCELLING", "name": "Cancelling", "message": "asked for by horae cancel"}}
+        await self._call("POST", f"/flow_runs/{flow_run_id}/set_state", cancelling)
+        return await self.flow_run(flow_run_id)
 
     async def crash_unfinished(self, message: str) -> int:
         """Mark every flow run that began and has not ended as Crashed, and so free what it holds; returns how many.
@@ -204,7 +226,7 @@ class PrefectApi:
         tries: int | None = None,
         conflict_is_fine: bool = False,
     ) -> Any:
-        """The answer's JSON; None for 404, and for 409 where that is fine."""
+        """The answer's JSON, True where there is none; None for 404, and for 409 where that is fine."""
         waits = (*BUSY_WAIT_SECONDS, None)[-(tries or len(BUSY_WAIT_SECONDS) + 1) :]
         for wait in waits:
             answer = await self._send(method, path, body)
@@ -225,9 +247,10 @@ class PrefectApi:
         if answer.status_code >= 400:
             raise UsageError(f"Prefect refused {method} {path} ({answer.status_code}): {answer.text[:500]}")
         try:
-            return answer.json() if answer.content else True
+            found = answer.json() if answer.content else None
         except ValueError as error:
             raise PrefectUnavailable(f"what answers at {self.url} is not Prefect; does the URL end in /api?") from error
+        return True if found is None else found
 
     async def _send(self, method: str, path: str, body: Mapping[str, Any] | Sequence[Any] | None) -> "httpx.Response":
         import httpx
@@ -239,8 +262,3 @@ class PrefectApi:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             why = str(error) or type(error).__name__
             raise PrefectUnavailable(f"Prefect at {self.url} does not answer: {why}") from error
-
-
-def _log_line(found: Mapping[str, Any]) -> str:
-    at = clock.isoformat(clock.parse_instant(found["timestamp"]))
-    return f"{at} {logging.getLevelName(found['level'])} {found['name']}: {found['message']}"

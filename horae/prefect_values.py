@@ -1,5 +1,6 @@
-"""What Prefect's API tells, as values."""
+"""Deployments and flow runs, as Prefect's REST API tells of them."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -51,6 +52,7 @@ class FlowRun:
 
 
 def flow_run_of(found: Mapping[str, Any]) -> FlowRun:
+    """A flow run from Prefect's JSON."""
     state = found.get("state") or {}
     expected = found.get("expected_start_time") or found["created"]
     return FlowRun(
@@ -68,6 +70,12 @@ def flow_run_of(found: Mapping[str, Any]) -> FlowRun:
         started=_instant(found.get("start_time")),
         ended=_instant(found.get("end_time")),
     )
+
+
+def log_line(found: Mapping[str, Any]) -> str:
+    """A line of a flow run's log: instant, level and text."""
+    at = clock.isoformat(clock.parse_instant(found["timestamp"]))
+    return f"{at} {logging.getLevelName(found['level'])} {found['name']}: {found['message']}"
 
 
 def _instant(text: str | None) -> datetime | None:

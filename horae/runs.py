@@ -65,6 +65,11 @@ def start_id(start: str, job: str) -> str:
     return str(uuid.uuid5(FIRES, f"{start}/{job}"))
 
 
+def replay_id(run: str) -> str:
+    """The id of the run that takes up that run's dead letter: replayed by two at once, it is one run."""
+    return str(uuid.uuid5(FIRES, f"replay/{run}"))
+
+
 def made_at(id: str) -> datetime | None:
     """When a UUIDv7 was made; None for any other id."""
     try:
@@ -98,7 +103,7 @@ class Event:
 
     at: datetime
     what: str
-    """accepted, published, claimed, retrying, handed back, lease ran out, settled, …"""
+    """accepted, published, claimed, waits, retrying, handed back, lease ran out, settled, replayed, dropped, …"""
     attempt: int
     note: str = ""
 
@@ -134,6 +139,16 @@ class Run:
     @property
     def verdict(self) -> Verdict | None:
         return Verdict(self.state.value) if self.state.settled else None
+
+    @property
+    def replays(self) -> str | None:
+        """The run whose dead letter it took up."""
+        return str(self.metadata["replays"]) if self.cause is Cause.REPLAY and "replays" in self.metadata else None
+
+    @property
+    def replayed_as(self) -> str | None:
+        """The run that took up its dead letter."""
+        return next((event.note.removeprefix("as ") for event in self.story if event.what == "replayed"), None)
 
     @property
     def duration_seconds(self) -> float | None:

@@ -2,43 +2,32 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from horae.clock import parse_instant
-from horae.duties.consumer import Consumer
-from horae.duties.duty import Duty, Progresses, keep_doing
-from horae.duties.internal_fires import InternalFires
-from horae.duties.relay import Relay, publish
-from horae.duties.sweeper import Sweeper
-from horae.errors import InvalidJob, QueueError, UsageError, unknown
-from horae.execution.capture import capturing
-from horae.execution.work import Work
+from horae.duties.relay import publish
+from horae.errors import InvalidJob, MessageTooLarge, QueueError, UsageError, unknown
 from horae.jobs import Job, Overlap, Scope, Tier
 from horae.loading import load as load_registry
 from horae.messages import Lane
-from horae.metrics import Metrics
-from horae.queues.providers import Queues, open_queues
+from horae.open_scheduler import OpenScheduler, opened
 from horae.registry import Registry
-from horae.runs import Cause, Run, new_run_id
+from horae.replays import AS_IT_WAS, Edit, Replay, letter_of, message_of, metadata_of, refused
+from horae.runs import Cause, Run, new_run_id, replay_id
 from horae.schedules import Schedule
 from horae.settings import Settings
-from horae.store import Store, connect
-from horae.store.base import Ledger
-from horae.store.values import Answer, NewRun
+from horae.store.base import DeadLetters, Ledger
+from horae.store.values import Answer, DeadLetter, NewRun
 from horae.triggers import schedule_of
-
-if TYPE_CHECKING:
-    from horae.duties.apscheduler import InternalScheduler
 
 log = logging.getLogger(__name__)
 HOLD = timedelta(seconds=5)
 """For how long the relay leaves an enqueued message to its caller, who publishes it at once."""
-SLOTS = 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,13 +53,13 @@ class Scheduler:
     def __init__(self, settings: Settings | None = None, registry: Registry | None = None) -> None:
         self.settings = settings if settings is not None else Settings(project=Path.cwd())
         self.registry = registry if registry is not None else load_registry(self.settings)
-        self._open: _Open | None = None
+        self._open: OpenScheduler | None = None
 
     @asynccontextmanager
     async def lifecycle(self) -> AsyncIterator[Self]:
         """Connect, fire internal tasks while it is open, and let what runs here end when it closes."""
         async with AsyncExitStack() as stack:
-            self._open = await _opened(self.settings, self.registry, stack)
+            self._open = await opened(self.settings, self.registry, stack)
             try:
                 yield self
             finally:
@@ -78,7 +67,7 @@ class Scheduler:
                 self._open = None
 
     @property
-    def _here(self) -> "_Open":
+    def _here(self) -> OpenScheduler:
         if self._open is None:
             raise UsageError("the scheduler is not open; use it inside `async with scheduler.lifecycle():`")
         return self._open
@@ -87,6 +76,11 @@ class Scheduler:
     def ledger(self) -> Ledger:
         """What became of every run."""
         return self._here.store.ledger
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """What durable runs that failed left behind."""
+        return self._here.store.dead_letters
 
     async def schedule_internal_task(
         self, func: Callable[..., Any], trigger_type: str, *, id: str, **trigger_args: Any
@@ -174,6 +168,43 @@ class Scheduler:
         new.message.encode(self.settings.queue.message_limit_bytes)
         return new
 
+    async def replay(
+        self, run: str, context: Mapping[str, Any] | None = None, *, without: Collection[str] = (), reason: str = ""
+    ) -> Enqueued:
+        """Take up the dead letter of a failed run by a new run, whose cause is `replay` and which names the old one.
+
+        Run and letter change in one step; replayed by two at once, it is one run. `context` has the values that it gets
+        instead of the old ones or beside them, `without` the keys that it does not get. Raises UnknownName,
+        NotReplayable with what to do, or StoreUnavailable.
+        """
+        letter = await letter_of(self.ledger, self.dead_letters, run)
+        planned = self.planned(letter, Edit(context=context or {}, without=without, reason=reason))
+        if planned.refused:
+            raise planned.refused
+        [enqueued] = await self.replay_all([planned])
+        return enqueued
+
+    def planned(self, letter: DeadLetter, edit: Edit = AS_IT_WAS) -> Replay:
+        """The run that would take up that letter, or why none can. Nothing is written."""
+        try:
+            message = message_of(letter, self.settings.queue.message_limit_bytes)
+            # Routing is asked anew: the provider that carried the old one may be gone.
+            new = self._new_run(
+                message.job,
+                None,
+                edit.applied(message.context),
+                metadata_of(letter, message, edit.reason),
+                replay_id(letter.run),
+                Cause.REPLAY,
+            )
+        except (UsageError, MessageTooLarge) as error:
+            return Replay(letter=letter, new=None, refused=refused(letter, error))
+        return Replay(letter=letter, new=replace(new, lane=message.lane, replays=letter.run))
+
+    async def replay_all(self, replays: Sequence[Replay]) -> list[Enqueued]:
+        """Accept what was planned, but for what was refused. Where `new` is false the letter stays, or went before."""
+        return await self._accept([one.new for one in replays if one.new])
+
     async def _accept(self, news: Sequence[NewRun]) -> list[Enqueued]:
         here = self._here
         accepted = await here.store.outbox.accept(news, HOLD)
@@ -240,51 +271,6 @@ class Scheduler:
         run = await here.store.ledger.run(id)
         assert run
         return run
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Open:
-    """What an open scheduler holds."""
-
-    name: str
-    store: Store
-    queues: Queues
-    work: Work
-    internal: "InternalScheduler"
-
-
-async def _opened(settings: Settings, registry: Registry, stack: AsyncExitStack) -> _Open:
-    from horae.duties.apscheduler import InternalScheduler
-
-    metrics, name = Metrics(), f"scheduler:{new_run_id()[-12:]}"
-    lease = timedelta(seconds=settings.worker.lease_seconds)
-    store = await stack.enter_async_context(connect(settings))
-    stack.enter_context(capturing())
-    work = await stack.enter_async_context(Work(settings, store, metrics, SLOTS, lease))
-    queues = open_queues(settings)
-    stack.push_async_callback(queues.router.close)
-    fires = InternalFires(store, work, name)
-    internal = await stack.enter_async_context(InternalScheduler(fires.fire))
-    if settings.store.url is None:
-        # Nobody else can see this memory, so this process is the queue worker too.
-        duties: list[Duty] = [Relay(store, queues.router, metrics), Sweeper(store, metrics)]
-        for provider, source in (await queues.open_consumers(name)).items():
-            duties.append(Consumer(provider, source, store, registry, work, name, lease))
-            stack.push_async_callback(source.close)
-        _keep_doing(duties, metrics, stack)
-    return _Open(name=name, store=store, queues=queues, work=work, internal=internal)
-
-
-def _keep_doing(duties: list[Duty], metrics: Metrics, stack: AsyncExitStack) -> None:
-    progresses, stopping = Progresses(metrics), asyncio.Event()
-    for duty in duties:
-        task = asyncio.create_task(keep_doing(duty, progresses, stopping))
-        stack.push_async_callback(_ended, task)
-
-
-async def _ended(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 def _due(metadata: Mapping[str, Any]) -> datetime | None:

@@ -4,6 +4,7 @@ import gc
 import importlib
 import os
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any
 
 import typer
@@ -21,12 +22,18 @@ COMMANDS = (
     "run",
     "enqueue",
     "fires",
+    "show",
     "logs",
+    "cancel",
+    "pause",
+    "resume",
+    "dead",
     "sidecar",
     "worker",
 )
-"""As `horae --help` lists them. The module of a command has its name, and its function is `command`."""
-QUICK = frozenset({"jobs", "decide", "explain", "next", "check", "fires", "logs"})
+"""As `horae --help` lists them. The module of a command has its name, and its function is `command`; that of a group
+has `COMMANDS` of its own, in modules below it."""
+QUICK = frozenset({"jobs", "decide", "explain", "next", "check", "fires", "show", "logs"})
 """These answer and end: they run no job and start nothing that could want a plugin of pydantic."""
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -66,24 +73,39 @@ Version = Annotated[
 class Commands(TyperGroup):
     """Loads a command when it is called, and lets `--project` stand after it too."""
 
+    package = "horae.cli"
+    names: tuple[str, ...] = COMMANDS
+
     def list_commands(self, ctx: Any) -> list[str]:
-        return list(COMMANDS)
+        return list(self.names)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Raises UnknownName."""
-        if cmd_name not in COMMANDS:
-            raise UnknownName("command", cmd_name, COMMANDS)
-        if cmd_name in QUICK:
+        if cmd_name not in self.names:
+            raise UnknownName("command", cmd_name, self.names)
+        if cmd_name in QUICK and self.names is COMMANDS:
             # Looking for plugins reads the metadata of every installed package, a tenth of the time `jobs` may take.
             os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
         else:
             gc.enable()
-        module = importlib.import_module(f"horae.cli.{cmd_name}")
-        single = typer.Typer(add_completion=False, rich_markup_mode="rich")
-        single.command(cmd_name, context_settings=CONTEXT)(module.command)
-        command = typer.main.get_command(single)
+        module = importlib.import_module(f"{self.package}.{cmd_name}")
+        command = typer.main.get_command(_group(module) if hasattr(module, "COMMANDS") else _single(module, cmd_name))
         command.params += [param for param in self.params if param.name == "project"]
         return command
+
+
+def _single(module: ModuleType, name: str) -> typer.Typer:
+    single = typer.Typer(add_completion=False, rich_markup_mode="rich")
+    single.command(name, context_settings=CONTEXT)(module.command)
+    return single
+
+
+def _group(module: ModuleType) -> typer.Typer:
+    members = type("Members", (Commands,), {"package": module.__name__, "names": module.COMMANDS})
+    name = module.__name__.rpartition(".")[2]
+    group = typer.Typer(name=name, cls=members, add_completion=False, rich_markup_mode="rich", context_settings=CONTEXT)
+    group.callback(invoke_without_command=True)(module.command)
+    return group
 
 
 def _horae(context: typer.Context, project: Project = None, version: Version = False) -> int:

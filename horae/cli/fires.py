@@ -1,37 +1,103 @@
 """`horae fires [JOB]`: what became of every fire, and of every other run."""
 
 import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
 import typer
 
 from horae import clock
-from horae.cli.options import Json, since_of
+from horae.cli.options import Json, members_of, when_of
 from horae.cli.project import jobs_of, settings_of, with_store
-from horae.runs import Run
+from horae.errors import StoreUnavailable, UsageError, unknown
+from horae.jobs import Tier
+from horae.runs import Cause, Run, State, Verdict
 from horae.settings import Settings
+from horae.store.base import Store
+from horae.store.values import Only
 
+OPEN = "open"
+"""Stands for the states of what is not settled."""
+VERDICTS = ", ".join((*Verdict, OPEN))
 Optional = Annotated[str | None, typer.Argument(metavar="[JOB]", help="Of this job only.")]
-Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="At most so many, the newest.")]
+Limit = Annotated[int, typer.Option("--limit", "-n", min=0, max=100_000, help="At most so many, the newest.")]
+Verdicts = Annotated[
+    list[str] | None,
+    typer.Option("--verdict", metavar="VERDICT", help=f"{VERDICTS}; {OPEN}: what is not settled yet. May be repeated."),
+]
+Causes = Annotated[
+    list[str] | None, typer.Option("--cause", metavar="CAUSE", help=f"{', '.join(Cause)}. May be repeated.")
+]
+Tiers = Annotated[list[str] | None, typer.Option("--tier", metavar="TIER", help=f"{', '.join(Tier)}. May be repeated.")]
 Since = Annotated[
     str | None,
-    typer.Option("--since", metavar="WHEN", help="An instant such as 2026-12-01T02:00:00Z, or a duration such as 6h."),
+    typer.Option(
+        "--since", metavar="WHEN", help="Not before an instant such as 2026-12-01T02:00:00Z, or that long ago: 24h."
+    ),
+]
+Until = Annotated[str | None, typer.Option("--until", metavar="WHEN", help="Not after it, said in the same ways.")]
+Follow = Annotated[
+    bool,
+    typer.Option(
+        "--follow", "-f", help="Go on, a line each time that a state changes, until Ctrl-C; JSON lines with --json."
+    ),
 ]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """Which runs are asked for."""
+
+    job: str | None
+    since: datetime | None
+    until: datetime | None
+    only: Only
+    limit: int
+
+    async def ask(self, store: Store) -> list[Run]:
+        if self.limit == 0:
+            return []
+        return await store.ledger.runs(
+            job=self.job, since=self.since, until=self.until, only=self.only, limit=self.limit
+        )
+
+
 def command(
-    context: typer.Context, job: Optional = None, limit: Limit = 20, since: Since = None, json: Json = False
+    context: typer.Context,
+    job: Optional = None,
+    verdict: Verdicts = None,
+    cause: Causes = None,
+    tier: Tiers = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = 20,
+    follow: Follow = False,
+    json: Json = False,
 ) -> int:
     """The ledger, newest first: every fire and every run, and what became of it.
 
     \b
     horae fires database-backup --since 7d
-    horae fires --json | jq '.[] | select(.verdict == "failed")'
+    horae fires --verdict failed --verdict missed --since 24h --json
+    horae fires --follow --tier oneiric
     """
-    start = since_of(since) if since else None
+    if follow and until:
+        raise UsageError("--follow goes on from now; --until leaves nothing to follow")
+    question = Question(
+        job=job,
+        since=when_of("--since", since) if since else None,
+        until=when_of("--until", until) if until else None,
+        only=Only(
+            states=_states(verdict), causes=members_of(Cause, "cause", cause), tiers=members_of(Tier, "tier", tier)
+        ),
+        limit=limit,
+    )
     settings = with_store(settings_of(context))
-    runs = asyncio.run(_runs(settings, job, start, limit))
+    if follow:
+        return _follow(settings, question, json)
+    runs = asyncio.run(_runs(settings, question))
     if job and not runs:
         jobs_of(settings).get(job)  # a job that was removed still has its runs; a name that never was has none
     if json:
@@ -43,18 +109,54 @@ def command(
     return 0
 
 
-async def _runs(settings: Settings, job: str | None, since: datetime | None, limit: int) -> list[Run]:
+def _states(verdicts: list[str] | None) -> frozenset[State]:
+    from horae.cli.following import OPEN as OPEN_STATES
+
+    found: set[State] = set()
+    allowed = [*(verdict.value for verdict in Verdict), OPEN]
+    for name in verdicts or ():
+        if name not in allowed:
+            raise UsageError(unknown("verdict", name, allowed))
+        found |= OPEN_STATES if name == OPEN else {State(name)}
+    return frozenset(found)
+
+
+async def _runs(settings: Settings, question: Question) -> list[Run]:
     from horae.store import connect
 
     async with connect(settings) as store:
-        return await store.ledger.runs(job=job, since=since, limit=limit)
+        return await question.ask(store)
+
+
+def _follow(settings: Settings, question: Question, json: bool) -> int:
+    """Until Ctrl-C, which is the way to end it and no failure."""
+    from horae.cli.following import json_line, keep_following, line
+
+    if question.job:
+        _known(settings, question.job)
+    with suppress(KeyboardInterrupt):
+        asyncio.run(keep_following(settings, question, json_line if json else line))
+    return 0
+
+
+def _known(settings: Settings, job: str) -> None:
+    """Following a name that never was would wait for ever."""
+    registry = jobs_of(settings)
+    if job in registry:
+        return
+    try:
+        found = asyncio.run(_runs(settings, Question(job=job, since=None, until=None, only=Only(), limit=1)))
+    except StoreUnavailable:
+        found = []
+    if not found:
+        registry.get(job)
 
 
 def _draw(runs: list[Run]) -> None:
     from horae.cli.output import print_columns, state_of, took
 
     if not runs:
-        print("no run yet")
+        print("no such run yet")
         return
     print_columns(
         ("when", "job", "cause", "state", "took", "attempts", "run", "error"),

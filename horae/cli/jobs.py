@@ -1,7 +1,7 @@
 """`horae jobs`: every job, when it is due, and how it last ended."""
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -12,6 +12,10 @@ from horae.errors import StoreError
 from horae.jobs import Job
 from horae.settings import Settings
 from horae.store.values import Latest
+
+if TYPE_CHECKING:
+    from horae.cli.output import Cell
+    from horae.store.glance import Standing
 
 UNKNOWN = Latest(newest=None, settled=None)
 
@@ -25,21 +29,27 @@ def command(context: typer.Context, json: Json = False) -> int:
     """
     settings = settings_of(context)
     registry = jobs_of(settings)
-    latest = _latest(settings, registry.names)
+    standing = _standing(settings, registry.names)
+    latest = standing.latest if standing else {}
+    rows = [(job, latest.get(job.name, UNKNOWN), _paused(job, standing)) for job in registry]
     if json:
         from horae.cli.output import print_json
 
-        print_json([_shape(job, latest.get(job.name, UNKNOWN)) for job in registry])
+        print_json([_shape(*row) for row in rows])
     else:
-        _draw([(job, latest.get(job.name, UNKNOWN)) for job in registry])
+        _draw(rows)
     return 0
 
 
-def _latest(settings: Settings, names: tuple[str, ...]) -> dict[str, Latest]:
+def _paused(job: Job, standing: "Standing | None") -> bool | None:
+    return bool(standing.paused & {job.name, None}) if standing else None
+
+
+def _standing(settings: Settings, names: tuple[str, ...]) -> "Standing | None":
     """Where the jobs stand; without a store that answers nothing is known, and stderr says why."""
     if settings.store.url is None:
         print("horae: no verdicts: no state store is configured, and no `horae up` is running here", file=sys.stderr)
-        return {}
+        return None
     from horae.store.glance import glance
 
     url = settings.store.url.get_secret_value()
@@ -53,17 +63,18 @@ def _latest(settings: Settings, names: tuple[str, ...]) -> dict[str, Latest]:
         return found
     except StoreError as error:
         print(f"horae: no verdicts: {error.message}", file=sys.stderr)
-        return {}
+        return None
 
 
-async def _ask(settings: Settings, names: tuple[str, ...]) -> dict[str, Latest]:
+async def _ask(settings: Settings, names: tuple[str, ...]) -> "Standing":
     from horae.store import connect
+    from horae.store.glance import Standing
 
     async with connect(settings) as store:
-        return await store.ledger.latest(names)
+        return Standing(latest=await store.ledger.latest(names), paused=await store.pauses.paused())
 
 
-def _shape(job: Job, latest: Latest) -> dict[str, Any]:
+def _shape(job: Job, latest: Latest, paused: bool | None) -> dict[str, Any]:
     """docs/reference/json.md"""
     following, settled, newest = job.next_fire(clock.now()), latest.settled, latest.newest
     return {
@@ -71,6 +82,7 @@ def _shape(job: Job, latest: Latest) -> dict[str, Any]:
         "tier": job.tier.value,
         "schedule": str(job.schedule) if job.schedule else None,
         "next_fire": clock.isoformat(following) if following else None,
+        "paused": paused,
         "state": newest.state.value if newest else None,
         "last_verdict": settled.state.value if settled else None,
         "last_reason": (settled.reason or None) if settled else None,
@@ -85,7 +97,7 @@ def _shape(job: Job, latest: Latest) -> dict[str, Any]:
     }
 
 
-def _draw(rows: list[tuple[Job, Latest]]) -> None:
+def _draw(rows: list[tuple[Job, Latest, bool | None]]) -> None:
     from horae.cli.output import print_columns, relative, state_of, took
     from horae.matrix import TITLES
 
@@ -104,8 +116,15 @@ def _draw(rows: list[tuple[Job, Latest]]) -> None:
                 state_of(settled) if (settled := latest.settled) else "-",
                 relative(settled.ended_at, now) if settled and settled.ended_at else "",
                 took(settled.duration_seconds) if settled else "",
-                state_of(newest) if (newest := latest.newest) and not newest.state.settled else "",
+                _now(latest, paused),
             )
-            for job, latest in rows
+            for job, latest, paused in rows
         ],
     )
+
+
+def _now(latest: Latest, paused: bool | None) -> "Cell":
+    from horae.cli.output import state_of
+
+    text, colour = state_of(latest.newest) if latest.newest and not latest.newest.state.settled else ("", "")
+    return (f"paused, {text}" if text else "paused", "yellow") if paused else (text, colour)

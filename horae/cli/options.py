@@ -3,12 +3,13 @@
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
 from horae import clock
-from horae.errors import InvalidSchedule, UsageError
+from horae.errors import InvalidSchedule, UsageError, unknown
 from horae.schedules import Schedule, parse_duration, parse_schedule
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON in its documented shape, and nothing else.")]
@@ -26,6 +27,10 @@ Context = Annotated[
     typer.Option(
         "--context", "-c", metavar="KEY=VALUE", help="An argument of the job, as JSON or else as text; may be repeated."
     ),
+]
+RunId = Annotated[
+    str,
+    typer.Argument(metavar="RUN", help="A run's id, or an unambiguous beginning or end of it, 8 characters or more."),
 ]
 JobName = Annotated[str, typer.Argument(metavar="JOB", help="The name of a job; `horae jobs` lists them.")]
 
@@ -48,14 +53,23 @@ def instant_of(option: str, text: str) -> datetime:
         raise UsageError(f"{option}: {reason}; give one such as 2026-12-01T02:00:00Z") from error
 
 
-def since_of(text: str) -> datetime:
+def when_of(option: str, text: str) -> datetime:
     """An instant, or that long ago; raises UsageError."""
     try:
         ago = parse_duration(text)
     except InvalidSchedule:
-        return instant_of("--since", text)
+        return instant_of(option, text)
     now = clock.now()
     return now - min(ago, now - clock.EPOCH)  # no run is older than the epoch
+
+
+def members_of[E: StrEnum](kind: type[E], noun: str, given: Sequence[str] | None) -> frozenset[E]:
+    """The members of those names; raises UsageError with the nearest right one."""
+    allowed = [member.value for member in kind]
+    for name in given or ():
+        if name not in allowed:
+            raise UsageError(unknown(noun, name, allowed))
+    return frozenset(kind(name) for name in given or ())
 
 
 def context_of(pairs: Sequence[str] | None) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """The reference page of the command line, written from the commands: `python -m horae.cli.reference` prints it."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import typer
 
-from horae.cli.app import COMMANDS, command_line
+from horae.cli.app import command_line
 
 HEAD = """# Command line
 
@@ -13,7 +14,7 @@ HEAD = """# Command line
 | 0 | fine |
 | 1 | the answer is no: a check failed, a job did not run, no store answers |
 | 2 | wrong use: nothing was done |
-| 130 | interrupted |
+| 130 | interrupted; `fires --follow`, which has no other end, exits with 0 |
 
 `--project FOLDER` may stand before or after the command. Errors are a sentence on stderr. What `--json` prints is in
 [json.md](json.md). Colours are left out where stdout is no terminal, and where `NO_COLOR` is set.
@@ -26,7 +27,17 @@ def page() -> str:
     """The reference page, in Markdown."""
     root = command_line()
     with typer.Context(root, info_name="horae") as context:
-        return HEAD + "".join(_section(root.get_command(context, name), name) for name in COMMANDS)
+        return HEAD + "".join(_section(command, name) for name, command in leaves(root, context))
+
+
+def leaves(group: Any, context: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command that does something, with its name, such as `dead list`."""
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if hasattr(command, "list_commands"):
+            yield from leaves(command, context, f"{before}{name} ")
+        else:
+            yield f"{before}{name}", command
 
 
 def _section(command: Any, name: str) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from horae.clock import now
+from horae.duties.paused_jobs import PausedJobs
 from horae.errors import StoreError, StoreUnavailable
 from horae.execution.work import Work
 from horae.jobs import CatchUp, Job, Overlap, Scope
@@ -35,6 +36,7 @@ class InternalFires:
         self, store: Store, work: Work, sidecar: str, on_result: Callable[[Any], None] = lambda result: None
     ) -> None:
         self._store, self._work, self._sidecar, self._on_result = store, work, sidecar, on_result
+        self._paused = PausedJobs(store.pauses)
         self.results: dict[str, Any] = {}
         self._here: set[str] = set()
         self._unrecorded: deque[Run] = deque(maxlen=UNRECORDED)
@@ -92,11 +94,13 @@ class InternalFires:
 
     async def _each(self, job: Job, run: str, cause: Cause, at: datetime | None) -> None:
         """Every sidecar runs it, with or without the store."""
-        began = now()
-        if cause is Cause.SCHEDULE and job.name in self._here and job.overlap is not Overlap.ALLOW:
-            skipped = Settlement(claim=_unclaimed(job, run, at), verdict=Verdict.SKIPPED, reason="overlap")
-            await self._record(job, run, cause, at, began, skipped)
+        if cause is Cause.SCHEDULE and await self._paused.holds(job.name):
+            await self._skip(job, run, cause, at, "paused")
             return
+        if cause is Cause.SCHEDULE and job.name in self._here and job.overlap is not Overlap.ALLOW:
+            await self._skip(job, run, cause, at, "overlap")
+            return
+        began = now()
         self._here.add(job.name)
         try:
             settlement = await self._work.begin(job, _unclaimed(job, run, at))
@@ -110,6 +114,10 @@ class InternalFires:
         if settlement and settlement.verdict is Verdict.RAN:
             self.results[job.name] = settlement.result
             self._on_result(settlement.result)
+
+    async def _skip(self, job: Job, run: str, cause: Cause, at: datetime | None, why: str) -> None:
+        skipped = Settlement(claim=_unclaimed(job, run, at), verdict=Verdict.SKIPPED, reason=why)
+        await self._record(job, run, cause, at, now(), skipped)
 
     async def _record(
         self, job: Job, run: str, cause: Cause, at: datetime | None, began: datetime, settlement: Settlement

@@ -51,6 +51,7 @@ class Board:
         self._shown = False
         self._events: list[Text] = []
         self._latest: dict[str, Latest] = {}
+        self._paused: frozenset[str | None] = frozenset()
         self._trouble = ""
 
     def __enter__(self) -> Self:
@@ -91,6 +92,7 @@ class Board:
             return
         try:
             self._latest = await store.ledger.latest(self.registry.names)
+            self._paused = await store.pauses.paused()
             self._trouble = ""
         except StoreError as error:
             self._trouble = error.message
@@ -125,7 +127,7 @@ class Board:
                 job.name,
                 TITLES[job.tier],
                 str(job.schedule) if job.schedule else "when asked",
-                until(following, now()) if following else "-",
+                Text("paused", style="yellow") if self._paused & {job.name, None} else until(following, now()),
                 _verdict(settled) if settled else Text("-", style="dim"),
                 seconds(settled.duration_seconds) if settled else "",
             ),
@@ -163,7 +165,9 @@ def seconds(count: float | None) -> str:
     return f"{count * 1000:.0f} ms" if count < 1 else f"{count:.1f} s"
 
 
-def until(instant: datetime, now: datetime) -> str:
+def until(instant: datetime | None, now: datetime) -> str:
+    if instant is None:
+        return "-"
     left = int((instant - now).total_seconds())
     if left < 60:
         return f"in {max(0, left)} s"

@@ -13,6 +13,7 @@ from horae.duties.dispatcher import Dispatcher
 from horae.duties.duty import Duty
 from horae.duties.figures import Figures
 from horae.duties.flow_mirror import FlowMirror
+from horae.duties.flow_pauses import FlowPauses
 from horae.duties.internal_fires import InternalFires
 from horae.duties.relay import Relay
 from horae.duties.sweeper import Sweeper
@@ -54,6 +55,7 @@ async def run(settings: Settings, start: str | None = None) -> int:
         if prefect and process.registry.by_tier(Tier.PREFECT):
             keep = timedelta(days=settings.store.keep_runs_days)
             taking.append(FlowMirror(process.store, process.registry, prefect, keep))
+            taking.append(FlowPauses(process.store, process.registry, prefect))
         taking.append(Announcer(process.store, prefect))
         moving: list[Duty] = [
             Relay(process.store, process.queues.router, process.metrics),

@@ -5,7 +5,7 @@ is one atomic step, judged by the store's clock; one that takes many things is o
 raise StoreUnavailable when the store does not answer.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from horae.jobs import Overlap
 from horae.messages import Message
 from horae.runs import Run, Verdict
 from horae.store.values import (
+    ALL_RUNS,
     Accepted,
     Advance,
     Cancelled,
@@ -26,6 +27,7 @@ from horae.store.values import (
     Latest,
     NewRun,
     Notice,
+    Only,
     Settlement,
     Taken,
     Wanted,
@@ -106,9 +108,19 @@ class Ledger(Protocol):
         job: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        only: Only = ALL_RUNS,
         limit: int = 50,
     ) -> list[Run]:
-        """The newest first, by the instant they were scheduled for or else accepted."""
+        """The newest first, by the instant they were scheduled for or else accepted; both bounds are inclusive."""
+
+    async def ids(self, *, job: str | None = None, since: datetime | None = None, limit: int = 50) -> list[str]:
+        """The ids alone, in the order of `runs`."""
+
+    async def many(self, ids: Sequence[str]) -> list[Run]:
+        """Those of them that there are, in the order given."""
+
+    async def find(self, part: str, limit: int) -> list[str]:
+        """Ids that begin or end with it, in no order."""
 
     async def latest(self, jobs: Iterable[str]) -> dict[str, Latest]: ...
 
@@ -146,6 +158,9 @@ class DeadLetters(Protocol):
     async def newest(self, limit: int = 50, job: str | None = None) -> list[DeadLetter]: ...
 
     async def get(self, run: str) -> DeadLetter | None: ...
+
+    def every(self, job: str | None = None, runs: Sequence[str] | None = None) -> AsyncIterator[DeadLetter]:
+        """All that there are when it begins, the oldest first, or those of `runs`; what goes meanwhile is left out."""
 
     async def bury(self, body: bytes, reason: str, job: str = "") -> str:
         """Keep a message that is not a run: malformed, too large, too old. Returns its id."""

@@ -7,13 +7,14 @@ ordinary (TLS, unix sockets, a refusal of the server) is left to the ordinary st
 import socket
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from hiredis import ProtocolError, Reader, ReplyError, pack_command
 
 from horae.errors import StoreUnavailable
 from horae.keys import key_prefix
-from horae.store.rows import run_of
+from horae.store.rows import paused_of, run_of
 from horae.store.values import Latest
 
 TIMEOUT_SECONDS = 2.0
@@ -29,23 +30,36 @@ class OutOfTheOrdinary(Exception):
     """Ask the ordinary store."""
 
 
-def glance(url: str, namespace: str, jobs: Iterable[str]) -> dict[str, Latest] | None:
-    """What `Ledger.latest` says of these jobs, or None: ask it. Raises StoreUnavailable when nothing answers."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """Where the jobs stand."""
+
+    latest: dict[str, Latest]
+    """As `Ledger.latest` says."""
+    paused: frozenset[str | None]
+    """As `Pauses.paused` says."""
+
+
+def glance(url: str, namespace: str, jobs: Iterable[str]) -> Standing | None:
+    """Where these jobs stand, or None: ask the ordinary store. Raises StoreUnavailable when nothing answers."""
     names, key = list(jobs), key_prefix(namespace)
     try:
         with _connected(url) as line:
             lists = [("ZREVRANGE", f"{key}ledger:{name}", "0", "0") for name in names]
-            settled, *newest = _ask(line, ("HMGET", f"{key}last", *names), *lists) if names else [[]]
+            asked = [("HMGET", f"{key}last", *names), *lists] if names else []
+            halted, *told = _ask(line, ("HKEYS", f"{key}paused"), *asked)
+            settled, newest = (told[0], told[1:]) if told else ([], [])
             ids = sorted({id for id in settled if id} | {found[0] for found in newest if found})
             rows = _ask(line, *(("HGETALL", f"{key}run:{id}") for id in ids)) if ids else []
     except (OutOfTheOrdinary, ProtocolError, ReplyError, ValueError):
         return None
     found_rows = ((id, dict(zip(row[::2], row[1::2], strict=True))) for id, row in zip(ids, rows, strict=True) if row)
     runs = {id: run_of(id, row) for id, row in found_rows}
-    return {
+    latest = {
         name: Latest(newest=runs.get(found[0]) if found else None, settled=runs.get(last) if last else None)
         for name, last, found in zip(names, settled, newest, strict=True)
     }
+    return Standing(latest=latest, paused=paused_of(halted))
 
 
 def durations(url: str, namespace: str, jobs: Iterable[str]) -> dict[str, list[float]] | None:

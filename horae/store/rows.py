@@ -1,7 +1,7 @@
 """How a run is written in Redis or Valkey: a row of the ledger from its hash, and the message in it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from horae.clock import from_millis
@@ -44,6 +44,14 @@ def run_of(id: str, row: Mapping[str, str]) -> Run:
         # Not splitlines(): a note may hold any of the other characters that it takes for an end of line.
         story=tuple(_event(line) for line in row.get("story", "").split("\n") if line),
     )
+
+
+EVERYTHING = "*"
+"""Among the paused jobs."""
+
+
+def paused_of(names: Iterable[str]) -> frozenset[str | None]:
+    return frozenset(None if name == EVERYTHING else name for name in names)
 
 
 def _instant(text: str | None) -> datetime | None:

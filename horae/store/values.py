@@ -8,7 +8,7 @@ from typing import Any
 
 from horae.jobs import CatchUp, Overlap, Tier
 from horae.messages import Lane, Message
-from horae.runs import Cause, Failure, Run, Verdict
+from horae.runs import Cause, Failure, Run, State, Verdict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -233,6 +233,22 @@ class Latest:
     """Its newest run, by the instant it was scheduled for or else accepted."""
     settled: Run | None
     """The run that got its verdict last."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Only:
+    """Which runs to look at; an empty set leaves all of them."""
+
+    states: frozenset[State] = frozenset()
+    causes: frozenset[Cause] = frozenset()
+    tiers: frozenset[Tier] = frozenset()
+
+    def holds(self, state: str, cause: str, tier: str) -> bool:
+        pairs = ((self.states, state), (self.causes, cause), (self.tiers, tier))
+        return all(not wanted or value in wanted for wanted, value in pairs)
+
+
+ALL_RUNS = Only()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,7 +11,7 @@ import pytest
 from horae.clock import to_millis
 from horae.jobs import CatchUp, Overlap, Tier
 from horae.messages import Message
-from horae.runs import Cause, Run, Verdict, fire_id, new_run_id
+from horae.runs import Cause, Failure, Run, Verdict, fire_id, new_run_id
 from horae.settings import StoreSettings
 from horae.store import Store
 from horae.store.redis import RedisStore
@@ -142,3 +142,11 @@ async def state(store: Store, run: str) -> Run:
 async def verdict_of(store: Store, run: str) -> tuple[Verdict | None, str]:
     row = await state(store, run)
     return row.verdict, row.reason
+
+
+async def died(store: Store, *runs: NewRun) -> list[str]:
+    """Runs that failed for good; their ids."""
+    for message in await send(store, *runs):
+        failure = Failure(type="OSError", message="disk full", traceback="…")
+        await settle(store, await claim(store, message), Verdict.FAILED, reason="raised", failure=failure)
+    return [run.id for run in runs]

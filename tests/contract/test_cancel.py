@@ -101,3 +101,18 @@ async def test_twice_is_once(store: Store) -> None:
 async def test_what_nobody_knows(store: Store) -> None:
     assert await store.claims.cancel("no-such-run") is Cancelled.UNKNOWN
     assert await store.ledger.run("no-such-run") is None
+
+
+async def test_a_wish_to_cancel_outlives_the_attempt_that_did_not_hear_of_it(store: Store) -> None:
+    retried, handed_back, lapsed = [await claim(store, message) for message in await send(store, new(), new(), new())]
+    for held in (retried, handed_back, lapsed):
+        assert await store.claims.cancel(held.message.run) is Cancelled.ASKED
+    assert await settle(store, retried, None, retry_after=NONE, reason="raised")
+    assert await settle(store, handed_back, None, reason="draining")
+    assert store.claims.renew([lapsed], NONE) == [Hold.REQUESTED]
+    [swept] = await store.claims.sweep(10)
+    assert swept.verdict is Verdict.CANCELLED
+    for held in (retried, handed_back, lapsed):
+        row = await state(store, held.message.run)
+        assert (row.verdict, row.reason) == (Verdict.CANCELLED, "requested")
+    assert await next_in(store) is None

@@ -3,13 +3,14 @@
 import pytest
 
 from horae.messages import Lane
-from horae.runs import Cause, State, Verdict
+from horae.runs import Cause, State, Verdict, replay_id
 from horae.store import Store
 from tests.contract.stores import (
     MILLI,
     T0,
     Clock,
     claim,
+    died,
     handed_out,
     new,
     run_through,
@@ -115,3 +116,38 @@ class TestBodies:
         id = await store.dead_letters.bury(b"{", "not JSON")
         assert await store.dead_letters.drop([id]) == 1
         assert await store.dead_letters.newest() == []
+
+
+class TestAll:
+    async def test_every_one_comes_oldest_first_or_those_asked_for(self, store: Store) -> None:
+        first, other, last = await died(store, new(), new("other"), new())
+        letters = store.dead_letters
+        assert [one.run async for one in letters.every()] == [first, other, last]
+        assert [one.run async for one in letters.every("backup")] == [first, last]
+        assert [one.run async for one in letters.every(runs=[last, "unknown", first])] == [last, first]
+        await letters.drop([first])
+        assert [one.run async for one in letters.every()] == [other, last]
+
+    async def test_a_letter_keeps_its_lane(self, store: Store) -> None:
+        [run] = await died(store, new(lane=Lane.HIGH))
+        letter = await store.dead_letters.get(run)
+        assert letter
+        assert letter.message
+        assert letter.message.lane is Lane.HIGH
+
+    async def test_a_letter_goes_in_the_step_that_accepts_its_replay(self, store: Store) -> None:
+        [run] = await died(store, new())
+        replay = new(id=replay_id(run), cause=Cause.REPLAY, replays=run, metadata={"replays": run})
+        assert [one.new for one in await store.outbox.accept([replay, replay])] == [True, False]
+        assert await store.dead_letters.get(run) is None
+        old, row = await state(store, run), await state(store, replay.id)
+        assert (old.replayed_as, old.verdict) == (replay.id, Verdict.FAILED)
+        assert (row.replays, row.story[0].note) == (run, f"replay of {run}")
+
+    async def test_a_letter_stays_while_another_run_has_the_uniqueness_key(self, store: Store) -> None:
+        [run] = await died(store, new())
+        holder = new(unique="k")
+        await store.outbox.accept([holder])
+        [answer] = await store.outbox.accept([new(cause=Cause.REPLAY, replays=run, unique="k")])
+        assert (answer.run, answer.new) == (holder.id, False)
+        assert await store.dead_letters.get(run)

@@ -15,7 +15,7 @@ from horae.runners.ports import free_port
 from horae.runners.valkey import command
 from horae.runs import Cause, Failure, Run, State, fire_id
 from horae.settings import StoreSettings
-from horae.store.glance import durations, glance
+from horae.store.glance import Standing, durations, glance
 from horae.store.redis import RedisStore
 from tests.waiting import wait_for
 
@@ -52,16 +52,18 @@ async def test_a_glance_equals_the_ledger(valkey_url: str, namespace: str) -> No
     store = RedisStore(valkey_url, namespace, StoreSettings())
     try:
         await store.ledger.record(RUNS)
-        wanted = await store.ledger.latest(NAMES)
+        await store.pauses.pause("report")
+        await store.pauses.pause()
+        wanted = Standing(latest=await store.ledger.latest(NAMES), paused=frozenset({"report", None}))
     finally:
         await store.close()
-    assert {name: wanted[name].settled is not None for name in NAMES} == {
+    assert {name: wanted.latest[name].settled is not None for name in NAMES} == {
         "sweep": True,
         "report": True,
         "never-ran": False,
     }
     assert glance(valkey_url, namespace, NAMES) == wanted
-    assert glance(valkey_url, namespace, ()) == {}
+    assert glance(valkey_url, namespace, ()) == Standing(latest={}, paused=wanted.paused)
 
 
 @pytest.mark.requires("valkey")
@@ -105,7 +107,7 @@ async def test_password_and_database_come_from_the_url(guarded_port: int, namesp
     store = RedisStore(url, namespace, StoreSettings())
     try:
         await store.ledger.record(RUNS)
-        wanted = await store.ledger.latest(NAMES)
+        wanted = Standing(latest=await store.ledger.latest(NAMES), paused=frozenset())
     finally:
         await store.close()
     assert glance(url, namespace, NAMES) == wanted

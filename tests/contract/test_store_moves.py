@@ -306,3 +306,24 @@ async def test_a_replica_that_does_not_keep_up_holds_nothing_up_for_long(
         assert "no replica has what was written" in caplog.text
     finally:
         await store.close()
+
+
+async def test_what_was_accepted_before_the_store_came_back_is_marked_at_least_once(
+    tmp_path: Path, namespace: str
+) -> None:
+    with server(tmp_path / "restarted", "--appendfsync", "always") as restarted:
+        store = store_at(restarted.url, namespace)
+        try:
+            begun, waiting = await send(store, new(), new())
+            held = await claim(store, begun)
+            restarted.kill()
+            restarted.start()
+            assert (await claim(store, waiting)).token
+            [later] = await send(store, new())
+            assert (await claim(store, later)).token
+            stories = [await state(store, message.run) for message in (begun, waiting, later)]
+            marked = ["at least once" in [event.what for event in run.story] for run in stories]
+            assert marked == [False, True, False], "what began before is as it was; what may have begun unseen is told"
+            assert await settle(store, held)
+        finally:
+            await store.close()

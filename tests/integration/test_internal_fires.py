@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,15 +16,17 @@ from pydantic import SecretStr
 from horae.clock import now
 from horae.duties.apscheduler import InternalScheduler
 from horae.duties.internal_fires import InternalFires
+from horae.duties.paused_jobs import PausedJobs
 from horae.execution.work import Work
 from horae.jobs import Job, Overlap, Scope, Tier
 from horae.metrics import Metrics
 from horae.runners.ports import free_port
-from horae.runs import Verdict
+from horae.runs import Verdict, new_run_id
 from horae.schedules import every
 from horae.settings import Settings, StoreSettings
 from horae.store import Store, connect
 from horae.store.memory import MemoryStore
+from tests.chaos.processes import OwnValkey
 from tests.waiting import wait_until
 
 SECOND = timedelta(seconds=1)
@@ -155,6 +158,48 @@ async def test_without_a_store_scope_each_goes_on_and_scope_one_gives_way(stack:
     assert counted.times == 1
     await fires.fire(counted.job(scope=Scope.ONE), [recently()])
     assert counted.times == 1, "its claim waits for the store, until the next fire takes its place"
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+@pytest.mark.parametrize("paused", ["beat", None])
+async def test_a_fire_of_a_paused_job_is_skipped(stack: AsyncExitStack, scope: Scope, paused: str | None) -> None:
+    store, counted = MemoryStore(), Counted()
+    await store.pauses.pause(paused)
+    job = counted.job(scope=scope)
+    await (await sidecar(stack, store)).fire(job, [recently()])
+    assert counted.times == 0
+    assert await verdicts(store) == [(Verdict.SKIPPED, "paused")]
+    await (await sidecar(stack, store, "s2")).run_once(job, new_run_id())
+    assert counted.times == 1, "what somebody asks for by name runs all the same"
+    await store.pauses.resume(paused)
+    await (await sidecar(stack, store, "s3")).fire(job, [recently(0)])
+    assert counted.times == 2
+
+
+async def test_what_is_paused_is_known_for_five_seconds() -> None:
+    store, seconds = MemoryStore(), 0.0
+    jobs = PausedJobs(store.pauses, lambda: seconds)
+    assert not await jobs.holds("beat")
+    await store.pauses.pause("beat")
+    seconds = 4.9
+    assert not await jobs.holds("beat")
+    seconds = 5.0
+    assert [await jobs.holds(name) for name in ("beat", "other")] == [True, False]
+
+
+@pytest.mark.requires("valkey")
+async def test_what_is_paused_stays_so_while_the_store_is_away(stack: AsyncExitStack, tmp_path: Path) -> None:
+    valkey, seconds = OwnValkey(tmp_path), 0.0
+    valkey.start()
+    stack.callback(valkey.kill)
+    store = await stack.enter_async_context(connect(Settings(store=StoreSettings(url=SecretStr(valkey.url)))))
+    await store.pauses.pause("beat")
+    jobs, unknowing = PausedJobs(store.pauses, lambda: seconds), PausedJobs(store.pauses)
+    assert await jobs.holds("beat")
+    valkey.kill()
+    seconds = 5.0
+    assert await jobs.holds("beat"), "what it said last holds"
+    assert not await unknowing.holds("beat"), "who never heard of it goes on without the store"
 
 
 async def test_apscheduler_fires_by_our_schedule(stack: AsyncExitStack) -> None:

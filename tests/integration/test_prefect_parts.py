@@ -1,10 +1,13 @@
 """The Prefect side of `horae up` on a real server: deployments, schedules, flow runs, and what dies."""
 
 import asyncio
+import json
 import os
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,18 +15,25 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from pydantic import SecretStr
 
 from horae import clock
+from horae.duties.flow_mirror import FlowMirror
+from horae.duties.flow_pauses import FlowPauses
 from horae.errors import PrefectUnavailable, StartError, UsageError
 from horae.flow_runs import run_flow, run_flow_in_turn
 from horae.jobs import Job, Tier
+from horae.loading import load as load_registry
 from horae.prefect_api import PrefectApi
 from horae.prefect_values import FlowRun
+from horae.registry import Registry
 from horae.runners.parts import Parts, What
 from horae.runners.ports import LOOPBACK, free_port
 from horae.runners.prefect_parts import deploy, prepare, server_part, worker_part
 from horae.runs import Verdict
-from horae.settings import PrefectSettings, Settings
+from horae.settings import PrefectSettings, Settings, StoreSettings
+from horae.store import connect
+from horae.store.memory import MemoryStore
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
@@ -235,6 +245,120 @@ async def test_its_database_stays_in_the_state_folder(trial: Trial) -> None:
         [(count,)] = database.execute("SELECT count(*) FROM deployment").fetchall()
     database.close()
     assert count == 3
+
+
+async def test_a_paused_deployment_makes_no_run_and_the_store_hears_of_it(trial: Trial) -> None:
+    every_minute = await deployment(trial, "where/every-minute")
+    registry, store = Registry(), MemoryStore()
+    for job, name in (("every-minute", "where/every-minute"), ("by-hand", "where/by-hand"), ("gone", "where/gone")):
+        registry.add(Job(name=job, tier=Tier.PREFECT, deployment=name))
+    duty = FlowPauses(store, registry, trial.api)
+
+    async def scheduled() -> list[FlowRun]:
+        return await trial.api.flow_runs([every_minute], since=clock.now(), state_types=["SCHEDULED"])
+
+    await wait_until(scheduled, "scheduled runs", 15)
+    await trial.api.pause_deployment(every_minute)
+    assert await scheduled() == []
+    await store.pauses.pause("by-hand")  # resumed in Prefect's UI since
+    await store.pauses.pause("gone")
+    await duty.step()
+    assert await store.pauses.paused() == {"every-minute", "gone"}
+    await trial.api.resume_deployment(every_minute)
+    await duty.step()
+    assert await store.pauses.paused() == {"gone"}
+    await wait_until(scheduled, "scheduled runs again", 15)
+
+    await store.pauses.pause()
+    await trial.api.pause_deployment(every_minute)
+    await duty.step()
+    assert await store.pauses.paused() == {"gone", None}, "paused with everything, and not by name"
+    await trial.api.resume_deployment(every_minute)
+    with pytest.raises(UsageError, match="no deployment"):
+        await trial.api.pause_deployment("00000000-0000-4000-8000-000000000000")
+
+
+async def test_a_flow_run_is_cancelled_before_it_begins_and_while_it_runs(trial: Trial) -> None:
+    by_hand, sleeper = await deployment(trial, "where/by-hand"), trial.project / "sleeper"
+    sleeper.unlink(missing_ok=True)
+    run = await trial.api.create_flow_run(by_hand, {"wanted": "sleep"})
+    await wait_until(lambda: sleeper.exists() and sleeper.read_text(), "the flow's process", 30)
+    asked = await trial.api.cancel(run)
+    assert asked
+    assert asked.state_type in {"CANCELLING", "CANCELLED"}
+    assert (await completed(trial, run, 60)).state_type == "CANCELLED"
+    again = await trial.api.cancel(run)
+    assert again
+    assert again.state_type == "CANCELLED"
+    sleeper.unlink()
+
+    every_minute = await deployment(trial, "where/every-minute")
+
+    async def scheduled() -> list[FlowRun]:
+        return await trial.api.flow_runs([every_minute], since=clock.now() + timedelta(minutes=2))
+
+    waits = (await wait_until(scheduled, "a run that is to come", 15))[-1]
+    cancelled = await trial.api.cancel(waits.id)
+    assert cancelled
+    assert cancelled.state_type == "CANCELLED"
+    assert await trial.api.cancel("00000000-0000-4000-8000-000000000000") is None
+
+
+async def horae(trial: Trial, settings: Settings, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """The command line beside this Prefect."""
+    assert settings.store.url
+    own = {
+        "HORAE_STORE__URL": settings.store.url.get_secret_value(),
+        "HORAE_NAMESPACE": settings.namespace,
+        "HORAE_PREFECT__API_URL": trial.api.url,
+    }
+    command = [sys.executable, "-m", "horae", "--project", str(trial.project), *arguments]
+    return await asyncio.to_thread(
+        subprocess.run, command, env={**os.environ, **own}, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.requires("valkey")
+async def test_flows_are_paused_shown_and_cancelled_from_the_command_line(
+    trial: Trial, valkey_url: str, namespace: str
+) -> None:
+    settings = Settings(project=trial.project, namespace=namespace, store=StoreSettings(url=SecretStr(valkey_url)))
+
+    async def paused() -> set[str]:
+        jobs = json.loads((await horae(trial, settings, "jobs", "--json")).stdout)
+        return {job["name"] for job in jobs if job["paused"]}
+
+    async def at_prefect(name: str) -> bool:
+        found = await trial.api.deployment_by_name(f"where/{name}")
+        return found is not None and found.paused
+
+    done = await horae(trial, settings, "pause", "every-minute")
+    assert "every-minute is paused" in done.stdout, done.stderr
+    assert (await at_prefect("every-minute"), await at_prefect("by-hand")) == (True, False)
+    assert await paused() == {"every-minute"}
+    assert (await horae(trial, settings, "pause", "--all")).returncode == 0
+    assert (await at_prefect("by-hand"), await paused()) == (True, {"every-minute", "by-hand", "one-at-a-time"})
+    assert "still paused by name: every-minute" in (await horae(trial, settings, "resume", "--all")).stdout
+    assert (await at_prefect("every-minute"), await at_prefect("by-hand")) == (True, False)
+    assert "runs again" in (await horae(trial, settings, "resume", "every-minute")).stdout
+    assert not await at_prefect("every-minute")
+
+    sleeper = trial.project / "sleeper"
+    sleeper.unlink(missing_ok=True)
+    run = await trial.api.create_flow_run(await deployment(trial, "where/by-hand"), {"wanted": "sleep"})
+    await wait_until(lambda: sleeper.exists() and sleeper.read_text(), "the flow's process", 60)
+    async with connect(settings) as store:
+        mirror = FlowMirror(store, load_registry(settings), trial.api, timedelta(days=30))
+        await mirror.step()
+        told = json.loads((await horae(trial, settings, "show", run, "--json")).stdout)
+        assert (told["job"], told["tier"], told["state"]) == ("by-hand", "prefect", "running")
+        assert {"recorded", "began"} <= {event["what"] for event in told["story"]}
+        done = await horae(trial, settings, "cancel", run, "--wait", "60s", "--json")
+        assert json.loads(done.stdout)["verdict"] == "cancelled", done.stderr
+        await mirror.step()
+        again = await horae(trial, settings, "cancel", run, "--json")
+        assert json.loads(again.stdout)["outcome"] == "settled"
+    sleeper.unlink()
 
 
 async def test_nobody_there_is_said_with_the_address() -> None:

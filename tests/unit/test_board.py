@@ -14,6 +14,7 @@ from horae.runners.board import Board, until
 from horae.runners.parts import PartStatus, What
 from horae.runs import Cause, Failure, Run, State
 from horae.schedules import every
+from horae.store.memory import MemoryStore
 
 AT = datetime(2026, 11, 24, 22, tzinfo=UTC)
 
@@ -89,3 +90,21 @@ def test_why_a_run_failed_is_told_in_full(failed: Run, capsys: pytest.CaptureFix
     shown = capsys.readouterr().out.splitlines()
     assert shown[0].split() == ["database-backup", "Oneiric", "queue", "failed,", "attempt", "3"]
     assert shown[1].strip() == f"InvalidSettings: {failed.failure and failed.failure.message.strip()}"
+
+
+async def test_what_is_paused_shows_in_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry, store = Registry(), MemoryStore()
+    for name in ("copy", "sweep"):
+        registry.add(Job(name=name, tier=Tier.ONEIRIC, schedule=every("30s")))
+    await store.pauses.pause("copy")
+
+    async def shown() -> dict[str, str]:
+        monkeypatch.setattr("sys.stdout", out := io.StringIO())
+        with Board(registry, live=True) as board:
+            await board.refresh(store, [])
+        return {line.split()[0]: line for line in out.getvalue().splitlines() if "Oneiric" in line}
+
+    first = await shown()
+    assert ("paused" in first["copy"], "paused" in first["sweep"]) == (True, False)
+    await store.pauses.pause()
+    assert "paused" in (await shown())["sweep"]

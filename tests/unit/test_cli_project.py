@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import typer
 
-from horae.cli import run
+from horae.cli import dead, run
 from horae.cli.app import COMMANDS, command_line
 from horae.cli.check_formats import annotation
-from horae.cli.options import context_of, since_of
+from horae.cli.options import context_of, when_of
 from horae.cli.output import roughly, took
-from horae.cli.reference import page
+from horae.cli.reference import leaves, page
 from horae.clock import EPOCH, now
 from horae.errors import UsageError
 from horae.findings import Finding, Level
@@ -97,7 +97,23 @@ def test_run_refuses_what_a_flow_does_not_take_before_prefect_is_asked(capsys: O
     assert "unknown context key 'repo', did you mean 'repos'?" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [["fires"], ["logs", "x"], ["enqueue", "greet"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["fires"],
+        ["logs", "x"],
+        ["enqueue", "greet"],
+        ["show", "x"],
+        ["cancel", "x"],
+        ["pause", "greet"],
+        ["resume", "--all"],
+        ["dead", "list"],
+        ["dead", "show", "x"],
+        ["dead", "replay", "x"],
+        ["dead", "drop", "--all"],
+        ["dead", "export"],
+    ],
+)
 def test_without_a_store_the_answer_is_no_and_the_way_out_is_named(
     small: Path, capsys: Output, command: list[str]
 ) -> None:
@@ -193,8 +209,8 @@ def test_a_running_up_lends_its_addresses_but_not_over_configured_ones(small: Pa
 
 
 def test_a_time_longer_ago_than_any_run_is_no_error() -> None:
-    assert since_of("99999999d") == EPOCH
-    assert since_of("1h") < now() < since_of("1h") + timedelta(hours=2)
+    assert when_of("--since", "99999999d") == EPOCH
+    assert when_of("--since", "1h") < now() < when_of("--since", "1h") + timedelta(hours=2)
 
 
 def test_durations_are_spoken() -> None:
@@ -203,11 +219,11 @@ def test_durations_are_spoken() -> None:
     assert [took(seconds) for seconds in (None, 0.012, 2.34, 75)] == ["", "12 ms", "2.3 s", "1 min"]
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [*COMMANDS, *(f"dead {name}" for name in dead.COMMANDS)])
 def test_every_command_has_help_with_an_example(name: str, capsys: Output) -> None:
-    assert run([name, "--help"]) == 0
+    assert run([*name.split(), "--help"]) == 0
     shown = capsys.readouterr().out
-    assert run([name, "-h"]) == 0
+    assert run([*name.split(), "-h"]) == 0
     assert capsys.readouterr().out == shown
     assert f"horae {name}" in shown.partition("Usage:")[2].partition("\n")[2]
 
@@ -228,6 +244,6 @@ def test_the_reference_page_is_that_of_the_commands() -> None:
 def test_every_json_option_has_a_documented_shape() -> None:
     root = command_line()
     with typer.Context(root, info_name="horae") as context:
-        having = [name for name in COMMANDS if any("--json" in p.opts for p in root.get_command(context, name).params)]
+        having = [name for name, command in leaves(root, context) if any("--json" in p.opts for p in command.params)]
     heads = " ".join(line for line in SHAPES.splitlines() if line.startswith("## "))
     assert [name for name in having if f"horae {name}" not in heads] == []

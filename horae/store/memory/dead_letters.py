@@ -1,6 +1,6 @@
 """Dead letters, in memory."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from horae.jobs import Tier
 from horae.runs import Cause, Event, Run, State, new_run_id
@@ -19,6 +19,13 @@ class MemoryDeadLetters(Noun):
     async def get(self, run: str) -> DeadLetter | None:
         with self.books.lock:
             return self.books.dead.get(run)
+
+    async def every(self, job: str | None = None, runs: Sequence[str] | None = None) -> AsyncIterator[DeadLetter]:
+        dead = in_order({id: letter.at for id, letter in self.books.dead.items()})
+        for id in dead if runs is None else runs:
+            letter = self.books.dead.get(id)
+            if letter and (job is None or letter.job == job):
+                yield letter
 
     async def bury(self, body: bytes, reason: str, job: str = "") -> str:
         books, id, text = self.books, new_run_id(), body.decode(errors="replace")

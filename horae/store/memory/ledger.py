@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from horae.runs import Run, State, Verdict
 from horae.store.memory.books import Noun
 from horae.store.memory.retention import in_order, when
-from horae.store.values import Figures, Happening, Latest, NewRun
+from horae.store.values import ALL_RUNS, Figures, Happening, Latest, NewRun, Only
 
 
 class MemoryLedger(Noun):
@@ -21,6 +21,7 @@ class MemoryLedger(Noun):
         job: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        only: Only = ALL_RUNS,
         limit: int = 50,
     ) -> list[Run]:
         with self.books.lock:
@@ -30,9 +31,23 @@ class MemoryLedger(Noun):
             found = [
                 rows[id].run
                 for id in kept
-                if (since is None or when(rows[id].run) >= since) and (until is None or when(rows[id].run) <= until)
+                if (since is None or when(rows[id].run) >= since)
+                and (until is None or when(rows[id].run) <= until)
+                and only.holds(rows[id].run.state, rows[id].run.cause, rows[id].run.tier)
             ]
         return sorted(found, key=lambda run: (when(run), run.id), reverse=True)[:limit]
+
+    async def ids(self, *, job: str | None = None, since: datetime | None = None, limit: int = 50) -> list[str]:
+        return [run.id for run in await self.runs(job=job, since=since, limit=limit)]
+
+    async def many(self, ids: Sequence[str]) -> list[Run]:
+        with self.books.lock:
+            return [row.run for id in ids if (row := self.books.row(id))]
+
+    async def find(self, part: str, limit: int) -> list[str]:
+        with self.books.lock:
+            self.books.retention.drop_expired()
+            return [id for id in self.books.rows if id.startswith(part) or id.endswith(part)][:limit]
 
     async def latest(self, jobs: Iterable[str]) -> dict[str, Latest]:
         found = {}

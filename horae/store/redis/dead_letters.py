@@ -1,6 +1,6 @@
 """Dead letters: what durable runs that failed leave behind."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
 from horae.clock import from_millis
@@ -37,6 +37,19 @@ class RedisDeadLetters:
         found = await self._letters([(run, at)]) if at is not None else []
         return found[0] if found else None
 
+    async def every(self, job: str | None = None, runs: Sequence[str] | None = None) -> AsyncIterator[DeadLetter]:
+        key, client = self._connection.key("dead"), self._connection.client
+        if runs is None:
+            with translated(self._connection.url):
+                runs = await client.zrange(key, 0, -1)
+        for batch in batches(runs, BATCH):
+            with translated(self._connection.url):
+                died = await client.zmscore(key, list(batch))
+            there = [(id, at) for id, at in zip(batch, died, strict=True) if at is not None]
+            for letter in await self._letters(there):
+                if job is None or letter.job == job:
+                    yield letter
+
     async def _letters(self, entries: Sequence[tuple[str, float]]) -> list[DeadLetter]:
         with translated(self._connection.url):
             async with self._connection.client.pipeline(transaction=False) as pipe:
@@ -66,7 +79,7 @@ def _letter(id: str, at: datetime, row: dict[str, str]) -> DeadLetter:
             run=id,
             attempt=int(row.get("attempt", 1)),
             scheduled_for=run.scheduled_for,
-            lane=Lane(row.get("lane", Lane.NORMAL.value)),
+            lane=Lane(row.get("lane") or Lane.NORMAL),
             context=run.context,
             metadata=run.metadata,
         )

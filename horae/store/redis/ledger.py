@@ -11,7 +11,10 @@ from horae.runs import Run, Verdict
 from horae.settings import StoreSettings
 from horae.store.redis.connection import Connection, in_utf8, translated
 from horae.store.rows import MILLI, run_of
-from horae.store.values import Figures, Happening, Latest
+from horae.store.values import ALL_RUNS, Figures, Happening, Latest, Only
+
+PAGE = 500
+"""Entries of an index that are looked at together."""
 
 
 class RedisLedger:
@@ -21,11 +24,10 @@ class RedisLedger:
         self._keep_log_lines, self._keep_dead = settings.keep_log_lines, settings.keep_dead_letters
 
     async def run(self, id: str) -> Run | None:
-        found = await self._rows([id])
+        found = await self.many([id])
         return found[0] if found else None
 
-    async def _rows(self, ids: Sequence[str]) -> list[Run]:
-        """In the order given, without those that are gone."""
+    async def many(self, ids: Sequence[str]) -> list[Run]:
         with translated(self._connection.url):
             async with self._connection.client.pipeline(transaction=False) as pipe:
                 for id in ids:
@@ -39,14 +41,52 @@ class RedisLedger:
         job: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        only: Only = ALL_RUNS,
         limit: int = 50,
     ) -> list[Run]:
+        if only == ALL_RUNS:
+            return await self.many(await self._newest(job, since, until, 0, limit))
+        found: dict[str, Run] = {}
+        start = 0
+        while len(found) < limit and (page := await self._newest(job, since, until, start, PAGE)):
+            start += PAGE
+            # A run that appears meanwhile shifts the pages: seen twice, it is kept once.
+            chosen = await self._chosen([id for id in page if id not in found], only)
+            found |= {run.id: run for run in await self.many(chosen[: limit - len(found)])}
+        return list(found.values())
+
+    async def ids(self, *, job: str | None = None, since: datetime | None = None, limit: int = 50) -> list[str]:
+        return await self._newest(job, since, None, 0, limit)
+
+    async def _newest(
+        self, job: str | None, since: datetime | None, until: datetime | None, start: int, limit: int
+    ) -> list[str]:
         index = self._connection.key(f"ledger:{job}" if job else "ledger")
         low = to_millis(since) if since else "-inf"
         high = to_millis(until) if until else "+inf"
         with translated(self._connection.url):
-            ids = await self._connection.client.zrevrangebyscore(index, high, low, start=0, num=limit)
-        return await self._rows(ids)
+            ids: list[str] = await self._connection.client.zrevrangebyscore(index, high, low, start=start, num=limit)
+        return ids
+
+    async def _chosen(self, ids: Sequence[str], only: Only) -> list[str]:
+        """Read from three fields of each row; whole rows may be large."""
+        with translated(self._connection.url):
+            async with self._connection.client.pipeline(transaction=False) as pipe:
+                for id in ids:
+                    pipe.hmget(self._connection.key(f"run:{id}"), "state", "cause", "tier")
+                rows = await pipe.execute()
+        return [id for id, row in zip(ids, rows, strict=True) if row[0] and only.holds(*row)]
+
+    async def find(self, part: str, limit: int) -> list[str]:
+        found: list[str] = []
+        with translated(self._connection.url):
+            scan = self._connection.client.zscan_iter(self._connection.key("ledger"), match=f"*{part}*", count=1000)
+            async for id, _ in scan:
+                if id not in found and (id.startswith(part) or id.endswith(part)):
+                    found.append(id)
+                if len(found) == limit:
+                    break
+        return found
 
     async def latest(self, jobs: Iterable[str]) -> dict[str, Latest]:
         names = list(jobs)
@@ -59,7 +99,7 @@ class RedisLedger:
                     pipe.zrevrange(self._connection.key(f"ledger:{name}"), 0, 0)
                 settled, *newest = await pipe.execute()
         wanted = {id for id in settled if id} | {ids[0] for ids in newest if ids}
-        rows = {run.id: run for run in await self._rows(sorted(wanted))}
+        rows = {run.id: run for run in await self.many(sorted(wanted))}
         return {
             name: Latest(
                 newest=rows.get(ids[0]) if ids else None,

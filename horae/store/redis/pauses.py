@@ -1,8 +1,7 @@
 """Pauses: jobs whose runs wait at the claim."""
 
 from horae.store.redis.connection import Connection, translated
-
-EVERYTHING = "*"
+from horae.store.rows import EVERYTHING, paused_of
 
 
 class RedisPauses:
@@ -18,4 +17,4 @@ class RedisPauses:
     async def paused(self) -> frozenset[str | None]:
         with translated(self._connection.url):
             names = await self._connection.client.hkeys(self._connection.key("paused"))
-        return frozenset(None if name == EVERYTHING else name for name in names)
+        return paused_of(names)

@@ -1,0 +1,110 @@
+"""`horae cancel RUN`: end a run, or keep it from beginning."""
+
+import asyncio
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from horae.cli.options import Json, RunId
+from horae.cli.project import jobs_of, settings_of, with_store
+from horae.cli.run_ids import identify
+from horae.clock import monotonic
+from horae.errors import InvalidSchedule, UsageError
+from horae.jobs import Tier
+from horae.registry import Registry
+from horae.runs import Run, Verdict
+from horae.schedules import parse_duration
+from horae.settings import Settings
+from horae.store.base import Store
+from horae.store.values import Cancelled
+
+LOOK_SECONDS = 0.2
+Wait = Annotated[
+    str | None,
+    typer.Option("--wait", metavar="DURATION", help="Wait so long for the verdict, such as 30s. Default: do not wait."),
+]
+
+
+def command(context: typer.Context, run: RunId, wait: Wait = None, json: Json = False) -> int:
+    """End a run as `cancelled`, or keep it from beginning; exit 1 if it ends, or ended before, in another way.
+
+    What waits is cancelled at once. What runs is asked to end, and hears of it when its worker renews the lease, within
+    seconds; Prefect is asked for a flow run.
+
+    \b
+    horae cancel 6c7b7f0e --wait 30s
+    """
+    patience = _duration(wait)
+    settings = with_store(settings_of(context))
+    found, outcome = asyncio.run(_cancel(settings, jobs_of(settings), run, patience))
+    if json:
+        from horae.cli.output import print_json
+
+        print_json({"outcome": outcome.value} | found.as_dict())
+    else:
+        print(_sentence(found, outcome))
+    return 0 if found.verdict is Verdict.CANCELLED or (outcome is Cancelled.ASKED and not wait) else 1
+
+
+def _duration(text: str | None) -> timedelta:
+    if text is None:
+        return timedelta(0)
+    try:
+        return parse_duration(text)
+    except InvalidSchedule as error:
+        raise UsageError(f"--wait: {error.message}") from error
+
+
+async def _cancel(settings: Settings, registry: Registry, given: str, patience: timedelta) -> tuple[Run, Cancelled]:
+    from horae.store import connect
+
+    async with connect(settings) as store:
+        run = await identify(store.ledger, given)
+        if run.tier is Tier.PREFECT:
+            return await _cancel_flow(settings, registry, run, patience)
+        return await _cancel_here(store, run, patience)
+
+
+async def _cancel_here(store: Store, run: Run, patience: timedelta) -> tuple[Run, Cancelled]:
+    """Asks again while it waits: a run that fails before it hears of it is handed out again, and the wish is gone."""
+    deadline = monotonic() + patience.total_seconds()
+    first = outcome = await store.claims.cancel(run.id)
+    while outcome is Cancelled.ASKED and monotonic() < deadline:
+        await asyncio.sleep(LOOK_SECONDS)
+        outcome = await store.claims.cancel(run.id)
+    return await store.ledger.run(run.id) or run, first if outcome is Cancelled.SETTLED else outcome
+
+
+async def _cancel_flow(settings: Settings, registry: Registry, run: Run, patience: timedelta) -> tuple[Run, Cancelled]:
+    """The answer is Prefect's own: the mirror tells the ledger a little later."""
+    from horae.duties.flow_rows import mirrored
+    from horae.flow_runs import prefect_of
+
+    if run.verdict:
+        return run, Cancelled.SETTLED
+    id, job = run.metadata["flow_run"], registry.get(run.job)
+    deadline = monotonic() + patience.total_seconds()
+    async with prefect_of(settings) as prefect:
+        before = await prefect.flow_run(id)
+        found = await prefect.cancel(id)
+        while found and not found.settled and monotonic() < deadline:
+            await asyncio.sleep(LOOK_SECONDS)
+            found = await prefect.flow_run(id)
+    if before is None or found is None:
+        raise UsageError(f"Prefect has no flow run {id} any more")
+    now = mirrored(settings.namespace, job, found)
+    if before.settled:
+        return now, Cancelled.SETTLED
+    return now, Cancelled.CANCELLED if now.verdict is Verdict.CANCELLED else Cancelled.ASKED
+
+
+def _sentence(run: Run, outcome: Cancelled) -> str:
+    state = f"{run.state.value}: {run.reason}" if run.reason else run.state.value
+    if outcome is Cancelled.SETTLED:
+        return f"{run.id} of {run.job} had its verdict already: {state}"
+    if run.verdict is Verdict.CANCELLED:
+        return f"{run.id} of {run.job} is cancelled"
+    if run.verdict:
+        return f"{run.id} of {run.job} ended before it heard of it: {state}"
+    return f"{run.id} of {run.job} is asked to end, and is {state} still; `horae show {run.id}` tells what became of it"

@@ -1,0 +1,80 @@
+"""`horae dead export`: all dead letters as JSON lines."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, TextIO
+
+import typer
+
+from horae.cli.dead.letters import whole
+from horae.cli.project import jobs_of, settings_of, with_store
+from horae.errors import UsageError
+from horae.settings import Settings
+from horae.store.base import Store
+from horae.store.values import DeadLetter
+
+BATCH = 200
+OfJob = Annotated[str | None, typer.Option("--job", metavar="JOB", help="Of this job only.")]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", help="Write it there, whole or not at all. Default: stdout."),
+]
+
+
+def command(context: typer.Context, job: OfJob = None, output: Output = None) -> int:
+    """All dead letters, oldest first, as JSON lines: payload, error, traceback, history.
+
+    \b
+    horae dead export --output dead.jsonl
+    horae dead export --job database-backup | jq -r .error | sort | uniq -c
+    """
+    settings = with_store(settings_of(context))
+    with _opened(output) as file:
+        count = asyncio.run(_export(settings, job, file))
+        if job and not count:
+            jobs_of(settings).get(job)
+    print(f"horae: {count} dead letter{'s' * (count != 1)}", file=sys.stderr)
+    return 0
+
+
+@contextmanager
+def _opened(output: Path | None) -> Iterator[TextIO]:
+    """Stdout, or a file that takes its name once it is whole; raises UsageError for one that cannot be written."""
+    if output is None:
+        yield sys.stdout
+        return
+    beside = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        with beside.open("w", encoding="utf-8") as file:
+            yield file
+        beside.replace(output)
+    except OSError as error:
+        raise UsageError(f"--output {output}: {error.strerror or error}") from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+async def _export(settings: Settings, job: str | None, file: TextIO) -> int:
+    from horae.store import connect
+
+    count, batch = 0, list[DeadLetter]()
+    async with connect(settings) as store:
+        async for letter in store.dead_letters.every(job):
+            batch.append(letter)
+            count += 1
+            if len(batch) == BATCH:
+                await _write(store, batch, file)
+                batch.clear()
+        await _write(store, batch, file)
+    return count
+
+
+async def _write(store: Store, letters: list[DeadLetter], file: TextIO) -> None:
+    rows = {run.id: run for run in await store.ledger.many([letter.run for letter in letters])}
+    for letter in letters:
+        file.write(json.dumps(whole(letter, rows.get(letter.run)), ensure_ascii=False) + "\n")

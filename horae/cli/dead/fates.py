@@ -1,0 +1,66 @@
+"""What becomes of dead letters that somebody wants replayed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from horae.replays import Replay
+
+if TYPE_CHECKING:
+    from horae.scheduler import Enqueued
+
+
+class Outcome(StrEnum):
+    WOULD = "would be replayed"
+    REPLAYED = "replayed"
+    BEFORE = "replayed before"
+    HELD = "held"
+    """Another run has its uniqueness key; the letter stays."""
+    GONE = "gone"
+    """Replayed or dropped by somebody else meanwhile."""
+    REFUSED = "refused"
+
+
+@dataclass(slots=True)
+class Fate:
+    """What becomes of a dead letter."""
+
+    letter: str
+    job: str
+    outcome: Outcome
+    run: str | None = None
+    context: dict[str, Any] = field(default_factory=dict)
+    why: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """docs/reference/json.md"""
+        return {
+            "replays": self.letter,
+            "job": self.job or None,
+            "outcome": self.outcome.value,
+            "run": self.run,
+            "context": self.context,
+            "why": self.why or None,
+        }
+
+    def settle(self, enqueued: "Enqueued") -> None:
+        """What came of the wish to replay it."""
+        if enqueued.new:
+            self.outcome = Outcome.REPLAYED
+        elif enqueued.run == self.run:
+            self.outcome = Outcome.BEFORE
+        else:
+            self.outcome, self.why = Outcome.HELD, f"run {enqueued.run} has its uniqueness key"
+            self.run = None
+
+
+def all_well(fates: Sequence[Fate]) -> bool:
+    return all(fate.outcome in (Outcome.WOULD, Outcome.REPLAYED) for fate in fates)
+
+
+def foretold(planned: Replay) -> Fate:
+    letter, new = planned.letter, planned.new
+    if new is None:
+        return Fate(letter.run, letter.job, Outcome.REFUSED, why=planned.refused.message if planned.refused else "")
+    return Fate(letter.run, new.job, Outcome.WOULD, new.id, dict(new.context))

@@ -1,0 +1,64 @@
+"""`horae dead show RUN`: one dead letter: payload, error, traceback, history."""
+
+import asyncio
+
+import typer
+
+from horae.cli.options import Json, RunId
+from horae.cli.project import settings_of, with_store
+from horae.runs import Run
+from horae.settings import Settings
+from horae.store.values import DeadLetter
+
+
+def command(context: typer.Context, run: RunId, json: Json = False) -> int:
+    """One dead letter: what was to be run, the error with its traceback, and the run's story.
+
+    \b
+    horae dead show 6c7b7f0e
+    """
+    letter, row = asyncio.run(_find(with_store(settings_of(context)), run))
+    if json:
+        from horae.cli.dead.letters import whole
+        from horae.cli.output import print_json
+
+        print_json(whole(letter, row))
+    else:
+        _draw(letter, row)
+    return 0
+
+
+async def _find(settings: Settings, given: str) -> tuple[DeadLetter, Run | None]:
+    from horae.cli.dead.letters import Selection
+    from horae.replays import letter_of
+    from horae.store import connect
+
+    async with connect(settings) as store:
+        ids = await Selection(runs=[given], job=None, all=False).ids(store.ledger, store.dead_letters)
+        assert ids
+        return await letter_of(store.ledger, store.dead_letters, ids[0]), await store.ledger.run(ids[0])
+
+
+def _draw(letter: DeadLetter, run: Run | None) -> None:
+    from horae import clock
+    from horae.cli.output import paint
+    from horae.cli.stories import draw_failure, draw_story, draw_values, timeline
+
+    print(f"{paint(letter.job or '(no job)', 'bold')}  {paint(letter.reason, 'red')}  {paint(letter.run, 'dim')}")
+    print(f"  died {clock.isoformat(letter.at)}")
+    if letter.message:
+        draw_values("context", letter.message.context)
+        draw_values("metadata", letter.message.metadata)
+    else:
+        print(f"\n{paint('what came, and is no message', 'bold', 'underline')}")
+        print(letter.body)
+    draw_failure(letter.failure)
+    if run and run.story:
+        draw_story(timeline(run))
+    print(f"\n{paint(_way_out(letter), 'dim')}")
+
+
+def _way_out(letter: DeadLetter) -> str:
+    if letter.message:
+        return f"→ horae dead replay {letter.run}, with --context KEY=VALUE to change what it gets"
+    return f"→ have the right message sent, or horae enqueue the job; then horae dead drop {letter.run}"

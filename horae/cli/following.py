@@ -1,0 +1,101 @@
+"""The ledger as it changes: which runs are in another state than at the last look."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from horae import clock
+from horae.errors import StoreUnavailable
+from horae.runs import Run, State
+from horae.settings import Settings
+from horae.store.base import Ledger
+from horae.store.values import Only
+
+if TYPE_CHECKING:
+    from horae.cli.fires import Question
+
+LOOKED_AT = 5_000
+"""Of the newest runs, those among which new ones are looked for."""
+LOOK_SECONDS = 0.5
+AWAY_SECONDS = 1.0
+OPEN = frozenset(state for state in State if not state.settled)
+
+
+class Following:
+    """`changes` tells each run whose state changed since the last look, the oldest first. StoreUnavailable from a look
+    loses nothing: the next one tells what happened meanwhile."""
+
+    def __init__(self, ledger: Ledger, job: str | None, since: datetime | None, only: Only) -> None:
+        self._ledger, self._job, self._since, self._only = ledger, job, since, only
+        self._settled: set[str] = set()
+        self._open: dict[str, tuple[State, int]] = {}
+
+    async def begin(self) -> None:
+        """What is there now is known."""
+        ids = await self._ledger.ids(job=self._job, since=self._since, limit=LOOKED_AT)
+        # However old it is: it may wait for a retry since long.
+        unsettled = await self._ledger.runs(job=self._job, since=self._since, only=Only(states=OPEN), limit=LOOKED_AT)
+        self._open = {run.id: _mark(run) for run in unsettled}
+        self._settled = set(ids) - self._open.keys()
+
+    async def changes(self) -> list[Run]:
+        ids = await self._ledger.ids(job=self._job, since=self._since, limit=LOOKED_AT)
+        unknown = [id for id in reversed(ids) if id not in self._settled and id not in self._open]
+        runs = await self._ledger.many([*self._open, *unknown])
+        changed = [run for run in runs if self._open.get(run.id) != _mark(run)]
+        # Verdicts never change: what is settled is not read again.
+        self._settled = (self._settled & set(ids)) | {run.id for run in runs if run.state.settled}
+        self._open = {run.id: _mark(run) for run in runs if not run.state.settled}
+        return [run for run in changed if self._only.holds(run.state, run.cause, run.tier)]
+
+
+def _mark(run: Run) -> tuple[State, int]:
+    return run.state, run.attempts
+
+
+async def keep_following(settings: Settings, question: "Question", say: Callable[[Run], str]) -> None:
+    """For ever. A store that is away is waited for, and named once."""
+    from horae.store import connect
+
+    async with connect(settings) as store:
+        following, begun, away = Following(store.ledger, question.job, question.since, question.only), False, False
+        while True:
+            try:
+                if begun:
+                    runs = await following.changes()
+                else:
+                    await following.begin()
+                    runs, begun = list(reversed(await question.ask(store))), True
+            except StoreUnavailable as error:
+                if not away:
+                    print(f"horae: waiting: {error.message}", file=sys.stderr, flush=True)
+                away = True
+                await asyncio.sleep(AWAY_SECONDS)
+                continue
+            if away:
+                print("horae: the store answers again", file=sys.stderr, flush=True)
+            away = False
+            for run in runs:
+                print(say(run), flush=True)
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+def json_line(run: Run) -> str:
+    return json.dumps(run.as_dict(), ensure_ascii=False)
+
+
+def line(run: Run) -> str:
+    from horae.cli.output import paint, state_of, took
+
+    at = run.story[-1].at if run.story else run.ended_at or run.started_at or run.accepted_at
+    when = clock.isoformat(at.replace(microsecond=0)) if at else ""
+    parts = [when, f"{run.job:<20}", f"{run.cause.value:<8}", paint(*state_of(run))]
+    parts += [
+        took(run.duration_seconds) if run.state.settled else "",
+        paint(run.id, "dim"),
+        run.as_dict()["error"] or "",
+    ]
+    return "  ".join(part for part in parts if part)

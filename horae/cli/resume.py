@@ -1,0 +1,15 @@
+"""`horae resume`: let a paused job, or everything, run again."""
+
+import typer
+
+from horae.cli.pauses import All, Optional, switch
+
+
+def command(context: typer.Context, job: Optional = None, all: All = False) -> int:
+    """Let a paused job run again, what waited first. --all ends `pause --all`; a job that was paused by name stays so.
+
+    \b
+    horae resume database-backup
+    horae resume --all
+    """
+    return switch(context, job, all, pause=False)
