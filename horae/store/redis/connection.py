@@ -14,6 +14,7 @@ from redis.exceptions import (
     BusyLoadingError,
     ConnectionError,
     NoPermissionError,
+    OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     TimeoutError,
@@ -35,6 +36,8 @@ REPLICA_WAIT_MILLIS = 1000
 LOOK_SECONDS = 10.0
 """Between looks at whether there are replicas."""
 AWAY = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OSError)
+REFUSES_FOR_NOW = ("MISCONF", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN")
+"""Begin what a server says that cannot write now, such as one whose disk is full, and may again later."""
 
 
 @contextmanager
@@ -46,7 +49,11 @@ def translated(url: str) -> Iterator[None]:
         raise StoreUnavailable(f"the store at {shown(url)} refuses these credentials: {error}") from error
     except AWAY as error:
         raise StoreUnavailable(f"the store at {shown(url)} does not answer: {error}") from error
+    except OutOfMemoryError as error:
+        raise StoreUnavailable(f"the store at {shown(url)} is full, raise its maxmemory: {error}") from error
     except RedisError as error:
+        if str(error).startswith(REFUSES_FOR_NOW):
+            raise StoreUnavailable(f"the store at {shown(url)} takes no writes now: {error}") from error
         raise StoreError(f"the store at {shown(url)}: {error}") from error
 
 
@@ -116,8 +123,9 @@ class Connection:
         with translated(self.url):
             return self._blocking_scripts[noun](keys=[self.prefix], args=self._arguments(function, arguments))
 
-    def _arguments(self, function: str, arguments: dict[str, Any]) -> tuple[str, ...]:
-        return (function, json.dumps(arguments), *self._configured)
+    def _arguments(self, function: str, arguments: dict[str, Any]) -> tuple[str | bytes, ...]:
+        # Lua's JSON refuses half a surrogate pair, and with it all that goes in the same step.
+        return (function, json.dumps(arguments, ensure_ascii=False).encode(errors="replace"), *self._configured)
 
     async def now(self) -> datetime:
         with translated(self.url):

@@ -115,6 +115,8 @@ class RedisLedger:
         await self._connection.call("ledger", "record", **arguments)
 
     async def append_log(self, run: str, lines: Sequence[str]) -> None:
+        if not self._keep_log_lines:
+            return
         key = self._connection.key(f"log:{run}")
         with translated(self._connection.url):
             async with self._connection.client.pipeline(transaction=True) as pipe:
