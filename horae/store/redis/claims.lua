@@ -240,9 +240,13 @@ function calls.settle(a)
 end
 
 -- sweep {limit} -> flat list of id, job, verdict or '', worker. What runs in a sidecar may be lost with it; what is
--- durable is handed out again as a suspect, until too many workers died with it.
+-- durable is handed out again as a suspect, until too many workers died with it. With a limit of 0: only whether writes are taken.
 function calls.sweep(a)
   local found = {}
+  if a.limit == 0 then
+    redis.call('SET', k('probe'), NOW_TEXT, 'PX', 1)
+    return found
+  end
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', k('leases'), '-inf', NOW_TEXT, 'LIMIT', 0, a.limit)) do
     local key = k('run:' .. id)
     local job, tier, worker, cancel = unpack(redis.call('HMGET', key, 'job', 'tier', 'worker', 'cancel'))
