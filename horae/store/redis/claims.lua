@@ -45,7 +45,9 @@ local function disown(id, worker)
   local since = redis.call('HGET', key, 'unknown_since')
   if since and NOW - tonumber(since) >= UNKNOWN then return settled(id, 'failed', 'unknown job') end
   if not since then redis.call('HSET', key, 'unknown_since', NOW_TEXT) end
-  hand_out_again(id, 'pending', UNKNOWN_WAIT, 'handed back', worker .. ' does not know the job')
+  -- Uneven rests: after even ones the worker that gave it back has always waited longest, and gets it again.
+  local rest = UNKNOWN_WAIT - (NOW % 100000) * 7919 % 1000
+  hand_out_again(id, 'pending', rest, 'handed back', worker .. ' does not know the job')
   return { 'later', 0, 0, 0, 0, 'unknown job' }
 end
 
