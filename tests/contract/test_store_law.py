@@ -9,7 +9,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.contract.store_machine import StoreMachine
 
-EXAMPLES = int(os.environ.get("HORAE_TEST_EXAMPLES", "20"))
+EXAMPLES = int(os.environ.get("LAW_EXAMPLES", "20"))
 """How many histories of each machine; a longer search is asked for by the environment."""
 
 
