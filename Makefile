@@ -8,8 +8,7 @@ up: setup ## set up, start everything on this machine, show the table; Ctrl-C st
 	@exec .venv/bin/horae up $(ARGS)
 
 test: setup ## run the suite; names what it skips and how to get it
-	$(PYTHON) -m coverage run -m pytest $(ARGS)
-	$(PYTHON) -m coverage report
+	$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov $(ARGS)
 
 check: setup ## formatting, lint, types, and the arrows between modules
 	$(PYTHON) -m ruff format --check

@@ -1,14 +1,20 @@
 """What travels through a queue: documented JSON, validated and size-limited."""
 
+import json
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from horae.errors import InvalidMessage, MessageTooLarge
 from horae.jobs import NAME, NAME_LIMIT
 from horae.runs import made_at, new_run_id
+
+
+def _no_number(constant: str) -> None:
+    raise ValueError(f"{constant} is not a number there")
 
 
 class Lane(StrEnum):
@@ -54,8 +60,16 @@ class Message(BaseModel):
         return self.scheduled_for or made_at(self.run)
 
     def encode(self, limit_bytes: int) -> bytes:
-        """JSON in UTF-8; raises MessageTooLarge over the limit. What was accepted once is not too large for a retry."""
-        body = self.model_dump_json(exclude_defaults=True).encode()
+        """JSON in UTF-8; raises MessageTooLarge over the limit, or InvalidMessage for what JSON does not have.
+
+        What was accepted once is not too large for a retry.
+        """
+        try:
+            body = self.model_dump_json(exclude_defaults=True).encode()
+            if b"NaN" in body or b"Infinity" in body:
+                json.loads(body, parse_constant=_no_number)
+        except (PydanticSerializationError, ValueError) as error:
+            raise InvalidMessage(f"the message for job {self.job!r} cannot be written as JSON: {error}") from error
         if len(body) > limit_bytes + (ROOM_BYTES if self.attempt > 1 else 0):
             raise MessageTooLarge(
                 f"the message for job {self.job!r} has {len(body)} bytes and the limit is {limit_bytes}; put the data "

@@ -51,7 +51,7 @@ async def opened(settings: Settings, registry: Registry, stack: AsyncExitStack) 
     internal = await stack.enter_async_context(InternalScheduler(fires.fire))
     if settings.store.url is None:
         # Nobody else can see this memory, so this process is the queue worker too.
-        duties: list[Duty] = [Relay(store, queues.router, metrics), Sweeper(store, metrics)]
+        duties: list[Duty] = [Relay(store, queues.router, metrics), Sweeper(store, metrics, lease)]
         for provider, source in (await queues.open_consumers(name)).items():
             duties.append(Consumer(provider, source, store, registry, work, name, lease))
             stack.push_async_callback(source.close)

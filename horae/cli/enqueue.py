@@ -41,7 +41,9 @@ def command(
         from horae.cli.output import print_json
 
         due = clock.isoformat(found.due) if found.due else None
-        print_json({"run": found.run, "job": found.job, "provider": found.provider, "due": due})
+        print_json({"run": found.run, "job": found.job, "provider": found.provider, "due": due, "new": found.new})
+    elif not found.new:
+        print(f"{found.run}  {found.job}, accepted before and not settled yet; its uniqueness key admits no second run")
     else:
         when = f"due {clock.isoformat(found.due)}" if found.due else "due now"
         print(f"{found.run}  {found.job} through {found.provider}, {when}")

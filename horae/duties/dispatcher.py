@@ -55,8 +55,19 @@ class Dispatcher:
         return min(POLL_SECONDS, due.next_in.total_seconds())
 
     def _is_ours(self, cursor: Cursor) -> bool:
-        """False for a job that is another revision's to fire."""
-        return self._fingerprints.get(cursor.job) == cursor.fingerprint
+        """False for a job that is another revision's to fire; said once, as this sidecar may be all that is left."""
+        own = self._fingerprints.get(cursor.job)
+        if own == cursor.fingerprint:
+            return True
+        if own and cursor.job not in self._aside:
+            self._stand_aside({cursor.job: "another definition is in force"})
+        return False
+
+    def _stand_aside(self, jobs: Mapping[str, str]) -> None:
+        self._aside = {**self._aside, **jobs}
+        for name, why in jobs.items():
+            extra = {"action": "stands_aside", "job": name}
+            log.warning("this sidecar does not fire %s: %s", name, why, extra=extra)
 
     async def _declare(self) -> None:
         now = await self._store.now()
@@ -66,10 +77,8 @@ class Dispatcher:
             declared.append(Declared(job=job.name, fingerprint=fingerprint, next_after_now=job.next_fire(now)))
             if len(declared) % JOBS_A_STEP == 0:
                 await asyncio.sleep(0)  # a hundred thousand of them take seconds, and others share this loop
-        self._aside = await self._store.cursors.declare(declared, self._revision)
-        for name, why in self._aside.items():
-            extra = {"action": "stands_aside", "job": name}
-            log.warning("this sidecar does not fire %s: %s", name, why, extra=extra)
+        self._aside = {}
+        self._stand_aside(await self._store.cursors.declare(declared, self._revision))
         self._declared = True
 
     def _advance(self, job: Job, cursor: Cursor, now: datetime) -> Advance:

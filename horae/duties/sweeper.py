@@ -1,8 +1,10 @@
 """Returns the runs whose lease ran out to the outbox, and drops what is older than the retention."""
 
 import logging
+from datetime import timedelta
 
 from horae.clock import monotonic
+from horae.errors import StoreError
 from horae.metrics import Metrics
 from horae.store.base import Store
 
@@ -10,16 +12,32 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 0.5
 BATCH = 100
 PRUNE_SECONDS = 300.0
+SPARE_SECONDS = 1.0
 
 
 class Sweeper:
     name = "sweeper"
 
-    def __init__(self, store: Store, metrics: Metrics) -> None:
+    def __init__(self, store: Store, metrics: Metrics, lease: timedelta) -> None:
         self._store, self._metrics = store, metrics
+        self._first_word_seconds = lease.total_seconds() / 3 + SPARE_SECONDS
+        self._away, self._sweeps_from = False, 0.0
         self._pruned_at = -PRUNE_SECONDS
 
     async def step(self) -> float:
+        if self._away:
+            await self._store.claims.sweep(0)
+            # Nobody could renew a lease meanwhile: those who live speak first.
+            self._away, self._sweeps_from = False, monotonic() + self._first_word_seconds
+        if monotonic() < self._sweeps_from:
+            return POLL_SECONDS
+        try:
+            return await self._step()
+        except StoreError:
+            self._away = True
+            raise
+
+    async def _step(self) -> float:
         lapsed = await self._store.claims.sweep(BATCH)
         for one in lapsed:
             self._metrics.lapsed.inc()

@@ -20,7 +20,8 @@ from typing import Any
 
 from horae.clock import parse_instant
 from horae.execution.capture import capturing, to_sink
-from horae.execution.failures import kinds_of, traceback_of
+from horae.execution.failures import MESSAGE_LIMIT_CHARACTERS, kinds_of, traceback_of
+from horae.execution.results import summary, words_of
 from horae.loading import job_settings, load
 from horae.registry import Registry
 from horae.run_context import RunContext, running
@@ -59,14 +60,14 @@ def _serve(request: dict[str, Any], registry: Registry, settings: Settings, repl
             result = function(**request["context"])
             if inspect.iscoroutine(result):
                 result = asyncio.run(result)
-        reply({"result": result})
+        reply({"result": summary(result)})
     except BaseException as error:
         # SystemExit and KeyboardInterrupt too: what a job raises is its verdict, never the end of the child.
         reply(
             {
                 "error": {
                     "type": type(error).__name__,
-                    "message": str(error),
+                    "message": words_of(error)[:MESSAGE_LIMIT_CHARACTERS],
                     "traceback": traceback_of(error),
                     "kinds": kinds_of(error),
                 }
@@ -75,17 +76,17 @@ def _serve(request: dict[str, Any], registry: Registry, settings: Settings, repl
 
 
 def main() -> None:
-    replies = os.fdopen(os.dup(1), "w", buffering=1)
+    replies, own = os.fdopen(os.dup(1), "w", buffering=1), os.getpid()
     os.dup2(2, 1)  # what a subprocess of a job writes must not end up among the replies
     lock = threading.Lock()
 
     def reply(message: dict[str, Any]) -> None:
-        try:
-            line = json.dumps(message)
-        except (TypeError, ValueError):
-            line = json.dumps({"result": repr(message.get("result"))[:4_000]})
+        if os.getpid() != own:
+            if "log" in message or "progress" in message:
+                return
+            os._exit(0)  # the job forked, and this is the fork's end: its answer would be taken for the next run's
         with lock:
-            replies.write(line + "\n")
+            replies.write(json.dumps(message) + "\n")
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the worker's to handle
     requests: queue.Queue[dict[str, Any]] = queue.Queue()

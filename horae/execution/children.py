@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from horae.execution.capture import Sink, stamped
 
 TERM_WAIT_SECONDS = 2.0
 LINE_LIMIT_BYTES = 8 * 1024 * 1024
+STDERR_PIECE_BYTES = 64 * 1024
 RUNS_BEFORE_RENEWAL = 500
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -97,7 +98,7 @@ class Child:
 
     async def _pass_on_stderr(self) -> None:
         assert self._process.stderr
-        while line := await self._process.stderr.readline():
+        async for line in _lines(self._process.stderr):
             text = line.decode(errors="replace").rstrip()
             if self._sink:
                 self._sink(stamped("STDERR", text))
@@ -114,7 +115,23 @@ class Child:
                 break
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)  # what the job itself had started
-        await self._stderr
+        # Something that the job started in a session of its own may hold the other end for as long as it likes.
+        await asyncio.wait([self._stderr], timeout=TERM_WAIT_SECONDS)
+        self._stderr.cancel()
+
+
+async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """Lines, a long one in pieces: a job that fills a pipe which nobody reads stands still."""
+    while True:
+        try:
+            line = await stream.readuntil()
+        except asyncio.LimitOverrunError:
+            line = await stream.read(STDERR_PIECE_BYTES)
+        except asyncio.IncompleteReadError as end:
+            line = end.partial
+        if not line:
+            return
+        yield line
 
 
 class Children:

@@ -5,6 +5,8 @@ import traceback
 from datetime import timedelta
 
 from horae.errors import Abandoned, ChildDied, RunFailed, TimedOut, UsageError
+from horae.execution.capture import sound
+from horae.execution.results import words_of
 from horae.jobs import Job, Tier
 from horae.runs import Failure, Verdict
 from horae.store.values import Claim, Settlement
@@ -16,7 +18,7 @@ AFTER_DEATH = timedelta(seconds=1)
 
 
 def traceback_of(error: BaseException) -> str:
-    return "".join(traceback.format_exception(error))[-TRACEBACK_LIMIT_CHARACTERS:]
+    return sound("".join(traceback.format_exception(error))[-TRACEBACK_LIMIT_CHARACTERS:])
 
 
 def kinds_of(error: BaseException) -> list[str]:
@@ -34,7 +36,7 @@ def settlement_of(job: Job, claim: Claim, error: BaseException) -> Settlement:
         failure = Failure(type=error.kind, message=_cut(said), traceback=error.traceback)
         kinds: tuple[str, ...] = error.kinds
     else:
-        failure = Failure(type=type(error).__name__, message=_cut(str(error)), traceback=traceback_of(error))
+        failure = Failure(type=type(error).__name__, message=_cut(words_of(error)), traceback=traceback_of(error))
         kinds = tuple(kinds_of(error))
     reason = _reason(error)
     if isinstance(error, ChildDied) and job.tier is Tier.ONEIRIC:

@@ -1,19 +1,21 @@
 """Running one claimed run: time limit, isolation, cancellation, verdict."""
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from horae.clock import isoformat
 from horae.errors import Abandoned, StoreError, TimedOut
-from horae.execution.capture import Sink, stamped, to_sink
+from horae.execution.capture import Sink, sound, stamped, to_sink
 from horae.execution.children import Children
 from horae.execution.failures import settlement_of
+from horae.execution.results import summary, words_of
 from horae.execution.run_logs import RunLogs
+from horae.execution.threads import begin
 from horae.jobs import Isolation, Job, Tier
 from horae.loading import job_settings
 from horae.run_context import RunContext, running
@@ -23,7 +25,10 @@ from horae.store.base import Claims
 from horae.store.values import Claim, Settlement
 
 log = logging.getLogger(__name__)
-RESULT_LIMIT_CHARACTERS = 16_000
+HEED_SECONDS = 5.0
+"""For how long an async job may go on after its time limit cancelled it; then the process owes a restart."""
+ENDS = (Exception, SystemExit, KeyboardInterrupt)
+"""What a job may raise; it is its verdict, never the end of this process."""
 
 
 class Stop(StrEnum):
@@ -89,14 +94,14 @@ class Runner:
             result = await self._limited(active)
         except asyncio.CancelledError:
             return self._stopped(active)
-        except Exception as error:
+        except ENDS as error:
             if active.stop:
                 return self._stopped(active)
-            self._say(job, claim, f"failed: {type(error).__name__}: {error}")
+            self._say(job, claim, f"failed: {type(error).__name__}: {words_of(error)}")
             return settlement_of(job, claim, error)
         finally:
             active.ended = True
-        return Settlement(claim=claim, verdict=Verdict.RAN, result=_summary(result), progress=active.progress)
+        return Settlement(claim=claim, verdict=Verdict.RAN, result=summary(result), progress=active.progress)
 
     def _stopped(self, active: Active) -> Settlement | None:
         if active.stop is None:
@@ -116,6 +121,7 @@ class Runner:
         if plan.limit_seconds is None:
             return await self._call(active, plan)
         timeout = asyncio.timeout(plan.limit_seconds)
+        unheeded = asyncio.get_running_loop().call_later(plan.limit_seconds + HEED_SECONDS, self._unheeded, active)
         try:
             async with timeout:
                 return await self._call(active, plan)
@@ -123,6 +129,13 @@ class Runner:
             if not timeout.expired():
                 raise  # the job's own
             raise TimedOut(f"over its time limit of {active.job.time_limit}") from error
+        finally:
+            unheeded.cancel()
+
+    def _unheeded(self, active: Active) -> None:
+        """It swallowed its cancellation. Once this process is gone, another runs it in a child that can be ended."""
+        self.abandoned += 1
+        self._say(active.job, active.claim, f"goes on, over its time limit of {active.job.time_limit}")
 
     def _plan(self, job: Job) -> Plan:
         plan = Plan(
@@ -150,7 +163,7 @@ class Runner:
     async def _in_thread(self, job: Job, claim: Claim) -> Any:
         """A thread cannot be ended: past the limit it is left behind, and the process owes a restart."""
         assert job.function
-        thread = asyncio.create_task(asyncio.to_thread(job.function, **claim.message.context))
+        thread = begin(partial(job.function, **claim.message.context))
         try:
             return await asyncio.shield(thread)
         except asyncio.CancelledError:
@@ -186,11 +199,13 @@ class Runner:
         loop, claim = asyncio.get_running_loop(), active.claim
 
         def report(text: str) -> None:
-            active.progress = str(text)
+            active.progress = sound(str(text))
             sink(stamped("PROGRESS", active.progress))
             if not claim.token:
                 return  # the ledger hears of it when the run is over
-            loop.call_soon_threadsafe(lambda: _background.add(asyncio.ensure_future(self._report(claim, str(text)))))
+            loop.call_soon_threadsafe(
+                lambda: _background.add(asyncio.ensure_future(self._report(claim, active.progress)))
+            )
 
         return report
 
@@ -214,19 +229,6 @@ class Runner:
 _background: set[Any] = set()
 
 
-def _ignore_outcome(task: "asyncio.Task[Any]") -> None:
+def _ignore_outcome(task: "asyncio.Future[Any]") -> None:
     if not task.cancelled():
         task.exception()
-
-
-def _summary(result: Any) -> Any:
-    """What the ledger keeps of a result: small JSON, or a note."""
-    if result is None:
-        return None
-    try:
-        text = json.dumps(result)
-    except (TypeError, ValueError):
-        return repr(result)[:RESULT_LIMIT_CHARACTERS]
-    if len(text) > RESULT_LIMIT_CHARACTERS:
-        return f"a result of {len(text)} characters is over the limit of {RESULT_LIMIT_CHARACTERS}"
-    return result

@@ -41,6 +41,10 @@ class Settler:
         try:
             answers = await self._settled([settlement for settlement, _ in batch])
         except Exception as error:
+            if len(batch) > 1:
+                for one in batch:
+                    await self._write_batch([one])  # what the store refuses of one is not the others' loss
+                return
             for _, kept in batch:
                 if not kept.done():
                     kept.set_exception(error)

@@ -42,6 +42,7 @@ class Work:
         self.runner = Runner(settings, store.claims, self._logs, self._children)
         self._renewer = Renewer(store.claims, lease)
         self._active: dict[Active, asyncio.Task[Settlement | None]] = {}
+        self._given_up: set[asyncio.Task[Settlement | None]] = set()
         self._second = self._said = 0
         self._room = asyncio.Event()
         self._room.set()
@@ -164,8 +165,9 @@ class Work:
         await self.finish(grace_seconds)
         for active in list(self._active):
             active.cancel(Stop.DRAINING)
-        if self._active:
-            _, late = await asyncio.wait(list(self._active.values()), timeout=LAST_WAIT_SECONDS)
+        if waited_for := set(self._active.values()) - self._given_up:
+            _, late = await asyncio.wait(waited_for, timeout=LAST_WAIT_SECONDS)
+            self._given_up |= late
             for task in late:
                 log.error("a run cannot be settled; it will be run again", extra={"action": "settlement_given_up"})
                 task.cancel()

@@ -31,6 +31,8 @@ WATCH_SECONDS = 0.5
 TAKERS_WAIT_SECONDS = 3.0
 """A taking duty ends after its step: a look at the broker takes a second."""
 
+LEFT_WAIT_SECONDS = 1.0
+
 
 @dataclass(kw_only=True, slots=True)
 class Process:
@@ -147,11 +149,24 @@ def _stop_on_signals(process: Process) -> None:
         loop.add_signal_handler(sign, process.stopping.set)
 
 
+async def _to_end(running: Coroutine[Any, Any, int]) -> int:
+    """Its exit status. A job that heeds no cancellation would keep the event loop, and so the process, for ever."""
+    status = await running
+    left = asyncio.all_tasks() - {task for task in [asyncio.current_task()] if task}
+    for task in left:
+        task.cancel()
+    if left and (await asyncio.wait(left, timeout=LEFT_WAIT_SECONDS))[1]:
+        log.error("a job does not end; it is left behind", extra={"action": "run_left_behind"})
+        logging.shutdown()
+        os._exit(status)
+    return status
+
+
 def run_to_end(kind: str, running: Coroutine[Any, Any, int]) -> NoReturn:
     """Run a process and end it with its exit status; what is in the way of its start is a sentence, and status 1."""
     configure(kind)
     try:
-        status = asyncio.run(running)
+        status = asyncio.run(_to_end(running))
     except HoraeError as error:
         log.critical("%s", error, extra={"action": "process_refused"})
         status = 1

@@ -30,7 +30,7 @@ async def run(settings: Settings) -> int:
         ]
         moving: list[Duty] = [
             Relay(process.store, process.queues.router, process.metrics),
-            Sweeper(process.store, process.metrics),
+            Sweeper(process.store, process.metrics, process.work.lease),
         ]
         try:
             return await serve(process, consumers, moving, listener, own.grace_seconds)

@@ -59,7 +59,7 @@ async def run(settings: Settings, start: str | None = None) -> int:
         taking.append(Announcer(process.store, prefect))
         moving: list[Duty] = [
             Relay(process.store, process.queues.router, process.metrics),
-            Sweeper(process.store, process.metrics),
+            Sweeper(process.store, process.metrics, process.work.lease),
             Figures(process.store, process.registry, process.metrics),
         ]
         if start and now() - (made_at(start) or EPOCH) < JUST_STARTED:

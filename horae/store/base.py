@@ -62,7 +62,7 @@ class Claims(Protocol):
         """False where the claim is stale: nothing was written."""
 
     async def sweep(self, limit: int) -> list[Lapsed]:
-        """Hand the runs whose lease ran out to other workers."""
+        """Hand the runs whose lease ran out to other workers. With a limit of 0: only try whether it takes writes."""
 
     async def report(self, claim: Claim, text: str) -> None:
         """Say how far a run is; ignored when the claim is stale."""

@@ -144,16 +144,37 @@ def test_an_enqueued_run_waits_for_its_time(
     done = horae(environment, "enqueue", "copy-files", "--at", at, "-c", "count=3", "--json", cwd=durable, **store)
     assert done.returncode == 0, done.stderr
     accepted = json.loads(done.stdout)
-    assert {key: accepted[key] for key in ("job", "provider", "due")} == {
+    assert {key: accepted[key] for key in ("job", "provider", "due", "new")} == {
         "job": "copy-files",
         "provider": "redis",
         "due": at,
+        "new": True,
     }
     [fire] = json.loads(horae(environment, "fires", "--json", cwd=durable, **store).stdout)
     assert (fire["run"], fire["state"], fire["cause"]) == (accepted["run"], "pending", "enqueue")
     refused = horae(environment, "enqueue", "copy-files", "--provider", "reddis", cwd=durable, **store)
     assert refused.returncode == 2
     assert "did you mean 'redis'?" in refused.stderr
+
+
+@pytest.mark.requires("valkey")
+def test_an_enqueue_that_accepts_nothing_new_says_so(
+    environment: dict[str, str], durable: Path, valkey_url: str, namespace: str
+) -> None:
+    store = {"HORAE_STORE__URL": valkey_url, "HORAE_NAMESPACE": namespace}
+    file = durable / "infra" / "copy_files.py"
+    file.write_text(file.read_text().replace("@job(", '@job(unique_by=("count",), ', 1))
+    first = json.loads(
+        horae(environment, "enqueue", "copy-files", "-c", "count=3", "--json", cwd=durable, **store).stdout
+    )
+    again = horae(environment, "enqueue", "copy-files", "-c", "count=3", cwd=durable, **store)
+    assert again.returncode == 0
+    assert first["run"] in again.stdout
+    assert "uniqueness key" in again.stdout
+    assert "due now" not in again.stdout
+    refused = horae(environment, "enqueue", "copy-files", "-c", "count=NaN", cwd=durable, **store)
+    assert refused.returncode == 2
+    assert "cannot be written as JSON" in refused.stderr
 
 
 def test_a_store_that_is_away_costs_the_verdicts_and_not_the_answer(environment: dict[str, str], durable: Path) -> None:

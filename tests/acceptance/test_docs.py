@@ -242,3 +242,8 @@ def test_every_generated_row_has_a_meaning() -> None:
 def test_the_picture_fits_a_terminal() -> None:
     [picture, *_] = re.findall(r"^```\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     assert max(map(len, picture.splitlines())) <= 100
+
+
+def test_only_the_run_of_a_message_is_made_up() -> None:
+    rows = (ROOT / "docs/reference/messages.md").read_text().splitlines()
+    assert [row.split("|")[1].strip() for row in rows if "| a new UUIDv7 |" in row] == ["`run`"]

@@ -1,7 +1,6 @@
 """The alert rules of the how-to, against what real processes show on /metrics."""
 
 import re
-import shutil
 import subprocess
 import sys
 import urllib.request
@@ -131,7 +130,7 @@ def test_every_rule_has_its_trial() -> None:
     assert fired == silent == {rule["alert"] for rule in rules()}
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool. Debian: apt install prometheus")
+@pytest.mark.requires("promtool")
 def test_promtool_agrees() -> None:
     for command in (["check", "rules", str(RULES)], ["test", "rules", str(ROOT / "tests/alerts.yaml")]):
         found = subprocess.run(["promtool", *command], capture_output=True, text=True)

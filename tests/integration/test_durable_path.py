@@ -75,7 +75,7 @@ async def a_worker(settings: Settings, name: str = "w1") -> AsyncIterator[Work]:
         queues = open_queues(settings)
         stack.push_async_callback(queues.router.close)
         work = await stack.enter_async_context(Work(settings, store, metrics, settings.worker.slots, lease))
-        duties: list[Duty] = [Relay(store, queues.router, metrics), Sweeper(store, metrics)]
+        duties: list[Duty] = [Relay(store, queues.router, metrics), Sweeper(store, metrics, lease)]
         for provider, source in (await queues.open_consumers(name)).items():
             stack.push_async_callback(source.close)
             duties.append(Consumer(provider, source, store, registry, work, name, lease))

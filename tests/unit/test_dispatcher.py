@@ -145,3 +145,17 @@ async def test_a_clock_that_steps_back_writes_nothing_twice() -> None:
         clock.at = at
         await duty.step()
     assert await fires(store) == [(13, "")]
+
+
+async def test_a_sidecar_that_a_newer_one_replaces_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    store = MemoryStore(clock=clock)
+    older = dispatcher(store, job(every("1h")))
+    await older.step()
+    await dispatcher(store, job(every("30m")), revision=2).step()
+    clock.at = NOON + HOUR
+    for _ in range(3):
+        await older.step()
+    assert [record.message for record in caplog.records] == [
+        "this sidecar does not fire backup: another definition is in force"
+    ]

@@ -45,7 +45,9 @@ local function disown(id, worker)
   local since = redis.call('HGET', key, 'unknown_since')
   if since and NOW - tonumber(since) >= UNKNOWN then return settled(id, 'failed', 'unknown job') end
   if not since then redis.call('HSET', key, 'unknown_since', NOW_TEXT) end
-  hand_out_again(id, 'pending', UNKNOWN_WAIT, 'handed back', worker .. ' does not know the job')
+  -- Uneven rests: after even ones the worker that gave it back has always waited longest, and gets it again.
+  local rest = UNKNOWN_WAIT - (NOW % 100000) * 7919 % 1000
+  hand_out_again(id, 'pending', rest, 'handed back', worker .. ' does not know the job')
   return { 'later', 0, 0, 0, 0, 'unknown job' }
 end
 
@@ -253,9 +255,13 @@ function calls.settle(a)
 end
 
 -- sweep {limit} -> flat list of id, job, verdict or '', worker. What runs in a sidecar may be lost with it; what is
--- durable is handed out again as a suspect, until too many workers died with it.
+-- durable is handed out again as a suspect, until too many workers died with it. With a limit of 0: only whether writes are taken.
 function calls.sweep(a)
   local found = {}
+  if a.limit == 0 then
+    redis.call('SET', k('probe'), NOW_TEXT, 'PX', 1)
+    return found
+  end
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', k('leases'), '-inf', NOW_TEXT, 'LIMIT', 0, a.limit)) do
     local key = k('run:' .. id)
     local job, tier, worker = unpack(redis.call('HMGET', key, 'job', 'tier', 'worker'))

@@ -14,6 +14,7 @@ from redis.exceptions import (
     BusyLoadingError,
     ConnectionError,
     NoPermissionError,
+    OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     TimeoutError,
@@ -36,6 +37,8 @@ REPLICA_WAIT_MILLIS = 1000
 LOOK_SECONDS = 10.0
 """Between looks at whether there are replicas."""
 AWAY = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OSError)
+REFUSES_FOR_NOW = ("MISCONF", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN")
+"""Begin what a server says that cannot write now, such as one whose disk is full, and may again later."""
 
 
 @contextmanager
@@ -47,7 +50,11 @@ def translated(url: str) -> Iterator[None]:
         raise StoreUnavailable(f"the store at {shown(url)} refuses these credentials: {error}") from error
     except AWAY as error:
         raise StoreUnavailable(f"the store at {shown(url)} does not answer: {error}") from error
+    except OutOfMemoryError as error:
+        raise StoreUnavailable(f"the store at {shown(url)} is full, raise its maxmemory: {error}") from error
     except RedisError as error:
+        if str(error).startswith(REFUSES_FOR_NOW):
+            raise StoreUnavailable(f"the store at {shown(url)} takes no writes now: {error}") from error
         raise StoreError(f"the store at {shown(url)}: {error}") from error
 
 
