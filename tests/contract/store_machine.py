@@ -21,8 +21,12 @@ from tests.contract.store_plans import AGES, CONTEXTS, DELAYS, ENDINGS, HOUR, PO
 from tests.contract.stores import LEASE, NONE, T0, id_made_at
 
 ANY = st.integers(0, 1_000_000)
-"""Picks one of those there are."""
-UNKNOWN_TO_THIS_WORKER = st.sampled_from([True, True, True, True, False])
+MOSTLY = st.sampled_from([True, True, True, False])
+
+
+def newest_but[T](pick: int, given: list[T]) -> T:
+    """The newest, or one that is that much older."""
+    return given[-1 - pick % len(given)]
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -32,7 +36,6 @@ class StoreMachine(RuleBasedStateMachine):
         self.jobs: dict[str, Policy] = {}
         self.runs: list[str] = []
         self.internal: set[str] = set()
-        self.relay: list[Message] = []
         self.untold: list[Message] = []
         self.broker: list[Message] = []
         self.held: list[Claim] = []
@@ -96,13 +99,6 @@ class StoreMachine(RuleBasedStateMachine):
         overlap = self.jobs[run.job].overlap
         self.hold([self.both(lambda store: store.claims.begin(run, overlap, "s1", LEASE))])
 
-    @precondition(lambda self: self.runs)
-    @rule(pick=ANY)
-    def replay(self, pick: int) -> None:
-        replayed = self.runs[pick % len(self.runs)]
-        run = self.new_run(pick, cause=Cause.REPLAY, replays=replayed)
-        self.both.accept(run)
-
     @rule(
         pick=st.integers(0, 5),
         state=st.sampled_from(State),
@@ -121,42 +117,33 @@ class StoreMachine(RuleBasedStateMachine):
 
     # From the outbox to the broker.
 
-    @rule(limit=st.sampled_from([1, 2, 100]))
-    def take(self, limit: int) -> None:
+    @rule(limit=st.sampled_from([100, 1]), until=st.sampled_from(["the end", "the end", "published", "taken"]))
+    def relay(self, limit: int, until: str) -> None:
+        """It may die once it has taken messages, or once it has published them and not told the store yet."""
         if self.both.carried:
             return
         found = self.both(lambda store: store.outbox.take(limit, timedelta(seconds=5)))
-        self.relay += [due.message for due in found.entries]
-
-    @precondition(lambda self: self.relay)
-    @rule(pick=ANY)
-    def publish(self, pick: int) -> None:
-        message = self.relay.pop(pick % len(self.relay))
-        self.broker.append(message)
-        self.untold.append(message)
-
-    @precondition(lambda self: self.relay)
-    @rule(pick=ANY)
-    def relay_dies(self, pick: int) -> None:
-        self.relay.pop(pick % len(self.relay))
+        messages = [due.message for due in found.entries]
+        if until != "taken":
+            self.broker += messages
+        if until == "published":
+            self.untold += messages
+        elif until == "the end":
+            self.both(lambda store: store.outbox.published(messages))
 
     @precondition(lambda self: self.untold)
     @rule(pick=ANY)
-    def say_published(self, pick: int) -> None:
+    def tell_late(self, pick: int) -> None:
         message = self.untold.pop(pick % len(self.untold))
         self.both(lambda store: store.outbox.published([message]))
-
-    @precondition(lambda self: self.broker)
-    @rule(pick=ANY)
-    def double(self, pick: int) -> None:
-        self.broker.append(self.broker[pick % len(self.broker)])
 
     # At the worker.
 
     @precondition(lambda self: self.broker)
-    @rule(picks=st.lists(ANY, min_size=1, max_size=3), known=UNKNOWN_TO_THIS_WORKER, acknowledged=st.booleans())
+    @rule(picks=st.lists(ANY, min_size=1, max_size=3), known=MOSTLY, acknowledged=MOSTLY)
     def deliver(self, picks: list[int], known: bool, acknowledged: bool) -> None:
-        found = [self.broker[pick % len(self.broker)] for pick in picks[: 1 if self.both.carried else None]]
+        """What is not acknowledged comes again."""
+        found = [newest_but(pick, self.broker) for pick in picks[: 1 if self.both.carried else None]]
         self.claim_from(found, known=known)
         for message in found if acknowledged else []:
             if message in self.broker:
@@ -183,7 +170,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(pick=ANY, ending=st.sampled_from(ENDINGS))
     def settle(self, pick: int, ending: dict[str, Any]) -> None:
         """Of a stale claim too: it is refused. A durable job's ending; an internal run is only ever settled."""
-        one = self.held[pick % len(self.held)]
+        one = newest_but(pick, self.held)
         if one.message.run in self.internal and "verdict" not in ending:
             ending = ENDINGS[0]
         self.both(lambda store: store.claims.settle([Settlement(claim=one, **ending)]))
@@ -191,21 +178,17 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.held)
     @rule(picks=st.lists(ANY, min_size=1, max_size=4))
     def renew(self, picks: list[int]) -> None:
-        claims = [self.held[pick % len(self.held)] for pick in picks]
+        claims = [newest_but(pick, self.held) for pick in picks]
 
         async def renewed(store: Store) -> list[Any]:
+            await store.claims.report(claims[0], f"{picks} done")
             return store.claims.renew(claims, LEASE)
 
         self.both(renewed)
 
-    @precondition(lambda self: self.held)
-    @rule(pick=ANY)
-    def report(self, pick: int) -> None:
-        one = self.held[pick % len(self.held)]
-        self.both(lambda store: store.claims.report(one, f"{pick} done"))
-
-    @rule(limit=st.sampled_from([1, 100]))
-    def sweep(self, limit: int) -> None:
+    @rule(limit=st.sampled_from([100, 1]), after=st.sampled_from([LEASE, NONE]))
+    def sweep(self, limit: int, after: timedelta) -> None:
+        self.both.clock.move(after)
         self.both(lambda store: store.claims.sweep(limit))
 
     # By people.
@@ -213,33 +196,27 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.runs)
     @rule(pick=ANY)
     def cancel(self, pick: int) -> None:
-        run = self.runs[pick % len(self.runs)]
+        run = newest_but(pick, self.runs)
         self.both(lambda store: store.claims.cancel(run))
 
-    @rule(pick=ANY, everything=st.booleans())
-    def pause(self, pick: int, everything: bool) -> None:
-        self.both(lambda store: store.pauses.pause(None if everything else self.any_job(pick)))
-
-    @rule(pick=ANY, everything=st.booleans())
-    def resume(self, pick: int, everything: bool) -> None:
-        self.both(lambda store: store.pauses.resume(None if everything else self.any_job(pick)))
+    @rule(pick=ANY, everything=st.booleans(), on=st.booleans())
+    def pause(self, pick: int, everything: bool, on: bool) -> None:
+        job = None if everything else self.any_job(pick)
+        self.both(lambda store: store.pauses.pause(job) if on else store.pauses.resume(job))
 
     @precondition(lambda self: self.runs)
-    @rule(pick=ANY)
-    def drop_letter(self, pick: int) -> None:
-        self.both(lambda store: store.dead_letters.drop([self.runs[pick % len(self.runs)]]))
+    @rule(pick=ANY, replayed=st.booleans())
+    def take_up_a_letter(self, pick: int, replayed: bool) -> None:
+        one = newest_but(pick, self.runs)
+        if replayed:
+            self.both.accept(self.new_run(pick, cause=Cause.REPLAY, replays=one))
+        else:
+            self.both(lambda store: store.dead_letters.drop([one]))
 
     @rule(limit=st.sampled_from([0, 1, 3]))
-    def take_notices(self, limit: int) -> None:
-        self.notices += self.both(lambda store: store.notices.take(limit))
-
-    @rule()
-    def put_notices_back(self) -> None:
+    def hear_and_prune(self, limit: int) -> None:
         self.both(lambda store: store.notices.put_back(self.notices))
-        self.notices = []
-
-    @rule()
-    def prune(self) -> None:
+        self.notices = self.both(lambda store: store.notices.take(limit))
         self.both(lambda store: store.ledger.prune())
 
     @rule(span=st.sampled_from(SPANS))
@@ -276,11 +253,8 @@ class StoreMachine(RuleBasedStateMachine):
             if not self.both.open_runs():
                 return
             self.both.clock.move(HOUR)
-            self.sweep(ALL)
-            self.take(ALL)
-            while self.relay:
-                self.publish(0)
-                self.say_published(0)
+            self.sweep(ALL, NONE)
+            self.relay(ALL, "the end")
             self.the_law_holds()
             before = len(self.held)
             while self.broker:

@@ -21,7 +21,7 @@ POLICIES = [
     Policy(overlap=Overlap.ALLOW, catch_up=CatchUp.ALL, catch_up_window=HOUR),
     Policy(overlap=Overlap.ALLOW, catch_up=CatchUp.LATEST, catch_up_window=HOUR, concurrency=2),
 ]
-SPANS = [timedelta(milliseconds=1), timedelta(seconds=1), timedelta(seconds=5), LEASE, timedelta(seconds=61), HOUR]
+SPANS = [timedelta(milliseconds=1), timedelta(milliseconds=5_700), LEASE, timedelta(seconds=61), HOUR]
 AGES = [NONE, LEASE, timedelta(seconds=60), timedelta(seconds=61), HOUR, HOUR + timedelta(milliseconds=1)]
 DELAYS = [NONE, timedelta(seconds=5), HOUR]
 JSON = st.recursive(

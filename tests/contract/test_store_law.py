@@ -9,7 +9,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.contract.store_machine import StoreMachine
 
-EXAMPLES = int(os.environ.get("HORAE_TEST_EXAMPLES", "15"))
+EXAMPLES = int(os.environ.get("LAW_EXAMPLES", "20"))
 """How many histories of each machine; a longer search is asked for by the environment."""
 
 
@@ -18,5 +18,5 @@ EXAMPLES = int(os.environ.get("HORAE_TEST_EXAMPLES", "15"))
 def test_both_stores_give_the_same_answers_and_keep_the_law(valkey_url: str, carried: str) -> None:
     run_state_machine_as_test(
         lambda: StoreMachine(valkey_url, f"t{uuid.uuid4().hex[:12]}", carried),  # type: ignore[arg-type]
-        settings=settings(max_examples=EXAMPLES, stateful_step_count=40, deadline=None),
+        settings=settings(max_examples=EXAMPLES, stateful_step_count=50, deadline=None),
     )
