@@ -1,5 +1,6 @@
 """Claims, in memory."""
 
+import hashlib
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -131,7 +132,10 @@ class MemoryClaims(Noun):
         if books.clock() - row.unknown_since >= UNKNOWN:
             return self._settled(message, Verdict.FAILED, "unknown job")
         note = f"{worker} does not know the job"
-        books.hand_out_again(message.run, State.PENDING, UNKNOWN_WAIT, "handed back", note)
+        digest = hashlib.sha1(f"{message.run}:{row.attempt}".encode(), usedforsecurity=False).hexdigest()
+        # Uneven rests: after even ones the worker that gave it back has always waited longest, and gets it again.
+        rest = UNKNOWN_WAIT - timedelta(milliseconds=int(digest[:6], 16) % 1000)
+        books.hand_out_again(message.run, State.PENDING, rest, "handed back", note)
         return Claim(message=message, answer=Answer.LATER, reason="unknown job")
 
     def _overlap(self, message: Message, policy: Policy, *, here: bool = False) -> Claim | None:

@@ -46,7 +46,8 @@ local function disown(id, worker)
   if since and NOW - tonumber(since) >= UNKNOWN then return settled(id, 'failed', 'unknown job') end
   if not since then redis.call('HSET', key, 'unknown_since', NOW_TEXT) end
   -- Uneven rests: after even ones the worker that gave it back has always waited longest, and gets it again.
-  local rest = UNKNOWN_WAIT - (NOW % 100000) * 7919 % 1000
+  local digest = redis.sha1hex(id .. ':' .. redis.call('HGET', key, 'attempt'))
+  local rest = UNKNOWN_WAIT - tonumber(string.sub(digest, 1, 6), 16) % 1000
   hand_out_again(id, 'pending', rest, 'handed back', worker .. ' does not know the job')
   return { 'later', 0, 0, 0, 0, 'unknown job' }
 end
