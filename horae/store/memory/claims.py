@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
+from horae.clock import to_millis
 from horae.jobs import CatchUp, Overlap, Tier
 from horae.messages import Message
 from horae.runs import Cause, Run, State, Verdict
 from horae.store.memory.books import DEATHS, GRACE, LAPSES, OPEN, UNKNOWN, UNKNOWN_WAIT, Noun, locked
 from horae.store.memory.retention import in_order
+from horae.store.rows import MILLI
 from horae.store.values import (
     Answer,
     Cancelled,
@@ -131,7 +133,9 @@ class MemoryClaims(Noun):
         if books.clock() - row.unknown_since >= UNKNOWN:
             return self._settled(message, Verdict.FAILED, "unknown job")
         note = f"{worker} does not know the job"
-        books.hand_out_again(message.run, State.PENDING, UNKNOWN_WAIT, "handed back", note)
+        # Uneven rests: after even ones the worker that gave it back has always waited longest, and gets it again.
+        rest = UNKNOWN_WAIT - to_millis(books.clock()) % 100_000 * 7919 % 1000 * MILLI
+        books.hand_out_again(message.run, State.PENDING, rest, "handed back", note)
         return Claim(message=message, answer=Answer.LATER, reason="unknown job")
 
     def _overlap(self, message: Message, policy: Policy, *, here: bool = False) -> Claim | None:
