@@ -68,6 +68,9 @@ class RunOutput(io.TextIOBase):
     def flush(self) -> None:
         self._before.flush()
 
+    def close(self) -> None:
+        """Nothing: what it stands in for is not its own, and may be closed before this is collected."""
+
     def fileno(self) -> int:
         return self._before.fileno()
 

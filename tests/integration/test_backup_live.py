@@ -172,8 +172,8 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
         as_owner = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
         shutil.chown(folder, "nobody", "nogroup")
-        for parent in list(folder.parents)[:3]:
-            if parent.name.startswith("pytest-"):
+        for parent in list(folder.parents)[:4]:
+            if parent.name.startswith(("pytest-", "popen-")):
                 parent.chmod(0o755)
     data = folder / "data"
     password = folder / "password"
