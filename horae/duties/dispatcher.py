@@ -30,6 +30,8 @@ class Dispatcher:
         self._store, self._router, self._metrics, self._revision = store, router, metrics, revision
         self._jobs: Mapping[str, Job] = {job.name: job for job in registry.by_tier(Tier.ONEIRIC)}
         self._fingerprints = {job.name: job.fingerprint for job in self._jobs.values()}
+        self._others = 0
+        """Overdue jobs that are another revision's to fire: they must not hide ours behind them."""
         self._declared = False
         self._aside: Mapping[str, str] = {}
 
@@ -43,8 +45,9 @@ class Dispatcher:
     async def _step(self) -> float:
         if not self._declared:
             await self._declare()
-        due = await self._store.cursors.due(JOBS_A_STEP)
+        due = await self._store.cursors.due(JOBS_A_STEP + self._others)
         ours = [cursor for cursor in due.cursors if self._is_ours(cursor)]
+        self._others = len(due.cursors) - len(ours)
         if ours:
             advances = [self._advance(self._jobs[cursor.job], cursor, due.now) for cursor in ours]
             written = await self._store.cursors.advance(advances)

@@ -4,7 +4,7 @@ import logging
 from collections import defaultdict
 from datetime import timedelta
 
-from horae.errors import QueueError, UnknownName
+from horae.errors import MessageTooLarge, QueueError, UnknownName
 from horae.messages import Message
 from horae.metrics import Metrics
 from horae.queues.routing import Router
@@ -31,13 +31,26 @@ class Relay:
         trouble: QueueError | None = None
         for provider, messages in by_provider.items():
             try:
-                await publish(self._store.outbox, self._router, provider, messages)
-                self._metrics.published.labels(provider).inc(len(messages))
+                await self._publish(provider, messages)
             except QueueError as error:
                 trouble = error  # the other providers' messages go out all the same
         if trouble:
             raise trouble
         return POLL_SECONDS if taken.next_in is None else min(POLL_SECONDS, taken.next_in.total_seconds())
+
+    async def _publish(self, provider: str, messages: list[Message]) -> None:
+        try:
+            await publish(self._store.outbox, self._router, provider, messages)
+        except MessageTooLarge as error:
+            if len(messages) == 1:
+                # The limit was lowered after it was accepted. It comes up again, and holds up nothing else.
+                extra = {"action": "message_too_large", "job": messages[0].job, "run": messages[0].run}
+                log.error("a message cannot be published: %s", error, extra=extra)
+                return
+            for message in messages:
+                await self._publish(provider, [message])
+        else:
+            self._metrics.published.labels(provider).inc(len(messages))
 
     def _provider(self, wanted: str) -> str:
         try:

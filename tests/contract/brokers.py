@@ -4,6 +4,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,17 @@ import pytest
 import redis.asyncio
 
 from horae.keys import FIELD, stream_of
-from horae.messages import Lane
-from horae.queues.base import Consumer, Publisher
+from horae.messages import Lane, Message
+from horae.queues.base import Consumer, Delivery, Publisher
 from horae.queues.memory import MemoryBroker, MemoryConsumer, MemoryPublisher
 from tests.chaos.processes import OwnValkey
+from tests.waiting import wait_until
 
 LIMIT_BYTES = 64 * 1024
+AT_ONCE = timedelta(0)
+SOON = timedelta(seconds=10)
+MOMENT = timedelta(milliseconds=50)
+ABANDONED = timedelta(milliseconds=200)
 PASSWORD = "s3cret/word"
 QUOTED = "s3cret%2Fword"
 
@@ -111,3 +117,19 @@ PROVIDERS: dict[str, Callable[[pytest.FixtureRequest], AbstractAsyncContextManag
     "redis": redis_broker,
 }
 SERVERS: dict[str, Callable[[Path], AbstractAsyncContextManager[Server]]] = {"redis": redis_server}
+
+
+def messages(count: int, lane: Lane = Lane.NORMAL) -> list[Message]:
+    return [Message(job="backup", lane=lane, context={"n": n}) for n in range(count)]
+
+
+async def receive_all(consumer: Consumer, count: int) -> list[Delivery]:
+    """In several receives: what a dead worker left is only looked for when one begins."""
+    found: list[Delivery] = []
+
+    async def all_came() -> bool:
+        found.extend(await consumer.receive(count - len(found), MOMENT))
+        return len(found) == count
+
+    await wait_until(all_came, f"{count} deliveries")
+    return found

@@ -1,13 +1,16 @@
 """Stores for the contract: each test runs on memory and on a real Valkey."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
+from horae.queues import redis as redis_queue
 from horae.settings import StoreSettings
 from horae.store import Store
 from horae.store.memory import MemoryStore
 from horae.store.redis import RedisStore
+from tests.contract.brokers import ABANDONED, PROVIDERS, SERVERS, Broker, Server
 from tests.contract.stores import Clock, steered_store
 
 STORES = ("memory", "valkey")
@@ -47,3 +50,19 @@ async def steered(
     opened = steered_store(request.getfixturevalue("valkey_url"), namespace, store_settings, clock)
     yield opened
     await opened.close()
+
+
+@pytest.fixture(params=PROVIDERS)
+async def broker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Broker]:
+    monkeypatch.setattr(redis_queue, "ABANDONED", ABANDONED)
+    async with PROVIDERS[request.param](request) as opened:
+        yield opened
+
+
+@pytest.fixture(params=SERVERS)
+async def server(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Server]:
+    monkeypatch.setattr(redis_queue, "ABANDONED", ABANDONED)
+    async with SERVERS[request.param](tmp_path) as opened:
+        yield opened

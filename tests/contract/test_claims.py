@@ -148,7 +148,7 @@ class TestUnknownJobs:
     async def disowned(self, store: Store, clock: Clock, message: Message) -> tuple[Claim, list[Message]]:
         answer = await claim(store, message, known=False)
         clock.move(timedelta(seconds=4))
-        assert await taken(store) == [], "it rests between workers that do not know it"
+        assert await taken(store) == [], "it rests for four to five seconds between workers that do not know it"
         clock.move(timedelta(seconds=1))
         return answer, await handed_out(store)
 

@@ -157,6 +157,14 @@ class TestByNumber:
         assert (letter.run, letter.reason) == (fire(0).id, "raised")
         assert (await state(steered, letter.run)).verdict is Verdict.FAILED
 
+    async def test_a_failed_run_whose_letter_is_gone_goes_as_any_other(self, steered: Store, clock: Clock) -> None:
+        await run_through(steered, fire(0), Verdict.FAILED)
+        await steered.dead_letters.drop([fire(0).id])
+        for minute in range(1, 12):
+            await run_through(steered, fire(minute))
+            clock.move(MINUTE)
+        assert await steered.ledger.run(fire(0).id) is None
+
     async def test_the_newest_dead_letters_are_kept(self, steered: Store, clock: Clock) -> None:
         runs = [new(context={"n": n}) for n in range(5)]
         for run in runs:

@@ -1,10 +1,11 @@
 """Which fires run and which are missed, and that each is written once."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from horae.duties.dispatcher import FIRES_A_STEP, Dispatcher, judged
+from horae.duties.dispatcher import FIRES_A_STEP, JOBS_A_STEP, Dispatcher, judged
 from horae.jobs import CatchUp, Job, Tier
 from horae.metrics import Metrics
 from horae.queues.providers import open_queues
@@ -159,3 +160,16 @@ async def test_a_sidecar_that_a_newer_one_replaces_says_so_once(caplog: pytest.L
     assert [record.message for record in caplog.records] == [
         "this sidecar does not fire backup: another definition is in force"
     ]
+
+
+async def test_overdue_jobs_of_another_revision_hide_none_of_ours() -> None:
+    clock = Clock()
+    store = MemoryStore(clock=clock)
+    others = [replace(job(every("1h")), name=f"another-{number}") for number in range(JOBS_A_STEP + 5)]
+    await dispatcher(store, *others, revision=2).step()
+    ours = dispatcher(store, job(every("2h")))
+    await ours.step()
+    clock.at = NOON + 2 * HOUR
+    for _ in range(3):
+        await ours.step()
+    assert await fires(store) == [(14, "")]

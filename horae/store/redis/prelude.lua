@@ -170,11 +170,11 @@ local function trim(job, keep, limit)
   local found = redis.call('ZRANGE', index, 0, over - 1, 'WITHSCORES')
   for i = 1, #found, 2 do
     local id = found[i]
-    local ended, state, tier = unpack(redis.call('HMGET', k('run:' .. id), 'ended_at', 'state', 'tier'))
+    local ended, state = unpack(redis.call('HMGET', k('run:' .. id), 'ended_at', 'state'))
     if not state then
       drop_run(id, job, found[i + 1])
       gone = gone + 1
-    elseif tier == 'oneiric' and state == 'failed' then
+    elseif state == 'failed' and redis.call('ZSCORE', k('dead'), id) then
       redis.call('ZREM', index, id)
     elseif ended then
       if NOW - tonumber(ended) < FRESH then break end

@@ -1,0 +1,93 @@
+"""Providers that have a server: killed and started again, and one that refuses."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import pytest
+
+from horae.errors import QueueUnavailable
+from tests.contract.brokers import (
+    MOMENT,
+    PASSWORD,
+    QUOTED,
+    Server,
+    messages,
+    receive_all,
+)
+from tests.waiting import wait_until
+
+
+class TestServers:
+    """Of providers that have one: killed and started again, and one that refuses."""
+
+    async def test_what_was_published_is_there_after_a_restart(self, server: Server) -> None:
+        sent = messages(20)
+        await server.broker.publisher.publish(sent)
+        server.kill()
+        server.start()
+        found = await receive_all(server.broker.consumer("w1"), 20)
+        assert {one.message.run for one in found if one.message} == {one.run for one in sent}
+
+    async def test_what_was_received_and_not_acknowledged_comes_again(self, server: Server) -> None:
+        await server.broker.publisher.publish(messages(4))
+        first = server.broker.consumer("w1")
+        found = await receive_all(first, 4)
+        await first.ack(found[:2])
+        server.kill()
+        server.start()
+        other = server.broker.consumer("w2")
+        left: set[str] = set()
+
+        async def all_left() -> bool:
+            left.update(one.message.run for one in await other.receive(5, MOMENT) if one.message)
+            return len(left) >= 2
+
+        await wait_until(all_left, "the two that were not acknowledged")
+        assert left == {one.message.run for one in found[2:] if one.message}
+
+    async def test_publisher_and_consumer_say_that_it_is_away_and_go_on_by_themselves(self, server: Server) -> None:
+        publisher, consumer = server.broker.publisher, server.broker.consumer("w1")
+        await publisher.publish(messages(1))
+        await consumer.ack(await receive_all(consumer, 1))
+        server.kill()
+        with pytest.raises(QueueUnavailable):
+            await publisher.check()
+        with pytest.raises(QueueUnavailable):
+            await publisher.publish(messages(1))
+        with pytest.raises(QueueUnavailable):
+            await consumer.receive(1, MOMENT)
+        server.start()
+        await publisher.check()
+        await publisher.publish(messages(2))
+        await consumer.ack(await receive_all(consumer, 2))
+
+    async def test_a_receive_that_waits_hears_that_it_is_gone(self, server: Server) -> None:
+        waiting = asyncio.create_task(server.broker.consumer("w1").receive(1, timedelta(seconds=60)))
+        await asyncio.wait([waiting], timeout=MOMENT.total_seconds())
+        server.kill()
+        with pytest.raises(QueueUnavailable):
+            await asyncio.wait_for(waiting, 10)
+        server.start()
+
+    async def test_acknowledging_while_it_is_away_says_so(self, server: Server) -> None:
+        await server.broker.publisher.publish(messages(1))
+        consumer = server.broker.consumer("w1")
+        found = await receive_all(consumer, 1)
+        server.kill()
+        with pytest.raises(QueueUnavailable):
+            await consumer.ack(found)
+        server.start()
+
+    async def test_refused_credentials_are_told_without_them(self, server: Server) -> None:
+        publisher, consumer = server.refused.publisher, server.refused.consumer("w1")
+        steps: list[Callable[[], Awaitable[object]]] = [
+            publisher.check,
+            lambda: publisher.publish(messages(1)),
+            lambda: consumer.receive(1, MOMENT),
+        ]
+        for step in steps:
+            with pytest.raises(QueueUnavailable, match="refuses these credentials") as told:
+                await step()
+            assert PASSWORD not in str(told.value)
+            assert QUOTED not in str(told.value)
