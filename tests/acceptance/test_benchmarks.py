@@ -45,14 +45,13 @@ def measured(report: dict[str, Any]) -> dict[tuple[str, str], float]:
 
 
 def test_a_small_run_measures_horae_against_the_raw_client(tmp_path: Path) -> None:
-    report, table = run(tmp_path, "--only", "throughput,enqueue,pickup", "--jobs", "200", "--pickups", "5")
+    report, table = run(tmp_path, "--only", "throughput,enqueue,pickup", "--jobs", "2000", "--pickups", "5")
     figures = measured(report)
     for who in ("horae", "raw"):
         for what in ("no-op jobs, one process", "no-op jobs, two processes", "idle pick-up, p50"):
             assert figures[what, who] > 0
         for what in ("enqueues, one by one", "enqueues, in a batch"):
             assert figures[what, who] > 0
-    assert figures["no-op jobs, one process", "raw"] > figures["no-op jobs, one process", "horae"]
     assert {goal["what"]: goal["reached"] for goal in report["goals"]}["idle sidecar: memory"] is None
     assert "no-op jobs, one process" in table
     assert "≥ 10,000 /s" in table
