@@ -17,10 +17,10 @@ check: setup ## formatting, lint, types, and the arrows between modules
 	.venv/bin/lint-imports --no-logo
 
 bench: setup ## measure Horae and its peers on one Valkey, print a table; ARGS=--help says what can be chosen
-	@$(PYTHON) -m tests.benchmarks $(ARGS)
+	@$(PYTHON) -m benchmarks $(ARGS)
 
 chaos: setup ## kill, pause and cut real processes under 20,000 jobs, and report what that did
-	$(PYTHON) -m tests.chaos $(ARGS)
+	$(PYTHON) -m chaos $(ARGS)
 
 clean: ## remove what set-up and the tools made; state and backups stay
 	@scripts/clean

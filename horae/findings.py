@@ -1,4 +1,7 @@
-"""A finding: something that a check has to say about a job, a file or a set of traits."""
+"""A rule and a finding: what a check can say, and what it says about a job, a file or a set of traits.
+
+Each rule stands in the room whose code trips it; `docs/reference/checks.md` is generated from all of them.
+"""
 
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -30,3 +33,34 @@ class Finding:
         """The shape that `horae check --json` prints."""
         found = asdict(self)
         return {key: found[key] for key in ("code", "level", "job", "file", "line", "message", "remedy")}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """Where a job is declared."""
+
+    file: str
+    """Relative to the project."""
+    line: int
+
+
+ERROR, WARNING = Level.ERROR, Level.WARNING
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """A stable code, a level, a sentence and a remedy."""
+
+    code: str
+    level: Level
+    says: str
+    """What is wrong, in a clause that holds for every finding of the rule."""
+    remedy: str
+    line: str = ""
+    """The line of the specification's checklist or common mistakes that this rule is."""
+
+    def finding(self, message: str, *, job: str | None = None, at: Source | None = None, remedy: str = "") -> Finding:
+        """This rule, tripped at one place."""
+        file, line = (at.file or None, at.line) if at else (None, None)
+        chosen = remedy or self.remedy
+        return Finding(code=self.code, level=self.level, message=message, remedy=chosen, job=job, file=file, line=line)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from horae.jobs import Tier, Trait
-from horae.schedules import Schedule
+from horae.jobs.policies import Tier, Trait
+from horae.schedules.kinds import Schedule
 
 
 class Frequency(StrEnum):

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from pydantic_core import PydanticSerializationError
 
 from horae.errors import InvalidMessage, MessageTooLarge
-from horae.jobs import NAME, NAME_LIMIT
+from horae.jobs.job import NAME, NAME_LIMIT
 from horae.runs import made_at, new_run_id
 
 

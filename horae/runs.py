@@ -10,7 +10,7 @@ from typing import Any
 import uuid_utils
 
 from horae.clock import from_millis, isoformat
-from horae.jobs import Tier
+from horae.jobs.policies import Tier
 
 
 class Cause(StrEnum):

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from horae.errors import InvalidSettings, unknown
-from horae.redis_access import RedisAccess, RedisUrl, fitting
+from horae.redis.access import RedisAccess, RedisUrl, fitting
 
 FILE = "horae.toml"
 PREFIX = "HORAE_"

@@ -11,10 +11,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from horae import clock
-from horae.jobs import Retry, job
-from horae.run_context import RunContext, current_run
-from horae.schedules import cron
+from horae import Retry, RunContext, clock, cron, current_run, job
 from horae.settings import load
 from infra._backup import artefact, postgres, retention, sqlite
 from infra._backup.databases import Database, SQLite, chosen

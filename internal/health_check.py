@@ -8,9 +8,7 @@ import logging
 from datetime import timedelta
 from typing import Any
 
-from horae.jobs import job
-from horae.run_context import current_run
-from horae.schedules import every
+from horae import current_run, every, job
 from horae.settings import load
 from internal._health.checks import CHECKS, run_checks
 from internal._health.settings import HealthSettings

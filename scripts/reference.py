@@ -21,14 +21,16 @@ from pydantic_core import PydanticUndefined
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from horae.jobs import OPTIONS, CatchUp, Isolation, Job, Overlap, Retry, Scope, Trait  # noqa: E402
-from horae.loading import own_packages  # noqa: E402
+from horae.jobs.declaring import OPTIONS  # noqa: E402
+from horae.jobs.job import Job  # noqa: E402
+from horae.jobs.policies import CatchUp, Isolation, Overlap, Retry, Scope, Trait  # noqa: E402
 from horae.matrix import STEPS  # noqa: E402
 from horae.messages import Message  # noqa: E402
-from horae.metrics import Metrics  # noqa: E402
-from horae.redis_access import RedisAccess  # noqa: E402
+from horae.metrics.process import Metrics  # noqa: E402
+from horae.project.loading import own_packages  # noqa: E402
+from horae.redis.access import RedisAccess  # noqa: E402
 from horae.runs import new_run_id  # noqa: E402
-from horae.schedules import format_duration  # noqa: E402
+from horae.schedules.durations import format_duration  # noqa: E402
 from horae.settings import Settings  # noqa: E402
 
 own_packages(ROOT)  # another project may have been loaded in this process

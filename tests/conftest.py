@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from horae.runners.ports import free_port
-from horae.runners.valkey import answers, command
+from horae.up.ports import free_port
+from horae.up.valkey import answers, command
 from tests.requirements import REQUIREMENTS
 from tests.waiting import wait_for
 

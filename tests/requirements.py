@@ -39,7 +39,7 @@ REQUIREMENTS = {
 
 def _valkey_there() -> bool:
     from horae.errors import StartError
-    from horae.runners.valkey import binary
+    from horae.up.valkey import binary
 
     try:
         return binary().is_file()

@@ -5,8 +5,8 @@ import sys
 
 from horae import settings
 from horae.errors import HoraeError, InvalidSettings
-from horae.prefect_api import PrefectApi
-from horae.runners.prefect_parts import deploy, prepare
+from horae.prefect.api import PrefectApi
+from horae.up.prefect_parts import deploy, prepare
 
 
 async def main() -> None:

@@ -11,10 +11,10 @@ from horae.cli.project import jobs_of, settings_of, with_store
 from horae.cli.run_ids import identify
 from horae.clock import monotonic
 from horae.errors import InvalidSchedule, UsageError
-from horae.jobs import Tier
-from horae.registry import Registry
+from horae.jobs.policies import Tier
+from horae.project.registry import Registry
 from horae.runs import Run, Verdict
-from horae.schedules import parse_duration
+from horae.schedules.durations import parse_duration
 from horae.settings import Settings
 from horae.store.base import Store
 from horae.store.values import Cancelled
@@ -78,8 +78,8 @@ async def _cancel_here(store: Store, run: Run, patience: timedelta) -> tuple[Run
 
 async def _cancel_flow(settings: Settings, registry: Registry, run: Run, patience: timedelta) -> tuple[Run, Cancelled]:
     """The answer is Prefect's own: the mirror tells the ledger a little later."""
-    from horae.duties.flow_rows import mirrored
-    from horae.flow_runs import prefect_of
+    from horae.prefect.flow_runs import prefect_of
+    from horae.prefect.rows import mirrored
 
     if run.verdict:
         return run, Cancelled.SETTLED

@@ -37,7 +37,7 @@ def command(context: typer.Context, json: Json = False, format: Output = None) -
     """
     if json and format not in {None, Format.JSON}:
         raise UsageError(f"give --json or --format {format}, not both")
-    from horae.checks import check_project
+    from horae.checks.project import check_project
 
     findings = check_project(configured(context), clock.now(), lambda jobs: _took(settings_of(context), jobs))
     _print(findings, Format.JSON if json else format or Format.TEXT)

@@ -27,7 +27,7 @@ def sarif(findings: Sequence[Finding]) -> dict[str, Any]:
     """A SARIF log with one run; every rule that found something is described in it."""
     from importlib.metadata import version
 
-    from horae.checklist.reference import all_rules
+    from horae.checks.reference import all_rules
 
     known = {rule.code: rule for rule in all_rules()}
     codes = sorted({finding.code for finding in findings})

@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
-from horae.checklist import review
+from horae.checks.checklist import review
 from horae.cli.options import At, Cron, Every, Json, Zone, schedule_of
 from horae.findings import Finding
-from horae.jobs import Trait, traits_from
+from horae.jobs.declaring import traits_from
+from horae.jobs.policies import Trait
 from horae.matrix import Decision
 from horae.matrix import decide as walk
 

@@ -8,11 +8,11 @@ import typer
 from horae import clock
 from horae.cli.options import Context, JobName, Json, context_of, instant_of
 from horae.cli.project import jobs_of, settings_of, with_store
-from horae.registry import Registry
+from horae.project.registry import Registry
 from horae.settings import Settings
 
 if TYPE_CHECKING:
-    from horae.scheduler import Enqueued
+    from horae.scheduler.scheduler import Enqueued
 
 Time = Annotated[str | None, typer.Option("--at", metavar="INSTANT", help="Not before then. Default: at once.")]
 Provider = Annotated[
@@ -58,7 +58,7 @@ async def _enqueue(
     arguments: dict[str, Any],
     metadata: dict[str, Any],
 ) -> "Enqueued":
-    from horae.scheduler import Scheduler
+    from horae.scheduler.scheduler import Scheduler
 
     scheduler = Scheduler(settings, registry)
     async with scheduler.lifecycle():

@@ -7,12 +7,13 @@ from typing import Any
 import typer
 
 from horae import clock
-from horae.checklist import check_job
+from horae.checks.checklist import check_job
 from horae.cli.next import coming
 from horae.cli.options import JobName, Json
 from horae.cli.project import jobs_of, settings_of
 from horae.findings import Finding
-from horae.jobs import Job, Tier
+from horae.jobs.job import Job
+from horae.jobs.policies import Tier
 from horae.matrix import TITLES, Decision, decide
 from horae.settings import Settings
 

@@ -2,20 +2,18 @@
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated
 
 import typer
 
 from horae import clock
+from horae.cli.following import Question
 from horae.cli.options import Json, members_of, when_of
 from horae.cli.project import jobs_of, settings_of, with_store
 from horae.errors import StoreUnavailable, UsageError, unknown
-from horae.jobs import Tier
+from horae.jobs.policies import Tier
 from horae.runs import Cause, Run, State, Verdict
 from horae.settings import Settings
-from horae.store.base import Store
 from horae.store.values import Only
 
 OPEN = "open"
@@ -44,24 +42,6 @@ Follow = Annotated[
         "--follow", "-f", help="Go on, a line each time that a state changes, until Ctrl-C; JSON lines with --json."
     ),
 ]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Question:
-    """Which runs are asked for."""
-
-    job: str | None
-    since: datetime | None
-    until: datetime | None
-    only: Only
-    limit: int
-
-    async def ask(self, store: Store) -> list[Run]:
-        if self.limit == 0:
-            return []
-        return await store.ledger.runs(
-            job=self.job, since=self.since, until=self.until, only=self.only, limit=self.limit
-        )
 
 
 def command(

@@ -4,18 +4,15 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from horae import clock
 from horae.errors import StoreUnavailable
 from horae.runs import Run, State
 from horae.settings import Settings
-from horae.store.base import Ledger
+from horae.store.base import Ledger, Store
 from horae.store.values import Only
-
-if TYPE_CHECKING:
-    from horae.cli.fires import Question
 
 LOOKED_AT = 5_000
 """Of the newest runs, those among which new ones are looked for."""
@@ -99,3 +96,21 @@ def line(run: Run) -> str:
         run.as_dict()["error"] or "",
     ]
     return "  ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """Which runs are asked for."""
+
+    job: str | None
+    since: datetime | None
+    until: datetime | None
+    only: Only
+    limit: int
+
+    async def ask(self, store: Store) -> list[Run]:
+        if self.limit == 0:
+            return []
+        return await store.ledger.runs(
+            job=self.job, since=self.since, until=self.until, only=self.only, limit=self.limit
+        )

@@ -9,7 +9,7 @@ from horae import clock
 from horae.cli.options import Json
 from horae.cli.project import jobs_of, settings_of
 from horae.errors import StoreError
-from horae.jobs import Job
+from horae.jobs.job import Job
 from horae.settings import Settings
 from horae.store.values import Latest
 

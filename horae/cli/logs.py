@@ -8,7 +8,7 @@ import typer
 from horae.cli.options import Json, RunId
 from horae.cli.project import settings_of, with_store
 from horae.cli.run_ids import identify
-from horae.jobs import Tier
+from horae.jobs.policies import Tier
 from horae.runs import Run
 from horae.settings import Settings
 
@@ -39,7 +39,7 @@ async def _log(settings: Settings, given: str) -> tuple[Run, list[str]]:
         run = await identify(store.ledger, given)
         if run.tier is not Tier.PREFECT:
             return run, await store.ledger.log(run.id)
-    from horae.flow_runs import prefect_of
+    from horae.prefect.flow_runs import prefect_of
 
     async with prefect_of(settings) as prefect:
         return run, await prefect.log(run.metadata["flow_run"])

@@ -8,8 +8,8 @@ import typer
 from horae import clock
 from horae.cli.options import At, Cron, Every, Json, Zone, instant_of, schedule_of
 from horae.errors import UsageError
-from horae.jobs import Job
-from horae.schedules import Schedule
+from horae.jobs.job import Job
+from horae.schedules.kinds import Schedule
 
 Optional = Annotated[str | None, typer.Argument(metavar="[JOB]", help="A job, instead of a schedule.")]
 After = Annotated[

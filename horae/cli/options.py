@@ -10,7 +10,9 @@ import typer
 
 from horae import clock
 from horae.errors import InvalidSchedule, UsageError, unknown
-from horae.schedules import Schedule, parse_duration, parse_schedule
+from horae.schedules.durations import parse_duration
+from horae.schedules.kinds import Schedule
+from horae.schedules.making import parse_schedule
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON in its documented shape, and nothing else.")]
 Cron = Annotated[str | None, typer.Option("--cron", metavar="EXPRESSION", help='Five fields, such as "0 2 * * *".')]

@@ -9,8 +9,9 @@ import typer
 
 from horae.cli.project import jobs_of, settings_of, with_store
 from horae.errors import PrefectUnavailable, UsageError
-from horae.jobs import Job, Tier
-from horae.registry import Registry
+from horae.jobs.job import Job
+from horae.jobs.policies import Tier
+from horae.project.registry import Registry
 from horae.settings import Settings
 from horae.store.base import Store
 
@@ -85,7 +86,7 @@ class _Switch:
         return 0
 
     async def _prefect(self, flows: Sequence[Job]) -> None:
-        from horae.flow_runs import deployment_of, prefect_of
+        from horae.prefect.flow_runs import deployment_of, prefect_of
 
         async with prefect_of(self._settings) as prefect:
             for job in flows:

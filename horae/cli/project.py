@@ -6,13 +6,13 @@ from pathlib import Path
 import typer
 
 from horae.errors import StoreUnavailable
-from horae.registry import Registry
+from horae.project.registry import Registry
 from horae.settings import Settings, load
 
 
 def settings_of(context: typer.Context) -> Settings:
     """As configured, and with the addresses of a running `horae up` where nothing is; raises InvalidSettings."""
-    from horae.runners.reachable import effective
+    from horae.up.reachable import effective
 
     return effective(configured(context))
 
@@ -29,7 +29,7 @@ def configured(context: typer.Context) -> Settings:
 
 def jobs_of(settings: Settings) -> Registry:
     """Every job that loads; how many files do not is said on stderr."""
-    from horae.loading import load as load_registry
+    from horae.project.loading import load as load_registry
 
     registry = load_registry(settings)
     if registry.problems:

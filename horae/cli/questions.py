@@ -6,9 +6,9 @@ import typer
 
 from horae.cli.options import schedule_of
 from horae.errors import HoraeError, InvalidSchedule
-from horae.jobs import Trait
+from horae.jobs.policies import Trait
 from horae.matrix import STEPS, Frequency, Step, frequency
-from horae.schedules import Schedule
+from horae.schedules.kinds import Schedule
 
 CONSIDER = {
     Trait.DASHBOARD: "Users will want to see it in a dashboard.",

@@ -8,10 +8,10 @@ import typer
 
 from horae.cli.options import Context, JobName, Json, context_of
 from horae.cli.project import jobs_of, settings_of
-from horae.registry import Registry
-from horae.runners.reachable import lend
+from horae.project.registry import Registry
 from horae.runs import Run, Verdict
 from horae.settings import Settings
+from horae.up.reachable import lend
 
 
 def command(context: typer.Context, job: JobName, given: Context = None, json: Json = False) -> int:
@@ -39,7 +39,7 @@ def command(context: typer.Context, job: JobName, given: Context = None, json: J
 
 
 async def _run(settings: Settings, registry: Registry, job: str, given: dict[str, Any], to: TextIO) -> Run:
-    from horae.scheduler import Scheduler
+    from horae.scheduler.scheduler import Scheduler
 
     def show(line: str) -> None:
         to.write(line.rstrip("\n") + "\n")

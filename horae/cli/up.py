@@ -24,6 +24,6 @@ def command(context: typer.Context, once: Once = False, json: Json = False) -> i
     """
     if json and not once:
         raise UsageError("--json goes with --once; without it, `horae jobs --json` answers while `horae up` runs")
-    from horae.runners.up import main
+    from horae.up.up import main
 
     return main(configured(context), once=once, as_json=json)

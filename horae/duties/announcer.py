@@ -7,7 +7,7 @@ from typing import Any
 
 from horae.clock import isoformat
 from horae.errors import UsageError
-from horae.prefect_api import PrefectApi
+from horae.prefect.api import PrefectApi
 from horae.runs import FIRES
 from horae.store.base import Store
 from horae.store.values import Happening, Notice

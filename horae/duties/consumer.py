@@ -7,11 +7,12 @@ from datetime import timedelta
 
 from horae.errors import QueueError, UnknownName
 from horae.execution.work import Work
-from horae.jobs import Job, Tier
+from horae.jobs.job import Job
+from horae.jobs.policies import Tier
 from horae.messages import Message
+from horae.project.registry import Registry
 from horae.queues.base import Consumer as Source
 from horae.queues.base import Delivery
-from horae.registry import Registry
 from horae.store.base import Store
 from horae.store.values import Answer, Claim, Policy, Wanted
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from horae.errors import StoreError
-from horae.jobs import CatchUp, Job, Tier
-from horae.metrics import Metrics
+from horae.jobs.job import Job
+from horae.jobs.policies import CatchUp, Tier
+from horae.metrics.process import Metrics
+from horae.project.registry import Registry
 from horae.queues.routing import Router
-from horae.registry import Registry
 from horae.runs import Cause, Verdict, fire_id
 from horae.store.base import Store
 from horae.store.values import Advance, Cursor, Declared, NewRun

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from horae.clock import monotonic, now
 from horae.errors import PrefectUnavailable, QueueError, StoreError
-from horae.metrics import Metrics
+from horae.metrics.process import Metrics
 
 log = logging.getLogger(__name__)
 BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)

@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
-from horae.metrics import Metrics
-from horae.registry import Registry
+from horae.metrics.process import Metrics
+from horae.project.registry import Registry
 from horae.store.base import Store
 
 POLL_SECONDS = 5.0

@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 from itertools import batched
 
 from horae.clock import monotonic
-from horae.duties.flow_rows import deleted, rows_of
 from horae.errors import PrefectUnavailable, UsageError
-from horae.jobs import Job, Tier
-from horae.prefect_api import PrefectApi
-from horae.prefect_values import FlowRun
-from horae.registry import Registry
+from horae.jobs.job import Job
+from horae.jobs.policies import Tier
+from horae.prefect.api import PrefectApi
+from horae.prefect.rows import deleted, rows_of
+from horae.prefect.values import FlowRun
+from horae.project.registry import Registry
 from horae.runs import Run
 from horae.store.base import Store
 

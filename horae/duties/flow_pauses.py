@@ -1,8 +1,8 @@
 """Keeps the store's word on which flows are paused to Prefect's: they may be paused in its UI too."""
 
-from horae.jobs import Tier
-from horae.prefect_api import PrefectApi
-from horae.registry import Registry
+from horae.jobs.policies import Tier
+from horae.prefect.api import PrefectApi
+from horae.project.registry import Registry
 from horae.store.base import Store
 
 POLL_SECONDS = 15.0

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from horae.errors import MessageTooLarge, QueueError, UnknownName
 from horae.messages import Message
-from horae.metrics import Metrics
+from horae.metrics.process import Metrics
 from horae.queues.routing import Router
 from horae.store.base import Outbox, Store
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from horae.clock import monotonic
 from horae.errors import StoreError
-from horae.metrics import Metrics
+from horae.metrics.process import Metrics
 from horae.store.base import Store
 
 log = logging.getLogger(__name__)

@@ -22,9 +22,9 @@ from horae.clock import parse_instant
 from horae.execution.capture import capturing, to_sink
 from horae.execution.failures import MESSAGE_LIMIT_CHARACTERS, kinds_of, traceback_of
 from horae.execution.results import summary, words_of
-from horae.loading import job_settings, load
-from horae.registry import Registry
-from horae.run_context import RunContext, running
+from horae.jobs.context import RunContext, running
+from horae.project.loading import job_settings, load
+from horae.project.registry import Registry
 from horae.settings import Settings
 from horae.settings import load as load_settings
 

@@ -7,7 +7,8 @@ from datetime import timedelta
 from horae.errors import Abandoned, ChildDied, RunFailed, TimedOut, UsageError
 from horae.execution.capture import sound
 from horae.execution.results import words_of
-from horae.jobs import Job, Tier
+from horae.jobs.job import Job
+from horae.jobs.policies import Tier
 from horae.runs import Failure, Verdict
 from horae.store.values import Claim, Settlement
 

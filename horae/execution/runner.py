@@ -16,9 +16,10 @@ from horae.execution.failures import settlement_of
 from horae.execution.results import summary, words_of
 from horae.execution.run_logs import RunLogs
 from horae.execution.threads import begin
-from horae.jobs import Isolation, Job, Tier
-from horae.loading import job_settings
-from horae.run_context import RunContext, running
+from horae.jobs.context import RunContext, running
+from horae.jobs.job import Job
+from horae.jobs.policies import Isolation, Tier
+from horae.project.loading import job_settings
 from horae.runs import Verdict
 from horae.settings import Settings
 from horae.store.base import Claims

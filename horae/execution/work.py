@@ -13,8 +13,9 @@ from horae.execution.renewer import Renewer
 from horae.execution.run_logs import RunLogs
 from horae.execution.runner import Active, Runner, Stop
 from horae.execution.settler import Settler
-from horae.jobs import Job, Tier
-from horae.metrics import Metrics
+from horae.jobs.job import Job
+from horae.jobs.policies import Tier
+from horae.metrics.process import Metrics
 from horae.runs import Verdict
 from horae.settings import Settings
 from horae.store.base import Store

@@ -22,14 +22,14 @@ from redis.exceptions import (
 
 from horae.clock import monotonic
 from horae.errors import QueueError, QueueUnavailable
-from horae.keys import FIELD, stream_of
 from horae.messages import Lane, Message
 from horae.queues.base import Capabilities, Delivery
 from horae.queues.decoding import delivery_of
 from horae.queues.lanes import wheel
-from horae.redis_access import RedisAccess
-from horae.redis_address import shown
-from horae.redis_clients import open_client
+from horae.redis.access import RedisAccess
+from horae.redis.address import shown
+from horae.redis.clients import open_client
+from horae.redis.keys import FIELD, stream_of
 
 CAPABILITIES = Capabilities(use_when="Simple queue, fast")
 GROUP = "workers"

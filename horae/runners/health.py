@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from horae.duties.duty import Progresses
 from horae.errors import StartError
-from horae.metrics import Metrics
+from horae.metrics.process import Metrics
 
 STALL_SECONDS = 60.0
 """A duty that has not gone round for so long is stuck: not live. A job may block the event loop for less."""

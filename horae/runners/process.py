@@ -15,10 +15,10 @@ from horae.duties.duty import Duty, Progresses, keep_doing
 from horae.errors import HoraeError, StartError, StoreUnavailable
 from horae.execution.capture import capturing
 from horae.execution.work import Work
-from horae.loading import load
-from horae.metrics import Metrics
+from horae.metrics.process import Metrics
+from horae.project.loading import load
+from horae.project.registry import Registry
 from horae.queues.providers import Queues, open_queues
-from horae.registry import Registry
 from horae.runners.health import Health, HealthServer
 from horae.runners.logs import configure
 from horae.settings import Settings

@@ -5,20 +5,20 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any, NoReturn
 
+from horae.apscheduler.absences import Absences
+from horae.apscheduler.fires import InternalFires
+from horae.apscheduler.scheduler import InternalScheduler
 from horae.clock import EPOCH, isoformat, now
-from horae.duties.absences import Absences
 from horae.duties.announcer import Announcer
-from horae.duties.apscheduler import InternalScheduler
 from horae.duties.dispatcher import Dispatcher
 from horae.duties.duty import Duty
 from horae.duties.figures import Figures
 from horae.duties.flow_mirror import FlowMirror
 from horae.duties.flow_pauses import FlowPauses
-from horae.duties.internal_fires import InternalFires
 from horae.duties.relay import Relay
 from horae.duties.sweeper import Sweeper
-from horae.jobs import Tier
-from horae.prefect_api import PrefectApi
+from horae.jobs.policies import Tier
+from horae.prefect.api import PrefectApi
 from horae.runners.health import HealthServer
 from horae.runners.process import opened, run_to_end, serve
 from horae.runners.revision import revision_of

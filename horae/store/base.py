@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from horae.jobs import Overlap
+from horae.jobs.policies import Overlap
 from horae.messages import Message
 from horae.runs import Run, Verdict
 from horae.store.values import (

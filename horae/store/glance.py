@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from hiredis import ProtocolError, Reader, ReplyError, pack_command
 
 from horae.errors import StoreUnavailable
-from horae.keys import key_prefix
+from horae.redis.keys import key_prefix
 from horae.store.rows import paused_of, run_of
 from horae.store.values import Latest
 

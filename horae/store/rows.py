@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from horae.clock import from_millis
-from horae.jobs import Tier
+from horae.jobs.policies import Tier
 from horae.messages import Message
 from horae.runs import Cause, Event, Failure, Run, State
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from horae.jobs import CatchUp, Overlap, Tier
+from horae.jobs.policies import CatchUp, Overlap, Tier
 from horae.messages import Lane, Message
 from horae.runs import Cause, Failure, Run, State, Verdict
 

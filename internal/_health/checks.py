@@ -8,10 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from horae import clock
+from horae import Job, Settings, clock
 from horae.errors import HoraeError
-from horae.jobs import Job
-from horae.settings import Settings, load
+from horae.settings import load
 from internal._health.settings import HealthSettings
 
 STARTED = clock.now()
@@ -52,7 +51,7 @@ async def check_prefect(settings: Settings, _limits: HealthSettings) -> Seen:
     """Whether Prefect's API says that it is well."""
     if settings.prefect.api_url is None:
         return NOT_CONFIGURED
-    from horae.prefect_api import PrefectApi
+    from horae.prefect.api import PrefectApi
 
     key = settings.prefect.api_key
     async with PrefectApi(settings.prefect.api_url, key.get_secret_value() if key else None) as api:
@@ -142,7 +141,7 @@ def judged(
 @lru_cache(maxsize=1)
 def known_jobs(project: Path) -> tuple[Job, ...]:
     """The jobs of the project as they were when this process first asked: like those of the sidecar itself."""
-    from horae import loading
+    from horae.project import loading
 
     return tuple(loading.load(load(project)))
 

@@ -14,7 +14,7 @@ import pytest
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
-BENCH = (sys.executable, "-m", "tests.benchmarks", "--contenders", "horae,raw", "--rounds", "1")
+BENCH = (sys.executable, "-m", "benchmarks", "--contenders", "horae,raw", "--rounds", "1")
 pytestmark = [pytest.mark.requires("valkey"), pytest.mark.timeout(300)]  # a real clock, on a machine that may be busy
 
 

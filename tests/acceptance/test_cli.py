@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from horae.runners.endpoints import Endpoints
-from horae.runners.ports import free_port
+from horae.up.endpoints import Endpoints
+from horae.up.ports import free_port
 
 REPOSITORY = Path(__file__).parents[2]
 HORAE = (sys.executable, "-m", "horae")
@@ -21,8 +21,7 @@ JOB = '''
 import sys
 import time
 
-from horae.jobs import job
-from horae.run_context import current_run
+from horae import current_run, job
 
 
 @job(traits=["infrastructure"], idempotent=True)
@@ -34,8 +33,7 @@ def copy_files(count: int = 1, wait: float = 0) -> int:
 '''
 
 TELL = '''
-from horae.jobs import job
-from horae.schedules import every
+from horae import every, job
 from horae.settings import load
 
 @job(schedule=every("1h"))

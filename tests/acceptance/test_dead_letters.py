@@ -16,19 +16,20 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from horae.jobs import Tier
+from horae.jobs.policies import Tier
 from horae.runs import Cause, Run
 from horae.settings import Settings, StoreSettings
 from horae.store import connect
 from horae.store.values import NewRun
-from tests.chaos.processes import OwnValkey, Services, services
+from tests.processes import Services, services
+from tests.servers import OwnValkey
 from tests.waiting import wait_for
 
 HORAE = (sys.executable, "-m", "horae")
 JOBS = '''
 import time
 
-from horae.jobs import job
+from horae import job
 
 
 @job(traits={"infrastructure"}, idempotent=True)

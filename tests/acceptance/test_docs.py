@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from horae.checklist.reference import all_rules
+from horae.checks.reference import all_rules
 from horae.settings import Settings
-from tests.chaos.processes import Services, services
+from tests.processes import Services, services
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]

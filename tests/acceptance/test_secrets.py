@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 import pytest
 
-from horae.runners.ports import LOOPBACK, free_port
-from tests.chaos.processes import services
+from horae.up.ports import LOOPBACK, free_port
+from tests.processes import services
 from tests.redis_servers import Server, cluster, server
 from tests.waiting import wait_for
 
@@ -20,8 +20,7 @@ pytestmark = pytest.mark.requires("valkey")
 MARK = "Tr1plet"
 PASSWORD = f"{MARK}/@:#?%"
 JOBS = '''
-from horae.jobs import job
-from horae.schedules import every
+from horae import every, job
 
 
 @job(traits=["infrastructure"], schedule=every("1h"), idempotent=True)

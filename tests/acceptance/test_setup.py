@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from horae.runners.lock import project_lock
+from horae.up.lock import project_lock
 
 ROOT = Path(__file__).parents[2]
 TOOLS = ("sh", "env", "dirname", "id", "cksum", "cat", "mkdir", "sed", "rm", "tail", "git", "make", "uname", "tr")

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from horae.runners import endpoints
+from horae.up import endpoints
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +22,7 @@ PORTS = ("STORE__PORT", "PREFECT__PORT", "WORKER__HEALTH_PORT", "SIDECAR__HEALTH
 SLOW = '''
 import time
 from datetime import timedelta
-from horae.jobs import job
+from horae import job
 
 @job(traits={"infrastructure"}, time_limit=timedelta(minutes=2), idempotent=True)
 def slow(*, seconds: float = 4.0) -> None:

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from horae.runners.ports import LOOPBACK
-from tests.chaos.driver import play
-from tests.chaos.plan import Blow, plan_of
-from tests.chaos.processes import ROOT
-from tests.chaos.proxy import Proxy
-from tests.chaos.report import report_of
-from tests.chaos.stage import left_behind
+from chaos.driver import play
+from chaos.plan import Blow, plan_of
+from chaos.report import report_of
+from chaos.stage import left_behind
+from horae.up.ports import LOOPBACK
+from tests.processes import ROOT
+from tests.proxy import Proxy
 from tests.waiting import wait_for, wait_until
 
 PLAN = plan_of(seed=20_261, jobs=500, jobs_a_second=14, seconds_between_kills=2.2)
@@ -40,7 +40,7 @@ def test_interrupted_it_leaves_no_process_and_no_file(tmp_path: Path, sign: sign
     log = tmp_path / "log"
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos", "--seed", "1"],
+            [sys.executable, "-m", "chaos", "--seed", "1"],
             env={**os.environ, "TMPDIR": str(tmp_path)},
             cwd=ROOT,
             stdout=file,

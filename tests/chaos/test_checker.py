@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from tests.chaos.checker import DEATHS
-from tests.chaos.fence import Entry
-from tests.chaos.plan import Blow, plan_of
-from tests.chaos.record import STORE
-from tests.chaos.told import Told, given_up
-from tests.chaos.violation import Fault
+from chaos.checker import DEATHS
+from chaos.fence import Entry
+from chaos.plan import Blow, plan_of
+from chaos.record import STORE
+from chaos.told import Told, given_up
+from chaos.violation import Fault
 
 
 def faults(told: Told) -> list[Fault]:

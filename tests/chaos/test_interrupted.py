@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from horae.jobs import CatchUp, Overlap, Tier
+from horae.jobs.policies import CatchUp, Overlap, Tier
 from horae.messages import Message
 from horae.runs import Cause, Verdict, fire_id
 from horae.settings import StoreSettings

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from chaos.front_door import front_door
+from chaos.journal import Line, Reader
+from chaos.workload import How, Workload, write
 from horae.clock import monotonic
 from horae.errors import StoreUnavailable
 from horae.runs import Run, State, Verdict
 from horae.store import Store
-from tests.chaos.front_door import front_door
-from tests.chaos.journal import Line, Reader
-from tests.chaos.processes import OwnValkey, Services, services
-from tests.chaos.workload import How, Workload, write
+from tests.processes import Services, services
+from tests.servers import OwnValkey
 from tests.waiting import wait_until
 
 SLOW = Workload(name="slow", how=How.CHILD)

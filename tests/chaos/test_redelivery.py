@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from chaos.front_door import front_door
+from chaos.journal import Line, Reader
+from chaos.workload import TICK, How, Workload, write
 from horae.clock import monotonic
-from tests.chaos.front_door import front_door
-from tests.chaos.journal import Line, Reader
-from tests.chaos.processes import services
-from tests.chaos.workload import TICK, How, Workload, write
+from tests.processes import services
 from tests.waiting import wait_until
 
 LEASE_SECONDS = 1.0

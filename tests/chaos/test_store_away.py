@@ -15,13 +15,12 @@ from horae.errors import StoreUnavailable
 from horae.runs import Run
 from horae.settings import StoreSettings, load
 from horae.store import connect
-from tests.chaos.processes import OwnValkey, Service, services
+from tests.processes import Service, services
+from tests.servers import OwnValkey
 from tests.waiting import wait_until
 
 BEAT = '''
-from horae.jobs import job
-from horae.run_context import current_run
-from horae.schedules import every
+from horae import current_run, every, job
 
 @job(schedule=every("1s"), scope="each")
 async def beat() -> None:
@@ -30,8 +29,7 @@ async def beat() -> None:
         file.write(".")
 '''
 TICK = '''
-from horae.jobs import job
-from horae.schedules import every
+from horae import every, job
 
 @job(schedule=every("1s"), traits={"infrastructure"}, overlap="allow", idempotent=True)
 async def tick() -> None:

@@ -6,15 +6,15 @@ import pytest
 from pydantic import SecretStr
 
 from horae.runs import Run, Verdict
-from horae.scheduler import Scheduler
+from horae.scheduler.scheduler import Scheduler
 from horae.settings import StoreSettings, load
 from horae.store import connect
-from tests.chaos.processes import services
+from tests.processes import services
 from tests.waiting import wait_until
 
 DEADLY = '''
 import ctypes
-from horae.jobs import job
+from horae import job
 
 @job(traits={"infrastructure"}, overlap="allow", idempotent=True)
 async def deadly() -> None:
@@ -23,8 +23,7 @@ async def deadly() -> None:
 '''
 PATIENT = '''
 import asyncio
-from horae.jobs import job
-from horae.run_context import current_run
+from horae import current_run, job
 
 @job(traits={"infrastructure"}, overlap="allow", idempotent=True)
 async def patient() -> None:

@@ -6,11 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from horae.jobs import Tier
+from chaos.checker import DEATHS
+from chaos.told import BEGIN, Told, given_up
+from chaos.verdicts import check_verdicts
+from horae.jobs.policies import Tier
 from horae.runs import Cause, Event, Run, State
-from tests.chaos.checker import DEATHS
-from tests.chaos.told import BEGIN, Told, given_up
-from tests.chaos.verdicts import check_verdicts
 
 
 def row(run: str = "a", state: State = State.RAN, **more: object) -> Run:

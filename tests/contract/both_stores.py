@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from horae.jobs import Tier
+from horae.jobs.policies import Tier
 from horae.messages import Message
 from horae.runs import Run, State, Verdict
 from horae.settings import StoreSettings

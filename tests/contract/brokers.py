@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from horae.keys import FIELD, stream_of
 from horae.messages import Lane, Message
 from horae.queues.base import Consumer, Delivery, Publisher
 from horae.queues.memory import MemoryBroker, MemoryConsumer, MemoryPublisher
-from tests.chaos.processes import OwnValkey
+from horae.redis.keys import FIELD, stream_of
+from tests.servers import OwnValkey
 from tests.waiting import wait_until
 
 LIMIT_BYTES = 64 * 1024

@@ -14,12 +14,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from horae.clock import EPOCH
 from horae.duties.dispatcher import Dispatcher
-from horae.jobs import CatchUp, Job, Tier
-from horae.metrics import Metrics
+from horae.jobs.job import Job
+from horae.jobs.policies import CatchUp, Tier
+from horae.metrics.process import Metrics
+from horae.project.registry import Registry
 from horae.queues.providers import open_queues
-from horae.registry import Registry
 from horae.runs import Verdict
-from horae.schedules import every
+from horae.schedules.making import every
 from horae.settings import Settings
 from horae.store import Store
 from tests.contract.stores import NONE, Clock

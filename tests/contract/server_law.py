@@ -5,8 +5,8 @@ from typing import Any
 
 import redis.asyncio
 
-from horae.keys import FIELD, key_prefix, stream_of
 from horae.messages import Lane, Message
+from horae.redis.keys import FIELD, key_prefix, stream_of
 from horae.runs import Run, State
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from horae.jobs import Tier
+from horae.jobs.policies import Tier
 from horae.messages import Lane, Message
 from horae.runs import Cause, Run, State, Verdict
 from horae.store import Store

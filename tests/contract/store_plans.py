@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from horae.jobs import CatchUp, Overlap
+from horae.jobs.policies import CatchUp, Overlap
 from horae.runs import Failure, Verdict
 from horae.store.values import Policy
 from tests.contract.stores import LEASE, NONE

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from horae.clock import to_millis
-from horae.jobs import CatchUp, Overlap, Tier
+from horae.jobs.policies import CatchUp, Overlap, Tier
 from horae.messages import Message
 from horae.runs import Cause, Failure, Run, Verdict, fire_id, new_run_id
 from horae.settings import StoreSettings

@@ -1,6 +1,6 @@
 """Accepted and claimed in one step, past every broker: what runs where it is asked for."""
 
-from horae.jobs import Overlap, Tier
+from horae.jobs.policies import Overlap, Tier
 from horae.runs import Cause
 from horae.store import Store
 from horae.store.values import Answer, Hold, NewRun

@@ -2,7 +2,7 @@
 
 import pytest
 
-from horae.jobs import Overlap
+from horae.jobs.policies import Overlap
 from horae.runs import State, Verdict
 from horae.store import Store
 from horae.store.values import Answer, Cancelled, Hold

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from horae.jobs import Overlap
-from horae.keys import PROVIDER
+from horae.jobs.policies import Overlap
 from horae.messages import Lane, Message
 from horae.queues.redis import RedisConsumer
+from horae.redis.keys import PROVIDER
 from horae.runs import State, Verdict
 from horae.settings import StoreSettings
 from horae.store import Store

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from horae.jobs import CatchUp, Overlap
+from horae.jobs.policies import CatchUp, Overlap
 from horae.messages import Message
 from horae.runs import Verdict
 from horae.store import Store

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from horae.jobs import CatchUp, Overlap, Tier
+from horae.jobs.policies import CatchUp, Overlap, Tier
 from horae.messages import Message
 from horae.runs import Cause, Run, State, Verdict, new_run_id
 from horae.settings import StoreSettings

@@ -1,6 +1,6 @@
 """A claim lasts as long as its lease is renewed; what outlives its worker is handed out again."""
 
-from horae.jobs import Overlap, Tier
+from horae.jobs.policies import Overlap, Tier
 from horae.messages import Message
 from horae.runs import Cause, Failure, Verdict
 from horae.store import Store

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from horae.jobs import Tier
+from horae.jobs.policies import Tier
 from horae.runs import Cause, Failure, Run, State, Verdict, new_run_id
 from horae.settings import StoreSettings
 from horae.store import Store

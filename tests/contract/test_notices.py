@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from horae.jobs import CatchUp, Tier
+from horae.jobs.policies import CatchUp, Tier
 from horae.runs import Cause, Run, State, Verdict, new_run_id
 from horae.settings import StoreSettings
 from horae.store import Store

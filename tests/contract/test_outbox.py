@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from horae.jobs import Overlap
+from horae.jobs.policies import Overlap
 from horae.messages import Lane, Message
 from horae.runs import Cause, State, Verdict
 from horae.store import Store

@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from horae.jobs import CatchUp, Overlap
+from horae.jobs.policies import CatchUp, Overlap
 from horae.runs import Verdict
 from horae.store import Store
 from horae.store.values import Answer, Hold

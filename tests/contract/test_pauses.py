@@ -1,6 +1,6 @@
 """A paused job fires and is enqueued as ever; at the claim its runs wait, or are skipped by their policy."""
 
-from horae.jobs import CatchUp, Overlap, Tier
+from horae.jobs.policies import CatchUp, Overlap, Tier
 from horae.runs import Cause, State, Verdict
 from horae.store import Store
 from horae.store.values import Answer

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from horae.jobs import Tier
+from horae.jobs.policies import Tier
 from horae.runs import Cause, State
 from horae.store import Store
 from horae.store.values import Only

@@ -8,10 +8,10 @@ import redis.asyncio
 
 from horae.clock import to_millis
 from horae.errors import UnsafeStore
-from horae.jobs import CatchUp, Overlap
-from horae.keys import PROVIDER, key_prefix
+from horae.jobs.policies import CatchUp, Overlap
 from horae.messages import Lane, Message
 from horae.queues.redis import RedisConsumer
+from horae.redis.keys import PROVIDER, key_prefix
 from horae.runs import Cause, State, Verdict
 from horae.settings import StoreSettings
 from horae.store.redis import RedisStore

@@ -17,13 +17,13 @@ from redis.exceptions import NoPermissionError
 from horae.errors import StoreUnavailable
 from horae.messages import Message
 from horae.queues.redis import RedisConsumer, RedisPublisher
-from horae.redis_access import RedisAccess
-from horae.redis_clients import open_client
-from horae.runners.ports import LOOPBACK
+from horae.redis.access import RedisAccess
+from horae.redis.clients import open_client
 from horae.runs import State
 from horae.settings import StoreSettings
 from horae.store.redis import RedisStore
 from horae.store.values import Answer, Hold
+from horae.up.ports import LOOPBACK
 from tests.contract.stores import claim, new, send, settle, state
 from tests.redis_servers import SERVICE, Cluster, Server, Watched, cluster, sentinel, server, tls_watched, watched
 from tests.tls import Certificates, TlsDoor, make_certificates

@@ -9,15 +9,15 @@ import pytest
 
 from horae.clock import monotonic
 from horae.errors import HoraeError, QueueUnavailable, StoreUnavailable, UnsafeStore
-from horae.keys import key_prefix
 from horae.messages import Message
 from horae.queues.redis import RedisConsumer, RedisPublisher
-from horae.redis_access import RedisAccess
-from horae.redis_clients import open_blocking_client, open_client, replicas
-from horae.redis_clients.locator import CHECK_SECONDS
-from horae.runners.ports import LOOPBACK
+from horae.redis.access import RedisAccess
+from horae.redis.clients import open_blocking_client, open_client, replicas
+from horae.redis.keys import key_prefix
+from horae.redis.locator import CHECK_SECONDS
 from horae.settings import StoreSettings
 from horae.store.redis import RedisStore
+from horae.up.ports import LOOPBACK
 from tests.contract.stores import claim, new, send, settle, state
 from tests.redis_servers import Cluster, Server, Watched, cluster, server, watched
 from tests.waiting import wait_until

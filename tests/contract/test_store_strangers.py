@@ -6,7 +6,7 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from horae.jobs import Tier
+from horae.jobs.policies import Tier
 from horae.runs import Cause, new_run_id
 from horae.settings import Settings, StoreSettings
 from horae.store import connect

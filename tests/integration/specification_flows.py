@@ -5,14 +5,14 @@ import importlib.util
 import sys
 from pathlib import Path
 
-from horae.registry import Registry
-from horae.scheduler import Scheduler
+from horae.project.registry import Registry
+from horae.scheduler.scheduler import Scheduler
 from horae.settings import load
 from tests.specification import as_function, blocks
 
 AROUND = """
 from prefect import flow
-from horae.schedules import cron
+from horae import cron
 
 async def extract_step(): ...
 async def transform_step(data): ...

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from horae.runners.ports import free_port
 from horae.settings import StoreSettings
-from tests.chaos.processes import services
+from horae.up.ports import free_port
+from tests.processes import services
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.requires("valkey")
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 RULES = ROOT / "docs/how-to/alerts.yaml"
 WHAT_PROMETHEUS_ADDS = {"instance", "job", "exported_job"}
 BROKEN = """
-from horae.jobs import job
+from horae import job
 
 
 @job(traits=["infrastructure"], idempotent=True)

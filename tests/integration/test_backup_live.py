@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from horae.run_context import RunContext, running
+from horae.jobs.context import RunContext, running
 from infra._backup import artefact, sqlite
 from infra._backup.settings import BackupSettings
 from infra._backup.sqlite import BackupFailed
@@ -48,7 +48,7 @@ import horae.clock, horae.settings
 from infra._backup import artefact, databases, postgres, retention, sqlite
 from infra._backup.settings import BackupSettings
 from infra.database_backup import database_backup
-from horae.run_context import RunContext, running
+from horae import RunContext, running
 project, left = Path(sys.argv[1]), int(sys.argv[2])
 WATCHED = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "fcntl.flock", "sqlite3.connect"}
 def watch(event, arguments):
@@ -181,7 +181,7 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     password.chmod(0o644)
     initdb = [str(tools / "initdb"), "-D", str(data), "-U", "boss", f"--pwfile={password}", "-A", "scram-sha-256", "-N"]
     subprocess.run([*as_owner, *initdb], check=True, capture_output=True, cwd="/")
-    from horae.runners.ports import free_port
+    from horae.up.ports import free_port
 
     port = free_port()
     options = ["-p", str(port), "-h", "127.0.0.1", "-k", "", "-c", "fsync=off"]

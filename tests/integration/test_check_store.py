@@ -9,16 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from horae.jobs import Tier
-from horae.runners.ports import free_port
+from horae.jobs.policies import Tier
 from horae.runs import Cause, Run, State, fire_id
 from horae.settings import StoreSettings
 from horae.store.redis import RedisStore
+from horae.up.ports import free_port
 
 T0 = datetime(2026, 11, 1, 2, tzinfo=UTC)
 SCAN = """
-from horae.jobs import job
-from horae.schedules import every
+from horae import every, job
 
 
 @job(schedule=every("1m"), traits=["infrastructure"], idempotent=True)

@@ -14,11 +14,11 @@ from horae.duties.duty import Duty, Progresses, keep_doing
 from horae.duties.relay import Relay
 from horae.duties.sweeper import Sweeper
 from horae.execution.work import Work
-from horae.loading import load as load_registry
-from horae.metrics import Metrics
+from horae.metrics.process import Metrics
+from horae.project.loading import load as load_registry
 from horae.queues.providers import open_queues
 from horae.runs import Run, Verdict
-from horae.scheduler import Scheduler
+from horae.scheduler.scheduler import Scheduler
 from horae.settings import Settings, StoreSettings, WorkerSettings, load
 from horae.store import connect
 from tests.waiting import wait_until
@@ -26,8 +26,7 @@ from tests.waiting import wait_until
 JOBS = '''
 import os, signal, time, asyncio
 from datetime import timedelta
-from horae.jobs import Retry, job
-from horae.run_context import current_run
+from horae import Retry, current_run, job
 
 @job(traits={"infrastructure"}, time_limit=timedelta(seconds=20), retry=Retry(retries=1, base_delay=timedelta(0)))
 def NAME(*, how: str = "well", seconds: float = 0.0) -> dict:

@@ -6,10 +6,10 @@ import pytest
 from pydantic import SecretStr
 
 from horae.runs import Run, Verdict
-from horae.scheduler import Scheduler
+from horae.scheduler.scheduler import Scheduler
 from horae.settings import StoreSettings, load
 from horae.store import connect
-from tests.chaos.processes import services
+from tests.processes import services
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.requires("valkey"), pytest.mark.timeout(120)]
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.requires("valkey"), pytest.mark.timeout(120)]
 HEAD = """
 import asyncio, os, subprocess, sys, threading, time
 from datetime import timedelta
-from horae.jobs import job
+from horae import job
 
 class Unspeakable(Exception):
     def __str__(self):
@@ -89,7 +89,7 @@ async def test_each_has_its_verdict_after_one_attempt(project: Path, valkey_url:
 
 FORKS = '''
 import os, sys, time
-from horae.jobs import job
+from horae import job
 
 @job(traits={"infrastructure"}, overlap="queue")
 def forks(*, forks: bool, answer: str) -> str:
@@ -129,7 +129,7 @@ async def test_a_fork_does_not_answer_for_its_run(project: Path, valkey_url: str
 SWALLOWS = '''
 import asyncio
 from datetime import timedelta
-from horae.jobs import job
+from horae import job
 
 @job(traits={"infrastructure"}, time_limit=timedelta(seconds=LIMIT))
 async def swallows() -> None:
@@ -144,7 +144,7 @@ async def swallows() -> None:
 THREAD = '''
 import time
 from datetime import timedelta
-from horae.jobs import job
+from horae import job
 
 @job(traits={"infrastructure"}, time_limit=timedelta(seconds=LIMIT), isolation="thread")
 def swallows() -> None:

@@ -13,20 +13,21 @@ import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 
+from horae.apscheduler.fires import InternalFires
+from horae.apscheduler.paused_jobs import PausedJobs
+from horae.apscheduler.scheduler import InternalScheduler
 from horae.clock import now
-from horae.duties.apscheduler import InternalScheduler
-from horae.duties.internal_fires import InternalFires
-from horae.duties.paused_jobs import PausedJobs
 from horae.execution.work import Work
-from horae.jobs import Job, Overlap, Scope, Tier
-from horae.metrics import Metrics
-from horae.runners.ports import free_port
+from horae.jobs.job import Job
+from horae.jobs.policies import Overlap, Scope, Tier
+from horae.metrics.process import Metrics
 from horae.runs import Verdict, new_run_id
-from horae.schedules import every
+from horae.schedules.making import every
 from horae.settings import Settings, StoreSettings
 from horae.store import Store, connect
 from horae.store.memory import MemoryStore
-from tests.chaos.processes import OwnValkey
+from horae.up.ports import free_port
+from tests.servers import OwnValkey
 from tests.waiting import wait_until
 
 SECOND = timedelta(seconds=1)

@@ -14,13 +14,13 @@ import pytest
 
 from horae import settings
 from horae.errors import StartError
-from horae.runners import endpoints
-from horae.runners.endpoints import Endpoints
-from horae.runners.leftovers import MARK
-from horae.runners.lock import project_lock
-from horae.runners.parts import Part, PartEvent, Parts, What
-from horae.runners.ports import LOOPBACK, choose_port, free_port
-from horae.runners.valkey import valkey_part
+from horae.up import endpoints
+from horae.up.endpoints import Endpoints
+from horae.up.leftovers import MARK
+from horae.up.lock import project_lock
+from horae.up.parts import Part, PartEvent, Parts, What
+from horae.up.ports import LOOPBACK, choose_port, free_port
+from horae.up.valkey import valkey_part
 from tests.waiting import wait_for, wait_until
 
 SERVER = """
@@ -161,7 +161,7 @@ class TestStopping:
     def test_a_killed_supervisor_orphans_nothing(self, tmp_path: Path) -> None:
         text = (
             "import asyncio, pathlib, sys\n"
-            "from horae.runners.parts import Parts\n"
+            "from horae.up.parts import Parts\n"
             "from tests.integration.test_parts import server\n"
             "async def main():\n"
             "    folder = pathlib.Path(sys.argv[1])\n"
@@ -206,7 +206,7 @@ class TestValkey:
 def held_by_another(state: Path) -> Iterator[int]:
     text = (
         "import pathlib, sys\n"
-        "from horae.runners.lock import project_lock\n"
+        "from horae.up.lock import project_lock\n"
         "with project_lock(pathlib.Path(sys.argv[1])):\n"
         "    print('held', flush=True)\n"
         "    sys.stdin.read()\n"

@@ -21,19 +21,20 @@ from horae import clock
 from horae.duties.flow_mirror import FlowMirror
 from horae.duties.flow_pauses import FlowPauses
 from horae.errors import PrefectUnavailable, StartError, UsageError
-from horae.flow_runs import run_flow, run_flow_in_turn
-from horae.jobs import Job, Tier
-from horae.loading import load as load_registry
-from horae.prefect_api import PrefectApi
-from horae.prefect_values import FlowRun
-from horae.registry import Registry
-from horae.runners.parts import Parts, What
-from horae.runners.ports import LOOPBACK, free_port
-from horae.runners.prefect_parts import deploy, prepare, server_part, worker_part
+from horae.jobs.job import Job
+from horae.jobs.policies import Tier
+from horae.prefect.api import PrefectApi
+from horae.prefect.flow_runs import run_flow, run_flow_in_turn
+from horae.prefect.values import FlowRun
+from horae.project.loading import load as load_registry
+from horae.project.registry import Registry
 from horae.runs import Verdict
 from horae.settings import PrefectSettings, Settings, StoreSettings
 from horae.store import connect
 from horae.store.memory import MemoryStore
+from horae.up.parts import Parts, What
+from horae.up.ports import LOOPBACK, free_port
+from horae.up.prefect_parts import deploy, prepare, server_part, worker_part
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
@@ -176,7 +177,7 @@ async def test_pages_are_joined(trial: Trial, monkeypatch: pytest.MonkeyPatch) -
     await wait_until(many, "three scheduled runs", 15)
     until = clock.now() + timedelta(minutes=3)
     whole = await trial.api.flow_runs([every_minute], until=until)
-    monkeypatch.setattr("horae.prefect_api.PAGE", 1)
+    monkeypatch.setattr("horae.prefect.api.PAGE", 1)
     assert [run.id for run in await trial.api.flow_runs([every_minute], until=until)] == [run.id for run in whole]
 
 

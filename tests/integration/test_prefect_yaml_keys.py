@@ -6,7 +6,7 @@ from prefect.client.schemas.objects import ConcurrencyLimitStrategy
 from prefect.events.schemas import deployment_triggers
 from pydantic import BaseModel
 
-from horae.deployments import keys
+from horae.prefect.yaml import keys
 
 
 def fields(model: type[BaseModel]) -> set[str]:

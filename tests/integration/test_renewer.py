@@ -6,7 +6,8 @@ from datetime import timedelta
 from horae.clock import monotonic
 from horae.execution.renewer import Renewer
 from horae.execution.runner import Active, Stop
-from horae.jobs import CatchUp, Job, Overlap, Tier
+from horae.jobs.job import Job
+from horae.jobs.policies import CatchUp, Overlap, Tier
 from horae.runs import Cause, new_run_id
 from horae.store.memory import MemoryStore
 from horae.store.values import Answer, Claim, NewRun, Policy, Wanted

@@ -17,18 +17,19 @@ from horae.duties import flow_mirror
 from horae.duties.announcer import Announcer
 from horae.duties.flow_mirror import FlowMirror
 from horae.errors import PrefectUnavailable
-from horae.jobs import Job, Tier
-from horae.prefect_api import PrefectApi
-from horae.prefect_values import FlowRun
-from horae.registry import Registry
-from horae.runners.parts import Parts
-from horae.runners.ports import LOOPBACK, free_port
-from horae.runners.prefect_parts import server_part
+from horae.jobs.job import Job
+from horae.jobs.policies import Tier
+from horae.prefect.api import PrefectApi
+from horae.prefect.values import FlowRun
+from horae.project.registry import Registry
 from horae.runs import Cause, Run, State, fire_id
 from horae.settings import StoreSettings
 from horae.store import Store
 from horae.store.redis import RedisStore
 from horae.store.values import Happening, Notice
+from horae.up.parts import Parts
+from horae.up.ports import LOOPBACK, free_port
+from horae.up.prefect_parts import server_part
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180), pytest.mark.requires("valkey")]
@@ -206,7 +207,7 @@ async def test_what_ended_while_no_sidecar_looked_is_found_however_long_ago(
 async def test_more_than_one_look_can_hold_is_seen_in_several(
     store: Store, api: PrefectApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("horae.prefect_api.PAGE", 2)
+    monkeypatch.setattr("horae.prefect.api.PAGE", 2)
     monkeypatch.setattr(flow_mirror, "ENOUGH", 4)
     runs = await due(api, await deploy(api), 9)
     looking = mirror(store, api)

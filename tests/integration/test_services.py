@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from horae.runners.ports import free_port
-from tests.chaos.processes import OwnValkey, Services, services
+from horae.up.ports import free_port
+from tests.processes import Services, services
+from tests.servers import OwnValkey
 from tests.waiting import wait_for
 
 KINDS = {"sidecar": "HORAE_SIDECAR__HEALTH_PORT", "queue_worker": "HORAE_WORKER__HEALTH_PORT"}

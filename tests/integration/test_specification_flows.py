@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from horae.prefect_api import PrefectApi
-from horae.prefect_values import FlowRun
-from horae.runners.parts import Parts
-from horae.runners.ports import LOOPBACK, free_port
-from horae.runners.prefect_parts import environment, prepare, server_part
+from horae.prefect.api import PrefectApi
+from horae.prefect.values import FlowRun
+from horae.up.parts import Parts
+from horae.up.ports import LOOPBACK, free_port
+from horae.up.prefect_parts import environment, prepare, server_part
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]

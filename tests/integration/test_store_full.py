@@ -7,17 +7,17 @@ from pydantic import SecretStr
 
 from horae.errors import StoreUnavailable
 from horae.runs import Run, Verdict
-from horae.scheduler import Scheduler
+from horae.scheduler.scheduler import Scheduler
 from horae.settings import StoreSettings, load
 from horae.store import connect
-from tests.chaos.processes import OwnValkey, services
+from tests.processes import services
 from tests.redis_servers import client_of
+from tests.servers import OwnValkey
 from tests.waiting import wait_until
 
 PATIENT = '''
 import time
-from horae.jobs import job
-from horae.run_context import current_run
+from horae import current_run, job
 
 @job(traits={"infrastructure"})
 def patient(*, name: str) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from horae.jobs import Tier, Trait
+from horae.jobs.policies import Tier, Trait
 from horae.matrix import OTHERWISE, STEPS, Frequency, decide, frequency
-from horae.schedules import Schedule, cron, every
+from horae.schedules.kinds import Schedule
+from horae.schedules.making import cron, every
 
 DOCUMENT = Path(__file__).parents[2] / "docs/reference/decision-matrix.md"
 T = Trait

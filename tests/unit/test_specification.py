@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from horae.jobs import Job, Tier
-from horae.registry import Registry
+from horae.jobs.job import Job
+from horae.jobs.policies import Tier
+from horae.project.registry import Registry
 from horae.runs import Run, Verdict
-from horae.scheduler import Scheduler
+from horae.scheduler.scheduler import Scheduler
 from horae.settings import Settings
 from tests.specification import as_function, blocks
 from tests.waiting import wait_until

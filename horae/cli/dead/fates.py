@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from horae.replays import Replay
+from horae.scheduler.replays import Replay
 
 if TYPE_CHECKING:
-    from horae.scheduler import Enqueued
+    from horae.scheduler.scheduler import Enqueued
 
 
 class Outcome(StrEnum):

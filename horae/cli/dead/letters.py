@@ -10,8 +10,8 @@ import typer
 from horae import clock
 from horae.cli.run_ids import identify
 from horae.errors import UsageError
-from horae.replays import letter_of
 from horae.runs import Run
+from horae.scheduler.replays import letter_of
 from horae.settings import Settings
 from horae.store.base import DeadLetters, Ledger
 from horae.store.values import DeadLetter

@@ -13,11 +13,11 @@ from horae.cli.dead.letters import All, OfJob, Runs, Selection, Yes, confirm
 from horae.cli.options import Context, Json, context_of
 from horae.cli.project import jobs_of, settings_of, with_store
 from horae.errors import StoreUnavailable
-from horae.replays import Edit
+from horae.scheduler.replays import Edit
 from horae.settings import Settings
 
 if TYPE_CHECKING:
-    from horae.scheduler import Scheduler
+    from horae.scheduler.scheduler import Scheduler
 
 BATCH = 200
 SHOWN = 20
@@ -66,7 +66,7 @@ def command(
 
 async def _replay(settings: Settings, selection: Selection, edit: Edit, *, preview: bool, yes: bool) -> list[Fate]:
     """Raises before the first is replayed: for one that was named and cannot be, or when nobody can be asked."""
-    from horae.scheduler import Scheduler
+    from horae.scheduler.scheduler import Scheduler
 
     async with Scheduler(settings, jobs_of(settings)).lifecycle() as scheduler:
         ids = await selection.ids(scheduler.ledger, scheduler.dead_letters)

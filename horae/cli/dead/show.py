@@ -30,7 +30,7 @@ def command(context: typer.Context, run: RunId, json: Json = False) -> int:
 
 async def _find(settings: Settings, given: str) -> tuple[DeadLetter, Run | None]:
     from horae.cli.dead.letters import Selection
-    from horae.replays import letter_of
+    from horae.scheduler.replays import letter_of
     from horae.store import connect
 
     async with connect(settings) as store:

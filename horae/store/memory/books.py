@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any, Concatenate
 
-from horae.jobs import Tier
+from horae.jobs.policies import Tier
 from horae.messages import Lane, Message
 from horae.runs import Cause, Event, Run, State, Verdict
 from horae.settings import StoreSettings

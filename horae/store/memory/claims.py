@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from datetime import timedelta
 
-from horae.jobs import CatchUp, Overlap, Tier
+from horae.jobs.policies import CatchUp, Overlap, Tier
 from horae.messages import Message
 from horae.runs import Cause, Run, State, Verdict
 from horae.store.memory.books import DEATHS, GRACE, LAPSES, OPEN, UNKNOWN, UNKNOWN_WAIT, Noun, locked

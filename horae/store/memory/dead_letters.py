@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 
-from horae.jobs import Tier
+from horae.jobs.policies import Tier
 from horae.runs import Cause, Event, Run, State, new_run_id
 from horae.store.memory.books import Noun, Row
 from horae.store.memory.retention import in_order

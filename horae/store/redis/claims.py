@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from horae.clock import to_millis
-from horae.jobs import Overlap, Tier
+from horae.jobs.policies import Overlap, Tier
 from horae.messages import Message
 from horae.runs import Verdict
 from horae.store.redis.connection import Connection

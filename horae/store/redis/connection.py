@@ -22,9 +22,9 @@ from redis.exceptions import (
 
 from horae.clock import monotonic
 from horae.errors import StoreError, StoreUnavailable, UnsafeStore
-from horae.keys import key_prefix
-from horae.redis_address import shown
-from horae.redis_clients import configurations, open_blocking_client, open_client, replicas
+from horae.redis.address import shown
+from horae.redis.clients import configurations, open_blocking_client, open_client, replicas
+from horae.redis.keys import key_prefix
 from horae.settings import StoreSettings
 
 log = logging.getLogger(__name__)

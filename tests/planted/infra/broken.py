@@ -1,4 +1,4 @@
-from horae.jobs import job
+from horae import job
 
 import no_such_module_anywhere  # HR701
 

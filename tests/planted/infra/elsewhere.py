@@ -1,4 +1,4 @@
-from horae.jobs import Retry, job
+from horae import Retry, job
 
 
 @job(  # HR211 HR214 HR215 HR221 HR222 HR710

@@ -1,5 +1,5 @@
-from horae.jobs import job
-from horae.schedules import every
+from horae import job
+from horae import every
 
 
 @job(schedule=every("10s"), traits=["infrastructure"], idempotent=True)  # HR201

@@ -1,5 +1,5 @@
-from horae.jobs import job
-from horae.schedules import cron
+from horae import job
+from horae import cron
 
 
 @job(schedule=cron("0 2 * * *"), traits=["survives_restarts", "dag"], catch_up="none", idempotent=True)  # HR212 HR213

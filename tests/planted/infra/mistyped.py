@@ -1,4 +1,4 @@
-from horae.jobs import job
+from horae import job
 
 
 @job(scedule=None)  # HR702

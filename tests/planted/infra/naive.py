@@ -1,7 +1,7 @@
 from datetime import datetime
 
-from horae.jobs import job
-from horae.schedules import at
+from horae import job
+from horae import at
 
 
 @job(schedule=at(datetime(2027, 1, 1)))  # HR702

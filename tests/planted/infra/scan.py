@@ -1,6 +1,6 @@
 from pydantic import BaseModel
 
-from horae.jobs import job
+from horae import job
 
 
 class Scan(BaseModel):

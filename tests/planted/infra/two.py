@@ -1,4 +1,4 @@
-from horae.jobs import job
+from horae import job
 
 
 @job(traits=["infrastructure"], idempotent=True)

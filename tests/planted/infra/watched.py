@@ -1,4 +1,4 @@
-from horae.jobs import job
+from horae import job
 
 
 @job(traits=["observability", "infrastructure"], idempotent=True)  # HR202 HR401

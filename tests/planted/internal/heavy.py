@@ -2,7 +2,7 @@ import _planted_heavy  # HR706
 
 from datetime import timedelta
 
-from horae.jobs import job
+from horae import job
 
 
 @job(time_limit=timedelta(seconds=5))

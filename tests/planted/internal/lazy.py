@@ -1,7 +1,7 @@
 from collections.abc import Iterator
 from datetime import timedelta
 
-from horae.jobs import job
+from horae import job
 
 
 @job(time_limit=timedelta(seconds=5))  # HR723

@@ -1,6 +1,6 @@
 from datetime import timedelta
 
-from horae.jobs import job
+from horae import job
 
 
 @job(time_limit=timedelta(minutes=6))  # HR302

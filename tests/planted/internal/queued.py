@@ -1,7 +1,7 @@
 from datetime import timedelta
 
-from horae.jobs import job
-from horae.schedules import every
+from horae import job
+from horae import every
 
 
 @job(  # HR311 HR312 HR313 HR314 HR315 HR316

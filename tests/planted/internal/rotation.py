@@ -1,6 +1,6 @@
 from datetime import timedelta
 
-from horae.jobs import job
+from horae import job
 
 
 @job(time_limit=timedelta(seconds=5))  # HR402

@@ -1,6 +1,6 @@
 from datetime import timedelta
 
-from horae.jobs import job
+from horae import job
 
 
 @job(traits=["multi_machine", "survives_restarts"], time_limit=timedelta(seconds=5))  # HR303 HR304 HR401

@@ -1,7 +1,7 @@
 from datetime import timedelta
 
-from horae.jobs import job
-from horae.schedules import every
+from horae import job
+from horae import every
 
 
 @job(  # HR321 HR721 HR722 HR724

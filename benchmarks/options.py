@@ -1,0 +1,99 @@
+"""What `make bench ARGS="…"` may say."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.environments import ROOT
+
+MEASUREMENTS = {
+    "throughput": "no-op jobs a second of one worker process and of two",
+    "enqueue": "enqueues a second, one by one and in a batch",
+    "pickup": "from just before the enqueue to the job's first line, with an idle worker",
+    "dispatch": "lateness of cron fires, of 100 jobs and of 100,000 (Horae alone)",
+    "drain": "10,000 jobs due at one instant (Horae alone)",
+    "internal": "lateness of 1,000 internal jobs (Horae alone)",
+    "idle": "memory and CPU of an idle sidecar and queue worker (Horae alone)",
+}
+CONTENDERS = ("horae", "raw", "arq", "saq", "taskiq", "dramatiq", "celery", "docket")
+REPORT = ROOT / ".horae/bench/report.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    only: tuple[str, ...] = tuple(MEASUREMENTS)
+    contenders: tuple[str, ...] = CONTENDERS
+    jobs: int = 20_000
+    rounds: int = 3
+    pickups: int = 200
+    seconds: int = 120
+    few_cron_jobs: int = 100
+    cron_jobs: int = 100_000
+    due_jobs: int = 10_000
+    internal_jobs: int = 1_000
+    report: Path = REPORT
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """Ends the process, with a sentence, for what it does not know."""
+    default = Options()
+    listed = "\n".join(f"  {name:<11} {what}" for name, what in MEASUREMENTS.items())
+    parser = argparse.ArgumentParser(
+        prog='make bench ARGS="…"',
+        description="Measures Horae, and its peers on the same real Valkey, in one run on this machine.",
+        epilog=f"measurements:\n{listed}\n\ncontenders: {', '.join(CONTENDERS)}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--only", type=_names(MEASUREMENTS), default=default.only, metavar="NAME,…", help="these measurements alone"
+    )
+    parser.add_argument(
+        "--contenders",
+        type=_names(CONTENDERS),
+        default=default.contenders,
+        metavar="NAME,…",
+        help="these contenders alone",
+    )
+    counts = {
+        "jobs": "jobs filled for throughput and batch; slow peers get fewer, the rate is what counts",
+        "rounds": "rounds of throughput and enqueue; the table shows the median",
+        "pickups": "pick-ups of each contender, or 20 seconds of them",
+        "seconds": "window of dispatch and internal, at the real clock; half of it for idle",
+        "few_cron_jobs": "jobs of the small dispatch measurement, each once a minute",
+        "cron_jobs": "jobs of the large one, each once an hour",
+        "due_jobs": "jobs of drain",
+        "internal_jobs": "jobs of internal",
+    }
+    for name, meaning in counts.items():
+        given = getattr(default, name)
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", type=_positive, default=given, metavar="N", help=f"{meaning} ({given:,})"
+        )
+    parser.add_argument(
+        "--report", type=Path, default=REPORT, metavar="FILE", help="where the JSON goes (.horae/bench/report.json)"
+    )
+    return Options(**vars(parser.parse_args(arguments)))
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+class _names:
+    """Several of the known names, separated by commas, in the known order."""
+
+    def __init__(self, known: Sequence[str] | dict[str, str]) -> None:
+        self._known = tuple(known)
+
+    def __call__(self, text: str) -> tuple[str, ...]:
+        given = {name.strip() for name in text.split(",") if name.strip()}
+        for name in sorted(given):
+            if name not in self._known:
+                raise argparse.ArgumentTypeError(f"there is no {name!r}; there is {', '.join(self._known)}")
+        if not given:
+            raise argparse.ArgumentTypeError("name at least one")
+        return tuple(name for name in self._known if name in given)

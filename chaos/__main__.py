@@ -1,0 +1,95 @@
+"""`make chaos`: 20,000 jobs under a seeded plan of kills, pauses and cuts; a report; status 0 only if all is well."""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from chaos.driver import Progress, play
+from chaos.plan import Plan, plan_of
+from chaos.report import Report, report_of
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
+    parser.add_argument("--jobs", type=int, default=20_000, help="how many are enqueued (default: 20000)")
+    parser.add_argument("--jobs-a-second", type=float, default=80, help="the pace of the plan (default: 80)")
+    parser.add_argument("--seed", type=int, default=None, help="of the plan (default: a new one, which is said)")
+    parser.add_argument("--seconds-between-kills", type=float, default=5, help="on average (default: 5)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there too")
+    parser.add_argument("--print-plan", action="store_true", help="print the plan as JSON, and do nothing")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep journal, record and logs; kept anyway if not satisfied"
+    )
+    return parser.parse_args()
+
+
+class Shown:
+    """Progress on stderr: one line that is written over on a terminal, else one every ten seconds."""
+
+    def __init__(self, jobs: int) -> None:
+        self._jobs, self._next = jobs, 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        if time.monotonic() < self._next:
+            return
+        terminal = sys.stderr.isatty()
+        self._next = time.monotonic() + (0.2 if terminal else 10)
+        text = f"{progress.accepted}/{self._jobs} accepted, {progress.ended} ended, {progress.strikes} blows"
+        print(f"\r{text}  " if terminal else text, end="" if terminal else "\n", file=sys.stderr, flush=True)
+
+
+def run(plan: Plan, folder: Path) -> Report:
+    (folder / "plan.json").write_text(plan.as_json())
+    played = asyncio.run(play(plan, folder, Shown(len(plan.enqueues))))
+    (folder / "record.json").write_text(played.record.as_json())
+    return report_of(plan, played)
+
+
+def _be_stopped_by_signals() -> None:
+    """SIGTERM as Ctrl-C, and Ctrl-C even where a shell's `&` has it ignored: what was started must not stay."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+
+
+def main() -> int:
+    given = arguments()
+    plan = plan_of(
+        seed=random.randrange(1_000_000) if given.seed is None else given.seed,
+        jobs=given.jobs,
+        jobs_a_second=given.jobs_a_second,
+        seconds_between_kills=given.seconds_between_kills,
+    )
+    if given.print_plan:
+        print(plan.as_json())
+        return 0
+    print(f"seed {plan.seed}: {len(plan.enqueues)} jobs, {len(plan.strikes)} blows", file=sys.stderr)
+    _be_stopped_by_signals()
+    folder, keep = Path(tempfile.mkdtemp(prefix="horae-chaos-")), True
+    try:
+        report = run(plan, folder)
+        keep = given.keep or not report.satisfied
+    except KeyboardInterrupt:
+        keep = given.keep
+        print("\ninterrupted; everything is stopped", file=sys.stderr)
+        return 130
+    finally:
+        if keep:
+            print(f"\njournal, record and logs are in {folder}", file=sys.stderr)
+        else:
+            shutil.rmtree(folder)
+    print(f"\n{report}")
+    if given.json:
+        given.json.write_text(json.dumps(report.as_dict(), indent=2) + "\n")
+    return 0 if report.satisfied else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,59 @@
+"""The driver's own record: what was accepted, which blows fell where and when, and the window that is judged."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from chaos.plan import Blow
+from chaos.workload import Workload
+
+STORE = "store"
+"""Where a blow falls that every process feels."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hit:
+    """A blow as it fell. Instants are CLOCK_MONOTONIC, in seconds."""
+
+    blow: Blow
+    on: str
+    """The process, by the name that no later one has, or STORE."""
+    began: float
+    ended: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Accepted:
+    """A run that the front door said it had accepted."""
+
+    run: str
+    job: str
+    at: float
+
+
+@dataclass(kw_only=True, slots=True)
+class Record:
+    jobs: tuple[Workload, ...]
+    window: tuple[datetime, datetime]
+    """Fires after the first and up to the second instant are judged: all jobs were declared, and all was awaited."""
+    accepted: list[Accepted] = field(default_factory=list)
+    refused: int = 0
+    """Enqueues that were refused with an error, and asked for again under the same run."""
+    hits: list[Hit] = field(default_factory=list)
+    exits: dict[str, int] = field(default_factory=dict)
+    """Exit status of each process that was asked to end."""
+    left: list[int] = field(default_factory=list)
+    """Pids of this run that were still there when all was over."""
+
+    def expected_fires(self, job: Workload) -> list[datetime]:
+        """From the definition alone: every multiple of the period since the Unix epoch that lies in the window."""
+        begin, end = (instant.timestamp() for instant in self.window)
+        first = int(begin // job.period_seconds) + 1
+        last = int(end // job.period_seconds)
+        return [
+            datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=number * job.period_seconds)
+            for number in range(first, last + 1)
+        ]
+
+    def as_json(self) -> str:
+        return json.dumps(asdict(self), indent=1, default=str)

@@ -1,0 +1,103 @@
+"""What a chaos run came to, for people and as JSON."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from chaos.checker import Findings, check
+from chaos.driver import Played
+from chaos.plan import Plan
+from chaos.verdicts import check_verdicts
+from chaos.violation import Violation
+
+SHOWN = 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    plan: Plan
+    played: Played
+    findings: Findings
+    violations: tuple[Violation, ...]
+    """The checker's, then those of the ledger."""
+
+    @property
+    def satisfied(self) -> bool:
+        record = self.played.record
+        return not self.violations and not record.left and not any(record.exits.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        record, findings = self.played.record, self.findings
+        window = record.window[1] - record.window[0]
+        return {
+            "seed": self.plan.seed,
+            "jobs": len(record.accepted),
+            "fires": findings.fires,
+            "seconds": round(self.played.seconds, 1),
+            "window_seconds": round(window.total_seconds(), 1),
+            "refused": record.refused,
+            "kills": dict(sorted(Counter(hit.blow.value for hit in record.hits).items())),
+            "lost": findings.lost,
+            "extra_explained": findings.explained.total(),
+            "extra_explained_by": {blow.value: times for blow, times in sorted(findings.explained.items())},
+            "extra_unexplained": findings.unexplained,
+            "claims_without_beginning": findings.gaps,
+            "given_up": len(findings.given_up),
+            "redelivery_seconds": spread(findings.redeliveries),
+            "redelivery_seconds_undisturbed": spread(findings.undisturbed),
+            "violations": [
+                {"fault": one.fault.value, "job": one.job, "run": one.run, "text": one.text} for one in self.violations
+            ],
+            "exits": {name: status for name, status in record.exits.items() if status},
+            "left_behind": record.left,
+            "satisfied": self.satisfied,
+        }
+
+    def __str__(self) -> str:
+        values = self.as_dict()
+        by = ", ".join(f"{blow} {times}" for blow, times in values["extra_explained_by"].items()) or "none"
+        rows = {
+            "seed": values["seed"],
+            "jobs": f"{values['jobs']} enqueued in {values['window_seconds']} s, {values['refused']} refusals repeated",
+            "fires": f"{values['fires']}, every one of the plan looked for",
+            "kills": ", ".join(f"{blow} {times}" for blow, times in values["kills"].items()) or "none",
+            "lost": values["lost"],
+            "extra": f"{values['extra_explained']} explained ({by}), {values['extra_unexplained']} unexplained",
+            "claims": f"{values['claims_without_beginning']} lost with their worker before the job began",
+            "given up": f"{values['given_up']} by rule: too many workers died with it",
+            "redelivery": _said(values["redelivery_seconds"]),
+            "undisturbed": f"{_said(values['redelivery_seconds_undisturbed'])}, where no other blow fell meanwhile",
+        }
+        lines = [f"{name:<11} {text}" for name, text in rows.items()]
+        lines += [f"{len(self.violations)} violations" if self.violations else "no violation"]
+        lines += [f"  {violation}" for violation in self.violations[:SHOWN]]
+        lines += [f"  … and {len(self.violations) - SHOWN} more"] if len(self.violations) > SHOWN else []
+        lines += [f"{name} ended with status {status}" for name, status in values["exits"].items()]
+        lines += [f"left behind: {values['left_behind']}"] if values["left_behind"] else []
+        return "\n".join(lines)
+
+
+def report_of(plan: Plan, played: Played) -> Report:
+    findings = check(played.journal, played.record)
+    verdicts = check_verdicts(played.runs, played.journal, played.record, findings)
+    return Report(plan=plan, played=played, findings=findings, violations=(*findings.violations, *verdicts))
+
+
+def spread(ascending: Sequence[float]) -> dict[str, Any]:
+    """How many, and the p50, p99 and greatest of them, in seconds; None of nothing."""
+    return {"runs": len(ascending)} | {
+        name: percentile(ascending, share) for name, share in (("p50", 50), ("p99", 99), ("max", 100))
+    }
+
+
+def percentile(ascending: Sequence[float], share: int) -> float | None:
+    """The smallest value that so many hundredths are not above; None of nothing."""
+    return round(ascending[max(0, ceil(len(ascending) * share / 100) - 1)], 3) if ascending else None
+
+
+def _said(spread: dict[str, Any]) -> str:
+    if not spread["runs"]:
+        return "none"
+    return "p50 {p50:.2f} s, p99 {p99:.2f} s, max {max:.2f} s ({runs} runs)".format(**spread)

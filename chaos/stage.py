@@ -1,0 +1,144 @@
+"""What a chaos run plays on: a store, and two sidecars and two workers, each behind a proxy of its own."""
+
+import asyncio
+import os
+import signal
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from chaos.plan import Blow, Cut, Strike
+from chaos.record import STORE, Hit
+from horae.clock import monotonic
+from tests.processes import Service, Services, services
+from tests.proxy import Proxy
+from tests.servers import OwnValkey
+
+NAMESPACE = "chaos"
+MARK = "CHAOS_RUN"
+"""In the environment of every process of this run and of what they start, so that none is overlooked at the end."""
+
+
+@dataclass(kw_only=True)
+class Place:
+    """Where one process of a kind is, and its successor once it is killed."""
+
+    kind: str
+    proxy: Proxy
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    service: Service | None = None
+
+
+class Stage:
+    def __init__(self, running: Services, store: OwnValkey, places: dict[str, list[Place]], front_door: Proxy) -> None:
+        self._running, self._store, self.places, self.front_door = running, store, places, front_door
+        self._store_lock = asyncio.Lock()
+        self.hits: list[Hit] = []
+
+    async def start(self) -> None:
+        await asyncio.gather(*(self._start(place) for kind in self.places.values() for place in kind))
+
+    async def _start(self, place: Place) -> None:
+        place.service = await asyncio.to_thread(self._running.start, place.kind, HORAE_STORE__URL=place.proxy.url)
+
+    async def strike(self, strike: Strike) -> None:
+        """Until it is over and what was killed has a successor. One blow at a time falls on a place."""
+        if strike.blow is Blow.RESTART_STORE:
+            async with self._store_lock:
+                await self._restart_store()
+        elif strike.blow is Blow.CUT_FRONT_DOOR:
+            await self._cut(self.front_door, "front door", strike)
+        else:
+            place = self.places["queue_worker" if strike.blow.on_worker else "sidecar"][strike.place]
+            async with place.lock:
+                await self._strike(place, strike)
+
+    async def _strike(self, place: Place, strike: Strike) -> None:
+        assert place.service
+        name, pid = place.service.name, place.service.pid
+        if strike.cut:
+            await self._cut(place.proxy, name, strike)
+        elif strike.hold:
+            began = monotonic()
+            os.kill(pid, signal.SIGSTOP)
+            await asyncio.sleep(strike.hold)
+            os.kill(pid, signal.SIGCONT)
+            self._hit(strike.blow, name, began)
+        else:
+            began = monotonic()
+            place.service.kill()
+            self._hit(strike.blow, name, began)
+            await self._start(place)
+
+    async def _cut(self, proxy: Proxy, name: str, strike: Strike) -> None:
+        began = monotonic()
+        if strike.cut is Cut.DROP:
+            proxy.drop()
+        else:
+            proxy.refuse() if strike.cut is Cut.REFUSE else proxy.stall()
+            await asyncio.sleep(strike.hold)
+            proxy.restore()
+        self._hit(strike.blow, name, began)
+
+    async def _restart_store(self) -> None:
+        began = monotonic()
+        self._store.kill()
+        await asyncio.to_thread(self._store.start)
+        self._hit(Blow.RESTART_STORE, STORE, began)
+
+    def _hit(self, blow: Blow, on: str, began: float) -> None:
+        self.hits.append(Hit(blow=blow, on=on, began=began, ended=monotonic()))
+
+    async def end(self, kind: str) -> dict[str, int]:
+        """SIGTERM both of a kind; returns their exit statuses."""
+        found = [place.service for place in self.places[kind] if place.service]
+        statuses = await asyncio.gather(*(asyncio.to_thread(service.terminate) for service in found))
+        return {service.name: status for service, status in zip(found, statuses, strict=True)}
+
+    @property
+    def alive(self) -> set[str]:
+        return {place.service.name for kind in self.places.values() for place in kind if place.service}
+
+
+@asynccontextmanager
+async def staged(project: Path, folder: Path, lease_seconds: float, slots: int) -> AsyncIterator[Stage]:
+    """With the store up. Leaving it kills what is still there."""
+    async with AsyncExitStack() as stack:
+        store = OwnValkey(folder, fsync="always")
+        stack.callback(store.kill)
+        await asyncio.to_thread(store.start)
+
+        async def proxy() -> Proxy:
+            return await stack.enter_async_context(Proxy(store.port))
+
+        running = stack.enter_context(
+            services(
+                project,
+                f"redis://127.0.0.1:{store.port}/0",
+                NAMESPACE,
+                HORAE_WORKER__LEASE_SECONDS=str(lease_seconds),
+                HORAE_WORKER__SLOTS=str(slots),
+                HORAE_STORE__KEEP_RUNS_PER_JOB="1000000",  # the checker wants to see them all
+                **{MARK: mark_of(project)},
+            )
+        )
+        places = {
+            kind: [Place(kind=kind, proxy=await proxy()) for _ in range(2)] for kind in ("sidecar", "queue_worker")
+        }
+        yield Stage(running, store, places, await proxy())
+
+
+def mark_of(project: Path) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, str(project)))
+
+
+def left_behind(project: Path) -> list[int]:
+    """The pids of processes of this run, and of what they started. Empty where there is no /proc."""
+    wanted, found = f"{MARK}={mark_of(project)}".encode(), []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if wanted in path.read_bytes().split(b"\0"):
+                found.append(int(path.parent.name))
+    return found

@@ -1,0 +1,57 @@
+"""The only question that the ledger is asked: has each run and fire one verdict, and is it the journal's?"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from chaos.checker import Findings
+from chaos.journal import Journal
+from chaos.record import Record
+from chaos.violation import Fault, Violation
+from horae.runs import Run, Verdict
+
+
+def check_verdicts(runs: Iterable[Run], journal: Journal, record: Record, findings: Findings) -> Iterator[Violation]:
+    """`runs`: the ledger's rows of all accepted runs, and of all fires of the window."""
+    found, done = {run.id: run for run in runs}, journal.done
+    for accepted in record.accepted:
+        if accepted.run not in found:
+            yield _violation(accepted.job, accepted.run, "accepted, and the ledger does not know it")
+    for run in found.values():
+        attempts = len(journal.attempts.get(run.id, []))
+        if run.verdict in (Verdict.SKIPPED, Verdict.MISSED) and attempts:
+            text = f"{run.verdict.value}: {run.reason}, says the ledger, and it was begun {attempts} times"
+            yield Violation(fault=Fault.UNDONE, job=run.job, run=run.id, text=text)
+        for text in _contradictions(run, journal, run.id in done, run.id in findings.given_up):
+            yield _violation(run.job, run.id, text)
+    yield from _check_fires(found.values(), record)
+
+
+def _contradictions(run: Run, journal: Journal, done: bool, given_up: bool) -> Iterator[str]:
+    attempts = journal.attempts.get(run.id, [])
+    settled = sum(event.what == "settled" for event in run.story)
+    if run.verdict is None:
+        yield f"no verdict, it is {run.state.value}"
+        return
+    if settled > 1:
+        yield f"settled {settled} times"
+    if run.verdict is Verdict.RAN and not done:
+        yield "ran, says the ledger, and its effect was never done"
+    if run.verdict in (Verdict.FAILED, Verdict.CANCELLED) and not given_up and run.reason != "worker died":
+        yield f"{run.verdict.value}: {run.reason}, says the ledger"
+    if given_up and (run.verdict, run.reason) != (Verdict.FAILED, "worker died"):
+        yield f"never done, and the ledger says {run.verdict.value}: {run.reason}"
+    if attempts and run.attempts < attempts[-1].begin.attempt:
+        yield f"{run.attempts} attempts, says the ledger, and the journal has attempt {attempts[-1].begin.attempt}"
+
+
+def _check_fires(runs: Iterable[Run], record: Record) -> Iterator[Violation]:
+    """Each fire of each schedule has one row, those that were skipped or missed too."""
+    rows = Counter((run.job, run.scheduled_for) for run in runs if run.scheduled_for)
+    for job in filter(lambda job: job.schedule, record.jobs):
+        for instant in record.expected_fires(job):
+            if rows[job.name, instant] != 1:
+                yield _violation(job.name, "", f"{rows[job.name, instant]} rows for {instant.isoformat()}")
+
+
+def _violation(job: str, run: str, text: str) -> Violation:
+    return Violation(fault=Fault.VERDICT, job=job, run=run, text=text)

@@ -1,0 +1,90 @@
+"""What importing each job file costs, over what Horae itself has imported already, and who is to blame."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+LIMIT = timedelta(milliseconds=100)
+TIMEOUT_SECONDS = 20
+TRIES = 3
+"""A busy machine makes an import slow now and then, never fast: the least of so many tries counts."""
+
+LINE = re.compile(r"^import time:\s+(?P<own>\d+)\s*\|\s+(?P<all>\d+)\s*\| (?P<indent> *)(?P<module>\S+)$")
+PROBE = """
+import sys
+from pathlib import Path
+import horae.project.loading, horae.jobs.context, pydantic
+horae.project.loading.own_packages(Path(sys.argv[1]))
+for module in sys.argv[2:]:
+    try:
+        exec("import " + module)
+    except BaseException:
+        pass
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImportCost:
+    module: str
+    """`infra.x` or `internal.x`."""
+    total: timedelta
+    blamed: str
+    """The import that costs the most; the module itself when its own top level does."""
+    blamed_cost: timedelta
+
+
+def slow_imports(project: Path, modules: Sequence[str]) -> list[ImportCost]:
+    """The job modules of a project that take more than the limit to import; broken ones are left out."""
+    if not modules:
+        return []
+    slow = {cost.module: cost for cost in _measure(project, modules) if cost.total > LIMIT}
+    for _ in range(TRIES - 1):
+        if not slow:
+            break
+        again = {cost.module: cost for cost in _measure(project, list(slow))}
+        slow = {name: min(slow[name], again.get(name, slow[name]), key=lambda c: c.total) for name in slow}
+        slow = {name: cost for name, cost in slow.items() if cost.total > LIMIT}
+    return [slow[name] for name in modules if name in slow]
+
+
+def _measure(project: Path, modules: Sequence[str]) -> list[ImportCost]:
+    command = [sys.executable, "-X", "importtime", "-c", PROBE, str(project), *modules]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    try:
+        done = subprocess.run(
+            command, cwd=project, env=environment, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
+        )
+        report = done.stderr
+    except subprocess.TimeoutExpired as expired:
+        report = (expired.stderr or b"").decode(errors="replace") if isinstance(expired.stderr, bytes) else ""
+    return parse(report.splitlines(), modules)
+
+
+def parse(lines: Iterable[str], modules: Sequence[str]) -> list[ImportCost]:
+    """Costs of those modules from what `python -X importtime` prints: children before their parent, indented by two."""
+    found: list[ImportCost] = []
+    pending: dict[int, list[tuple[int, str]]] = {}
+    for text in lines:
+        match = LINE.match(text)
+        if match is None:
+            continue
+        depth, module, total = len(match["indent"]) // 2, match["module"], int(match["all"])
+        children = pending.pop(depth + 1, [])
+        if module in modules:
+            own = (int(match["own"]), module)
+            cost, blamed = max([own, *children])
+            found.append(
+                ImportCost(
+                    module=module,
+                    total=timedelta(microseconds=total),
+                    blamed=blamed,
+                    blamed_cost=timedelta(microseconds=cost),
+                )
+            )
+        pending.setdefault(depth, []).append((total, module))
+    return found

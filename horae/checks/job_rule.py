@@ -1,0 +1,99 @@
+"""A rule about one job's declared data, and the subject it looks at."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+
+from horae.errors import InvalidJob
+from horae.findings import Finding, Rule
+from horae.jobs.job import Job
+from horae.jobs.policies import Tier, Trait
+from horae.matrix import Frequency, frequency
+from horae.prefect.yaml.flow_source import FlowSource
+from horae.schedules.durations import format_duration
+from horae.schedules.kinds import Schedule
+
+VISIBLE = frozenset({Trait.DASHBOARD, Trait.OBSERVABILITY, Trait.USER_TRIGGERED})
+DISTRIBUTED = frozenset({Trait.MULTI_MACHINE, Trait.SURVIVES_RESTARTS, Trait.INFRASTRUCTURE})
+COMPLEX = frozenset({Trait.DEPENDENT_STEPS, Trait.DAG, Trait.MULTI_REPO})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A job on its tier; for `horae decide` only its traits and schedule are there."""
+
+    tier: Tier
+    traits: frozenset[Trait]
+    schedule: Schedule | None
+    job: Job | None = None
+    flow: FlowSource | None = None
+
+    @cached_property
+    def frequency(self) -> Frequency:
+        return frequency(self.schedule)
+
+    @cached_property
+    def gap(self) -> timedelta | None:
+        return self.schedule.shortest_gap() if self.schedule else None
+
+
+type Tripped = Mapping[str, str] | None
+"""What fills the placeholders of the rule's message when it trips; None when it does not."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobRule:
+    """A rule, the tiers whose jobs it is about, and what trips it."""
+
+    rule: Rule
+    tiers: frozenset[Tier]
+    message: str
+    """A sentence with placeholders that `trips` fills; {name} is always there."""
+    trips: Callable[[Subject], Tripped]
+
+    def look(self, subject: Subject) -> Finding | None:
+        filled = self.trips(subject) if subject.tier in self.tiers else None
+        if filled is None:
+            return None
+        job = subject.job
+        message = self.message.format(name=job.name if job else "the job", **filled)
+        return self.rule.finding(message, job=job.name if job else None, at=job.source if job else None)
+
+
+def when(condition: bool, **filled: str) -> Tripped:
+    return filled if condition else None
+
+
+def with_job(predicate: Callable[[Job], Tripped]) -> Callable[[Subject], Tripped]:
+    """A predicate on a declared job; it says nothing of a hypothetical one."""
+    return lambda subject: predicate(subject.job) if subject.job else None
+
+
+def with_flow(predicate: Callable[[FlowSource, Job], Tripped]) -> Callable[[Subject], Tripped]:
+    """A predicate on a flow whose source was read."""
+    return lambda subject: predicate(subject.flow, subject.job) if subject.flow and subject.job else None
+
+
+def any_of_traits(traits: frozenset[Trait]) -> Callable[[Subject], Tripped]:
+    """Trips on any of those traits, and names them."""
+
+    def trips(subject: Subject) -> Tripped:
+        found = sorted(subject.traits & traits)
+        return when(bool(found), traits=", ".join(found))
+
+    return trips
+
+
+def spoken(duration: timedelta | None) -> str:
+    """A duration for a sentence: `10s`, `5m`, `1h30m`."""
+    return "never" if duration is None else format_duration(duration)
+
+
+def missing_context(job: Job) -> str:
+    """What the job's function says when called without context, as a scheduled fire does; empty when it is fine."""
+    try:
+        job.accepts(())
+    except InvalidJob as error:
+        return error.message
+    return ""

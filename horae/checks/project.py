@@ -1,0 +1,82 @@
+"""Is the whole project sound? What `horae check` runs; it imports neither Prefect nor a broker's client."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from horae.checks.checklist import check_job
+from horae.checks.durable_rules import BACKENDS, MEMORY
+from horae.checks.fit_rules import misfits
+from horae.checks.import_cost import LIMIT, slow_imports
+from horae.checks.project_rules import SLOW_IMPORT, UNKNOWN_PROVIDER
+from horae.errors import unknown
+from horae.findings import Finding, Source
+from horae.jobs.job import Job
+from horae.jobs.policies import Tier
+from horae.prefect.rules import DST_DIFFERENCE
+from horae.project.loading import job_files, load
+from horae.project.registry import Registry
+from horae.settings import FILE as SETTINGS_FILE
+from horae.settings import Settings
+
+HORIZON = timedelta(days=365)
+"""How far ahead Prefect's fires are compared with ours."""
+DATES_SHOWN = 4
+
+
+def check_project(
+    settings: Settings, start: datetime, ask: Callable[[Sequence[str]], Mapping[str, Sequence[float]]] = lambda jobs: {}
+) -> list[Finding]:
+    """All findings on a project, by file and line; `start` begins the year whose fires are compared.
+
+    `ask`: how many seconds the latest settled runs of these jobs took, by job, as far as that can be said.
+    """
+    registry = load(settings)
+    findings = [*registry.problems, *_settings(settings)]
+    for job in registry:
+        deployment = registry.deployments.get(job.name)
+        findings += check_job(job, deployment.flow if deployment else None)
+    findings += misfits(settings, registry, ask([job.name for job in registry if job.schedule]))
+    findings += _imports(settings, registry)
+    findings += _differences(registry, start)
+    return sorted(findings, key=lambda f: (f.file or "", f.line or 0, f.code))
+
+
+def _settings(settings: Settings) -> Iterator[Finding]:
+    provider = settings.queue.provider
+    if provider not in BACKENDS | {MEMORY}:
+        yield UNKNOWN_PROVIDER.finding(
+            unknown("queue provider", provider, BACKENDS), at=Source(file=SETTINGS_FILE, line=1)
+        )
+
+
+def _imports(settings: Settings, registry: Registry) -> Iterator[Finding]:
+    files = {f"{folder}.{path.stem}": f"{folder}/{path.name}" for folder, path in job_files(settings.project)}
+    python_jobs = (*registry.by_tier(Tier.ONEIRIC), *registry.by_tier(Tier.APSCHEDULER))
+    jobs = {job.source.file: job for job in python_jobs if job.source}
+    for cost in slow_imports(settings.project, list(files)):
+        file = files[cost.module]
+        job: Job | None = jobs.get(file)
+        blame = "its own top level" if cost.blamed == cost.module else cost.blamed
+        message = (
+            f"{file} takes {_millis(cost.total)} to import (allowed: {_millis(LIMIT)}); "
+            f"{blame} costs {_millis(cost.blamed_cost)} of it"
+        )
+        yield SLOW_IMPORT.finding(message, job=job.name if job else None, at=Source(file=file, line=1))
+
+
+def _millis(duration: timedelta) -> str:
+    return f"{duration / timedelta(milliseconds=1):.0f} ms"
+
+
+def _differences(registry: Registry, start: datetime) -> Iterator[Finding]:
+    from horae.prefect.cron_differences import differences
+
+    for name, deployment in registry.deployments.items():
+        for item in deployment.schedules:
+            if item.cron is None or not item.active or deployment.paused:
+                continue
+            found = differences(item.cron, item.timezone, start, start + HORIZON)
+            if found:
+                shown = "; ".join(str(difference) for difference in found[:DATES_SHOWN])
+                more = f"; and {len(found) - DATES_SHOWN} more" if len(found) > DATES_SHOWN else ""
+                yield DST_DIFFERENCE.finding(f"{name}: {shown}{more}", job=name, at=item.at)

@@ -1,0 +1,48 @@
+"""The rules about a project as a whole: its folders, its settings and how its jobs fit together."""
+
+from horae.findings import ERROR, WARNING, Rule
+
+WRONG_FOLDER = Rule(
+    code="HR401",
+    level=ERROR,
+    says="the folder a job lives in and the decision matrix disagree",
+    remedy="Move the file, or declare the traits that are missing or not meant.",
+)
+
+
+SLOW_IMPORT = Rule(
+    code="HR706",
+    level=WARNING,
+    says="a job file takes more than 100 ms to import",
+    remedy="Import what is heavy inside the job's function: every command and process loads every job file.",
+)
+UNKNOWN_PROVIDER = Rule(
+    code="HR707",
+    level=ERROR,
+    says="`provider` in `[queue]` of horae.toml is no queue backend",
+    remedy="Use redis, nats, kafka, rabbitmq or cloudtasks.",
+)
+
+SHORT_RETENTION = Rule(
+    code="HR708",
+    level=WARNING,
+    says="settled runs leave the ledger while the broker may still hand their messages out again",
+    remedy="Raise `keep_runs_days` or `keep_runs_per_job` in `[store]`: a message without a row that is older than the "
+    "ledger reaches is buried as a dead letter, since nobody can say whether it ran.",
+)
+OUTGROWN = Rule(
+    code="HR709",
+    level=WARNING,
+    says="one run in twenty of a job takes longer than the time between two of its fires; asked of the ledger, where a "
+    "store is configured and answers at once",
+    remedy="Fire it less often, make it faster, or choose what its `overlap` is to be.",
+)
+OUTLASTS_GRACE = Rule(
+    code="HR710",
+    level=WARNING,
+    says="a durable job that is not declared idempotent may run for longer than a worker waits when it is stopped",
+    remedy="Raise `grace_seconds` in `[worker]` and in your orchestrator, give it a time_limit below that, or say "
+    "idempotent=True: every deploy stops workers, and what is handed back begins again.",
+)
+
+PROJECT_RULES = (WRONG_FOLDER, SLOW_IMPORT, UNKNOWN_PROVIDER, SHORT_RETENTION, OUTGROWN, OUTLASTS_GRACE)

@@ -1,7 +1,0 @@
-"""The flows of a project: prefect.yaml and the source of what it deploys, read without importing Prefect."""
-
-from horae.deployments.deployment import Deployment, FlowSchedule
-from horae.deployments.flow_source import FlowSource, read_flow
-from horae.deployments.reading import Reading, read
-
-__all__ = ["Deployment", "FlowSchedule", "FlowSource", "Reading", "read", "read_flow"]

@@ -1,0 +1,80 @@
+"""`@job`: how a function is declared as a job."""
+
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from horae.errors import InvalidJob, InvalidSchedule, unknown
+from horae.findings import Source
+from horae.jobs.job import Job
+from horae.jobs.policies import CatchUp, Isolation, Overlap, Scope, Tier, Trait
+from horae.schedules.kinds import Schedule
+
+
+def traits_from(names: Iterable[str]) -> frozenset[Trait]:
+    """The traits of those names; raises InvalidJob with the nearest right name."""
+    known = {trait.value for trait in Trait}
+    for name in names:
+        if name not in known:
+            raise InvalidJob(unknown("trait", str(name), known))
+    return frozenset(Trait(name) for name in names)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Declaration:
+    """What `@job` leaves on a function: a job but for its tier, which is the folder's to say."""
+
+    options: dict[str, Any]
+    function: Callable[..., Any]
+    line: int
+
+    def job(self, tier: Tier, file: str) -> Job:
+        return Job(tier=tier, function=self.function, source=Source(file=file, line=self.line), **self.options)
+
+
+OPTIONS = frozenset(Job.__dataclass_fields__) - {"tier", "function", "source", "deployment"}
+
+
+DECLARATION = "__horae_job__"
+
+
+def job[F: Callable[..., Any]](name: str | None = None, **options: Any) -> Callable[[F], F]:
+    """Declare a plain function, sync or async, as a job. The function itself stays callable as before.
+
+    `name` defaults to the function's name in kebab-case, `description` to the first line of its docstring; `traits`
+    may be names or `Trait`s; every other keyword is a field of `Job`. Raises InvalidJob on an unknown keyword.
+
+        @job(schedule=every("30s"), scope="each", time_limit=timedelta(seconds=5))
+        async def health_check() -> dict: ...
+    """
+    for key in options:
+        if key not in OPTIONS:
+            raise InvalidJob(unknown("job setting", key, OPTIONS))
+
+    def declare(function: F) -> F:
+        chosen = dict(options)
+        chosen["name"] = name or function.__name__.replace("_", "-")
+        chosen["traits"] = traits_from(chosen.get("traits", ()))
+        chosen.setdefault("description", (inspect.getdoc(function) or "").partition("\n")[0])
+        for key, kind in (("overlap", Overlap), ("catch_up", CatchUp), ("scope", Scope), ("isolation", Isolation)):
+            if key in chosen:
+                chosen[key] = _member(kind, key, chosen[key])
+        schedule = chosen.get("schedule")
+        if schedule is not None and not isinstance(schedule, Schedule):
+            raise InvalidSchedule(f"schedule={schedule!r}: give cron(...), every(...) or at(...)")
+        line = function.__code__.co_firstlineno if hasattr(function, "__code__") else 1
+        declaration = Declaration(options=chosen, function=function, line=line)
+        declaration.job(Tier.APSCHEDULER, "")  # refuses what no tier accepts, at the line that says it
+        setattr(function, DECLARATION, declaration)
+        return function
+
+    return declare
+
+
+def _member[E: StrEnum](kind: type[E], key: str, value: str) -> E:
+    allowed = [member.value for member in kind]
+    if value not in allowed:
+        raise InvalidJob(unknown(key, str(value), allowed))
+    return kind(value)

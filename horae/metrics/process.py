@@ -1,0 +1,82 @@
+"""What a process counts, for Prometheus. One object a process; names begin with `horae_`."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from horae.jobs.policies import Tier
+from horae.metrics.ledger import LedgerMetrics
+from horae.runs import Verdict
+
+SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 1800, 3600, 4 * 3600)
+LATE = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600)
+
+
+class Metrics:
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._runs = Counter("horae_runs", "Settled runs", ["job", "tier", "verdict"], registry=self.registry)
+        self._seconds = Histogram(
+            "horae_run_seconds", "How long runs took", ["job"], buckets=SECONDS, registry=self.registry
+        )
+        self._late = Histogram(
+            "horae_fire_late_seconds",
+            "From when a fire was due to when it began",
+            ["tier"],
+            buckets=LATE,
+            registry=self.registry,
+        )
+        self._series: dict[tuple[str, Tier, Verdict], tuple[Counter, Histogram]] = {}
+        self._slow = Counter(
+            "horae_slow_internal_runs", "Internal runs over five seconds", ["job"], registry=self.registry
+        )
+        self.active = Gauge("horae_active_runs", "Runs that go on in this process", registry=self.registry)
+        self.fires = Counter(
+            "horae_fires_dispatched", "Fires of durable jobs written to the outbox", registry=self.registry
+        )
+        self.published = Counter(
+            "horae_messages_published", "Messages given to a broker", ["provider"], registry=self.registry
+        )
+        self.lapsed = Counter("horae_leases_lapsed", "Runs whose lease ran out", registry=self.registry)
+        self.tick = Gauge(
+            "horae_tick_seconds", "When each duty last went round, Unix time", ["duty"], registry=self.registry
+        )
+        self.troubled = Gauge(
+            "horae_duty_in_trouble", "1 while a duty waits for what it needs", ["duty"], registry=self.registry
+        )
+        self.ledger = LedgerMetrics()
+        self.registry.register(self.ledger)
+        self.healthy = Gauge("horae_health_check", "1 when the check passed", ["check"], registry=self.registry)
+        self.seen = Gauge("horae_health_figure", "What a check measured", ["check", "figure"], registry=self.registry)
+
+    def began(self, tier: Tier, due: datetime | None, now: Callable[[], datetime]) -> None:
+        if due is not None:
+            late = self._late.labels(tier.value)
+            late.observe(max(0.0, (now() - due).total_seconds()))
+
+    def ended(self, job: str, tier: Tier, verdict: Verdict, seconds: float) -> None:
+        series = self._series.get((job, tier, verdict))
+        if series is None:
+            # Looking a series up by its labels takes longer than counting.
+            series = self._runs.labels(job, tier.value, verdict.value), self._seconds.labels(job)
+            self._series[job, tier, verdict] = series
+        series[0].inc()
+        series[1].observe(seconds)
+
+    def slow(self, job: str) -> None:
+        self._slow.labels(job).inc()
+
+    def checked(self, result: Any) -> None:
+        """The result of a job that checks something, {"checks": [{"name", "ok", "figures"}]}; others not."""
+        checks = result.get("checks") if isinstance(result, dict) else None
+        for check in checks if isinstance(checks, list) else []:
+            if check.get("ok") is not None:
+                self.healthy.labels(check["name"]).set(1 if check["ok"] else 0)
+            for figure, value in check.get("figures", {}).items():
+                self.seen.labels(check["name"], figure).set(value)
+
+    def page(self) -> bytes:
+        """The text format that Prometheus scrapes."""
+        return generate_latest(self.registry)

@@ -1,0 +1,264 @@
+"""A small client of Prefect's REST API, without importing Prefect.
+
+async with PrefectApi("http://127.0.0.1:4200/api") as prefect:
+    deployment = await prefect.deployment_by_name("code-sweep/code-sweep")
+"""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AsyncExitStack
+from datetime import datetime
+from itertools import batched
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
+from uuid import uuid4
+
+from horae import clock
+from horae.errors import HoraeError, PrefectUnavailable, UsageError
+from horae.prefect.values import Deployment, FlowRun, flow_run_of, log_line
+
+if TYPE_CHECKING:
+    import httpx
+
+TIMEOUT_SECONDS = 10.0
+BUSY_STATUSES = {429, 502, 503, 504}
+BUSY_WAIT_SECONDS = (0.2, 0.5, 1.0, 2.0, 4.0)
+"""Between attempts when the server is busy: on SQLite it answers 503 whenever the database is locked."""
+PAGE = 200
+"""The most that the server gives at once."""
+
+
+class PrefectApi:
+    """Raises PrefectUnavailable when the server does not answer, is broken or refuses the key, and UsageError with the
+    server's words when it refuses a request."""
+
+    def __init__(self, url: str, api_key: str | None = None) -> None:
+        """`url` as in PREFECT_API_URL: it ends in `/api`."""
+        self.url = url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._stack = AsyncExitStack()
+        self._client: httpx.AsyncClient | None = None
+
+    async def __aenter__(self) -> Self:
+        import httpx
+
+        client = httpx.AsyncClient(headers=self._headers, timeout=TIMEOUT_SECONDS, follow_redirects=True)
+        self._client = await self._stack.enter_async_context(client)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def health(self) -> bool:
+        """Whether the server answers and says that it is well; an error is a no."""
+        try:
+            return await self._call("GET", "/health", tries=1) is True
+        except HoraeError:
+            return False
+
+    async def deployment_by_name(self, name: str) -> Deployment | None:
+        """The deployment `flow/deployment`, or None."""
+        flow, _, deployment = name.partition("/")
+        found = await self._call("GET", f"/deployments/name/{quote(flow, safe='')}/{quote(deployment, safe='')}")
+        if found is None:
+            return None
+        return Deployment(id=found["id"], name=name, paused=bool(found.get("paused")), tags=tuple(found["tags"]))
+
+    async def create_flow_run(
+        self,
+        deployment_id: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        idempotency_key: str | None = None,
+        name: str | None = None,
+        tags: Collection[str] = (),
+    ) -> str:
+        """Order a run of a deployment, now; its id. The same key again orders nothing and gives the same id."""
+        wanted = {
+            "parameters": dict(parameters or {}),
+            "state": {"type": "SCHEDULED"},
+            # Always one: when the server is busy it is asked again, and must not make a second run.
+            "idempotency_key": idempotency_key or str(uuid4()),
+            "name": name,
+            "tags": list(tags),
+        }
+        body = {key: value for key, value in wanted.items() if value is not None}
+        made = await self._call("POST", f"/deployments/{deployment_id}/create_flow_run", body)
+        if made is None:
+            raise UsageError(f"Prefect has no deployment with the id {deployment_id}")
+        return str(made["id"])
+
+    async def flow_run(self, run_id: str) -> FlowRun | None:
+        found = await self._call("GET", f"/flow_runs/{run_id}")
+        return found and flow_run_of(found)
+
+    async def flow_runs(
+        self,
+        deployment_ids: Collection[str],
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        started_since: datetime | None = None,
+        state_types: Collection[str] = (),
+        enough: int | None = None,
+    ) -> list[FlowRun]:
+        """All runs of these deployments that were to start from `since` to `until`, both inclusive, oldest first.
+
+        `started_since`: only those that began then or later. `state_types`: only runs in one of these. Runs still to
+        come are listed too, unless `until` leaves them out. `enough`: stop once so many are found, and at least one
+        later than `since`: the next look may begin with the instant of the last.
+        """
+        if not deployment_ids:
+            return []
+        chosen: dict[str, Any] = {"deployment_id": {"any_": sorted(deployment_ids)}}
+        if started_since:
+            chosen["start_time"] = {"after_": clock.isoformat(started_since), "is_null_": False}
+        if state_types:
+            chosen["state"] = {"type": {"any_": sorted(state_types)}}
+        runs: dict[str, FlowRun] = {}
+        after, offset = since, 0
+        while True:
+            bounds = {"after_": after and clock.isoformat(after), "before_": until and clock.isoformat(until)}
+            chosen["expected_start_time"] = {key: value for key, value in bounds.items() if value}
+            body = {"flow_runs": chosen, "sort": "EXPECTED_START_TIME_ASC", "limit": PAGE, "offset": offset}
+            page = [flow_run_of(found) for found in await self._call("POST", "/flow_runs/filter", body)]
+            runs |= {run.id: run for run in page}
+            if len(page) < PAGE or (enough and len(runs) >= enough and page[-1].expected_start != since):
+                return sorted(runs.values(), key=lambda run: run.expected_start)
+            # By the instant and not by a count, so that what is deleted meanwhile shifts nothing out of sight.
+            last = page[-1].expected_start
+            after, offset = (after, offset + PAGE) if last == after else (last, 0)
+
+    async def flow_runs_by_id(self, ids: Collection[str]) -> list[FlowRun]:
+        """Those of these runs that are still there."""
+        found: list[FlowRun] = []
+        for batch in batched(sorted(ids), PAGE, strict=False):
+            body = {"flow_runs": {"id": {"any_": list(batch)}}, "limit": PAGE}
+            found += [flow_run_of(one) for one in await self._call("POST", "/flow_runs/filter", body)]
+        return found
+
+    async def emit_events(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Put events into Prefect's feed, where automations see them. One whose id is there already is stored once."""
+        if events and await self._call("POST", "/events", list(events), tries=1) is None:
+            raise UsageError(f"Prefect at {self.url} takes no events")
+
+    async def log(self, flow_run_id: str) -> list[str]:
+        """What a flow run and its tasks logged, oldest first: instant, level and text of each."""
+        lines: list[str] = []
+        while True:
+            wanted = {"logs": {"flow_run_id": {"any_": [flow_run_id]}}, "sort": "TIMESTAMP_ASC"}
+            page = await self._call("POST", "/logs/filter", {**wanted, "limit": PAGE, "offset": len(lines)})
+            lines += [log_line(found) for found in page]
+            if len(page) < PAGE:
+                return lines
+
+    async def pause_deployment(self, deployment_id: str) -> None:
+        """Its schedule makes no run until it is resumed; runs that are scheduled and have not begun are deleted."""
+        await self._switch(deployment_id, "pause_deployment")
+
+    async def resume_deployment(self, deployment_id: str) -> None:
+        await self._switch(deployment_id, "resume_deployment")
+
+    async def _switch(self, deployment_id: str, how: str) -> None:
+        if await self._call("POST", f"/deployments/{deployment_id}/{how}") is None:
+            raise UsageError(f"Prefect has no deployment with the id {deployment_id}")
+
+    async def cancel(self, flow_run_id: str) -> FlowRun | None:
+        """Ask for a flow run to be cancelled; it as it is then, None if there is none. A settled one stays as it is.
+
+        Prefect cancels at once what has not begun, and asks the worker to end what runs.
+        """
+        found = await self.flow_run(flow_run_id)
+        if found is None or found.settled:
+            return found
+        cancelling = {"state": {"type": "CANCELLING", "name": "Cancelling", "message": "asked for by horae cancel"}}
+        await self._call("POST", f"/flow_runs/{flow_run_id}/set_state", cancelling)
+        return await self.flow_run(flow_run_id)
+
+    async def crash_unfinished(self, message: str) -> int:
+        """Mark every flow run that began and has not ended as Crashed, and so free what it holds; returns how many.
+
+        For a server of one's own, when no process of such a run can be alive.
+        """
+        began = {"flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}}, "limit": PAGE}
+        found = await self._call("POST", "/flow_runs/filter", began)
+        for flow_run in found:
+            crashed = {"state": {"type": "CRASHED", "name": "Crashed", "message": message}}
+            await self._call("POST", f"/flow_runs/{flow_run['id']}/set_state", crashed)
+        return len(found)
+
+    async def default_job_template(self, pool_type: str = "process") -> dict[str, Any]:
+        """The base job template that the server knows for a type of work pool."""
+        packages = await self._call("GET", "/collections/views/aggregate-worker-metadata")
+        for workers in packages.values():
+            if pool_type in workers:
+                return dict(workers[pool_type]["default_base_job_configuration"])
+        raise UsageError(f"this Prefect server knows no work pool of type {pool_type!r}")
+
+    async def ensure_work_pool(
+        self, name: str, base_job_template: Mapping[str, Any], *, pool_type: str = "process", update: bool = False
+    ) -> None:
+        """Make the work pool if it is not there. With `update`, give an existing one this template too."""
+        found = await self._call("GET", f"/work_pools/{quote(name, safe='')}")
+        template = {"base_job_template": dict(base_job_template)}
+        if found is None:
+            await self._call(
+                "POST", "/work_pools/", {"name": name, "type": pool_type, **template}, conflict_is_fine=True
+            )
+        elif update and found["base_job_template"] != template["base_job_template"]:
+            await self._call("PATCH", f"/work_pools/{quote(name, safe='')}", template)
+
+    async def ensure_automation(self, definition: Mapping[str, Any]) -> None:
+        """Make the automation if there is none of its name."""
+        wanted = {"automations": {"name": {"any_": [definition["name"]]}}}
+        if not await self._call("POST", "/automations/filter", wanted):
+            await self._call("POST", "/automations/", definition)
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | Sequence[Any] | None = None,
+        *,
+        tries: int | None = None,
+        conflict_is_fine: bool = False,
+    ) -> Any:
+        """The answer's JSON, True where there is none; None for 404, and for 409 where that is fine."""
+        waits = (*BUSY_WAIT_SECONDS, None)[-(tries or len(BUSY_WAIT_SECONDS) + 1) :]
+        for wait in waits:
+            answer = await self._send(method, path, body)
+            if answer.status_code in BUSY_STATUSES and wait is not None:
+                await asyncio.sleep(wait)
+                continue
+            break
+        else:
+            raise AssertionError("the last attempt always breaks")
+        if answer.status_code == 404 or (answer.status_code == 409 and conflict_is_fine):
+            return None
+        if answer.status_code in {401, 403}:
+            raise PrefectUnavailable(
+                f"Prefect at {self.url} refuses the key; set PREFECT_API_KEY to one that it accepts"
+            )
+        if answer.status_code >= 500 or answer.status_code in BUSY_STATUSES:
+            raise PrefectUnavailable(f"Prefect at {self.url} answered {method} {path} with {answer.status_code}")
+        if answer.status_code >= 400:
+            raise UsageError(f"Prefect refused {method} {path} ({answer.status_code}): {answer.text[:500]}")
+        try:
+            found = answer.json() if answer.content else None
+        except ValueError as error:
+            raise PrefectUnavailable(f"what answers at {self.url} is not Prefect; does the URL end in /api?") from error
+        return True if found is None else found
+
+    async def _send(self, method: str, path: str, body: Mapping[str, Any] | Sequence[Any] | None) -> "httpx.Response":
+        import httpx
+
+        if self._client is None:
+            raise RuntimeError("use PrefectApi as an async context manager")
+        try:
+            return await self._client.request(method, self.url + path, json=body)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            why = str(error) or type(error).__name__
+            raise PrefectUnavailable(f"Prefect at {self.url} does not answer: {why}") from error

@@ -1,0 +1,55 @@
+"""Deploying a flow from code. Prefect's SDK is imported when a flow is deployed, and only here."""
+
+from typing import TYPE_CHECKING, Any
+
+from horae.clock import EPOCH
+from horae.errors import InvalidSchedule, PrefectUnavailable
+from horae.schedules.kinds import AnyOf, At, Cron, Every, Schedule
+from horae.settings import Settings
+
+if TYPE_CHECKING:
+    from prefect import Flow
+    from prefect.client.schemas.schedules import SCHEDULE_TYPES
+
+
+async def deploy_flow(settings: Settings, flow: "Flow[..., Any]", name: str, schedule: Schedule | None) -> str:
+    """Create or update the deployment `flow/name` in the configured work pool; returns its id.
+
+    The flow's code is found where it is: a file below the working folder of the pool's workers. Raises
+    PrefectUnavailable, or InvalidSchedule for a schedule that Prefect cannot hold.
+    """
+    from prefect.exceptions import PrefectHTTPStatusError
+    from prefect.settings import PREFECT_API_KEY, PREFECT_API_URL, temporary_settings
+
+    if settings.prefect.api_url is None:
+        raise PrefectUnavailable("no Prefect is configured; run `horae up`, or set HORAE_PREFECT__API_URL")
+    key = settings.prefect.api_key
+    configured: dict[Any, Any] = {PREFECT_API_URL: settings.prefect.api_url}
+    if key:
+        configured[PREFECT_API_KEY] = key.get_secret_value()
+    schedules = prefect_schedules(schedule) if schedule else []
+    with temporary_settings(configured):
+        deployment: Any = await flow.ato_deployment(
+            name, schedules=schedules, work_pool_name=settings.prefect.work_pool
+        )
+        try:
+            return str(await deployment.aapply())
+        except (PrefectHTTPStatusError, OSError) as error:
+            raise PrefectUnavailable(f"Prefect at {settings.prefect.api_url}: {error}") from error
+
+
+def prefect_schedules(schedule: Schedule) -> "list[SCHEDULE_TYPES]":
+    """The same fires in Prefect's terms; `horae check` names the dates on which its cron engine differs."""
+    from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
+
+    match schedule:
+        case Cron():
+            return [CronSchedule(cron=schedule.expression, timezone=schedule.tz)]
+        case Every():
+            return [IntervalSchedule(interval=schedule.interval, anchor_date=EPOCH + schedule.offset)]
+        case At():
+            once = "DTSTART:{:%Y%m%dT%H%M%SZ}\nRRULE:FREQ=DAILY;COUNT=1"
+            return [RRuleSchedule(rrule=once.format(instant)) for instant in schedule.instants]
+        case AnyOf():
+            return [one for part in schedule.members for one in prefect_schedules(part)]
+    raise InvalidSchedule(f"{schedule} has no counterpart in Prefect; give cron(...), every(...) or at(...)")

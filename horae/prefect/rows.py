@@ -1,0 +1,84 @@
+"""Prefect's flow runs as rows of the ledger: what each state of theirs is in our words."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from horae.jobs.job import Job
+from horae.jobs.policies import Tier
+from horae.prefect.values import FlowRun
+from horae.runs import Cause, Failure, Run, State, fire_id
+
+
+def rows_of(namespace: str, job: Job, flow_run: FlowRun, missed_by: datetime) -> list[Run]:
+    """The rows that a flow run makes: one, but for a fire that was not begun within the job's catch-up window.
+
+    Such a fire is `missed`, whatever Prefect does with it later; if it does begin it, that is a run of its own, with
+    the cause `backfill`. `missed_by`: what was to start before it and has not is written off.
+    """
+    row = mirrored(namespace, job, flow_run)
+    if not flow_run.auto_scheduled:
+        return [row]
+    due, began = flow_run.expected_start, flow_run.began
+    if began and began - due > job.catch_up_window:
+        written_off = replace(row, state=State.MISSED, reason=NOT_STARTED, attempts=0, started_at=None, failure=None)
+        return [
+            replace(written_off, ended_at=due + job.catch_up_window),
+            replace(row, id=flow_run.id, cause=Cause.BACKFILL, scheduled_for=None),
+        ]
+    if began is None and not row.state.settled and due + job.catch_up_window < missed_by:
+        return [replace(row, state=State.MISSED, reason=NOT_STARTED)]
+    return [row]
+
+
+NOT_STARTED = "not started"
+"""By Prefect, within the job's catch-up window: no worker had room for it, or none was there."""
+DELETED = "deleted"
+"""In Prefect: by somebody, or because its deployment was paused or deleted, which deletes what is late too."""
+
+
+def deleted(row: Run, now: datetime) -> Run:
+    """The end of a run that Prefect no longer has."""
+    unbegun = row.started_at is None and row.scheduled_for is not None
+    return replace(row, state=State.MISSED if unbegun else State.CANCELLED, reason=DELETED, ended_at=now)
+
+
+def mirrored(namespace: str, job: Job, flow_run: FlowRun) -> Run:
+    """A flow run as a row of the ledger."""
+    fire = flow_run.expected_start if flow_run.auto_scheduled else None
+    state, reason = state_of(flow_run)
+    failure = Failure(type=flow_run.state_name, message=flow_run.message) if state is State.FAILED else None
+    return Run(
+        id=fire_id(namespace, job.name, fire) if fire else flow_run.id,
+        job=job.name,
+        tier=Tier.PREFECT,
+        cause=Cause.SCHEDULE if fire else Cause.MANUAL,
+        state=state,
+        scheduled_for=fire,
+        reason=reason,
+        attempts=flow_run.run_count,
+        started_at=flow_run.began,
+        ended_at=flow_run.ended,
+        worker="prefect",
+        metadata={"flow_run": flow_run.id, "name": flow_run.name},
+        failure=failure,
+    )
+
+
+def state_of(flow_run: FlowRun) -> tuple[State, str]:
+    """Prefect's state in our words: state, and the reason of a verdict."""
+    match flow_run.state_type:
+        case "COMPLETED":
+            return State.RAN, ""
+        case "FAILED":
+            return State.FAILED, "raised"
+        case "CRASHED":
+            return State.FAILED, "crashed"
+        case "CANCELLED" if flow_run.began is None and "concurrency" in flow_run.message.lower():
+            return State.SKIPPED, "overlap"
+        case "CANCELLED":
+            return State.CANCELLED, "requested"
+        case "RUNNING" | "CANCELLING" | "PAUSED":
+            return State.RUNNING, ""
+        case _ if flow_run.state_name == "AwaitingRetry":
+            return State.RETRYING, ""
+    return State.QUEUED, ""

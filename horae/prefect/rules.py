@@ -1,0 +1,112 @@
+"""The rules about prefect.yaml and the flows that it deploys."""
+
+from horae.findings import ERROR, WARNING, Rule
+
+YAML_UNREADABLE = Rule(
+    code="HR501",
+    level=ERROR,
+    says="prefect.yaml, or a value in it, does not have the shape that Prefect reads",
+    remedy="Correct the value. `prefect deploy` skips the whole file for it, or deploys something else, and exits 0.",
+)
+
+YAML_UNKNOWN_KEY = Rule(
+    code="HR502",
+    level=ERROR,
+    says="prefect.yaml has a key that Prefect does not know",
+    remedy="Correct or remove the key: `prefect deploy` ignores it without a word.",
+)
+
+FLOW_PARAMETERS = Rule(
+    code="HR503",
+    level=ERROR,
+    says="parameters of a deployment are not those of its flow",
+    remedy="Give the parameters that the flow's function has, with a value for each that has no default.",
+)
+
+ENTRYPOINT = Rule(
+    code="HR504",
+    level=ERROR,
+    says="the entrypoint of a deployment does not lead to a flow",
+    remedy="Write `entrypoint: flows/file.py:function`, with the function decorated by Prefect's `@flow`.",
+)
+
+FLOW_SCHEDULE = Rule(
+    code="HR505",
+    level=ERROR,
+    says="a schedule in prefect.yaml cannot be read, or does not mean what it says",
+    remedy='Write `cron: "0 2 * * *"` with `timezone: Europe/Berlin`, or `interval: 3600` with a quoted `anchor_date`.',
+)
+
+SCHEDULE_SLUG = Rule(
+    code="HR506",
+    level=ERROR,
+    says="a schedule has no slug of its own",
+    remedy="Give each schedule a `slug`, unique in its deployment: without, a deploy replaces the whole list of them.",
+)
+
+DUPLICATE_DEPLOYMENT = Rule(
+    code="HR507",
+    level=ERROR,
+    says="two deployments have the same name",
+    remedy="Rename one of them: the deployment's name is the job's name.",
+)
+
+WORK_POOL = Rule(
+    code="HR508",
+    level=ERROR,
+    says="a deployment names no work pool",
+    remedy="Write `work_pool: {name: horae}`: without one, no worker picks up its runs.",
+)
+
+FLOW_TAG = Rule(
+    code="HR509",
+    level=ERROR,
+    says="a `horae:` tag is neither a trait nor an option",
+    remedy="Use `horae:` and the name of a trait, or `horae:run_on_start`.",
+)
+
+DEPLOYMENT_NAME = Rule(
+    code="HR510",
+    level=ERROR,
+    says="a deployment has no name that a job can have",
+    remedy="Give it a literal kebab-case name, such as `code-sweep`: `prefect deploy` skips unnamed deployments.",
+)
+
+NO_BRAKE = Rule(
+    code="HR511",
+    level=WARNING,
+    says="a scheduled deployment has no concurrency limit",
+    remedy="Write `concurrency_limit: {limit: 1, collision_strategy: CANCEL_NEW}`: after an outage Prefect starts all "
+    "missed runs at once, and nothing else holds them back.",
+)
+
+DST_DIFFERENCE = Rule(
+    code="HR601",
+    level=WARNING,
+    says="Prefect's cron engine fires a flow differently than the schedule says, on some days of the coming year",
+    remedy="Move the hour out of the change of clocks, or use `timezone: UTC`.",
+)
+
+FLOATING_INTERVAL = Rule(
+    code="HR602",
+    level=WARNING,
+    says="Prefect counts an interval from another instant than the schedule says",
+    remedy='Give a quoted `anchor_date: "2026-01-01T00:00:00Z"` (without, Prefect counts from the moment of each '
+    "deploy), and for a day or more a cron, or no `timezone` but UTC.",
+)
+
+FLOW_FILE_RULES = (
+    YAML_UNREADABLE,
+    YAML_UNKNOWN_KEY,
+    FLOW_PARAMETERS,
+    ENTRYPOINT,
+    FLOW_SCHEDULE,
+    SCHEDULE_SLUG,
+    DUPLICATE_DEPLOYMENT,
+    WORK_POOL,
+    FLOW_TAG,
+    DEPLOYMENT_NAME,
+    NO_BRAKE,
+    DST_DIFFERENCE,
+    FLOATING_INTERVAL,
+)

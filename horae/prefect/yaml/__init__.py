@@ -1,0 +1,7 @@
+"""The flows of a project: prefect.yaml and the source of what it deploys, read without importing Prefect."""
+
+from horae.prefect.yaml.deployment import Deployment, FlowSchedule
+from horae.prefect.yaml.flow_source import FlowSource, read_flow
+from horae.prefect.yaml.reading import Reading, read
+
+__all__ = ["Deployment", "FlowSchedule", "FlowSource", "Reading", "read", "read_flow"]

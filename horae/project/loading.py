@@ -1,0 +1,203 @@
+"""Fills a registry from a project: the files of `internal/` and `infra/`, and the deployments of prefect.yaml.
+
+What cannot be loaded becomes a finding in `Registry.problems`; everything else loads.
+"""
+
+import importlib
+import importlib.machinery
+import importlib.util
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from horae.errors import HoraeError, InvalidJob, InvalidSettings, UnknownName, unknown
+from horae.findings import Finding, Source
+from horae.jobs.declaring import DECLARATION, Declaration
+from horae.jobs.job import Job
+from horae.jobs.policies import Tier
+from horae.prefect.yaml import read
+from horae.project.registry import Registry
+from horae.project.rules import (
+    BROKEN_FILE,
+    DUPLICATE_NAME,
+    INVALID_JOB,
+    INVALID_JOB_SETTINGS,
+    NO_JOB,
+    UNKNOWN_JOB_TABLE,
+)
+from horae.settings import FILE as SETTINGS_FILE
+from horae.settings import Settings
+
+FOLDERS = {"infra": Tier.ONEIRIC, "internal": Tier.APSCHEDULER}
+STAMP = "__horae_stamp__"
+
+
+def load(settings: Settings) -> Registry:
+    """Every job of the project. Never raises for what a file contains; see `Registry.problems`."""
+    registry = Registry()
+    reading = read(settings.project)
+    registry.report(*reading.findings)
+    for deployment in reading.deployments:
+        registry.add_deployment(deployment)
+    for folder, path in job_files(settings.project):
+        _load_file(registry, settings.project, folder, path)
+    registry.report(*_check_tables(settings, registry))
+    return registry
+
+
+def job_files(project: Path) -> Iterator[tuple[str, Path]]:
+    """(folder, path) of each job file, in a stable order; files whose name starts with `_` hold no job."""
+    for folder in sorted(FOLDERS):
+        for path in sorted((project / folder).glob("*.py")):
+            if not path.name.startswith("_"):
+                yield folder, path
+
+
+def import_job_file(project: Path, module: str) -> ModuleType:
+    """Import `infra.x` or `internal.x` of a project, here or in a child process.
+
+    The project comes first on `sys.path` and owns these packages from then on. A file that has not changed since
+    is not run again. Raises whatever the file raises.
+    """
+    folder, _, stem = module.partition(".")
+    path = (project / folder / f"{stem}.py").resolve()
+    if not stem.isidentifier():
+        raise InvalidJob(f"{path.name} cannot be imported; name the file like a Python module, with `_` for `-`")
+    own_packages(project.resolve())
+    status = path.stat()
+    stamp = (str(path), status.st_mtime_ns, status.st_size)
+    known = sys.modules.get(module)
+    if known is not None and getattr(known, STAMP, None) == stamp:
+        return known
+    sys.modules.pop(module, None)
+    loaded = importlib.import_module(module)
+    setattr(loaded, STAMP, stamp)
+    return loaded
+
+
+def job_settings(settings: Settings, job: Job) -> Any:
+    """The job's own settings as the model it declares, None if it declares none; raises InvalidSettings.
+
+    In variables `_` stands for `-`: HORAE_JOBS__DATABASE_BACKUP__KEEP goes to `keep` of `[jobs.database-backup]`.
+    """
+    if job.settings is None:
+        return None
+    from pydantic import BaseModel, ValidationError
+
+    if not issubclass(job.settings, BaseModel):
+        raise InvalidSettings(f"job {job.name!r}: settings={job.settings.__name__} is not a pydantic model")
+    fields = job.settings.model_fields
+    names = {*fields, *(field.alias for field in fields.values() if field.alias)}
+    table: dict[str, Any] = {}
+    for spelling in (job.name, job.name.replace("-", "_")):
+        table |= settings.jobs.get(spelling, {})
+    for key in table:
+        if key not in names:
+            raise InvalidSettings(f"[jobs.{job.name}]: " + unknown("setting", key, names))
+    try:
+        return job.settings(**table)
+    except ValidationError as error:
+        problems = [(".".join(map(str, e["loc"])), e["msg"]) for e in error.errors(include_url=False)]
+        raise InvalidSettings(f"[jobs.{job.name}] " + "; ".join(f"{at}: {text}" for at, text in problems)) from error
+
+
+def own_packages(project: Path) -> None:
+    """Make `infra`, `internal` and `flows` mean this project's folders, whatever else is on the path or was loaded."""
+    if sys.path[:1] != [str(project)]:
+        sys.path[:] = [str(project), *(entry for entry in sys.path if entry != str(project))]
+    importlib.invalidate_caches()
+    for folder in (*FOLDERS, "flows"):
+        here = [str(project / folder)]
+        package = sys.modules.get(folder)
+        if package is not None and list(getattr(package, "__path__", ())) == here:
+            continue
+        for name in [name for name in sys.modules if name == folder or name.startswith(f"{folder}.")]:
+            del sys.modules[name]
+        # Left to itself, the import system prefers another path entry's `infra/__init__.py` to a plain folder.
+        initial = project / folder / "__init__.py"
+        if initial.is_file():
+            continue
+        spec = importlib.machinery.ModuleSpec(folder, None, is_package=True)
+        spec.submodule_search_locations = here
+        sys.modules[folder] = importlib.util.module_from_spec(spec)
+
+
+def _load_file(registry: Registry, project: Path, folder: str, path: Path) -> None:
+    shown = path.relative_to(project).as_posix()
+    try:
+        with redirect_stdout(sys.stderr):  # what a file prints must not end up in somebody's --json
+            module = import_job_file(project, f"{folder}.{path.stem}")
+    except (Exception, SystemExit) as error:
+        registry.report(_broken(error, path, shown))
+        return
+    found = [
+        declaration
+        for value in vars(module).values()
+        if isinstance(declaration := getattr(value, DECLARATION, None), Declaration)
+        and declaration.function.__module__ == module.__name__
+    ]
+    if len(found) != 1:
+        lines = ", ".join(str(declaration.line) for declaration in found)
+        message = f"it declares {len(found)} jobs (lines {lines})" if found else "it declares no job"
+        registry.report(NO_JOB.finding(message, at=Source(file=shown, line=found[-1].line if found else 1)))
+    for declaration in found:
+        _register(registry, declaration, FOLDERS[folder], shown)
+
+
+def _register(registry: Registry, declaration: Declaration, tier: Tier, file: str) -> None:
+    at = Source(file=file, line=declaration.line)
+    job = declaration.job(tier, file)
+    try:
+        registry.add(job)
+    except InvalidJob as error:
+        registry.report(DUPLICATE_NAME.finding(error.message, job=job.name, at=at))
+
+
+def _broken(error: BaseException, path: Path, shown: str) -> Finding:
+    """A finding at the line of this file that led to the error."""
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == path.resolve()]
+    line = lines[-1] if lines else 1
+    if isinstance(error, SyntaxError) and error.filename and Path(error.filename) == path.resolve():
+        line = error.lineno or line
+    at = Source(file=shown, line=line or 1)
+    if isinstance(error, HoraeError):
+        return INVALID_JOB.finding(error.message, at=at)
+    said = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+    return BROKEN_FILE.finding(f"it cannot be imported: {said}", at=at)
+
+
+def _check_tables(settings: Settings, registry: Registry) -> Iterator[Finding]:
+    """Findings on every `[jobs.<name>]` table."""
+    spelled = {job.name.replace("-", "_"): job.name for job in registry}
+    for given in settings.jobs:
+        name = spelled.get(given, given)
+        at = Source(file=SETTINGS_FILE, line=_table_line(settings.project, given))
+        try:
+            job = registry.get(name)
+        except UnknownName as error:
+            yield UNKNOWN_JOB_TABLE.finding(f"[jobs.{given}]: {error.message}", at=at)
+            continue
+        if job.settings is None:
+            yield UNKNOWN_JOB_TABLE.finding(f"[jobs.{given}]: job {name!r} takes no settings", job=name, at=at)
+    for job in registry:
+        try:
+            job_settings(settings, job)
+        except InvalidSettings as error:
+            at = Source(file=SETTINGS_FILE, line=_table_line(settings.project, job.name))
+            yield INVALID_JOB_SETTINGS.finding(error.message, job=job.name, at=at)
+
+
+def _table_line(project: Path, name: str) -> int:
+    """The line of `[jobs.<name>]`; 1 when the table is not in the file but in the environment."""
+    path = project / SETTINGS_FILE
+    header = re.compile(rf"""\s*\[\s*jobs\s*\.\s*["']?{re.escape(name)}["']?\s*[\].]""")
+    if path.is_file():
+        for number, text in enumerate(path.read_text().splitlines(), start=1):
+            if header.match(text):
+                return number
+    return 1

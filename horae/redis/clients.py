@@ -1,0 +1,123 @@
+"""Clients of the one primary that holds a namespace, wherever an address says that it is found.
+
+All keys of a namespace share a hash tag, and so one slot: of a cluster, only the primary that holds this slot is spoken
+to, by the same plain client as a lone server. Scripts, pipelines, transactions, blocking reads and WAIT therefore mean
+the same everywhere. redis-py's cluster client sends neither a transaction (without a thread for each command) nor WAIT
+after what it is to wait for, and follows a slot that is being moved into a script that would see half of the keys.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import redis
+import redis.asyncio
+from pydantic import SecretStr
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from horae.redis import blocking, connections
+from horae.redis.access import RedisAccess
+from horae.redis.address import Kind, RedisAddress, parse
+from horae.redis.credentials import Credentials
+from horae.redis.directories import directory_of
+from horae.redis.locator import Locator
+from horae.redis.replication import configurations, replicas
+
+__all__ = ["configurations", "open_blocking_client", "open_client", "replicas"]
+
+CONNECT_SECONDS = 5.0
+ASK_SECONDS = 2.0
+"""How long one Sentinel or node may take to say where the primary is, before the next is asked."""
+CONNECTIONS = 100
+
+
+def open_client(
+    url: str,
+    access: RedisAccess,
+    key: str,
+    *,
+    timeout_seconds: float,
+    decode: bool = False,
+    retries: int = 1,
+    limit: int = CONNECTIONS,
+    moved: Callable[[], None] | None = None,
+) -> Any:
+    """An asyncio client of the primary that holds `key`; raises InvalidSettings, and connects when it is first used.
+
+    `retries`: how often an operation is tried again, each time over a fresh connection to where the primary is then; a
+    pooled one may be left from before a restart or a failover. `limit`: of connections at once. `moved` is called when
+    another primary is found than before.
+    """
+    address = parse(url)
+    options = _options(address, access, timeout_seconds, decode, limit) | {"retry": AsyncRetry(NoBackoff(), retries)}
+    if address.kind is Kind.SOCKET:
+        options |= {"connection_class": redis.asyncio.UnixDomainSocketConnection, "path": address.path}
+    else:
+        kind = connections.TlsConnection if address.tls else connections.PlainConnection
+        options |= {"connection_class": kind, "locator": _locator(address, access, key, moved)}
+    return redis.asyncio.Redis.from_pool(redis.asyncio.ConnectionPool(**options))
+
+
+def open_blocking_client(
+    url: str,
+    access: RedisAccess,
+    key: str,
+    *,
+    timeout_seconds: float,
+    decode: bool = False,
+    retries: int = 1,
+    limit: int = CONNECTIONS,
+    moved: Callable[[], None] | None = None,
+) -> Any:
+    """The same for threads. `moved` is called in the thread that finds it."""
+    address = parse(url)
+    options = _options(address, access, timeout_seconds, decode, limit) | {"retry": Retry(NoBackoff(), retries)}
+    if address.kind is Kind.SOCKET:
+        options |= {"connection_class": redis.UnixDomainSocketConnection, "path": address.path}
+    else:
+        kind = blocking.TlsConnection if address.tls else blocking.PlainConnection
+        options |= {"connection_class": kind, "locator": _locator(address, access, key, moved)}
+    return redis.Redis.from_pool(redis.ConnectionPool(**options))
+
+
+def _options(
+    address: RedisAddress, access: RedisAccess, timeout_seconds: float, decode: bool, limit: int
+) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "db": address.database,
+        "decode_responses": decode,
+        "socket_timeout": timeout_seconds,
+        "socket_connect_timeout": CONNECT_SECONDS,
+        "max_connections": limit,
+        **_tls(address, access),
+    }
+    password = access.password or (SecretStr(address.password) if address.password else None)
+    return options | _credentials(access.username or address.username, password, access.password_file)
+
+
+def _credentials(username: str | None, password: SecretStr | None, file: Path | None) -> dict[str, Any]:
+    if not (username or password or file):
+        return {}
+    return {"credential_provider": Credentials(username, password.get_secret_value() if password else "", file)}
+
+
+def _locator(address: RedisAddress, access: RedisAccess, key: str, moved: Callable[[], None] | None) -> Locator:
+    asking = _options(address, access, ASK_SECONDS, True, 1)
+    asking |= {"socket_connect_timeout": ASK_SECONDS, "db": 0, "ssl": address.tls}
+    if address.kind is Kind.SENTINEL:  # they have users of their own
+        asking.pop("credential_provider", None)
+        asking |= _credentials(access.sentinel_username, access.sentinel_password, access.sentinel_password_file)
+    return Locator(directory_of(address, key), asking, moved)
+
+
+def _tls(address: RedisAddress, access: RedisAccess) -> dict[str, Any]:
+    if not address.tls:
+        return {}
+    files = {
+        "ssl_ca_certs": access.tls_ca_file,
+        "ssl_certfile": access.tls_cert_file,
+        "ssl_keyfile": access.tls_key_file,
+    }
+    return {name: str(path) for name, path in files.items() if path} | {"ssl_check_hostname": access.tls_check_hostname}

@@ -1,0 +1,103 @@
+"""Who can be asked where the primary is, what they are asked, and how their answer is read."""
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from redis.crc import key_slot
+
+from horae.redis.address import Kind, RedisAddress
+
+Place = tuple[str, int]
+
+
+class Directory(Protocol):
+    question: tuple[str, ...]
+    """The command. Empty: there is nothing to ask, the primary is the only place."""
+    subject: str
+    """What is looked for, in words."""
+    places: list[Place]
+    """Of those to ask, in order."""
+
+    may_replace_the_living: bool
+    """Whether a primary that still takes writes may not be it any more."""
+
+    def read(self, answer: Any, asked: Place) -> Place | None:
+        """Where the primary is; None if the one that was asked does not know."""
+        ...
+
+    def others(self) -> list[Place]:
+        """The primaries beside it, by the last answer."""
+        ...
+
+
+class Server:
+    """One server, which says itself where it is."""
+
+    question: tuple[str, ...] = ()
+    subject = "a primary that takes this"
+    may_replace_the_living = False
+
+    def __init__(self, where: Place) -> None:
+        self.places = [where]
+
+    def read(self, answer: Any, asked: Place) -> Place | None:
+        return asked
+
+    def others(self) -> list[Place]:
+        return []
+
+
+class Sentinels:
+    """The Sentinels that watch a service."""
+
+    may_replace_the_living = True
+
+    def __init__(self, places: Iterable[Place], service: str) -> None:
+        self.places = list(places)
+        self.question: tuple[str, ...] = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", service)
+        self.subject = f"the primary of {service}"
+
+    def read(self, answer: Any, asked: Place) -> Place | None:
+        return (answer[0], int(answer[1])) if answer else None
+
+    def others(self) -> list[Place]:
+        return []
+
+
+class Nodes:
+    """The nodes of a cluster. Those that an answer names are asked from then on, and the first ones stay."""
+
+    question: tuple[str, ...] = ("CLUSTER", "SLOTS")
+    may_replace_the_living = False
+
+    def __init__(self, places: Iterable[Place], key: str) -> None:
+        self._first = tuple(places)
+        self.places = list(self._first)
+        self._slot = key_slot(key.encode())
+        self._others: list[Place] = []
+        self.subject = f"the cluster's primary of slot {self._slot}"
+
+    def read(self, answer: Any, asked: Place) -> Place | None:
+        found, named, primaries = None, [], []
+        for start, end, *nodes in answer:
+            # Without an endpoint of its own, a node is where the one that was asked is.
+            names = [(node[0] if node[0] not in (None, "", "?") else asked[0], int(node[1])) for node in nodes]
+            named += names
+            primaries.append(names[0])
+            if start <= self._slot <= end:
+                found = names[0]
+        self.places = list(dict.fromkeys((asked, *named, *self._first)))
+        self._others = [one for one in dict.fromkeys(primaries) if one != found]
+        return found
+
+    def others(self) -> list[Place]:
+        return list(self._others)
+
+
+def directory_of(address: RedisAddress, key: str) -> Directory:
+    """Whom to ask where the primary is that holds `key`."""
+    if address.kind is Kind.SENTINEL:
+        return Sentinels(address.hosts, address.service)
+    if address.kind is Kind.CLUSTER:
+        return Nodes(address.hosts, key)
+    return Server(address.hosts[0])

@@ -1,0 +1,291 @@
+"""The one front door: schedule an internal task, enqueue a durable job, deploy a flow, run a job now."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Self
+
+from horae.apscheduler.triggers import schedule_of
+from horae.clock import parse_instant
+from horae.duties.relay import publish
+from horae.errors import InvalidJob, MessageTooLarge, QueueError, UsageError, unknown
+from horae.jobs.job import Job
+from horae.jobs.policies import Overlap, Scope, Tier
+from horae.messages import Lane
+from horae.project.loading import load as load_registry
+from horae.project.registry import Registry
+from horae.runs import Cause, Run, new_run_id, replay_id
+from horae.scheduler.opened import OpenScheduler, opened
+from horae.scheduler.replays import AS_IT_WAS, Edit, Replay, letter_of, message_of, metadata_of, refused
+from horae.schedules.kinds import Schedule
+from horae.settings import Settings
+from horae.store.base import DeadLetters, Ledger
+from horae.store.values import Answer, DeadLetter, NewRun
+
+log = logging.getLogger(__name__)
+HOLD = timedelta(seconds=5)
+"""For how long the relay leaves an enqueued message to its caller, who publishes it at once."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Enqueued:
+    """An accepted run: it is in the store, whatever happens next."""
+
+    run: str
+    job: str
+    provider: str
+    due: datetime | None
+    """None: at once."""
+    new: bool = True
+    """False: the run was accepted before, or another one holds the uniqueness key."""
+
+
+class Scheduler:
+    """Use it inside `lifecycle()`. Without a configured store everything happens in memory, in this process.
+
+    async with scheduler.lifecycle():
+        await scheduler.enqueue_workflow("database-backup", context={"databases": ["app.db"]})
+    """
+
+    def __init__(self, settings: Settings | None = None, registry: Registry | None = None) -> None:
+        self.settings = settings if settings is not None else Settings(project=Path.cwd())
+        self.registry = registry if registry is not None else load_registry(self.settings)
+        self._open: OpenScheduler | None = None
+
+    @asynccontextmanager
+    async def lifecycle(self) -> AsyncIterator[Self]:
+        """Connect, fire internal tasks while it is open, and let what runs here end when it closes."""
+        async with AsyncExitStack() as stack:
+            self._open = await opened(self.settings, self.registry, stack)
+            try:
+                yield self
+            finally:
+                await self._open.work.drain(self.settings.sidecar.grace_seconds)
+                self._open = None
+
+    @property
+    def _here(self) -> OpenScheduler:
+        if self._open is None:
+            raise UsageError("the scheduler is not open; use it inside `async with scheduler.lifecycle():`")
+        return self._open
+
+    @property
+    def ledger(self) -> Ledger:
+        """What became of every run."""
+        return self._here.store.ledger
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """What durable runs that failed left behind."""
+        return self._here.store.dead_letters
+
+    async def schedule_internal_task(
+        self, func: Callable[..., Any], trigger_type: str, *, id: str, **trigger_args: Any
+    ) -> Job:
+        """Fire `func` in this process from now on, by APScheduler.
+
+        `trigger_type` is `interval`, `cron` or `date`, with APScheduler's arguments; `id` is the job's name. Raises
+        InvalidSchedule, or InvalidJob when the id is taken or malformed.
+        """
+        job = Job(
+            name=id,
+            tier=Tier.APSCHEDULER,
+            function=func,
+            schedule=schedule_of(trigger_type, **trigger_args),
+            scope=Scope.EACH,
+            description=(func.__doc__ or "").strip().partition("\n")[0],
+        )
+        here = self._here
+        self.registry.add(job)
+        here.internal.add(job)
+        return job
+
+    async def enqueue_workflow(
+        self,
+        workflow_key: str,
+        queue_provider: str | None = None,
+        context: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        run: str | None = None,
+        cause: Cause = Cause.ENQUEUE,
+    ) -> Enqueued:
+        """Accept a run of a durable job; once this returns it is in the store, and a queue worker will run it.
+
+        `workflow_key` is the job's name (`_` may stand for `-`), `context` its keyword arguments. `metadata` travels
+        along; in it, `schedule_time` (ISO 8601 with an offset) delays the run and `priority` is high, normal or low.
+        `run` names the run: accepted twice, it is one run. Where the job has a uniqueness key, the run that holds it
+        is returned instead of a second one. Raises UnknownName, InvalidJob, MessageTooLarge, or StoreUnavailable, and
+        then nothing was accepted.
+        """
+        new = self._new_run(workflow_key, queue_provider, context or {}, metadata or {}, run, cause)
+        [enqueued] = await self._accept([new])
+        return enqueued
+
+    async def enqueue_many(
+        self,
+        workflow_key: str,
+        contexts: Iterable[Mapping[str, Any]],
+        queue_provider: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> list[Enqueued]:
+        """Accept one run for each context, a few hundred in one step; raises as `enqueue_workflow`.
+
+        All are looked at before the first is accepted. When the store goes away in between, the earlier ones are there.
+        """
+        news = [
+            self._new_run(workflow_key, queue_provider, context, metadata or {}, None, Cause.ENQUEUE)
+            for context in contexts
+        ]
+        return await self._accept(news)
+
+    def _new_run(
+        self,
+        workflow_key: str,
+        queue_provider: str | None,
+        context: Mapping[str, Any],
+        metadata: Mapping[str, Any],
+        run: str | None,
+        cause: Cause,
+    ) -> NewRun:
+        job = self._durable(workflow_key)
+        job.accepts(context)
+        new = NewRun(
+            id=run or new_run_id(),
+            job=job.name,
+            tier=Tier.ONEIRIC,
+            cause=cause,
+            due=_due(metadata),
+            lane=_lane(metadata),
+            provider=self._here.queues.router.choose(queue_provider or job.provider),
+            context=context,
+            metadata=metadata,
+            unique=job.uniqueness(context),
+        )
+        new.message.encode(self.settings.queue.message_limit_bytes)
+        return new
+
+    async def replay(
+        self, run: str, context: Mapping[str, Any] | None = None, *, without: Collection[str] = (), reason: str = ""
+    ) -> Enqueued:
+        """Take up the dead letter of a failed run by a new run, whose cause is `replay` and which names the old one.
+
+        Run and letter change in one step; replayed by two at once, it is one run. `context` has the values that it gets
+        instead of the old ones or beside them, `without` the keys that it does not get. Raises UnknownName,
+        NotReplayable with what to do, or StoreUnavailable.
+        """
+        letter = await letter_of(self.ledger, self.dead_letters, run)
+        planned = self.planned(letter, Edit(context=context or {}, without=without, reason=reason))
+        if planned.refused:
+            raise planned.refused
+        [enqueued] = await self.replay_all([planned])
+        return enqueued
+
+    def planned(self, letter: DeadLetter, edit: Edit = AS_IT_WAS) -> Replay:
+        """The run that would take up that letter, or why none can. Nothing is written."""
+        try:
+            message = message_of(letter, self.settings.queue.message_limit_bytes)
+            # Routing is asked anew: the provider that carried the old one may be gone.
+            new = self._new_run(
+                message.job,
+                None,
+                edit.applied(message.context),
+                metadata_of(letter, message, edit.reason),
+                replay_id(letter.run),
+                Cause.REPLAY,
+            )
+        except (UsageError, MessageTooLarge) as error:
+            return Replay(letter=letter, new=None, refused=refused(letter, error))
+        return Replay(letter=letter, new=replace(new, lane=message.lane, replays=letter.run))
+
+    async def replay_all(self, replays: Sequence[Replay]) -> list[Enqueued]:
+        """Accept what was planned, but for what was refused. Where `new` is false the letter stays, or went before."""
+        return await self._accept([one.new for one in replays if one.new])
+
+    async def _accept(self, news: Sequence[NewRun]) -> list[Enqueued]:
+        here = self._here
+        accepted = await here.store.outbox.accept(news, HOLD)
+        at_once = [new for new, one in zip(news, accepted, strict=True) if one.new and not one.published]
+        if at_once:
+            now = await here.store.now()
+            await self._publish([new for new in at_once if new.due is None or new.due <= now])
+        return [
+            Enqueued(run=one.run, job=new.job, provider=new.provider, due=new.due, new=one.new)
+            for new, one in zip(news, accepted, strict=True)
+        ]
+
+    async def _publish(self, news: Sequence[NewRun]) -> None:
+        for provider in {new.provider for new in news}:
+            messages = [new.message for new in news if new.provider == provider]
+            try:
+                await publish(self._here.store.outbox, self._here.queues.router, provider, messages)
+            except QueueError as error:
+                log.warning("accepted, and the relay will publish it: %s", error, extra={"action": "publish_left"})
+
+    def _durable(self, key: str) -> Job:
+        name = key if key in self.registry else key.replace("_", "-")
+        job = self.registry.get(name)
+        if job.tier is not Tier.ONEIRIC:
+            lives = "a flow: Prefect runs it" if job.tier is Tier.PREFECT else "an internal job of the sidecar"
+            raise InvalidJob(f"{name!r} cannot be enqueued, it is {lives}; `horae run {name}` runs it now")
+        return job
+
+    async def schedule_deployment(self, flow: Any, *, name: str, schedule: Schedule | None = None) -> str:
+        """Deploy a flow of the project to Prefect, for the configured work pool; returns the deployment's id.
+
+        `prefect.yaml` and `prefect deploy` do the same for what is known beforehand.
+        """
+        from horae.prefect.deploying import deploy_flow
+
+        return await deploy_flow(self.settings, flow, name, schedule)
+
+    async def run_now(
+        self,
+        name: str,
+        context: Mapping[str, Any] | None = None,
+        on_line: Callable[[str], None] = lambda line: None,
+    ) -> Run:
+        """Run a job in the foreground, in this process; a flow runs where Prefect runs it, and is followed.
+
+        `on_line` gets what it logs and prints. Returns the settled run.
+        """
+        job = self.registry.get(name)
+        if job.tier is Tier.PREFECT:
+            from horae.prefect.flow_runs import run_flow
+
+            return await run_flow(self.settings, job, context or {}, on_line)
+        job.accepts(context or {})
+        here, id = self._here, new_run_id()
+        new = NewRun(id=id, job=job.name, tier=job.tier, cause=Cause.MANUAL, context=dict(context or {}))
+        claim = await here.store.claims.begin(new, Overlap.ALLOW, here.name, here.work.lease)
+        assert claim.answer is Answer.RUN, claim
+        task = here.work.begin(job, claim, on_line)
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await here.work.cancel(id)
+            raise
+        run = await here.store.ledger.run(id)
+        assert run
+        return run
+
+
+def _due(metadata: Mapping[str, Any]) -> datetime | None:
+    text = metadata.get("schedule_time")
+    if text is None:
+        return None
+    try:
+        return parse_instant(str(text))
+    except ValueError as error:
+        raise UsageError(f"schedule_time={text!r}: {error}; write 2026-12-01T02:00:00Z") from error
+
+
+def _lane(metadata: Mapping[str, Any]) -> Lane:
+    given, allowed = str(metadata.get("priority", Lane.NORMAL)), [lane.value for lane in Lane]
+    if given not in allowed:
+        raise UsageError(unknown("priority", given, allowed))
+    return Lane(given)

@@ -1,0 +1,35 @@
+"""Durations as text: `30s`, `1h30m`, `90d`."""
+
+import re
+from datetime import timedelta
+
+from horae.errors import InvalidSchedule
+
+MILLISECOND = timedelta(milliseconds=1)
+"""The store's resolution: a finer instant would come again after it was rounded."""
+
+
+DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+
+
+UNIT_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parse_duration(text: str) -> timedelta:
+    """`30s`, `5m`, `1h30m`, `90d` as a timedelta; raises InvalidSchedule."""
+    parts = DURATION.findall(text.strip().lower())
+    if not parts or "".join(n + u for n, u in parts) != text.strip().lower():
+        raise InvalidSchedule(f"{text!r} is not a duration; write a number and s, m, h or d, such as 30s or 1h30m")
+    try:
+        return timedelta(seconds=sum(float(number) * UNIT_SECONDS[unit] for number, unit in parts))
+    except OverflowError as error:
+        raise InvalidSchedule(f"{text!r} is longer than any clock runs") from error
+
+
+def format_duration(duration: timedelta) -> str:
+    """What `parse_duration` reads back: `30s`, `1h30m`, `90d`; whole milliseconds."""
+    rest, text = duration // MILLISECOND, ""
+    for unit in ("d", "h", "m", "s", "ms"):
+        count, rest = divmod(rest, round(UNIT_SECONDS[unit] * 1000))
+        text += f"{count}{unit}" if count else ""
+    return text or "0s"

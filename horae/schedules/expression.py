@@ -1,0 +1,224 @@
+"""The one cron dialect: Debian's fields and Debian's rule for clocks that jump, read by `cronsim`.
+
+Five fields: minute 0-59, hour 0-23, day of month 1-31 (`L` the last, `LW` the last weekday), month 1-12 or JAN-DEC,
+day of week 0-7 (Sunday is 0 and 7) or SUN-SAT (`5L` the last Friday, `1#2` the second Monday); lists, ranges, steps.
+When both day fields are restricted either one suffices; when one begins with `*` both must hold.
+
+The walk over the wall clock is Horae's own. `cronsim` 2.8 walks from an instant in a fold back into the past, and its
+hourly steps lose fires where a clock jumps by half an hour.
+"""
+
+from bisect import bisect_right
+from calendar import monthrange
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from functools import cache, cached_property, lru_cache
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+from cronsim.cronsim import SYMBOLIC_DAYS, SYMBOLIC_MONTHS, Field
+
+from horae.errors import InvalidSchedule, nearest
+from horae.schedules.zones import gap_end, offsets
+
+FIELDS = (
+    (Field.MINUTE, "minute", "0-59"),
+    (Field.HOUR, "hour", "0-23"),
+    (Field.DAY, "day of month", "1-31, L or LW"),
+    (Field.MONTH, "month", "1-12 or JAN-DEC"),
+    (Field.DOW, "day of week", "0-7 (Sunday is 0 and 7), SUN-SAT, 5L or 1#2"),
+)
+MACROS = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
+DAY = 24 * 60
+"""Minutes."""
+CYCLE_YEARS = 400
+"""After so many years the Gregorian calendar repeats, weekdays included."""
+
+
+@cache
+def _months_by_shape() -> dict[tuple[int, int], tuple[int, int]]:
+    """A year and month for each of the 28 shapes that a month can have: weekday of the first (Monday is 0), length."""
+    return {monthrange(year, month): (year, month) for year in range(2000, 2028) for month in range(1, 13)}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Expression:
+    """A cron expression, read. It knows wall-clock times only; `first_after` puts them into a zone."""
+
+    text: str
+    """Canonical: upper case, single spaces, macros written out."""
+    times: tuple[int, ...]
+    """Minutes of the day, ascending."""
+    months: frozenset[int]
+    follows_real_time: bool
+    """Its minute or hour begins with `*`."""
+    every_day: bool
+    """Its three day fields are `*`."""
+    _sim: CronSim
+    _days: dict[tuple[int, int], tuple[int, ...]] = field(default_factory=dict)
+
+    def days(self, shape: tuple[int, int]) -> tuple[int, ...]:
+        """The days on which it fires in a month of that shape, if the month is one of its own."""
+        found = self._days.get(shape)
+        if found is None:
+            year, month = _months_by_shape()[shape]
+            listed = range(1, shape[1] + 1)
+            found = tuple(day for day in listed if self.every_day or self._sim.match_day(date(year, month, day)))
+            self._days[shape] = found
+        return found
+
+    def next_day(self, day: date) -> date | None:
+        """The first day strictly after `day` on which it fires; None when there is none in 400 years."""
+        year, month, after = day.year, day.month, day.day
+        last = min(year + CYCLE_YEARS, date.max.year)
+        while year <= last:
+            if month in self.months:
+                for candidate in self.days(monthrange(year, month)):
+                    if candidate > after:
+                        return date(year, month, candidate)
+            after = 0
+            year, month = (year, month + 1) if month < 12 else (year + 1, 1)
+        return None
+
+    def next_wall(self, after: datetime) -> datetime | None:
+        """The first wall-clock minute (naive) after the minute of `after`; None when there is none."""
+        day: date | None = after.date()
+        if after.month in self.months and after.day in self.days(monthrange(after.year, after.month)):
+            place = bisect_right(self.times, after.hour * 60 + after.minute)
+            if place < len(self.times):
+                return datetime.combine(after, time(*divmod(self.times[place], 60)))
+        day = self.next_day(after.date())
+        return datetime.combine(day, self.first_time) if day else None
+
+    @cached_property
+    def first_time(self) -> time:
+        return time(*divmod(self.times[0], 60))
+
+
+@lru_cache(maxsize=1024)
+def read(text: str) -> Expression:
+    """Read an expression; raises InvalidSchedule with what is wrong, or when it can never fire."""
+    parts = _parts(text)
+    canonical = " ".join(parts)
+    try:
+        sim = CronSim(canonical, datetime(2000, 1, 1, tzinfo=UTC))
+    except CronSimError as error:
+        raise InvalidSchedule(_blame(text, parts)) from error
+    expression = Expression(
+        text=canonical,
+        times=tuple(hour * 60 + minute for hour in sorted(sim.hours) for minute in sorted(sim.minutes)),
+        months=frozenset(sim.months),
+        follows_real_time=parts[0].startswith("*") or parts[1].startswith("*"),
+        every_day=parts[2:] == ["*", "*", "*"],
+        _sim=sim,
+    )
+    if expression.next_day(date(1999, 12, 31)) is None:
+        raise InvalidSchedule(_never(text))
+    return expression
+
+
+def _parts(text: str) -> list[str]:
+    stripped = text.strip()
+    if stripped.startswith("@"):
+        if stripped.lower() == "@reboot":
+            raise InvalidSchedule("@reboot is no schedule; give the job run_on_start=True")
+        if stripped.lower() not in MACROS:
+            raise InvalidSchedule(f"cron {text!r} is not one of {', '.join(MACROS)}")
+        stripped = MACROS[stripped.lower()]
+    parts = stripped.upper().split()
+    if len(parts) in (6, 7):
+        raise InvalidSchedule(
+            f"cron {text!r} has {len(parts)} fields: seconds and years are not part of cron. Write five fields "
+            '(minute, hour, day of month, month, day of week), or every("30s") for less than a minute'
+        )
+    if len(parts) != 5:
+        raise InvalidSchedule(
+            f"cron {text!r} has {len(parts)} field{'s' * (len(parts) != 1)}; write five: "
+            'minute, hour, day of month, month, day of week, such as "0 2 * * *"'
+        )
+    return parts
+
+
+def _never(text: str) -> str:
+    return f"cron {text!r} can never fire: there is no such day in any year"
+
+
+def _blame(text: str, parts: list[str]) -> str:
+    """Which field of a refused expression is wrong, and what it may be."""
+    for part, (kind, name, allowed) in zip(parts, FIELDS, strict=True):
+        try:
+            kind.parse(part)
+        except CronSimError:
+            names = {Field.MONTH: SYMBOLIC_MONTHS, Field.DOW: SYMBOLIC_DAYS}.get(kind, [])
+            words = [word for word in part.replace("-", ",").replace("/", ",").split(",") if word.isalpha()]
+            best = next((nearest(word, map(str.lower, names)) for word in words if word not in names), None)
+            hint = f" (did you mean {best.upper()}?)" if best else ""
+            return (
+                f"cron {text!r}: {name} {part!r} cannot be read{hint}; "
+                f"give {allowed}, `*`, lists such as 1,2, ranges upwards such as 1-5, steps such as */2"
+            )
+    return _never(text)
+
+
+def first_after(expression: Expression, zone: ZoneInfo, instant: datetime) -> datetime | None:
+    """The first fire strictly after an aware instant, in UTC; None after the year 9999.
+
+    An expression that follows real time fires whenever the clock shows one of its times: never in a gap, twice in a
+    fold. Any other fires once for each of its times: at the end of the gap, the first time in a fold.
+    """
+    try:
+        wall = instant.astimezone(zone).replace(tzinfo=None, fold=0)
+        if expression.follows_real_time:
+            return _by_real_time(expression, zone, instant.astimezone(UTC), wall)
+        return _by_the_wall(expression, zone, instant, wall)
+    except OverflowError:
+        return None
+
+
+def _by_the_wall(expression: Expression, zone: ZoneInfo, instant: datetime, wall: datetime) -> datetime | None:
+    following = expression.next_wall(wall)
+    while following:
+        before, after = offsets(following, zone)
+        fire = gap_end(following, zone) if before < after else (following - before).replace(tzinfo=UTC)
+        if fire > instant:  # in the second pass of a fold, what is ahead on the clock may have fired in the first
+            return fire
+        following = expression.next_wall(following)
+    return None
+
+
+def _by_real_time(expression: Expression, zone: ZoneInfo, instant: datetime, wall: datetime) -> datetime | None:
+    again = _again(expression, zone, instant, wall)
+    following = expression.next_wall(wall)
+    while following:
+        before, after = offsets(following, zone)
+        if before < after:  # not shown by any clock; go on where the clock does
+            landing = (gap_end(following, zone) + after).replace(tzinfo=None)
+            following = expression.next_wall(landing - timedelta(microseconds=1))
+            continue
+        for offset in (before, after):
+            fire = (following - offset).replace(tzinfo=UTC)
+            if fire > instant:
+                return min(fire, again) if again else fire
+        following = expression.next_wall(following)
+    return again
+
+
+def _again(expression: Expression, zone: ZoneInfo, instant: datetime, wall: datetime) -> datetime | None:
+    """In the first pass of a fold: the first time already shown that the clock will show once more."""
+    before, after = offsets(wall, zone)
+    if before <= after or (wall - before).replace(tzinfo=UTC) != instant:
+        return None
+    shown = expression.next_wall(wall - (before - after) - timedelta(minutes=1))
+    while shown and shown <= wall:
+        if offsets(shown, zone) == (before, after):
+            return (shown - after).replace(tzinfo=UTC)
+        shown = expression.next_wall(shown)
+    return None

@@ -1,0 +1,199 @@
+"""What `horae up` shows: on a terminal one live table of all jobs, elsewhere a line for each event."""
+
+import json
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from horae.clock import now
+from horae.errors import StoreError
+from horae.jobs.job import Job
+from horae.matrix import TITLES
+from horae.project.registry import Registry
+from horae.runs import Run, State
+from horae.store import Store
+from horae.store.values import Latest
+from horae.up.endpoints import Endpoints
+from horae.up.job_table import JobRow, job_lines, packed
+from horae.up.parts import PartEvent, PartStatus, What
+
+COLOURS = {
+    State.RAN: "green",
+    State.FAILED: "red",
+    State.SKIPPED: "yellow",
+    State.MISSED: "yellow",
+    State.CANCELLED: "yellow",
+    State.RUNNING: "cyan",
+    State.RETRYING: "magenta",
+}
+EVENTS_SHOWN = 6
+EVENTS_AT_LEAST = 2
+PART_COLOURS = {What.READY: "green", What.STARTING: "cyan", What.DIED: "red", What.KILLED: "red", What.STOPPED: "dim"}
+
+
+class Board:
+    """`live`: draw the table; else only lines on stderr."""
+
+    def __init__(self, registry: Registry, *, live: bool) -> None:
+        self.registry = registry
+        self.addresses: Endpoints | None = None
+        # This very stream, whatever stands in for sys.stdout later: a job's output is captured there.
+        self._console = Console(file=sys.stdout if live else sys.stderr)
+        self._live = None
+        if live:
+            self._live = Live(console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+        self._shown = False
+        self._events: list[Text] = []
+        self._latest: dict[str, Latest] = {}
+        self._paused: frozenset[str | None] = frozenset()
+        self._trouble = ""
+
+    def __enter__(self) -> Self:
+        if self.addresses:
+            self._console.print(self._where())
+        if self._live:
+            self._events = []  # they stand above
+            self._live.start()
+            self._shown = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._shown = False
+            self._live.stop()
+
+    def say(self, text: str, colour: str = "dim") -> None:
+        line = Text(f"{now():%H:%M:%S} ", style="dim") + Text(text, style=colour)
+        self._events = [*self._events, line][-EVENTS_SHOWN:]
+        if not self._shown:
+            self._console.print(line)
+
+    def event(self, event: PartEvent) -> None:
+        """Something happened to a part."""
+        detail = f": {event.detail}" if event.detail else ""
+        self.say(f"{event.part} {event.what.value}{detail}", PART_COLOURS[event.what])
+
+    def settled(self, run: Run) -> None:
+        """A run that was asked for has its verdict."""
+        failure = f": {run.failure.type}: {run.failure.message}" if run.failure else ""
+        self.say(f"{run.job} {run.state.value}{failure}", COLOURS.get(run.state, ""))
+
+    async def refresh(self, store: Store, parts: Sequence[PartStatus]) -> None:
+        """Draw what the ledger says now. A store that is away leaves what was there before, and is named."""
+        if not self._live:
+            return
+        try:
+            self._latest = await store.ledger.latest(self.registry.names)
+            self._paused = await store.pauses.paused()
+            self._trouble = ""
+        except StoreError as error:
+            self._trouble = error.message
+        self._live.update(self._draw(parts), refresh=True)
+
+    def _draw(self, parts: Sequence[PartStatus]) -> Group:
+        below = [Text(), *packed([_part(status) for status in parts], self._console.width)]
+        if self._trouble:
+            below.append(Text(self._trouble, style="red"))
+        room = self._console.height - len(below) - 1
+        jobs = self._jobs(room - EVENTS_AT_LEAST)
+        events = self._events[-max(EVENTS_AT_LEAST, room - len(jobs)) :]
+        return Group(*jobs, *below, *events, Text("Ctrl-C stops everything", style="dim"))
+
+    def _jobs(self, room: int) -> list[Text]:
+        """The table, on at most so many lines: what would be pushed off the screen is counted instead."""
+        rows = [self._row(job) for job in self.registry]
+        lines = job_lines(rows, self._console.width)
+        if len(lines) <= room:
+            return lines
+        shown = max(1, (room - 2) * len(rows) // (len(lines) - 1))
+        more = f"… and {len(rows) - shown} more: `horae jobs` shows them all"
+        return [*job_lines(rows[:shown], self._console.width), Text(more, style="dim")]
+
+    def _row(self, job: Job) -> JobRow:
+        latest = self._latest.get(job.name, Latest(newest=None, settled=None))
+        settled, newest = latest.settled, latest.newest
+        running = newest is not None and not newest.state.settled
+        following = job.next_fire(now())
+        return JobRow(
+            cells=(
+                job.name,
+                TITLES[job.tier],
+                str(job.schedule) if job.schedule else "when asked",
+                Text("paused", style="yellow") if self._paused & {job.name, None} else until(following, now()),
+                _verdict(settled) if settled else Text("-", style="dim"),
+                seconds(settled.duration_seconds) if settled else "",
+            ),
+            says=_state(newest) if running and newest else _said(settled),
+        )
+
+    def _where(self) -> Text:
+        assert self.addresses
+        lines = []
+        if self.addresses.prefect_api_url:
+            lines.append(("Prefect UI", self.addresses.prefect_api_url.removesuffix("/api")))
+        for name, url in (("sidecar", self.addresses.sidecar_url), ("queue worker", self.addresses.worker_url)):
+            lines.append((name, f"{url}/health  {url}/metrics"))
+        return Text("\n").join(Text(f"{name:<13}", style="bold") + Text(url) for name, url in lines)
+
+    def verdicts(self, runs: Sequence[Run], as_json: bool) -> None:
+        """The runs of `--once`, on stdout."""
+        if as_json:
+            json.dump([run.as_dict() for run in runs], sys.stdout, indent=2)
+            sys.stdout.write("\n")
+            return
+        console, width = Console(), max([len(run.job) for run in runs], default=0)
+        for run in runs:
+            took = f" in {seconds(run.duration_seconds)}" if run.duration_seconds is not None else ""
+            tries = f", attempt {run.attempts}" if run.attempts > 1 else ""
+            line = Text(f"{run.job:<{width}}  {TITLES[run.tier]:<13}  ") + _verdict(run) + Text(took + tries)
+            console.print(line, soft_wrap=True)
+            if error := run.as_dict()["error"]:
+                console.print(Text(f"  {error}", style="red"), soft_wrap=True)
+
+
+def seconds(count: float | None) -> str:
+    if count is None:
+        return ""
+    return f"{count * 1000:.0f} ms" if count < 1 else f"{count:.1f} s"
+
+
+def until(instant: datetime | None, now: datetime) -> str:
+    if instant is None:
+        return "-"
+    left = int((instant - now).total_seconds())
+    if left < 60:
+        return f"in {max(0, left)} s"
+    if left < 3600:
+        return f"in {left // 60} min"
+    # A weekday alone names a day of this week.
+    return f"{instant:%a %H:%M} UTC" if left < 6 * 86_400 else f"{instant:%Y-%m-%d %H:%M} UTC"
+
+
+def _verdict(run: Run) -> Text:
+    reason = f": {run.reason}" if run.reason else ""
+    return Text(run.state.value + reason, style=COLOURS.get(run.state, ""))
+
+
+def _state(run: Run) -> Text:
+    return Text(" ".join([run.state.value, *run.progress.split()]), style=COLOURS.get(run.state, "cyan"))
+
+
+def _said(run: Run | None) -> Text:
+    """Why it failed, or what it said last."""
+    if run is None:
+        return Text()
+    said = run.failure.message if run.failure else run.progress
+    return Text(" ".join(said.split()), style="dim")
+
+
+def _part(status: PartStatus) -> Text:
+    again = f" ({status.restarts} restart{'s' * (status.restarts > 1)})" if status.restarts else ""
+    return Text(f"● {status.name}{again}", style=PART_COLOURS[status.what])

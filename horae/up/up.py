@@ -1,0 +1,252 @@
+"""`horae up`: everything on this machine. What is configured by URL is used; the rest is started and watched."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import SecretStr
+
+from horae import clock
+from horae.checks.project import check_project
+from horae.errors import HoraeError, StoreUnavailable
+from horae.findings import Level
+from horae.jobs.job import Job
+from horae.jobs.policies import Tier
+from horae.prefect.flow_runs import prefect_of, run_flow_in_turn
+from horae.project.loading import load as load_registry
+from horae.project.registry import Registry
+from horae.runs import Cause, Run, Verdict, new_run_id, start_id
+from horae.scheduler.scheduler import Scheduler
+from horae.settings import Settings
+from horae.store import Store, connect
+from horae.up import endpoints
+from horae.up.board import Board
+from horae.up.endpoints import Endpoints
+from horae.up.lock import project_lock
+from horae.up.parts import Parts
+from horae.up.ports import LOOPBACK, choose_port
+from horae.up.prefect_parts import deploy, prepare, server_part, worker_part
+from horae.up.service_parts import service_part
+from horae.up.valkey import valkey_part
+
+POLL_SECONDS = 0.5
+ERRORS_TOLD = 5
+
+
+@dataclass(kw_only=True, slots=True)
+class Up:
+    """A start on its way. `settings` are the effective ones: with the addresses of what was started."""
+
+    settings: Settings
+    registry: Registry
+    parts: Parts
+    board: Board
+    start: str
+    """Names this start; the runs that it asks for have ids that follow from it."""
+    asked: dict[str, "asyncio.Task[Run | None]"] = field(default_factory=dict)
+    """The runs of the jobs with run_on_start, by job."""
+
+
+def main(settings: Settings, *, once: bool = False, as_json: bool = False) -> int:
+    """Returns the exit status: 0 when it was asked to stop, or with `once` when all jobs ran; 1 when one did not."""
+    try:
+        return asyncio.run(_run(settings, once=once, as_json=as_json))
+    except KeyboardInterrupt:
+        return 130 if once else 0
+
+
+async def _run(settings: Settings, *, once: bool, as_json: bool) -> int:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(sign, stopping.set)
+    with project_lock(settings.state):
+        board = Board(load_registry(settings), live=sys.stdout.isatty() and not once)
+        _tell_errors(settings, board)
+        working = asyncio.create_task(_work(settings, board, once=once, as_json=as_json))
+        stopped = asyncio.create_task(stopping.wait())
+        await asyncio.wait([working, stopped], return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not working.done():
+            board.say("stopping")
+            working.cancel()
+            with suppress(asyncio.CancelledError):
+                await working
+            return 130 if once else 0
+        return working.result()
+
+
+def _tell_errors(settings: Settings, board: Board) -> None:
+    """What `horae check` calls an error: the rest starts all the same."""
+    errors = [finding for finding in check_project(settings, clock.now()) if finding.level is Level.ERROR]
+    for finding in errors[:ERRORS_TOLD]:
+        board.say(f"{finding.code} {finding.file or settings.project}:{finding.line or 1}: {finding.message}", "red")
+    if errors:
+        board.say(f"`horae check` tells what to do about {'it' if len(errors) == 1 else f'all {len(errors)}'}", "red")
+
+
+async def _work(settings: Settings, board: Board, *, once: bool, as_json: bool) -> int:
+    async with _started(settings, board) as up:
+        if once:
+            return await _once(up, as_json)
+        async with connect(up.settings) as store:
+            with board:
+                while True:
+                    await board.refresh(store, up.parts.status())
+                    await asyncio.sleep(POLL_SECONDS)
+
+
+@asynccontextmanager
+async def _started(settings: Settings, board: Board) -> AsyncIterator[Up]:
+    """Everything started, and the jobs with run_on_start asked for; leaving it stops all. Raises StartError."""
+    async with Parts(settings.state, on_event=board.event) as parts:
+        up = Up(settings=settings, registry=board.registry, parts=parts, board=board, start=new_run_id())
+        try:
+            await _together(_start_store(up), _start_prefect_server(up))
+            up.settings = _with_health_ports(up.settings)
+            await _together(_start_services(up), _start_flows(up))
+            addresses = _endpoints(up.settings)
+            addresses.write(settings.state)
+            board.addresses = addresses
+            up.asked = {job.name: asyncio.create_task(_asked(up, job)) for job in up.registry if job.run_on_start}
+            try:
+                yield up
+            finally:
+                for task in up.asked.values():
+                    task.cancel()
+                await asyncio.gather(*up.asked.values(), return_exceptions=True)
+        finally:
+            endpoints.remove(settings.state)
+
+
+async def _together(*steps: Coroutine[Any, Any, None]) -> None:
+    """Both at the same time; the first error is the one that is raised, and the other step is not waited for."""
+    tasks = [asyncio.create_task(step) for step in steps]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _start_store(up: Up) -> None:
+    if up.settings.store.url is None:
+        port = choose_port(up.settings.store.port, "the embedded Valkey", "store.port")
+        await up.parts.start(valkey_part(up.settings.state, port))
+        _change(up, "store", url=SecretStr(f"redis://{LOOPBACK}:{port}/0"))
+    async with connect(up.settings) as store:
+        await store.check()
+
+
+async def _start_prefect_server(up: Up) -> None:
+    if up.settings.prefect.api_url is None:
+        port = choose_port(up.settings.prefect.port, "the Prefect server", "prefect.port")
+        await up.parts.start(server_part(up.settings.project, up.settings.state, port))
+        _change(up, "prefect", api_url=f"http://{LOOPBACK}:{port}/api")
+
+
+async def _start_services(up: Up) -> None:
+    needs = tuple(status.name for status in up.parts.status() if status.name == "valkey")
+    await _together(
+        up.parts.start(service_part("queue-worker", up.settings, up.settings.worker.health_port, needs)),
+        up.parts.start(
+            service_part("sidecar", up.settings, up.settings.sidecar.health_port, needs, "--start", up.start)
+        ),
+    )
+
+
+async def _start_flows(up: Up) -> None:
+    """Pool, deployments and worker. The pool of a Prefect that others share is left as it is."""
+    if not up.registry.by_tier(Tier.PREFECT):
+        return
+    prefect, project, state = up.settings.prefect, up.settings.project, up.settings.state
+    assert prefect.api_url
+    key = prefect.api_key.get_secret_value() if prefect.api_key else None
+    ours = any(status.name == "prefect-server" for status in up.parts.status())
+    async with prefect_of(up.settings) as api:
+        await prepare(api, project, prefect.work_pool, ours=ours)
+    up.board.say("deploying the flows of prefect.yaml")
+    needs = ("prefect-server",) if ours else ()
+    await _together(
+        _deploy(up, key),
+        up.parts.start(worker_part(project, state, prefect.work_pool, prefect.api_url, needs=needs, api_key=key)),
+    )
+
+
+async def _deploy(up: Up, key: str | None) -> None:
+    assert up.settings.prefect.api_url
+    await deploy(up.settings.project, up.settings.state, up.settings.prefect.api_url, key)
+
+
+def _change(up: Up, table: str, **values: Any) -> None:
+    changed = getattr(up.settings, table).model_copy(update=values)
+    up.settings = up.settings.model_copy(update={table: changed})
+
+
+def _with_health_ports(settings: Settings) -> Settings:
+    """Ports that are free now, in place of the wish for any."""
+    worker = choose_port(settings.worker.health_port, "the queue worker's /health", "worker.health_port")
+    sidecar = choose_port(settings.sidecar.health_port, "the sidecar's /health", "sidecar.health_port")
+    return settings.model_copy(
+        update={
+            "worker": settings.worker.model_copy(update={"health_port": worker}),
+            "sidecar": settings.sidecar.model_copy(update={"health_port": sidecar}),
+        }
+    )
+
+
+def _endpoints(settings: Settings) -> Endpoints:
+    assert settings.store.url
+    return Endpoints(
+        pid=os.getpid(),
+        store_url=settings.store.url.get_secret_value(),
+        store_access=settings.store.plain,
+        prefect_api_url=settings.prefect.api_url,
+        sidecar_url=f"http://{settings.sidecar.health_host}:{settings.sidecar.health_port}",
+        worker_url=f"http://{settings.worker.health_host}:{settings.worker.health_port}",
+    )
+
+
+async def _asked(up: Up, job: Job) -> Run | None:
+    """The run of a job with run_on_start, settled; None, and said why, when it could not be asked for."""
+    up.board.say(f"running {job.name}")
+    try:
+        run = await _run_of(up, job, start_id(up.start, job.name))
+    except HoraeError as error:
+        up.board.say(f"{job.name} could not be run: {error}", "red")
+        return None
+    up.board.settled(run)
+    return run
+
+
+async def _run_of(up: Up, job: Job, id: str) -> Run:
+    """Ask for a run under that id, once in this start, and wait for its verdict."""
+    if job.tier is Tier.PREFECT:
+        return await run_flow_in_turn(up.settings, job, id)
+    if job.tier is Tier.ONEIRIC:
+        scheduler = Scheduler(up.settings, up.registry)
+        async with scheduler.lifecycle():
+            await scheduler.enqueue_workflow(job.name, run=id, cause=Cause.MANUAL)
+    async with connect(up.settings) as store:
+        return await _settled(store, id)
+
+
+async def _settled(store: Store, id: str) -> Run:
+    while True:
+        with suppress(StoreUnavailable):  # it is being restarted; the run is not lost
+            run = await store.ledger.run(id)
+            if run and run.verdict:
+                return run
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def _once(up: Up, as_json: bool) -> int:
+    runs = await asyncio.gather(*up.asked.values())
+    up.board.verdicts([run for run in runs if run], as_json)
+    return 0 if all(run and run.verdict is Verdict.RAN for run in runs) else 1

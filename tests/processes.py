@@ -1,0 +1,94 @@
+"""Real sidecars and queue workers as processes of a test, to be killed."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from chaos.journal import PROCESS
+from tests.waiting import wait_for
+
+ROOT = Path(__file__).parents[1]
+WORKERS = ROOT / "workers"
+
+
+@dataclass(kw_only=True)
+class Service:
+    """A `workers/*.py` main, in a project."""
+
+    name: str
+    """Of this process and no later one: what the journal calls its worker."""
+    kind: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def terminate(self) -> int:
+        """SIGTERM; returns the exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=20)
+
+
+class Services:
+    """Processes of one project on one store."""
+
+    def __init__(self, project: Path, store_url: str, namespace: str, **settings: str) -> None:
+        self._project = project
+        self.environment = {
+            **os.environ,
+            "HORAE_STORE__URL": store_url,
+            "HORAE_NAMESPACE": namespace,
+            "HORAE_WORKER__HEALTH_PORT": "0",
+            "HORAE_SIDECAR__HEALTH_PORT": "0",
+            "HORAE_REVISION": "1",
+            "PYTHONPATH": str(ROOT),  # generated jobs import the journal
+            **settings,
+        }
+        self.all: list[Service] = []
+        self._numbers = count()
+
+    def start(self, kind: str, **settings: str) -> Service:
+        """`kind`: sidecar or queue_worker."""
+        name = f"{kind}-{next(self._numbers)}"
+        log = self._project / f"{name}.log"
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                [sys.executable, str(WORKERS / f"{kind}.py")],
+                cwd=self._project,
+                env=self.environment | {PROCESS: name} | settings,
+                stdout=file,
+                stderr=file,
+            )
+        service = Service(name=name, kind=kind, process=process, log=log)
+        self.all.append(service)
+        wait_for(lambda: "process_up" in log.read_text() or process.poll() is not None, f"{kind} to be up", 30)
+        assert process.poll() is None, log.read_text()
+        return service
+
+    def end(self) -> None:
+        for service in self.all:
+            if service.process.poll() is None:
+                service.process.send_signal(signal.SIGCONT)
+                service.kill()
+
+
+@contextmanager
+def services(project: Path, store_url: str, namespace: str, **settings: str) -> Iterator[Services]:
+    """`settings`: variables of every process."""
+    found = Services(project, store_url, namespace, **settings)
+    try:
+        yield found
+    finally:
+        found.end()

@@ -1,0 +1,177 @@
+"""Which fires run and which are missed, and that each is written once."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from horae.duties.dispatcher import FIRES_A_STEP, JOBS_A_STEP, Dispatcher, judged
+from horae.jobs.job import Job
+from horae.jobs.policies import CatchUp, Tier
+from horae.metrics.process import Metrics
+from horae.project.registry import Registry
+from horae.queues.providers import open_queues
+from horae.runs import Verdict
+from horae.schedules.kinds import Schedule
+from horae.schedules.making import cron, every
+from horae.settings import Settings
+from horae.store.memory import MemoryStore
+
+NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+class Clock:
+    """The store's clock, moved by hand."""
+
+    def __init__(self) -> None:
+        self.at = NOON
+
+    def __call__(self) -> datetime:
+        return self.at
+
+
+def job(schedule: Schedule | None = None, **fields: object) -> Job:
+    return Job(name="backup", tier=Tier.ONEIRIC, schedule=schedule or every("1h"), **fields)  # type: ignore[arg-type]
+
+
+def dispatcher(store: MemoryStore, *jobs: Job, revision: int = 1) -> Dispatcher:
+    registry = Registry()
+    for one in jobs:
+        registry.add(one)
+    return Dispatcher(store, registry, open_queues(Settings()).router, Metrics(), revision)
+
+
+async def fires(store: MemoryStore) -> list[tuple[int, str]]:
+    """(hour, verdict or empty) of every fire, oldest first."""
+    runs = await store.ledger.runs(limit=10_000)
+    return [(run.scheduled_for.hour, run.reason) for run in reversed(runs) if run.scheduled_for]
+
+
+async def test_a_fire_is_written_when_it_is_due_and_not_before() -> None:
+    clock = Clock()
+    store = MemoryStore(clock=clock)
+    duty = dispatcher(store, job())
+    assert await duty.step() <= 0.5
+    clock.at = NOON + HOUR - timedelta(milliseconds=1)
+    await duty.step()
+    assert await fires(store) == []
+    clock.at = NOON + HOUR
+    await duty.step()
+    assert await fires(store) == [(13, "")]
+    assert len((await store.outbox.take(10, HOUR)).entries) == 1
+
+
+async def test_several_sidecars_write_each_fire_once() -> None:
+    clock = Clock()
+    store = MemoryStore(clock=clock)
+    duties = [dispatcher(store, job()) for _ in range(3)]
+    for minutes in range(0, 300, 7):
+        clock.at = NOON + timedelta(minutes=minutes)
+        for duty in duties:
+            await duty.step()
+    assert await fires(store) == [(hour, "") for hour in (13, 14, 15, 16)]
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        (CatchUp.LATEST, [(13, "superseded"), (14, "superseded"), (15, "")]),
+        (CatchUp.ALL, [(13, ""), (14, ""), (15, "")]),
+        (CatchUp.NONE, [(13, "not caught up"), (14, "not caught up"), (15, "not caught up")]),
+    ],
+)
+async def test_what_fell_due_while_all_were_down_is_caught_up_by_policy(
+    policy: CatchUp, expected: list[tuple[int, str]]
+) -> None:
+    clock = Clock()
+    store = MemoryStore(clock=clock)
+    duty = dispatcher(store, job(catch_up=policy))
+    await duty.step()
+    clock.at = NOON + 3.5 * HOUR
+    await duty.step()
+    assert await fires(store) == expected
+    missed = [run for run in await store.ledger.runs() if run.verdict is Verdict.MISSED]
+    assert len(missed) == sum(bool(reason) for _, reason in expected)
+
+
+async def test_what_is_older_than_the_window_is_missed() -> None:
+    due = [NOON - 2 * HOUR, NOON - HOUR, NOON]
+    of_window = job(catch_up=CatchUp.ALL, catch_up_window=HOUR)
+    assert [reason for _, reason in judged(of_window, due, NOON, more_follow=False)] == ["too late", "", ""]
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1, 10])
+async def test_a_long_gap_is_written_in_bounded_steps_and_runs_its_newest_fire(more: int) -> None:
+    clock = Clock()
+    store = MemoryStore(clock=clock)
+    duty = dispatcher(store, job(every("1m"), catch_up_window=timedelta(days=9)))
+    await duty.step()
+    clock.at = NOON + timedelta(minutes=FIRES_A_STEP * 2 + more)
+    for _ in range(3):
+        await duty.step()
+    runs = await store.ledger.runs(limit=10_000)
+    assert len(runs) == FIRES_A_STEP * 2 + more
+    assert [run.scheduled_for for run in runs if run.verdict is None] == [clock.at]
+
+
+async def test_an_edited_schedule_goes_on_from_now() -> None:
+    clock = Clock()
+    store = MemoryStore(clock=clock)
+    await dispatcher(store, job()).step()
+    clock.at = NOON + 2 * HOUR
+    edited = dispatcher(store, job(cron("30 * * * *")), revision=2)
+    await edited.step()
+    assert await fires(store) == []
+    clock.at = NOON + 2.5 * HOUR
+    await edited.step()
+    assert await fires(store) == [(14, "")]
+
+
+async def test_an_older_sidecar_stands_aside() -> None:
+    clock = Clock()
+    store = MemoryStore(clock=clock)
+    old, new = dispatcher(store, job()), dispatcher(store, job(every("4h")), revision=2)
+    await old.step()
+    await new.step()
+    clock.at = NOON + HOUR
+    assert await old.step() > 0.1, "it does not spin on what is not its own"
+    assert await fires(store) == []
+
+
+async def test_a_clock_that_steps_back_writes_nothing_twice() -> None:
+    clock = Clock()
+    store = MemoryStore(clock=clock)
+    duty = dispatcher(store, job())
+    await duty.step()
+    for at in (NOON + HOUR, NOON + 0.5 * HOUR, NOON + HOUR, NOON + 1.5 * HOUR):
+        clock.at = at
+        await duty.step()
+    assert await fires(store) == [(13, "")]
+
+
+async def test_a_sidecar_that_a_newer_one_replaces_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    store = MemoryStore(clock=clock)
+    older = dispatcher(store, job(every("1h")))
+    await older.step()
+    await dispatcher(store, job(every("30m")), revision=2).step()
+    clock.at = NOON + HOUR
+    for _ in range(3):
+        await older.step()
+    assert [record.message for record in caplog.records] == [
+        "this sidecar does not fire backup: another definition is in force"
+    ]
+
+
+async def test_overdue_jobs_of_another_revision_hide_none_of_ours() -> None:
+    clock = Clock()
+    store = MemoryStore(clock=clock)
+    others = [replace(job(every("1h")), name=f"another-{number}") for number in range(JOBS_A_STEP + 5)]
+    await dispatcher(store, *others, revision=2).step()
+    ours = dispatcher(store, job(every("2h")))
+    await ours.step()
+    clock.at = NOON + 2 * HOUR
+    for _ in range(3):
+        await ours.step()
+    assert await fires(store) == [(14, "")]

@@ -1,0 +1,231 @@
+"""prefect.yaml becomes flow jobs without Prefect, and says what `prefect deploy` would not."""
+
+from datetime import timedelta
+from pathlib import Path
+from textwrap import dedent, indent
+
+import pytest
+
+from horae.errors import InvalidJob
+from horae.findings import Source
+from horae.jobs.policies import Overlap, Tier, Trait
+from horae.prefect.yaml import Deployment, Reading, read, read_flow
+from horae.schedules.making import any_of, cron, every
+
+FLOW = '''
+from prefect import flow, task
+
+LIMIT = 60
+
+@task(retries=3)
+def step(n): ...
+
+@flow(name="code-sweep", timeout_seconds=LIMIT, log_prints=True)
+async def code_sweep(repos: list[str], /, depth: int = 1, *, dry: bool, deep: bool = False):
+    """Sweeps the code.
+
+    At length.
+    """
+    print(step(1))
+
+def helper(): ...
+'''
+SOUND = """
+name: sweep
+entrypoint: flows/sweep.py:code_sweep
+tags: [nightly, "horae:dashboard", "horae:multi_repo", "horae:run_on_start"]
+parameters: {repos: ["."], dry: true}
+schedules:
+  - {slug: nightly, cron: "0 2 * * *", timezone: Europe/Berlin}
+concurrency_limit: {limit: 1, collision_strategy: CANCEL_NEW}
+work_pool: {name: horae}
+"""
+
+
+@pytest.fixture
+def flows(project: Path) -> Path:
+    (project / "flows/sweep.py").write_text(FLOW)
+    return project
+
+
+def deploy(project: Path, *deployments: str, head: str = "") -> Reading:
+    items = "".join("  -" + indent(dedent(text).strip(), "    ")[3:] + "\n" for text in deployments)
+    (project / "prefect.yaml").write_text(f"{head}deployments:\n{items}")
+    return read(project)
+
+
+def one(reading: Reading) -> Deployment:
+    assert reading.findings == ()
+    (deployment,) = reading.deployments
+    return deployment
+
+
+def codes(reading: Reading) -> list[str]:
+    return [finding.code for finding in reading.findings]
+
+
+def test_a_deployment_is_a_flow_job(flows: Path) -> None:
+    found = one(deploy(flows, SOUND))
+    job = found.job
+    assert (job.name, job.tier, job.deployment) == ("sweep", Tier.PREFECT, "code-sweep/sweep")
+    assert job.traits == {Trait.DASHBOARD, Trait.MULTI_REPO}
+    assert job.run_on_start
+    assert job.schedule == cron("0 2 * * *", "Europe/Berlin")
+    assert job.description == "Sweeps the code."
+    assert job.source == Source(file="prefect.yaml", line=2)
+    assert job.retry.retries == 3
+    assert job.time_limit == timedelta(seconds=60)
+    assert job.overlap is Overlap.SKIP
+    assert (found.work_pool, found.entrypoint) == ("horae", "flows/sweep.py:code_sweep")
+    assert found.parameters == {"repos": ["."], "dry": True}
+    assert found.flow.parameters == ("repos", "depth", "dry", "deep")
+    assert found.flow.required == ("repos", "dry")
+
+
+def test_a_project_without_prefect_yaml_has_no_flows(project: Path) -> None:
+    assert read(project) == Reading()
+
+
+def test_several_schedules_are_one_and_inactive_or_paused_ones_are_none(flows: Path) -> None:
+    text = SOUND.replace(
+        "  - {slug: nightly",
+        '  - {slug: off, cron: "0 5 * * *", active: false}\n'
+        '  - {slug: often, interval: "PT2H", anchor_date: "2026-01-01T00:00:00Z"}\n  - {slug: nightly',
+    )
+    job = one(deploy(flows, text)).job
+    expected = any_of(every(timedelta(hours=2), anchor="2026-01-01T00:00:00Z"), cron("0 2 * * *", "Europe/Berlin"))
+    assert str(job.schedule) == str(expected)
+    assert one(deploy(flows, SOUND + "paused: true\n")).job.schedule is None
+
+
+def test_anchors_merges_and_definitions_are_yaml_as_prefect_documents_it(flows: Path) -> None:
+    head = "definitions:\n  pools:\n    base: &base\n      work_pool: {name: horae}\n"
+    text = SOUND.replace("work_pool: {name: horae}", "<<: *base")
+    assert one(deploy(flows, text, head=head)).work_pool == "horae"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "message"),
+    [
+        ("entrypoint:", "entrypont: x\nentrypoint:", "HR502", "did you mean 'entrypoint'"),
+        ("{name: horae}", "{name: horae, queue: x}", "HR502", "unknown key of work_pool 'queue'"),
+        ("limit: 1,", "limit: 1, grace_seconds: 60,", "HR502", "did you mean 'grace_period_seconds'"),
+        ("CANCEL_NEW", "CANCEL_OLD", "HR501", "did you mean 'CANCEL_NEW'"),
+        ("limit: 1,", "limit: 0,", "HR501", "lets nothing run"),
+        ("slug: nightly,", "slug: nightly, timezon: UTC,", "HR502", "did you mean 'timezone'"),
+        ("dry: true", "dry: true, repo: 1", "HR503", "did you mean 'repos'"),
+        (", dry: true", "", "HR503", "needs dry"),
+        ("sweep.py:code_sweep", "swep.py:code_sweep", "HR504", "did you mean 'flows/sweep.py'"),
+        ("sweep.py:code_sweep", "sweep.py:code_swep", "HR504", "did you mean 'code_sweep'"),
+        ("sweep.py:code_sweep", "sweep.py:helper", "HR504", "flows there"),
+        ("flows/sweep.py:code_sweep", "../outside.py:flow", "HR504", "leads out of the project"),
+        ("flows/sweep.py:code_sweep", "sweep", "HR504", "not of the form"),
+        ("flows/sweep.py:code_sweep", '"{{ entry }}"', "HR504", "is a template"),
+        ('"0 2 * * *"', '"0 2 * *"', "HR505", ""),
+        ('"0 2 * * *"', '"0 0 31 2 *"', "HR505", ""),
+        ('"0 2 * * *"', '"{{ when }}"', "HR505", "is a template"),
+        ("Europe/Berlin", "Europe/Berln", "HR505", "Europe/Berlin"),
+        ('cron: "0 2 * * *", timezone: Europe/Berlin', 'rrule: "FREQ=DAILY"', "HR505", "rrule"),
+        ('cron: "0 2 * * *", timezone: Europe/Berlin', "interval: soon", "HR505", "neither seconds nor"),
+        ('cron: "0 2 * * *", timezone: Europe/Berlin', "interval: 7200, anchor_date: 2026-01-01", "HR505", "00:00Z"),
+        ('"0 2 * * *"', '"0 2 1 * 1", day_or: false', "HR505", "both day fields"),
+        ("slug: nightly, ", "", "HR506", "no slug"),
+        ("work_pool: {name: horae}", "", "HR508", "no work pool"),
+        ("horae:dashboard", "horae:dashbord", "HR509", "did you mean 'horae:dashboard'"),
+        ("name: sweep", "name: Code_Sweep", "HR510", "'code-sweep' would do"),
+        ("name: sweep\n", "", "HR510", "needs a literal name"),
+        ("concurrency_limit: {limit: 1, collision_strategy: CANCEL_NEW}\n", "", "HR511", "no concurrency_limit"),
+        ("parameters: {", "version: 1\nparameters: {", "HR501", "`version` is 1, not text"),
+        ("parameters: {", "flow_name: other\nparameters: {", "HR504", "overruled"),
+        ("parameters: {", "pull: [wrong]\nparameters: {", "HR501", "not a list of steps"),
+        ("parameters: {", "schedule: {cron: x}\nparameters: {", "HR505", "old spelling"),
+    ],
+)  # fmt: skip
+def test_what_prefect_deploy_does_not_say(flows: Path, old: str, new: str, code: str, message: str) -> None:
+    assert old in SOUND
+    reading = deploy(flows, SOUND.replace(old, new, 1))
+    assert codes(reading) == [code]
+    assert message in reading.findings[0].message
+    assert reading.findings[0].line is not None
+
+
+def test_findings_stand_on_their_own_line(flows: Path) -> None:
+    (finding,) = deploy(flows, SOUND.replace("slug: nightly,", "slug: nightly, timezon: UTC,")).findings
+    assert (finding.file, finding.line, finding.job) == ("prefect.yaml", 7, "sweep")
+
+
+def test_the_second_deployment_of_a_name_is_refused(flows: Path) -> None:
+    reading = deploy(flows, SOUND, SOUND)
+    assert codes(reading) == ["HR507"]
+    assert "line 2" in reading.findings[0].message
+    assert len(reading.deployments) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("deployments: [", "not YAML"),
+        ("- a\n- b\n", "not a mapping"),
+        ("deployments: {a: 1}\n", "not a list"),
+        ("deployments: [3]\n", "a deployment is not a mapping"),
+        ("name: a\nname: b\n", "written twice"),
+        ("a: &a [*a]\n", "not YAML"),
+    ],
+)
+def test_a_file_that_is_no_prefect_yaml_is_named(project: Path, text: str, message: str) -> None:
+    (project / "prefect.yaml").write_text(text)
+    found = [finding.message for finding in read(project).findings if finding.code == "HR501"]
+    assert any(message in said for said in found), found
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "source"),
+    [
+        ("flows/f.py:run", "import prefect as p\n@p.flow\ndef run(): ...\n"),
+        ("flows/f.py:run", "from prefect import flow as fl\n@fl(name='run')\ndef run(): ...\n"),
+        ("flows/f.py:run", "from prefect.flows import flow\nNAME = 'run'\n@flow(name=NAME)\nasync def run(): ...\n"),
+        ("flows.f:run", "from prefect import flow\n@flow\ndef run(): ...\n"),
+        ("flows.f.run", "from prefect import flow\n@flow\ndef run(): ...\n"),
+    ],
+)
+def test_a_flow_is_found_however_it_is_spelled(project: Path, entrypoint: str, source: str) -> None:
+    (project / "flows/f.py").write_text(source)
+    found = read_flow(project, entrypoint)
+    assert (found.name, found.file) == ("run", "flows/f.py")
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("from prefect import flow\n@flow(name='a' + 'b')\ndef run(): ...\n", "is computed"),
+        ("def flow(f): return f\n@flow\ndef run(): ...\n", "plain function"),
+        ("def run(:\n", "line 1"),
+    ],
+)
+def test_a_flow_that_cannot_be_known_is_refused(project: Path, source: str, message: str) -> None:
+    (project / "flows/f.py").write_text(source)
+    with pytest.raises(InvalidJob, match=message):
+        read_flow(project, "flows/f.py:run")
+
+
+def test_a_name_that_is_no_text_is_told_once_for_what_it_is(flows: Path) -> None:
+    found = deploy(flows, SOUND.replace("name: sweep", "name: [sweep]")).findings
+    assert [finding.code for finding in found] == ["HR501", "HR510"]
+    assert found[1].message == "a deployment needs a literal name"
+
+
+def test_context_is_held_against_the_flow(flows: Path) -> None:
+    deployment = one(deploy(flows, SOUND))
+    deployment.accepts(["depth", "deep"])
+    with pytest.raises(InvalidJob, match="unknown context key 'dep', did you mean 'deep'"):
+        deployment.accepts(["dep"])
+    by_hand = """
+        name: sweep
+        entrypoint: flows/sweep.py:code_sweep
+        parameters: {repos: ["."]}
+        work_pool: {name: horae}
+    """
+    without = one(deploy(flows, by_hand))
+    without.accepts(["dry"])
+    with pytest.raises(InvalidJob, match="needs context dry"):
+        without.accepts(["depth"])
