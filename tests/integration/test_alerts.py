@@ -15,6 +15,7 @@ import yaml
 from horae.settings import StoreSettings
 from horae.up.ports import free_port
 from tests.processes import services
+from tests.requirements import promtool
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.requires("valkey")
@@ -133,5 +134,5 @@ def test_every_rule_has_its_trial() -> None:
 @pytest.mark.requires("promtool")
 def test_promtool_agrees() -> None:
     for command in (["check", "rules", str(RULES)], ["test", "rules", str(ROOT / "tests/alerts.yaml")]):
-        found = subprocess.run(["promtool", *command], capture_output=True, text=True)
+        found = subprocess.run([str(promtool()), *command], capture_output=True, text=True)
         assert found.returncode == 0, found.stdout + found.stderr
