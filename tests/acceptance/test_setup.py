@@ -68,7 +68,7 @@ def test_a_fresh_clone_is_set_up_by_one_command(clone: Path, bare: Path) -> None
     assert (clone / ".horae/tools/uv/bin/uv").exists()
     answered = subprocess.run([clone / ".venv/bin/python", "-c", "import horae.jobs, prefect"], check=False, cwd=clone)
     assert answered.returncode == 0
-    assert list((clone / "horae/__pycache__").glob("jobs.*.pyc")), "commands must not have to compile first"
+    assert list((clone / "horae/jobs/__pycache__").glob("job.*.pyc")), "commands must not have to compile first"
     began = time.monotonic()
     again = bootstrap(clone, bare)
     assert (again.returncode, again.stderr) == (0, "")

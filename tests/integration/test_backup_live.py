@@ -48,7 +48,7 @@ import horae.clock, horae.settings
 from infra._backup import artefact, databases, postgres, retention, sqlite
 from infra._backup.settings import BackupSettings
 from infra.database_backup import database_backup
-from horae import RunContext, running
+from horae.jobs.context import RunContext, running
 project, left = Path(sys.argv[1]), int(sys.argv[2])
 WATCHED = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "fcntl.flock", "sqlite3.connect"}
 def watch(event, arguments):
