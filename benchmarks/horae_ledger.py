@@ -28,7 +28,7 @@ async def _fires(project: Path, url: str, since: datetime, until: datetime) -> l
         while since < until:
             end = min(since + SLICE, until)
             runs = await store.ledger.runs(since=since, until=end, limit=LIMIT)
-            found |= {run.id: run for run in runs if run.scheduled_for}
+            found |= {run.run_id: run for run in runs if run.scheduled_for}
             since = end
     return list(found.values())
 

@@ -79,10 +79,10 @@ class Checker:
         self._check_redeliveries()
         return self._found
 
-    def _say(self, fault: Fault, job: str, run: str, text: str) -> None:
-        self._found.violations.append(Violation(fault=fault, job=job, run=run, text=text))
+    def _say(self, fault: Fault, job: str, run_id: str, text: str) -> None:
+        self._found.violations.append(Violation(fault=fault, job=job, run_id=run_id, text=text))
 
-    def _check_attempts(self, run: str, attempts: list[Attempt]) -> None:
+    def _check_attempts(self, run_id: str, attempts: list[Attempt]) -> None:
         job = attempts[0].begin.job
         for earlier, later in pairwise(attempts):
             if earlier.raised and later.begin.token > earlier.begin.token:
@@ -90,10 +90,10 @@ class Checker:
             if hit := self._hit(earlier, later):
                 self._found.explained[hit.blow] += 1
             else:
-                self._say(Fault.EXTRA, job, run, f"{_said(later)} though nothing had hit {_said(earlier)}")
-        self._check_gaps(run, job, attempts)
+                self._say(Fault.EXTRA, job, run_id, f"{_said(later)} though nothing had hit {_said(earlier)}")
+        self._check_gaps(run_id, job, attempts)
 
-    def _check_gaps(self, run: str, job: str, attempts: list[Attempt]) -> None:
+    def _check_gaps(self, run_id: str, job: str, attempts: list[Attempt]) -> None:
         """A claim whose worker was hit before the job's first line leaves a gap, and needs a blow all the same."""
         before, since = 0, None
         for attempt in attempts:
@@ -103,7 +103,7 @@ class Checker:
                 self._found.gaps += missing
                 if not blows:
                     text = f"{_said(attempt)} follows attempt {before}, and no blow fell in between"
-                    self._say(Fault.SKIPPED_CLAIM, job, run, text)
+                    self._say(Fault.SKIPPED_CLAIM, job, run_id, text)
             before, since = attempt.begin.attempt, attempt.begin.at
 
     def _touches(self, hit: Hit, since: float | None, until: float) -> bool:
@@ -151,22 +151,22 @@ class Checker:
         newest: dict[str, int] = {}
         begun: set[tuple[str, int]] = set()
         for entry in self._journal.effects:
-            job = self._job_of(entry.run)
+            job = self._job_of(entry.run_id)
             if entry.what == "began":
-                if (entry.run, entry.token) in begun:
-                    self._say(Fault.TOKEN, job, entry.run, f"token {entry.token} began twice")
-                begun.add((entry.run, entry.token))
-                newest[entry.run] = max(newest.get(entry.run, 0), entry.token)
-            elif entry.what == "done" and entry.token < newest.get(entry.run, 0):
-                text = f"an effect under token {entry.token} after {newest[entry.run]} had begun"
-                self._say(Fault.TOKEN, job, entry.run, text)
+                if (entry.run_id, entry.token) in begun:
+                    self._say(Fault.TOKEN, job, entry.run_id, f"token {entry.token} began twice")
+                begun.add((entry.run_id, entry.token))
+                newest[entry.run_id] = max(newest.get(entry.run_id, 0), entry.token)
+            elif entry.what == "done" and entry.token < newest.get(entry.run_id, 0):
+                text = f"an effect under token {entry.token} after {newest[entry.run_id]} had begun"
+                self._say(Fault.TOKEN, job, entry.run_id, text)
 
-    def _job_of(self, run: str) -> str:
-        attempts = self._journal.attempts.get(run)
+    def _job_of(self, run_id: str) -> str:
+        attempts = self._journal.attempts.get(run_id)
         return attempts[0].begin.job if attempts else "?"
 
     def _check_accepted(self) -> None:
-        accepted = {one.run: one for one in self._record.accepted}
+        accepted = {one.run_id: one for one in self._record.accepted}
         for run, one in accepted.items():
             self._check_done(run, one.job, "accepted")
         for run, attempts in self._journal.attempts.items():
@@ -174,14 +174,14 @@ class Checker:
             if begin.scheduled_for is None and run not in accepted:
                 self._say(Fault.STRAY, begin.job, run, "nobody accepted it")
 
-    def _check_done(self, run: str, job: str, what: str) -> None:
-        if run in self._done:
+    def _check_done(self, run_id: str, job: str, what: str) -> None:
+        if run_id in self._done:
             return
-        attempts = self._journal.attempts.get(run, [])
+        attempts = self._journal.attempts.get(run_id, [])
         if attempts and self._may_be_given_up(attempts[-1]):
-            self._found.given_up.add(run)
+            self._found.given_up.add(run_id)
         else:
-            self._say(Fault.LOST, job, run, f"{what}, begun {len(attempts)} times, and never done")
+            self._say(Fault.LOST, job, run_id, f"{what}, begun {len(attempts)} times, and never done")
 
     def _may_be_given_up(self, last: Attempt) -> bool:
         """The last claim that the rule allows was hit, seen in the journal or before its first line."""
@@ -217,8 +217,8 @@ class Checker:
             for earlier, later in pairwise(attempts):
                 over = earlier.end and earlier.end.at <= later.begin.at
                 explained = self._hit(earlier, later) or self._hit(later, later)
-                if not over and earlier.begin.run != later.begin.run and not explained:
-                    self._say(Fault.OVERLAP, job.name, later.begin.run, f"beside {earlier.begin.run}")
+                if not over and earlier.begin.run_id != later.begin.run_id and not explained:
+                    self._say(Fault.OVERLAP, job.name, later.begin.run_id, f"beside {earlier.begin.run_id}")
 
     def _check_redeliveries(self) -> None:
         kills = {hit.on: hit for hit in self._record.hits if hit.blow is Blow.KILL_WORKER}
@@ -233,7 +233,7 @@ class Checker:
                     continue
                 self._found.undisturbed.append(took)
                 if took > REDELIVERY_SECONDS:
-                    self._say(Fault.LATE, begin.job, begin.run, f"{took:.1f} s after {kill.on} was killed")
+                    self._say(Fault.LATE, begin.job, begin.run_id, f"{took:.1f} s after {kill.on} was killed")
         self._found.redeliveries.sort()
         self._found.undisturbed.sort()
 

@@ -99,18 +99,18 @@ class Driver:
 
     async def _enqueue(self, scheduler: Scheduler, planned: Enqueue) -> None:
         """Until it is accepted, always under the same run: what was refused may have been written all the same."""
-        metadata = {"priority": planned.lane}
+        metadata = {"priority": planned.priority}
         if planned.delay:
             metadata["schedule_time"] = (now() + timedelta(seconds=planned.delay)).isoformat()
-        self._outstanding.add(planned.run)
+        self._outstanding.add(planned.run_id)
         while True:
             try:
-                await scheduler.enqueue_workflow(planned.job, metadata=metadata, run=planned.run)
+                await scheduler.enqueue_workflow(planned.job, metadata=metadata, run_id=planned.run_id)
                 break
             except (StoreError, QueueError):
                 self._record.refused += 1
                 await asyncio.sleep(0.1)
-        self._record.accepted.append(Accepted(run=planned.run, job=planned.job, at=monotonic()))
+        self._record.accepted.append(Accepted(run_id=planned.run_id, job=planned.job, at=monotonic()))
 
     async def _strike_all(self, began: float) -> None:
         async with asyncio.TaskGroup() as group:
@@ -127,15 +127,15 @@ class Driver:
     def _read(self) -> Sequence[Line]:
         fresh = self._reader.fresh()
         for line in fresh:
-            newest = self._open.get(line.run)
+            newest = self._open.get(line.run_id)
             if line.what == "begin":
                 if newest is None or newest.token < line.token:
-                    self._open[line.run] = line
+                    self._open[line.run_id] = line
             else:
                 if newest and newest.token <= line.token:
-                    del self._open[line.run]
-                if line.effect == "done" and line.run in self._outstanding:
-                    self._outstanding.discard(line.run)
+                    del self._open[line.run_id]
+                if line.effect == "done" and line.run_id in self._outstanding:
+                    self._outstanding.discard(line.run_id)
                     self._ended += 1
         return fresh
 
@@ -186,10 +186,10 @@ class Driver:
             found += [run for run in rows if run.scheduled_for and begin < run.scheduled_for <= end]
         for start in range(0, len(self._record.accepted), 50):
             chunk = self._record.accepted[start : start + 50]
-            found += [run for run in await asyncio.gather(*(store.ledger.run(one.run) for one in chunk)) if run]
+            found += [run for run in await asyncio.gather(*(store.ledger.run(one.run_id) for one in chunk)) if run]
         return found
 
 
-async def _all_settled(store: Store, runs: list[str]) -> bool:
-    found = [await store.ledger.run(run) for run in runs]
+async def _all_settled(store: Store, run_ids: list[str]) -> bool:
+    found = [await store.ledger.run(run) for run in run_ids]
     return all(run is not None and run.verdict is not None for run in found)

@@ -21,7 +21,7 @@ WAIT_SECONDS = 60
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    run: str
+    run_id: str
     token: int
     what: str
     """began, done or refused."""
@@ -37,22 +37,22 @@ class Fence:
             file.execute("PRAGMA journal_mode = WAL")
             file.executescript(TABLES)
 
-    def begin(self, run: str, token: int) -> None:
+    def begin(self, run_id: str, token: int) -> None:
         """From now on an older token of that run is refused."""
         with self._step() as file:
             file.execute(
                 "INSERT INTO newest VALUES (?, ?) ON CONFLICT (run) DO UPDATE SET token = max(token, excluded.token)",
-                (run, token),
+                (run_id, token),
             )
-            file.execute("INSERT INTO seen (run, token, what) VALUES (?, ?, 'began')", (run, token))
+            file.execute("INSERT INTO seen (run, token, what) VALUES (?, ?, 'began')", (run_id, token))
 
-    def effect(self, run: str, token: int) -> bool:
+    def effect(self, run_id: str, token: int) -> bool:
         """Whether it was done: the compare and the set are one step."""
         with self._step() as file:
-            [(newest,)] = file.execute("SELECT token FROM newest WHERE run = ?", (run,)).fetchall()
+            [(newest,)] = file.execute("SELECT token FROM newest WHERE run = ?", (run_id,)).fetchall()
             done: bool = newest == token
             what = "done" if done else "refused"
-            file.execute("INSERT INTO seen (run, token, what) VALUES (?, ?, ?)", (run, token, what))
+            file.execute("INSERT INTO seen (run, token, what) VALUES (?, ?, ?)", (run_id, token, what))
         return done
 
     @contextmanager
@@ -67,4 +67,4 @@ class Fence:
 def entries(path: Path) -> list[Entry]:
     with closing(sqlite3.connect(path)) as file:
         rows = file.execute("SELECT run, token, what FROM seen ORDER BY number").fetchall()
-    return [Entry(run=run, token=token, what=what) for run, token, what in rows]
+    return [Entry(run_id=run, token=token, what=what) for run, token, what in rows]

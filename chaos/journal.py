@@ -29,7 +29,7 @@ class Line:
     what: str
     """begin or end."""
     job: str
-    run: str
+    run_id: str
     scheduled_for: str | None
     """ISO 8601; None for a run that no schedule caused."""
     attempt: int
@@ -71,7 +71,7 @@ def _write(run: RunContext, what: str, effect: str = "") -> None:
     line = Line(
         what=what,
         job=run.job,
-        run=run.run_id,
+        run_id=run.run_id,
         scheduled_for=run.scheduled_for.isoformat() if run.scheduled_for else None,
         attempt=run.attempt,
         token=run.token or 0,
@@ -113,7 +113,7 @@ class Journal:
     @property
     def done(self) -> set[str]:
         """The runs whose effect was done, even if the process died before it could write the end."""
-        return {entry.run for entry in self.effects if entry.what == "done"}
+        return {entry.run_id for entry in self.effects if entry.what == "done"}
 
     def fires(self) -> dict[tuple[str, datetime], list[str]]:
         """The runs of each fire (job, instant) that a run names."""
@@ -126,10 +126,10 @@ class Journal:
 
 
 def journal_of(lines: list[Line], effects: list[Entry]) -> Journal:
-    ends = {(line.run, line.token, line.worker): line for line in lines if line.what == "end"}
+    ends = {(line.run_id, line.token, line.worker): line for line in lines if line.what == "end"}
     attempts: dict[str, list[Attempt]] = defaultdict(list)
     for line in sorted((line for line in lines if line.what == "begin"), key=lambda line: (line.token, line.at)):
-        attempts[line.run].append(Attempt(begin=line, end=ends.get((line.run, line.token, line.worker))))
+        attempts[line.run_id].append(Attempt(begin=line, end=ends.get((line.run_id, line.token, line.worker))))
     return Journal(attempts=dict(attempts), effects=effects)
 
 

@@ -51,7 +51,7 @@ DECK = (
     (Blow.CUT_FRONT_DOOR, 1),
     (Blow.RESTART_STORE, 1),
 )
-LANES = ("normal", "normal", "normal", "high", "low")
+PRIORITIES = ("normal", "normal", "normal", "high", "low")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,8 +70,8 @@ class Strike:
 class Enqueue:
     at: float
     job: str
-    run: str
-    lane: str
+    run_id: str
+    priority: str
     delay: float
     """Seconds that the run is to wait in the outbox."""
 
@@ -110,8 +110,8 @@ def _enqueue(dice: random.Random, mixture: tuple[Workload, ...], at: float) -> E
     return Enqueue(
         at=at,
         job=job.name,
-        run=str(uuid.UUID(int=dice.getrandbits(128), version=4)),
-        lane=dice.choice(LANES),
+        run_id=str(uuid.UUID(int=dice.getrandbits(128), version=4)),
+        priority=dice.choice(PRIORITIES),
         delay=round(dice.uniform(0.5, 4), 3) if dice.random() < 0.05 else 0.0,
     )
 

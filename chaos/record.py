@@ -26,7 +26,7 @@ class Hit:
 class Accepted:
     """A run that the front door said it had accepted."""
 
-    run: str
+    run_id: str
     job: str
     at: float
 

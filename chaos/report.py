@@ -48,7 +48,8 @@ class Report:
             "redelivery_seconds": spread(findings.redeliveries),
             "redelivery_seconds_undisturbed": spread(findings.undisturbed),
             "violations": [
-                {"fault": one.fault.value, "job": one.job, "run": one.run, "text": one.text} for one in self.violations
+                {"fault": one.fault.value, "job": one.job, "run_id": one.run_id, "text": one.text}
+                for one in self.violations
             ],
             "exits": {name: status for name, status in record.exits.items() if status},
             "left_behind": record.left,

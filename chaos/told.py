@@ -31,12 +31,12 @@ class Told:
         for number in range(fires):
             self.attempt(f"fire-{number}", job="tick", at=number + 0.6, fire=number)
 
-    def accept(self, run: str, job: str = "work") -> None:
-        self.record.accepted.append(Accepted(run=run, job=job, at=0))
+    def accept(self, run_id: str, job: str = "work") -> None:
+        self.record.accepted.append(Accepted(run_id=run_id, job=job, at=0))
 
     def attempt(
         self,
-        run: str,
+        run_id: str,
         *,
         job: str = "work",
         number: int = 1,
@@ -53,7 +53,7 @@ class Told:
         begin = Line(
             what="begin",
             job=job,
-            run=run,
+            run_id=run_id,
             scheduled_for=due,
             attempt=number,
             token=self._token,
@@ -63,11 +63,11 @@ class Told:
             wall=BEGIN.timestamp() + at,
         )
         self.lines.append(begin)
-        self.effects.append(Entry(run=run, token=self._token, what="began"))
+        self.effects.append(Entry(run_id=run_id, token=self._token, what="began"))
         if seconds is not None:
             self.lines.append(replace(begin, what="end", at=at + seconds, effect=effect))
             if effect in ("done", "refused"):
-                self.effects.append(Entry(run=run, token=self._token, what=effect))
+                self.effects.append(Entry(run_id=run_id, token=self._token, what=effect))
         return self._token
 
     def hit(self, blow: Blow, on: str, began: float, ended: float | None = None) -> None:

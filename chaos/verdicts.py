@@ -12,22 +12,22 @@ from horae.runs import Run, Verdict
 
 def check_verdicts(runs: Iterable[Run], journal: Journal, record: Record, findings: Findings) -> Iterator[Violation]:
     """`runs`: the ledger's rows of all accepted runs, and of all fires of the window."""
-    found, done = {run.id: run for run in runs}, journal.done
+    found, done = {run.run_id: run for run in runs}, journal.done
     for accepted in record.accepted:
-        if accepted.run not in found:
-            yield _violation(accepted.job, accepted.run, "accepted, and the ledger does not know it")
+        if accepted.run_id not in found:
+            yield _violation(accepted.job, accepted.run_id, "accepted, and the ledger does not know it")
     for run in found.values():
-        attempts = len(journal.attempts.get(run.id, []))
+        attempts = len(journal.attempts.get(run.run_id, []))
         if run.verdict in (Verdict.SKIPPED, Verdict.MISSED) and attempts:
             text = f"{run.verdict.value}: {run.reason}, says the ledger, and it was begun {attempts} times"
-            yield Violation(fault=Fault.UNDONE, job=run.job, run=run.id, text=text)
-        for text in _contradictions(run, journal, run.id in done, run.id in findings.given_up):
-            yield _violation(run.job, run.id, text)
+            yield Violation(fault=Fault.UNDONE, job=run.job, run_id=run.run_id, text=text)
+        for text in _contradictions(run, journal, run.run_id in done, run.run_id in findings.given_up):
+            yield _violation(run.job, run.run_id, text)
     yield from _check_fires(found.values(), record)
 
 
 def _contradictions(run: Run, journal: Journal, done: bool, given_up: bool) -> Iterator[str]:
-    attempts = journal.attempts.get(run.id, [])
+    attempts = journal.attempts.get(run.run_id, [])
     settled = sum(event.what == "settled" for event in run.story)
     if run.verdict is None:
         yield f"no verdict, it is {run.state.value}"
@@ -53,5 +53,5 @@ def _check_fires(runs: Iterable[Run], record: Record) -> Iterator[Violation]:
                 yield _violation(job.name, "", f"{rows[job.name, instant]} rows for {instant.isoformat()}")
 
 
-def _violation(job: str, run: str, text: str) -> Violation:
-    return Violation(fault=Fault.VERDICT, job=job, run=run, text=text)
+def _violation(job: str, run_id: str, text: str) -> Violation:
+    return Violation(fault=Fault.VERDICT, job=job, run_id=run_id, text=text)

@@ -32,8 +32,8 @@ class Fault(StrEnum):
 class Violation:
     fault: Fault
     job: str
-    run: str
+    run_id: str
     text: str
 
     def __str__(self) -> str:
-        return f"{self.fault.value}: {self.job} {self.run}: {self.text}"
+        return f"{self.fault.value}: {self.job} {self.run_id}: {self.text}"

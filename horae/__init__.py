@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from horae.jobs.policies import Trait as Trait
     from horae.matrix import Decision as Decision
     from horae.matrix import decide as decide
+    from horae.messages import Priority as Priority
     from horae.runs import Cause as Cause
     from horae.runs import Run as Run
     from horae.runs import State as State
@@ -42,6 +43,7 @@ ROOMS = {
     "horae.jobs.job": ("Job",),
     "horae.jobs.policies": ("CatchUp", "Isolation", "Overlap", "Retry", "Scope", "Tier", "Trait"),
     "horae.matrix": ("Decision", "decide"),
+    "horae.messages": ("Priority",),
     "horae.runs": ("Cause", "Run", "State", "Verdict"),
     "horae.scheduler.scheduler": ("Scheduler",),
     "horae.schedules.kinds": ("Schedule",),

@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from horae.errors import InvalidMessage, MessageTooLarge
@@ -17,7 +17,7 @@ def _no_number(constant: str) -> None:
     raise ValueError(f"{constant} is not a number there")
 
 
-class Lane(StrEnum):
+class Priority(StrEnum):
     """Priority: polled 8:3:1, weighted and not strict."""
 
     HIGH = "high"
@@ -25,39 +25,49 @@ class Lane(StrEnum):
     LOW = "low"
 
 
-LANE_WEIGHTS = {Lane.HIGH: 8, Lane.NORMAL: 3, Lane.LOW: 1}
+PRIORITY_WEIGHTS = {Priority.HIGH: 8, Priority.NORMAL: 3, Priority.LOW: 1}
 
 
-ATTEMPTS = 1_000_000_000
+GENERATIONS = 1_000_000_000
 ROOM_BYTES = 256
-"""What a message may grow over the limit when handed out again: its attempt, and its run where others named none."""
+"""How much larger than the limit a later handing-out may be: its generation, and a run_id that others left out."""
+
+
+OLD_KEYS = {"run_id": "run", "generation": "attempt", "priority": "lane"}
+"""Keys that an older release knows by another name. Messages are read under both names, and written under the old one:
+the older release buries a message with a key that it does not know."""
+
+
+def _renamed(key: str) -> Any:
+    """The part of a field's definition that reads both names of a key and writes the old one."""
+    return {"validation_alias": AliasChoices(key, OLD_KEYS[key]), "serialization_alias": OLD_KEYS[key]}
 
 
 class Message(BaseModel):
     """One handing-out of a run. Only `job` must be given by those who publish straight to a broker."""
 
-    # What is not finite comes back as it was: `null` in its place would be another context at the second attempt.
-    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
+    # NaN and infinity are kept as they are: with `null` in their place a retry would get another context.
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants", serialize_by_alias=True)
 
     job: Annotated[str, Field(pattern=f"^{NAME.pattern}$", max_length=NAME_LIMIT)]
     """The job's name."""
-    run: Annotated[str, Field(pattern=r"^[0-9a-zA-Z_-]{1,64}$")] = Field(default_factory=new_run_id)
-    """Names the run: two messages with the same run are one run."""
-    attempt: Annotated[int, Field(ge=1, le=ATTEMPTS)] = 1
-    """Counts handings-out, from 1. A copy with the same run and attempt is a duplicate."""
+    run_id: str = Field(pattern=r"^[0-9a-zA-Z_-]{1,64}$", default_factory=new_run_id, **_renamed("run_id"))
+    """Names the run: two messages with the same run_id are one run."""
+    generation: int = Field(ge=1, le=GENERATIONS, default=1, **_renamed("generation"))
+    """Counts handings-out of the run, from 1. A copy with the same run_id and generation is a duplicate."""
     scheduled_for: AwareDatetime | None = None
     """The fire that it answers to."""
-    lane: Lane = Lane.NORMAL
-    """Its priority; also says which stream carries it."""
+    priority: Priority = Field(default=Priority.NORMAL, **_renamed("priority"))
+    """Which runs go first. A provider may keep a queue for each."""
     context: dict[str, Any] = Field(default_factory=dict)
     """The keyword arguments of the job."""
     metadata: dict[str, Any] = Field(default_factory=dict)
-    """What travels along and the job does not get."""
+    """Travels along; the job does not get it."""
 
     @property
     def made_at(self) -> datetime | None:
         """The earliest instant at which this run can have been made, as far as fire or id tell; None: nobody knows."""
-        return self.scheduled_for or made_at(self.run)
+        return self.scheduled_for or made_at(self.run_id)
 
     def encode(self, limit_bytes: int) -> bytes:
         """JSON in UTF-8; raises MessageTooLarge over the limit, or InvalidMessage for what JSON does not have.
@@ -70,7 +80,7 @@ class Message(BaseModel):
                 json.loads(body, parse_constant=_no_number)
         except (PydanticSerializationError, ValueError) as error:
             raise InvalidMessage(f"the message for job {self.job!r} cannot be written as JSON: {error}") from error
-        if len(body) > limit_bytes + (ROOM_BYTES if self.attempt > 1 else 0):
+        if len(body) > limit_bytes + (ROOM_BYTES if self.generation > 1 else 0):
             raise MessageTooLarge(
                 f"the message for job {self.job!r} has {len(body)} bytes and the limit is {limit_bytes}; put the data "
                 "somewhere and send its address, or raise queue.message_limit_bytes"
@@ -89,6 +99,6 @@ class Message(BaseModel):
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(str(part) for part in first["loc"])
             raise InvalidMessage(f"{where}: {first['msg']}" if where else first["msg"]) from error
-        if size > limit_bytes and message.attempt == 1:
+        if size > limit_bytes and message.generation == 1:
             raise MessageTooLarge(f"a message of {size} bytes came and the limit is {limit_bytes}")
         return message

@@ -65,15 +65,15 @@ def start_id(start: str, job: str) -> str:
     return str(uuid.uuid5(FIRES, f"{start}/{job}"))
 
 
-def replay_id(run: str) -> str:
+def replay_id(run_id: str) -> str:
     """The id of the run that takes up that run's dead letter: replayed by two at once, it is one run."""
-    return str(uuid.uuid5(FIRES, f"replay/{run}"))
+    return str(uuid.uuid5(FIRES, f"replay/{run_id}"))
 
 
-def made_at(id: str) -> datetime | None:
+def made_at(run_id: str) -> datetime | None:
     """When a UUIDv7 was made; None for any other id."""
     try:
-        found = uuid.UUID(id)
+        found = uuid.UUID(run_id)
     except ValueError:
         return None
     return from_millis(found.int >> 80) if found.version == 7 else None
@@ -104,7 +104,8 @@ class Event:
     at: datetime
     what: str
     """accepted, published, claimed, waits, retrying, handed back, lease ran out, settled, replayed, dropped, …"""
-    attempt: int
+    generation: int
+    """Which handing-out of the run it is about."""
     note: str = ""
 
 
@@ -112,7 +113,7 @@ class Event:
 class Run:
     """A row of the ledger. Instants are aware and in UTC, by the store's clock."""
 
-    id: str
+    run_id: str
     job: str
     tier: Tier
     cause: Cause
@@ -160,7 +161,7 @@ class Run:
     def as_dict(self) -> dict[str, Any]:
         """The shape that `horae fires --json` prints."""
         return {
-            "run": self.id,
+            "run_id": self.run_id,
             "job": self.job,
             "tier": self.tier.value,
             "cause": self.cause.value,

@@ -164,10 +164,10 @@ MADE: dict[Any, str] = {new_run_id: "a new UUIDv7", dict: "empty"}
 
 JSON_TYPES = {
     "job": "string",
-    "run": "string of 1 to 64 letters, digits, `-`, `_`",
-    "attempt": "number from 1",
+    "run_id": "string of 1 to 64 letters, digits, `-`, `_`",
+    "generation": "number from 1",
     "scheduled_for": "string, ISO 8601 with an offset",
-    "lane": '`"high"`, `"normal"` or `"low"`',
+    "priority": '`"high"`, `"normal"` or `"low"`',
     "context": "object",
     "metadata": "object",
 }

@@ -57,7 +57,7 @@ class Absences:
 
     def _run(self, job: Job, at: datetime) -> Run:
         return Run(
-            id=fire_id(self._store.namespace, job.name, at),
+            run_id=fire_id(self._store.namespace, job.name, at),
             job=job.name,
             tier=job.tier,
             cause=Cause.SCHEDULE,

@@ -53,17 +53,17 @@ class InternalFires:
         if now() - newest <= job.catch_up_window:
             await self._run(job, newest)
 
-    async def run_once(self, job: Job, run: str) -> None:
+    async def run_once(self, job: Job, run_id: str) -> None:
         """Run it now under that id, because somebody asked, beside a fire that may be on; nothing if it was before."""
         try:
-            if await self._store.ledger.run(run):
+            if await self._store.ledger.run(run_id):
                 return
         except StoreError:
             pass  # a job that needs no store runs without one
         if job.scope is Scope.ONE:
-            await self._claimed(job, self._new(job, run, Cause.MANUAL, None))
+            await self._claimed(job, self._new(job, run_id, Cause.MANUAL, None))
         else:
-            await self._each(job, run, Cause.MANUAL, None)
+            await self._each(job, run_id, Cause.MANUAL, None)
 
     async def _run(self, job: Job, at: datetime) -> None:
         namespace = self._store.namespace
@@ -72,8 +72,8 @@ class InternalFires:
         else:
             await self._each(job, fire_id(f"{namespace}/{self._sidecar}", job.name, at), Cause.SCHEDULE, at)
 
-    def _new(self, job: Job, run: str, cause: Cause, at: datetime | None) -> NewRun:
-        return NewRun(id=run, job=job.name, tier=job.tier, cause=cause, scheduled_for=at)
+    def _new(self, job: Job, run_id: str, cause: Cause, at: datetime | None) -> NewRun:
+        return NewRun(run_id=run_id, job=job.name, tier=job.tier, cause=cause, scheduled_for=at)
 
     async def _claimed(self, job: Job, new: NewRun) -> None:
         """One sidecar runs it. While the store is away the fire waits, until the next one takes its place."""
@@ -93,40 +93,40 @@ class InternalFires:
             settlement = await self._work.begin(job, claim)
             self._keep(job, settlement)
 
-    async def _each(self, job: Job, run: str, cause: Cause, at: datetime | None) -> None:
+    async def _each(self, job: Job, run_id: str, cause: Cause, at: datetime | None) -> None:
         """Every sidecar runs it, with or without the store."""
         if cause is Cause.SCHEDULE and await self._paused.holds(job.name):
-            await self._skip(job, run, cause, at, "paused")
+            await self._skip(job, run_id, cause, at, "paused")
             return
         if cause is Cause.SCHEDULE and job.name in self._here and job.overlap is not Overlap.ALLOW:
-            await self._skip(job, run, cause, at, "overlap")
+            await self._skip(job, run_id, cause, at, "overlap")
             return
         began = now()
         self._here.add(job.name)
         try:
-            settlement = await self._work.begin(job, _unclaimed(job, run, at))
+            settlement = await self._work.begin(job, _unclaimed(job, run_id, at))
         finally:
             self._here.discard(job.name)
         if settlement:
             self._keep(job, settlement)
-            await self._record(job, run, cause, at, began, settlement)
+            await self._record(job, run_id, cause, at, began, settlement)
 
     def _keep(self, job: Job, settlement: Settlement | None) -> None:
         if settlement and settlement.verdict is Verdict.RAN:
             self.results[job.name] = settlement.result
             self._on_result(settlement.result)
 
-    async def _skip(self, job: Job, run: str, cause: Cause, at: datetime | None, why: str) -> None:
-        skipped = Settlement(claim=_unclaimed(job, run, at), verdict=Verdict.SKIPPED, reason=why)
-        await self._record(job, run, cause, at, now(), skipped)
+    async def _skip(self, job: Job, run_id: str, cause: Cause, at: datetime | None, why: str) -> None:
+        skipped = Settlement(claim=_unclaimed(job, run_id, at), verdict=Verdict.SKIPPED, reason=why)
+        await self._record(job, run_id, cause, at, now(), skipped)
 
     async def _record(
-        self, job: Job, run: str, cause: Cause, at: datetime | None, began: datetime, settlement: Settlement
+        self, job: Job, run_id: str, cause: Cause, at: datetime | None, began: datetime, settlement: Settlement
     ) -> None:
         verdict = settlement.verdict or Verdict.CANCELLED
         skipped = verdict is Verdict.SKIPPED
         row = Run(
-            id=run,
+            run_id=run_id,
             job=job.name,
             tier=job.tier,
             cause=cause,
@@ -157,7 +157,7 @@ class InternalFires:
                 self._unrecorded.remove(row)
 
 
-def _unclaimed(job: Job, run: str, at: datetime | None) -> Claim:
+def _unclaimed(job: Job, run_id: str, at: datetime | None) -> Claim:
     """No store stands behind it: no token, no lease."""
-    message = Message(job=job.name, run=run, scheduled_for=at)
+    message = Message(job=job.name, run_id=run_id, scheduled_for=at)
     return Claim(message=message, answer=Answer.RUN, attempts=1)

@@ -1,4 +1,4 @@
-"""`horae cancel RUN`: end a run, or keep it from beginning."""
+"""`horae cancel RUN_ID`: end a run, or keep it from beginning."""
 
 import asyncio
 from datetime import timedelta
@@ -26,7 +26,7 @@ Wait = Annotated[
 ]
 
 
-def command(context: typer.Context, run: RunId, wait: Wait = None, json: Json = False) -> int:
+def command(context: typer.Context, run_id: RunId, wait: Wait = None, json: Json = False) -> int:
     """End a run as `cancelled`, or keep it from beginning; exit 1 if it ends, or ended before, in another way.
 
     What waits is cancelled at once. What runs is asked to end, and hears of it when its worker renews the lease, within
@@ -37,7 +37,7 @@ def command(context: typer.Context, run: RunId, wait: Wait = None, json: Json = 
     """
     patience = _duration(wait)
     settings = with_store(settings_of(context))
-    found, outcome = asyncio.run(_cancel(settings, jobs_of(settings), run, patience))
+    found, outcome = asyncio.run(_cancel(settings, jobs_of(settings), run_id, patience))
     if json:
         from horae.cli.output import print_json
 
@@ -69,11 +69,11 @@ async def _cancel(settings: Settings, registry: Registry, given: str, patience: 
 async def _cancel_here(store: Store, run: Run, patience: timedelta) -> tuple[Run, Cancelled]:
     """Asks again while it waits: a run that fails before it hears of it is handed out again, and the wish is gone."""
     deadline = monotonic() + patience.total_seconds()
-    first = outcome = await store.claims.cancel(run.id)
+    first = outcome = await store.claims.cancel(run.run_id)
     while outcome is Cancelled.ASKED and monotonic() < deadline:
         await asyncio.sleep(LOOK_SECONDS)
-        outcome = await store.claims.cancel(run.id)
-    return await store.ledger.run(run.id) or run, first if outcome is Cancelled.SETTLED else outcome
+        outcome = await store.claims.cancel(run.run_id)
+    return await store.ledger.run(run.run_id) or run, first if outcome is Cancelled.SETTLED else outcome
 
 
 async def _cancel_flow(settings: Settings, registry: Registry, run: Run, patience: timedelta) -> tuple[Run, Cancelled]:
@@ -102,9 +102,10 @@ async def _cancel_flow(settings: Settings, registry: Registry, run: Run, patienc
 def _sentence(run: Run, outcome: Cancelled) -> str:
     state = f"{run.state.value}: {run.reason}" if run.reason else run.state.value
     if outcome is Cancelled.SETTLED:
-        return f"{run.id} of {run.job} had its verdict already: {state}"
+        return f"{run.run_id} of {run.job} had its verdict already: {state}"
     if run.verdict is Verdict.CANCELLED:
-        return f"{run.id} of {run.job} is cancelled"
+        return f"{run.run_id} of {run.job} is cancelled"
     if run.verdict:
-        return f"{run.id} of {run.job} ended before it heard of it: {state}"
-    return f"{run.id} of {run.job} is asked to end, and is {state} still; `horae show {run.id}` tells what became of it"
+        return f"{run.run_id} of {run.job} ended before it heard of it: {state}"
+    told = f"`horae show {run.run_id}` tells what became of it"
+    return f"{run.run_id} of {run.job} is asked to end, and is still {state}; {told}"

@@ -41,12 +41,14 @@ def command(
         from horae.cli.output import print_json
 
         due = clock.isoformat(found.due) if found.due else None
-        print_json({"run": found.run, "job": found.job, "provider": found.provider, "due": due, "new": found.new})
+        print_json({"run_id": found.run_id, "job": found.job, "provider": found.provider, "due": due, "new": found.new})
     elif not found.new:
-        print(f"{found.run}  {found.job}, accepted before and not settled yet; its uniqueness key admits no second run")
+        print(
+            f"{found.run_id}  {found.job}, accepted before and not settled yet; its uniqueness key admits no second run"
+        )
     else:
         when = f"due {clock.isoformat(found.due)}" if found.due else "due now"
-        print(f"{found.run}  {found.job} through {found.provider}, {when}")
+        print(f"{found.run_id}  {found.job} through {found.provider}, {when}")
     return 0
 
 

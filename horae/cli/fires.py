@@ -139,7 +139,7 @@ def _draw(runs: list[Run]) -> None:
         print("no such run yet")
         return
     print_columns(
-        ("when", "job", "cause", "state", "took", "attempts", "run", "error"),
+        ("when", "job", "cause", "state", "took", "attempts", "run id", "error"),
         [
             (
                 clock.isoformat(at.replace(microsecond=0)) if (at := run.scheduled_for or run.accepted_at) else "",
@@ -148,7 +148,7 @@ def _draw(runs: list[Run]) -> None:
                 state_of(run),
                 took(run.duration_seconds),
                 str(run.attempts),
-                run.id,
+                run.run_id,
                 str(run.as_dict()["error"] or ""),
             )
             for run in runs

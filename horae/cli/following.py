@@ -32,20 +32,20 @@ class Following:
 
     async def begin(self) -> None:
         """What is there now is known."""
-        ids = await self._ledger.ids(job=self._job, since=self._since, limit=LOOKED_AT)
+        run_ids = await self._ledger.ids(job=self._job, since=self._since, limit=LOOKED_AT)
         # However old it is: it may wait for a retry since long.
         unsettled = await self._ledger.runs(job=self._job, since=self._since, only=Only(states=OPEN), limit=LOOKED_AT)
-        self._open = {run.id: _mark(run) for run in unsettled}
-        self._settled = set(ids) - self._open.keys()
+        self._open = {run.run_id: _mark(run) for run in unsettled}
+        self._settled = set(run_ids) - self._open.keys()
 
     async def changes(self) -> list[Run]:
-        ids = await self._ledger.ids(job=self._job, since=self._since, limit=LOOKED_AT)
-        unknown = [id for id in reversed(ids) if id not in self._settled and id not in self._open]
+        run_ids = await self._ledger.ids(job=self._job, since=self._since, limit=LOOKED_AT)
+        unknown = [run_id for run_id in reversed(run_ids) if run_id not in self._settled and run_id not in self._open]
         runs = await self._ledger.many([*self._open, *unknown])
-        changed = [run for run in runs if self._open.get(run.id) != _mark(run)]
+        changed = [run for run in runs if self._open.get(run.run_id) != _mark(run)]
         # Verdicts never change: what is settled is not read again.
-        self._settled = (self._settled & set(ids)) | {run.id for run in runs if run.state.settled}
-        self._open = {run.id: _mark(run) for run in runs if not run.state.settled}
+        self._settled = (self._settled & set(run_ids)) | {run.run_id for run in runs if run.state.settled}
+        self._open = {run.run_id: _mark(run) for run in runs if not run.state.settled}
         return [run for run in changed if self._only.holds(run.state, run.cause, run.tier)]
 
 
@@ -92,7 +92,7 @@ def line(run: Run) -> str:
     parts = [when, f"{run.job:<20}", f"{run.cause.value:<8}", paint(*state_of(run))]
     parts += [
         took(run.duration_seconds) if run.state.settled else "",
-        paint(run.id, "dim"),
+        paint(run.run_id, "dim"),
         run.as_dict()["error"] or "",
     ]
     return "  ".join(part for part in parts if part)

@@ -86,7 +86,7 @@ def _shape(job: Job, latest: Latest, paused: bool | None) -> dict[str, Any]:
         "state": newest.state.value if newest else None,
         "last_verdict": settled.state.value if settled else None,
         "last_reason": (settled.reason or None) if settled else None,
-        "last_run": settled.id if settled else None,
+        "last_run_id": settled.run_id if settled else None,
         "last_ended_at": clock.isoformat(settled.ended_at) if settled and settled.ended_at else None,
         "last_duration_seconds": settled.duration_seconds if settled else None,
         "description": job.description,

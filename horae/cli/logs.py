@@ -1,4 +1,4 @@
-"""`horae logs RUN`: what a run wrote."""
+"""`horae logs RUN_ID`: what a run wrote."""
 
 import asyncio
 import sys
@@ -13,22 +13,22 @@ from horae.runs import Run
 from horae.settings import Settings
 
 
-def command(context: typer.Context, run: RunId, json: Json = False) -> int:
+def command(context: typer.Context, run_id: RunId, json: Json = False) -> int:
     """What a run wrote: its prints and its log. A flow run's log comes from Prefect.
 
     \b
     horae logs 6c7b7f0e
     """
-    found, lines = asyncio.run(_log(with_store(settings_of(context)), run))
+    found, lines = asyncio.run(_log(with_store(settings_of(context)), run_id))
     if json:
         from horae.cli.output import print_json
 
-        print_json({"run": found.id, "job": found.job, "state": found.state.value, "lines": lines})
+        print_json({"run_id": found.run_id, "job": found.job, "state": found.state.value, "lines": lines})
         return 0
     for line in lines:
         print(line)
     if not lines:
-        print(f"horae: run {found.id} of {found.job} ({found.state.value}) wrote nothing", file=sys.stderr)
+        print(f"horae: run {found.run_id} of {found.job} ({found.state.value}) wrote nothing", file=sys.stderr)
     return 0
 
 
@@ -38,7 +38,7 @@ async def _log(settings: Settings, given: str) -> tuple[Run, list[str]]:
     async with connect(settings) as store:
         run = await identify(store.ledger, given)
         if run.tier is not Tier.PREFECT:
-            return run, await store.ledger.log(run.id)
+            return run, await store.ledger.log(run.run_id)
     from horae.prefect.flow_runs import prefect_of
 
     async with prefect_of(settings) as prefect:

@@ -32,7 +32,9 @@ Context = Annotated[
 ]
 RunId = Annotated[
     str,
-    typer.Argument(metavar="RUN", help="A run's id, or an unambiguous beginning or end of it, 8 characters or more."),
+    typer.Argument(
+        metavar="RUN_ID", help="A run's id, or an unambiguous beginning or end of it, 8 characters or more."
+    ),
 ]
 JobName = Annotated[str, typer.Argument(metavar="JOB", help="The name of a job; `horae jobs` lists them.")]
 

@@ -39,4 +39,4 @@ def _when(run: Run) -> str:
 
 
 def _line(run: Run) -> str:
-    return f"{run.id}  {_when(run)}  {run.job} {run.state.value}"
+    return f"{run.run_id}  {_when(run)}  {run.job} {run.state.value}"

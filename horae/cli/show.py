@@ -1,4 +1,4 @@
-"""`horae show RUN`: one run's whole story."""
+"""`horae show RUN_ID`: one run's whole story."""
 
 import asyncio
 
@@ -11,13 +11,13 @@ from horae.runs import Run
 from horae.settings import Settings
 
 
-def command(context: typer.Context, run: RunId, json: Json = False) -> int:
+def command(context: typer.Context, run_id: RunId, json: Json = False) -> int:
     """One run's whole story in order: accepted, published, claimed, attempts, waits, verdict; its error, its result.
 
     \b
     horae show 6c7b7f0e
     """
-    found = asyncio.run(_find(with_store(settings_of(context)), run))
+    found = asyncio.run(_find(with_store(settings_of(context)), run_id))
     if json:
         from horae.cli.output import print_json
         from horae.cli.stories import shape

@@ -18,7 +18,7 @@ def timeline(run: Run) -> list[Event]:
     """What happened to it, in order. Where another scheduler ran it, its row says when it began and ended."""
     if run.started_at is None or any(event.what == "claimed" for event in run.story):
         return list(run.story)
-    told = [Event(at=run.started_at, what="began", attempt=1, note=run.worker)]
+    told = [Event(at=run.started_at, what="began", generation=1, note=run.worker)]
     for event in run.story:
         if event.what == "accepted":
             event = replace(event, what="recorded")
@@ -35,7 +35,7 @@ def story_shape(events: list[Event]) -> list[dict[str, Any]]:
             "at": clock.isoformat(event.at),
             "offset_seconds": _offset(event, events),
             "what": event.what,
-            "attempt": event.attempt,
+            "generation": event.generation,
             "note": event.note or None,
         }
         for event in events
@@ -62,7 +62,7 @@ def shape(run: Run) -> dict[str, Any]:
 
 
 def draw(run: Run) -> None:
-    print(f"{paint(run.job, 'bold')}  {paint(*state_of(run))}  {paint(run.id, 'dim')}")
+    print(f"{paint(run.job, 'bold')}  {paint(*state_of(run))}  {paint(run.run_id, 'dim')}")
     duration = took(run.duration_seconds)
     attempts = f"{run.attempts} attempt{'s' * (run.attempts != 1)}"
     _facts(
@@ -93,8 +93,9 @@ def draw_story(events: list[Event]) -> None:
     width = max((len(event.what) for event in events), default=0)
     for event in events:
         offset = f"+{spoken(_offset(event, events))}"
-        attempt = f"attempt {event.attempt}  " if event.attempt > 1 else ""
-        print(f"  {clock.isoformat(event.at):<27}  {offset:>9}  {event.what:<{width}}  {attempt}{event.note}".rstrip())
+        generation = f"generation {event.generation}  " if event.generation > 1 else ""
+        line = f"  {clock.isoformat(event.at):<27}  {offset:>9}  {event.what:<{width}}  {generation}{event.note}"
+        print(line.rstrip())
 
 
 def draw_values(name: str, values: Mapping[str, Any]) -> None:

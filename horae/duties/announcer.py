@@ -58,10 +58,10 @@ class Announcer:
     def _log(self, notices: Sequence[Notice]) -> None:
         """Once here, even while Prefect is away and they come again."""
         for notice in notices:
-            if (notice.run, notice.what) not in self._logged:
-                self._logged.add((notice.run, notice.what))
+            if (notice.run_id, notice.what) not in self._logged:
+                self._logged.add((notice.run_id, notice.what))
                 due = f" of {isoformat(notice.scheduled_for)}" if notice.scheduled_for else ""
-                extra = {"action": f"fire_{notice.what.value}", "job": notice.job, "run": notice.run}
+                extra = {"action": f"fire_{notice.what.value}", "job": notice.job, "run_id": notice.run_id}
                 reason = notice.reason or "no reason given"
                 name = notice.job or "a message that is no run"
                 log.log(LEVELS[notice.what], "%s%s: %s: %s", name, due, notice.what.value, reason, extra=extra)
@@ -73,7 +73,7 @@ async def _emit(prefect: PrefectApi, events: Sequence[dict[str, Any]]) -> None:
         await prefect.emit_events(events)
     except UsageError as error:
         if len(events) == 1:
-            extra = {"action": "event_refused", "run": events[0]["payload"]["run"]}
+            extra = {"action": "event_refused", "run_id": events[0]["payload"]["run_id"]}
             log.error("an event is not told: %s", error, extra=extra)
             return
         for event in events:
@@ -83,7 +83,7 @@ async def _emit(prefect: PrefectApi, events: Sequence[dict[str, Any]]) -> None:
 def event_of(namespace: str, notice: Notice) -> dict[str, Any]:
     """A notice as Prefect's API takes an event. Its id follows from the notice, so that it is stored once."""
     resource = {
-        "prefect.resource.id": f"horae.run.{notice.run}",
+        "prefect.resource.id": f"horae.run.{notice.run_id}",
         "prefect.resource.name": notice.job or "a message that is no run",
         "horae.namespace": namespace,
     }
@@ -93,14 +93,14 @@ def event_of(namespace: str, notice: Notice) -> dict[str, Any]:
         "prefect.resource.name": notice.job,
     }
     return {
-        "id": str(uuid.uuid5(FIRES, f"{namespace}/{notice.run}/{notice.what.value}")),
+        "id": str(uuid.uuid5(FIRES, f"{namespace}/{notice.run_id}/{notice.what.value}")),
         "occurred": isoformat(notice.at),
         "event": f"horae.fire.{notice.what.value}",
         "resource": resource,
         "related": [job] if notice.job else [],
         "payload": {
             "job": notice.job,
-            "run": notice.run,
+            "run_id": notice.run_id,
             "scheduled_for": isoformat(notice.scheduled_for) if notice.scheduled_for else None,
             "reason": notice.reason,
         },

@@ -78,7 +78,7 @@ class Consumer:
         if claim.answer is Answer.RUN and job:
             self._work.begin(job, claim)
         elif log.isEnabledFor(logging.INFO):
-            extra = {"action": "claim_answered", "job": claim.message.job, "run": claim.message.run}
+            extra = {"action": "claim_answered", "job": claim.message.job, "run_id": claim.message.run_id}
             log.info("%s: %s %s", claim.message.job, claim.answer.value, claim.reason, extra=extra)
 
     async def _acknowledge(self, deliveries: Sequence[Delivery]) -> None:
@@ -89,7 +89,7 @@ class Consumer:
 
     async def _bury(self, delivery: Delivery, why: str, job: str = "") -> None:
         letter = await self._store.dead_letters.bury(delivery.body, why, job)
-        log.error("a message is no run: %s", why, extra={"action": "message_buried", "run": letter, "job": job})
+        log.error("a message is no run: %s", why, extra={"action": "message_buried", "run_id": letter, "job": job})
 
 
 def policy_of(job: Job) -> Policy:

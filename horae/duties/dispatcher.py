@@ -95,7 +95,7 @@ class Dispatcher:
 
     def _run(self, job: Job, at: datetime, missed: str) -> NewRun:
         return NewRun(
-            id=fire_id(self._store.namespace, job.name, at),
+            run_id=fire_id(self._store.namespace, job.name, at),
             job=job.name,
             tier=job.tier,
             cause=Cause.SCHEDULE,

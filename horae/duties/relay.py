@@ -44,7 +44,7 @@ class Relay:
         except MessageTooLarge as error:
             if len(messages) == 1:
                 # The limit was lowered after it was accepted. It comes up again, and holds up nothing else.
-                extra = {"action": "message_too_large", "job": messages[0].job, "run": messages[0].run}
+                extra = {"action": "message_too_large", "job": messages[0].job, "run_id": messages[0].run_id}
                 log.error("a message cannot be published: %s", error, extra=extra)
                 return
             for message in messages:

@@ -47,7 +47,7 @@ class Sweeper:
                 one.worker,
                 one.job,
                 outcome,
-                extra={"action": "lease_lapsed", "job": one.job, "run": one.run, "worker": one.worker},
+                extra={"action": "lease_lapsed", "job": one.job, "run_id": one.run_id, "worker": one.worker},
             )
         if monotonic() - self._pruned_at >= PRUNE_SECONDS and await self._store.ledger.prune() == 0:
             self._pruned_at = monotonic()

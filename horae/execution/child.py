@@ -41,7 +41,7 @@ def _context(request: dict[str, Any], registry: Registry, settings: Settings, re
     run, scheduled = request["run"], request["run"].get("scheduled_for")
     return RunContext(
         job=request["job"],
-        run_id=run["id"],
+        run_id=run["run_id"],
         project=settings.project,
         attempt=run["attempt"],
         token=run["token"],

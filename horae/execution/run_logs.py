@@ -24,48 +24,48 @@ class RunLogs:
         self._lines: dict[str, deque[str]] = {}
         self._listeners: dict[str, Sink] = {}
 
-    def listen(self, run: str, listener: Sink) -> None:
+    def listen(self, run_id: str, listener: Sink) -> None:
         """`listener` hears each line of that run too, in whatever thread it comes."""
-        self._listeners[run] = listener
+        self._listeners[run_id] = listener
 
-    def sink(self, run: str) -> Sink:
+    def sink(self, run_id: str) -> Sink:
         """Where that run's lines go; callable from any thread."""
-        lines, listener = self._lines, self._listeners.get(run)
+        lines, listener = self._lines, self._listeners.get(run_id)
 
         def keep(line: str) -> None:
-            kept = lines.get(run)
+            kept = lines.get(run_id)
             if kept is None:
-                kept = lines.setdefault(run, deque(maxlen=BUFFER_LINES))
+                kept = lines.setdefault(run_id, deque(maxlen=BUFFER_LINES))
             kept.append(line)
             if listener:
                 listener(line)
 
         return keep
 
-    def has(self, run: str) -> bool:
+    def has(self, run_id: str) -> bool:
         """Whether lines of it are here, or somebody listens to it."""
-        return run in self._lines or run in self._listeners
+        return run_id in self._lines or run_id in self._listeners
 
-    async def flush(self, run: str | None = None) -> None:
+    async def flush(self, run_id: str | None = None) -> None:
         """Write what is there, of one run or of all. Nothing is lost when the store is away."""
-        for id in [run] if run else list(self._lines):
-            lines = self._lines.get(id)
+        for one in [run_id] if run_id else list(self._lines):
+            lines = self._lines.get(one)
             if not lines:
                 continue
             taken = [lines.popleft() for _ in range(len(lines))]
             try:
-                await self._ledger.append_log(id, taken)
+                await self._ledger.append_log(one, taken)
             except StoreError as error:
                 lines.extendleft(reversed(taken))
-                log.debug("run log waits for the store: %s", error, extra={"action": "run_log_waits", "run": id})
+                log.debug("run log waits for the store: %s", error, extra={"action": "run_log_waits", "run_id": one})
                 return
 
-    async def end(self, run: str) -> None:
+    async def end(self, run_id: str) -> None:
         """A run is settled: write the rest of its lines."""
-        self._listeners.pop(run, None)
-        await self.flush(run)
-        if not self._lines.get(run):
-            self._lines.pop(run, None)
+        self._listeners.pop(run_id, None)
+        await self.flush(run_id)
+        if not self._lines.get(run_id):
+            self._lines.pop(run_id, None)
 
     async def keep_flushing(self) -> None:
         while True:

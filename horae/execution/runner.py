@@ -151,7 +151,7 @@ class Runner:
     async def _call(self, active: Active, plan: Plan) -> Any:
         job, claim = active.job, active.claim
         assert job.function, f"{job.name} has no function"
-        sink = self._logs.sink(claim.message.run)
+        sink = self._logs.sink(claim.message.run_id)
         progress = self._progress(active, sink)
         if plan.has_child and (claim.alone or (not plan.is_async and job.isolation is Isolation.CHILD)):
             # A suspect runs there whatever it is: should it kill its process again, it kills nothing else.
@@ -177,7 +177,7 @@ class Runner:
     def _request(self, job: Job, claim: Claim) -> dict[str, Any]:
         scheduled = claim.message.scheduled_for
         run = {
-            "id": claim.message.run,
+            "run_id": claim.message.run_id,
             "attempt": claim.attempts,
             "token": claim.token,
             "scheduled_for": isoformat(scheduled) if scheduled else None,
@@ -187,7 +187,7 @@ class Runner:
     def _context(self, job: Job, claim: Claim, plan: Plan, progress: Callable[[str], None]) -> RunContext:
         return RunContext(
             job=job.name,
-            run_id=claim.message.run,
+            run_id=claim.message.run_id,
             project=self._settings.project,
             attempt=claim.attempts,
             token=claim.token,
@@ -214,7 +214,7 @@ class Runner:
         try:
             await self._claims.report(claim, text[:500])
         except StoreError as error:
-            log.debug("progress not kept: %s", error, extra={"action": "progress_lost", "run": claim.message.run})
+            log.debug("progress not kept: %s", error, extra={"action": "progress_lost", "run_id": claim.message.run_id})
         finally:
             _background.discard(asyncio.current_task())
 
@@ -223,7 +223,12 @@ class Runner:
             "%s %s",
             job.name,
             text,
-            extra={"action": "run_ended_badly", "job": job.name, "run": claim.message.run, "attempt": claim.attempts},
+            extra={
+                "action": "run_ended_badly",
+                "job": job.name,
+                "run_id": claim.message.run_id,
+                "attempt": claim.attempts,
+            },
         )
 
 

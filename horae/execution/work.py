@@ -76,7 +76,7 @@ class Work:
         what the run logs and prints.
         """
         if on_line:
-            self._logs.listen(claim.message.run, on_line)
+            self._logs.listen(claim.message.run_id, on_line)
         active = Active(claim=claim, job=job)
         if claim.token:
             self._renewer.hold(active)
@@ -101,8 +101,8 @@ class Work:
             seconds = monotonic() - began
             if active.job.tier is Tier.APSCHEDULER and seconds > SLOW_INTERNAL_SECONDS:
                 self._report_slow(active, seconds)
-            if self._logs.has(active.claim.message.run):
-                await self._logs.end(active.claim.message.run)
+            if self._logs.has(active.claim.message.run_id):
+                await self._logs.end(active.claim.message.run_id)
             if settlement and active.claim.token:
                 await self._settle(active, settlement)
         finally:
@@ -149,10 +149,10 @@ class Work:
             extra=_who(active, "internal_job_slow"),
         )
 
-    async def cancel(self, run: str) -> None:
+    async def cancel(self, run_id: str) -> None:
         """Ask a run to end as `cancelled`, and wait until it is settled."""
         for active, task in list(self._active.items()):
-            if active.claim.message.run == run:
+            if active.claim.message.run_id == run_id:
                 active.cancel(Stop.REQUESTED)
                 await asyncio.wait([task])
 
@@ -175,4 +175,4 @@ class Work:
 
 
 def _who(active: Active, action: str) -> dict[str, object]:
-    return {"action": action, "job": active.job.name, "run": active.claim.message.run}
+    return {"action": action, "job": active.job.name, "run_id": active.claim.message.run_id}

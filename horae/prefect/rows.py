@@ -23,7 +23,7 @@ def rows_of(namespace: str, job: Job, flow_run: FlowRun, missed_by: datetime) ->
         written_off = replace(row, state=State.MISSED, reason=NOT_STARTED, attempts=0, started_at=None, failure=None)
         return [
             replace(written_off, ended_at=due + job.catch_up_window),
-            replace(row, id=flow_run.id, cause=Cause.BACKFILL, scheduled_for=None),
+            replace(row, run_id=flow_run.id, cause=Cause.BACKFILL, scheduled_for=None),
         ]
     if began is None and not row.state.settled and due + job.catch_up_window < missed_by:
         return [replace(row, state=State.MISSED, reason=NOT_STARTED)]
@@ -48,7 +48,7 @@ def mirrored(namespace: str, job: Job, flow_run: FlowRun) -> Run:
     state, reason = state_of(flow_run)
     failure = Failure(type=flow_run.state_name, message=flow_run.message) if state is State.FAILED else None
     return Run(
-        id=fire_id(namespace, job.name, fire) if fire else flow_run.id,
+        run_id=fire_id(namespace, job.name, fire) if fire else flow_run.id,
         job=job.name,
         tier=Tier.PREFECT,
         cause=Cause.SCHEDULE if fire else Cause.MANUAL,

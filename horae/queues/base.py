@@ -16,14 +16,14 @@ class Capabilities:
     """In the words of the specification's table of backends."""
     longest_delay: timedelta = timedelta(0)
     """How long the broker itself can hold a message back. Zero: the outbox does."""
-    lanes: bool = True
+    priorities: bool = True
     """Keeps priorities apart."""
     pull: bool = True
     """Workers fetch from it. False: it calls a receiver."""
 
     def names(self) -> tuple[str, ...]:
         """As Oneiric compares them."""
-        held = {"lanes": self.lanes, "pull": self.pull, "delay": bool(self.longest_delay)}
+        held = {"priorities": self.priorities, "pull": self.pull, "delay": bool(self.longest_delay)}
         return tuple(name for name, has in held.items() if has)
 
 

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 
-from horae.messages import Lane, Message
+from horae.messages import Message, Priority
 from horae.queues.base import Capabilities, Delivery
 from horae.queues.decoding import delivery_of
-from horae.queues.lanes import wheel
+from horae.queues.priorities import wheel
 
 CAPABILITIES = Capabilities(use_when="Scripts and tests: one process, nothing kept")
 
@@ -22,11 +22,11 @@ class MemoryBroker:
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
-        self.lanes: dict[Lane, deque[bytes]] = {lane: deque() for lane in Lane}
+        self.priorities: dict[Priority, deque[bytes]] = {priority: deque() for priority in Priority}
         self.arrived = asyncio.Event()
 
-    def put(self, lane: Lane, body: bytes) -> None:
-        self.lanes[lane].append(body)
+    def put(self, priority: Priority, body: bytes) -> None:
+        self.priorities[priority].append(body)
         self.arrived.set()
 
 
@@ -35,9 +35,9 @@ class MemoryPublisher:
         self._broker = broker
 
     async def publish(self, messages: Sequence[Message]) -> None:
-        bodies = [(message.lane, message.encode(self._broker.limit_bytes)) for message in messages]
-        for lane, body in bodies:
-            self._broker.put(lane, body)
+        bodies = [(message.priority, message.encode(self._broker.limit_bytes)) for message in messages]
+        for priority, body in bodies:
+            self._broker.put(priority, body)
 
     async def check(self) -> None:
         return None
@@ -50,7 +50,7 @@ class MemoryConsumer:
     def __init__(self, broker: MemoryBroker) -> None:
         self._broker = broker
         self._wheel = wheel()
-        self._open: dict[int, tuple[Lane, bytes]] = {}
+        self._open: dict[int, tuple[Priority, bytes]] = {}
         self._count = 0
 
     async def receive(self, limit: int, wait: timedelta) -> list[Delivery]:
@@ -65,16 +65,16 @@ class MemoryConsumer:
     def _take(self, limit: int) -> list[Delivery]:
         found: list[Delivery] = []
         while len(found) < limit:
-            lane = next((lane for lane in next(self._wheel) if self._broker.lanes[lane]), None)
-            if lane is None:
+            priority = next((priority for priority in next(self._wheel) if self._broker.priorities[priority]), None)
+            if priority is None:
                 break
-            found.append(self._delivery(lane, self._broker.lanes[lane].popleft()))
+            found.append(self._delivery(priority, self._broker.priorities[priority].popleft()))
         return found
 
-    def _delivery(self, lane: Lane, body: bytes) -> Delivery:
+    def _delivery(self, priority: Priority, body: bytes) -> Delivery:
         self._count += 1
         tag = self._count
-        self._open[tag] = (lane, body)
+        self._open[tag] = (priority, body)
         return delivery_of(body, self._broker.limit_bytes, tag)
 
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
@@ -82,6 +82,6 @@ class MemoryConsumer:
             self._open.pop(delivery.receipt, None)
 
     async def close(self) -> None:
-        for lane, body in self._open.values():
-            self._broker.put(lane, body)
+        for priority, body in self._open.values():
+            self._broker.put(priority, body)
         self._open.clear()

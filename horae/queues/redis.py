@@ -1,4 +1,4 @@
-"""Redis Streams: one stream a lane, one consumer group. An entry is deleted once it is acknowledged.
+"""Redis Streams: one stream a priority, one consumer group. An entry is deleted once it is acknowledged.
 
 An entry that a consumer took and neither acknowledged nor lost contact over is taken over by another after
 `ABANDONED`: a worker claims and acknowledges within a moment, so that a longer silence means that it died in between.
@@ -22,10 +22,10 @@ from redis.exceptions import (
 
 from horae.clock import monotonic
 from horae.errors import QueueError, QueueUnavailable
-from horae.messages import Lane, Message
+from horae.messages import Message, Priority
 from horae.queues.base import Capabilities, Delivery
 from horae.queues.decoding import delivery_of
-from horae.queues.lanes import wheel
+from horae.queues.priorities import wheel
 from horae.redis.access import RedisAccess
 from horae.redis.address import shown
 from horae.redis.clients import open_client
@@ -52,11 +52,11 @@ def translated(url: str) -> Iterator[None]:
 
 
 def client_of(url: str, timeout_seconds: float, namespace: str = "", access: RedisAccess = ACCESS) -> Any:
-    return open_client(url, access, stream_of(namespace, Lane.NORMAL), timeout_seconds=timeout_seconds)
+    return open_client(url, access, stream_of(namespace, Priority.NORMAL), timeout_seconds=timeout_seconds)
 
 
 POLL = """
--- KEYS: the streams, in the order in which to look. ARGV: group, consumer, how many. One trip for all lanes.
+-- KEYS: the streams, in the order in which to look. ARGV: group, consumer, how many. One trip for all priorities.
 local found, left = {}, tonumber(ARGV[3])
 for _, stream in ipairs(KEYS) do
   if left <= 0 then break end
@@ -76,7 +76,7 @@ class RedisPublisher:
         self._client = client_of(url, TIMEOUT_SECONDS, namespace, access)
 
     async def publish(self, messages: Sequence[Message]) -> None:
-        bodies = [(stream_of(self._namespace, one.lane), one.encode(self._limit_bytes)) for one in messages]
+        bodies = [(stream_of(self._namespace, one.priority), one.encode(self._limit_bytes)) for one in messages]
         with translated(self._url):
             async with self._client.pipeline(transaction=False) as pipe:
                 for stream, body in bodies:
@@ -94,7 +94,7 @@ class RedisPublisher:
 class RedisConsumer:
     def __init__(self, url: str, namespace: str, limit_bytes: int, name: str, access: RedisAccess = ACCESS) -> None:
         self._url, self._limit_bytes, self._name = url, limit_bytes, name
-        self._streams = {lane: stream_of(namespace, lane) for lane in Lane}
+        self._streams = {priority: stream_of(namespace, priority) for priority in Priority}
         self._client = client_of(url, TIMEOUT_SECONDS * 4, namespace, access)
         self._polling = self._client.register_script(POLL)
         self._wheel = wheel()
@@ -111,7 +111,7 @@ class RedisConsumer:
                 found += await self._abandoned(limit - len(found))
                 found += await self._poll(limit - len(found))
                 if not found and wait:
-                    # One from each lane at the most; what is over the limit waits here for the next call.
+                    # One from each priority at the most; what is over the limit waits here for the next call.
                     got = await self._read(list(self._streams.values()), 1, max(1, wait // timedelta(milliseconds=1)))
                     found, rest = got[:limit], got[limit:]
                     self._spare.extend(rest)
@@ -155,7 +155,7 @@ class RedisConsumer:
     async def _poll(self, limit: int) -> list[Delivery]:
         if limit <= 0:
             return []
-        streams = [self._streams[lane] for lane in next(self._wheel)]
+        streams = [self._streams[priority] for priority in next(self._wheel)]
         return self._deliveries(await self._polling(keys=streams, args=[GROUP, self._name, limit]))
 
     async def _read(self, streams: list[str], count: int, block_millis: int | None) -> list[Delivery]:

@@ -53,9 +53,9 @@ def message_of(letter: DeadLetter, limit_bytes: int) -> Message:
         return Message.decode(letter.body.encode(), limit_bytes)
     except (InvalidMessage, MessageTooLarge) as error:
         raise NotReplayable(
-            f"{letter.run} cannot be replayed: what came is no message ({error.message}), so nobody can say what to "
-            f"run; `horae dead show {letter.run}` prints it. Have the right one sent, or say `horae enqueue JOB "
-            f"--context KEY=VALUE`, and then `horae dead drop {letter.run}`"
+            f"{letter.run_id} cannot be replayed: what came is no message ({error.message}), so nobody can say what to "
+            f"run; `horae dead show {letter.run_id}` prints it. Have the right one sent, or say `horae enqueue JOB "
+            f"--context KEY=VALUE`, and then `horae dead drop {letter.run_id}`"
         ) from error
 
 
@@ -67,32 +67,32 @@ def refused(letter: DeadLetter, error: HoraeError) -> NotReplayable:
         hint = f"did you mean {error.nearest!r}? " if error.nearest else ""
         why = (
             f"no job {error.given!r} is registered any more, {hint}bring it back, or `horae enqueue` the one that took "
-            f"its place with this context, and then `horae dead drop {letter.run}`"
+            f"its place with this context, and then `horae dead drop {letter.run_id}`"
         )
     else:
         why = f"{error.message}; --context KEY=VALUE and --without KEY change what it gets"
-    return NotReplayable(f"{letter.run} cannot be replayed: {why}")
+    return NotReplayable(f"{letter.run_id} cannot be replayed: {why}")
 
 
 def metadata_of(letter: DeadLetter, message: Message, reason: str) -> dict[str, Any]:
     """The old run's, without the time at which it was to run, and with what it replays."""
     old = {key: value for key, value in message.metadata.items() if key not in ("schedule_time", "replay_reason")}
-    return old | {"replays": letter.run} | ({"replay_reason": reason} if reason else {})
+    return old | {"replays": letter.run_id} | ({"replay_reason": reason} if reason else {})
 
 
-async def letter_of(ledger: Ledger, letters: DeadLetters, run: str) -> DeadLetter:
+async def letter_of(ledger: Ledger, letters: DeadLetters, run_id: str) -> DeadLetter:
     """The dead letter of that run; raises UnknownName, or NotReplayable for a run that has none (any more)."""
-    letter = await letters.get(run)
+    letter = await letters.get(run_id)
     if letter is not None:
         return letter
-    found = await ledger.run(run)
+    found = await ledger.run(run_id)
     if found is None:
-        raise UnknownName("dead letter", run, [one.run for one in await letters.newest(NAMED)])
+        raise UnknownName("dead letter", run_id, [one.run_id for one in await letters.newest(NAMED)])
     if found.replayed_as:
-        raise NotReplayable(f"{run} was replayed already, as {found.replayed_as}; `horae show {found.replayed_as}`")
+        raise NotReplayable(f"{run_id} was replayed already, as {found.replayed_as}; `horae show {found.replayed_as}`")
     if any(event.what == "dropped" for event in found.story):
-        raise NotReplayable(f"the dead letter of {run} was dropped; `horae enqueue {found.job}` runs the job anew")
+        raise NotReplayable(f"the dead letter of {run_id} was dropped; `horae enqueue {found.job}` runs the job anew")
     raise NotReplayable(
-        f"{run} is no dead letter: it is a run of {found.job} that is {found.state.value}; only durable runs that "
+        f"{run_id} is no dead letter: it is a run of {found.job} that is {found.state.value}; only durable runs that "
         "failed leave one, and `horae dead list` lists them"
     )

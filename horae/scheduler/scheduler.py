@@ -15,7 +15,7 @@ from horae.duties.relay import publish
 from horae.errors import InvalidJob, MessageTooLarge, QueueError, UsageError, unknown
 from horae.jobs.job import Job
 from horae.jobs.policies import Overlap, Scope, Tier
-from horae.messages import Lane
+from horae.messages import Priority
 from horae.project.loading import load as load_registry
 from horae.project.registry import Registry
 from horae.runs import Cause, Run, new_run_id, replay_id
@@ -35,7 +35,7 @@ HOLD = timedelta(seconds=5)
 class Enqueued:
     """An accepted run: it is in the store, whatever happens next."""
 
-    run: str
+    run_id: str
     job: str
     provider: str
     due: datetime | None
@@ -111,7 +111,7 @@ class Scheduler:
         context: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
         *,
-        run: str | None = None,
+        run_id: str | None = None,
         cause: Cause = Cause.ENQUEUE,
     ) -> Enqueued:
         """Accept a run of a durable job; once this returns it is in the store, and a queue worker will run it.
@@ -122,7 +122,7 @@ class Scheduler:
         is returned instead of a second one. Raises UnknownName, InvalidJob, MessageTooLarge, or StoreUnavailable, and
         then nothing was accepted.
         """
-        new = self._new_run(workflow_key, queue_provider, context or {}, metadata or {}, run, cause)
+        new = self._new_run(workflow_key, queue_provider, context or {}, metadata or {}, run_id, cause)
         [enqueued] = await self._accept([new])
         return enqueued
 
@@ -149,18 +149,18 @@ class Scheduler:
         queue_provider: str | None,
         context: Mapping[str, Any],
         metadata: Mapping[str, Any],
-        run: str | None,
+        run_id: str | None,
         cause: Cause,
     ) -> NewRun:
         job = self._durable(workflow_key)
         job.accepts(context)
         new = NewRun(
-            id=run or new_run_id(),
+            run_id=run_id or new_run_id(),
             job=job.name,
             tier=Tier.ONEIRIC,
             cause=cause,
             due=_due(metadata),
-            lane=_lane(metadata),
+            priority=_priority(metadata),
             provider=self._here.queues.router.choose(queue_provider or job.provider),
             context=context,
             metadata=metadata,
@@ -170,7 +170,7 @@ class Scheduler:
         return new
 
     async def replay(
-        self, run: str, context: Mapping[str, Any] | None = None, *, without: Collection[str] = (), reason: str = ""
+        self, run_id: str, context: Mapping[str, Any] | None = None, *, without: Collection[str] = (), reason: str = ""
     ) -> Enqueued:
         """Take up the dead letter of a failed run by a new run, whose cause is `replay` and which names the old one.
 
@@ -178,7 +178,7 @@ class Scheduler:
         instead of the old ones or beside them, `without` the keys that it does not get. Raises UnknownName,
         NotReplayable with what to do, or StoreUnavailable.
         """
-        letter = await letter_of(self.ledger, self.dead_letters, run)
+        letter = await letter_of(self.ledger, self.dead_letters, run_id)
         planned = self.planned(letter, Edit(context=context or {}, without=without, reason=reason))
         if planned.refused:
             raise planned.refused
@@ -195,12 +195,12 @@ class Scheduler:
                 None,
                 edit.applied(message.context),
                 metadata_of(letter, message, edit.reason),
-                replay_id(letter.run),
+                replay_id(letter.run_id),
                 Cause.REPLAY,
             )
         except (UsageError, MessageTooLarge) as error:
             return Replay(letter=letter, new=None, refused=refused(letter, error))
-        return Replay(letter=letter, new=replace(new, lane=message.lane, replays=letter.run))
+        return Replay(letter=letter, new=replace(new, priority=message.priority, replays=letter.run_id))
 
     async def replay_all(self, replays: Sequence[Replay]) -> list[Enqueued]:
         """Accept what was planned, but for what was refused. Where `new` is false the letter stays, or went before."""
@@ -214,7 +214,7 @@ class Scheduler:
             now = await here.store.now()
             await self._publish([new for new in at_once if new.due is None or new.due <= now])
         return [
-            Enqueued(run=one.run, job=new.job, provider=new.provider, due=new.due, new=one.new)
+            Enqueued(run_id=one.run_id, job=new.job, provider=new.provider, due=new.due, new=one.new)
             for new, one in zip(news, accepted, strict=True)
         ]
 
@@ -259,17 +259,17 @@ class Scheduler:
 
             return await run_flow(self.settings, job, context or {}, on_line)
         job.accepts(context or {})
-        here, id = self._here, new_run_id()
-        new = NewRun(id=id, job=job.name, tier=job.tier, cause=Cause.MANUAL, context=dict(context or {}))
+        here, run_id = self._here, new_run_id()
+        new = NewRun(run_id=run_id, job=job.name, tier=job.tier, cause=Cause.MANUAL, context=dict(context or {}))
         claim = await here.store.claims.begin(new, Overlap.ALLOW, here.name, here.work.lease)
         assert claim.answer is Answer.RUN, claim
         task = here.work.begin(job, claim, on_line)
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
-            await here.work.cancel(id)
+            await here.work.cancel(run_id)
             raise
-        run = await here.store.ledger.run(id)
+        run = await here.store.ledger.run(run_id)
         assert run
         return run
 
@@ -284,8 +284,8 @@ def _due(metadata: Mapping[str, Any]) -> datetime | None:
         raise UsageError(f"schedule_time={text!r}: {error}; write 2026-12-01T02:00:00Z") from error
 
 
-def _lane(metadata: Mapping[str, Any]) -> Lane:
-    given, allowed = str(metadata.get("priority", Lane.NORMAL)), [lane.value for lane in Lane]
+def _priority(metadata: Mapping[str, Any]) -> Priority:
+    given, allowed = str(metadata.get("priority", Priority.NORMAL)), [priority.value for priority in Priority]
     if given not in allowed:
         raise UsageError(unknown("priority", given, allowed))
-    return Lane(given)
+    return Priority(given)

@@ -67,7 +67,7 @@ class Claims(Protocol):
     async def report(self, claim: Claim, text: str) -> None:
         """Say how far a run is; ignored when the claim is stale."""
 
-    async def cancel(self, run: str) -> Cancelled:
+    async def cancel(self, run_id: str) -> Cancelled:
         """End a run that waits, or ask the worker that runs it to end it: `cancelled: requested`."""
 
 
@@ -100,7 +100,7 @@ class Cursors(Protocol):
 
 
 class Ledger(Protocol):
-    async def run(self, id: str) -> Run | None: ...
+    async def run(self, run_id: str) -> Run | None: ...
 
     async def runs(
         self,
@@ -116,7 +116,7 @@ class Ledger(Protocol):
     async def ids(self, *, job: str | None = None, since: datetime | None = None, limit: int = 50) -> list[str]:
         """The ids alone, in the order of `runs`."""
 
-    async def many(self, ids: Sequence[str]) -> list[Run]:
+    async def many(self, run_ids: Sequence[str]) -> list[Run]:
         """Those of them that there are, in the order given."""
 
     async def find(self, part: str, limit: int) -> list[str]:
@@ -130,9 +130,9 @@ class Ledger(Protocol):
         `keep`: how many of the job's runs stay.
         """
 
-    async def append_log(self, run: str, lines: Sequence[str]) -> None: ...
+    async def append_log(self, run_id: str, lines: Sequence[str]) -> None: ...
 
-    async def log(self, run: str) -> list[str]: ...
+    async def log(self, run_id: str) -> list[str]: ...
 
     async def counts(self) -> Mapping[tuple[str, Verdict], int]:
         """Settled runs so far, by job and verdict; they only grow."""
@@ -157,15 +157,15 @@ class Notices(Protocol):
 class DeadLetters(Protocol):
     async def newest(self, limit: int = 50, job: str | None = None) -> list[DeadLetter]: ...
 
-    async def get(self, run: str) -> DeadLetter | None: ...
+    async def get(self, run_id: str) -> DeadLetter | None: ...
 
-    def every(self, job: str | None = None, runs: Sequence[str] | None = None) -> AsyncIterator[DeadLetter]:
+    def every(self, job: str | None = None, run_ids: Sequence[str] | None = None) -> AsyncIterator[DeadLetter]:
         """All that there are when it begins, the oldest first, or those of `runs`; what goes meanwhile is left out."""
 
     async def bury(self, body: bytes, reason: str, job: str = "") -> str:
         """Keep a message that is not a run: malformed, too large, too old. Returns its id."""
 
-    async def drop(self, runs: Sequence[str]) -> int:
+    async def drop(self, run_ids: Sequence[str]) -> int:
         """Let letters go; returns how many there were. What the ledger says of a run stays."""
 
 

@@ -49,12 +49,14 @@ def glance(url: str, namespace: str, jobs: Iterable[str]) -> Standing | None:
             asked = [("HMGET", f"{key}last", *names), *lists] if names else []
             halted, *told = _ask(line, ("HKEYS", f"{key}paused"), *asked)
             settled, newest = (told[0], told[1:]) if told else ([], [])
-            ids = sorted({id for id in settled if id} | {found[0] for found in newest if found})
-            rows = _ask(line, *(("HGETALL", f"{key}run:{id}") for id in ids)) if ids else []
+            run_ids = sorted({run_id for run_id in settled if run_id} | {found[0] for found in newest if found})
+            rows = _ask(line, *(("HGETALL", f"{key}run:{run_id}") for run_id in run_ids)) if run_ids else []
     except (OutOfTheOrdinary, ProtocolError, ReplyError, ValueError):
         return None
-    found_rows = ((id, dict(zip(row[::2], row[1::2], strict=True))) for id, row in zip(ids, rows, strict=True) if row)
-    runs = {id: run_of(id, row) for id, row in found_rows}
+    found_rows = (
+        (run_id, dict(zip(row[::2], row[1::2], strict=True))) for run_id, row in zip(run_ids, rows, strict=True) if row
+    )
+    runs = {run_id: run_of(run_id, row) for run_id, row in found_rows}
     latest = {
         name: Latest(newest=runs.get(found[0]) if found else None, settled=runs.get(last) if last else None)
         for name, last, found in zip(names, settled, newest, strict=True)
@@ -71,12 +73,19 @@ def durations(url: str, namespace: str, jobs: Iterable[str]) -> dict[str, list[f
     try:
         with _connected(url, DURATIONS_TIMEOUT_SECONDS) as line:
             lists = _ask(line, *(("ZREVRANGE", f"{key}ledger:{name}", "0", str(SAMPLE - 1)) for name in names))
-            ids = [id for found in lists for id in found]
-            rows = _ask(line, *(("HMGET", f"{key}run:{id}", "started_at", "ended_at") for id in ids))
+            run_ids = [run_id for found in lists for run_id in found]
+            rows = _ask(line, *(("HMGET", f"{key}run:{run_id}", "started_at", "ended_at") for run_id in run_ids))
     except (OutOfTheOrdinary, ProtocolError, ReplyError, ValueError):
         return None
-    seconds = {id: (int(row[1]) - int(row[0])) / 1000 for id, row in zip(ids, rows, strict=True) if row[0] and row[1]}
-    return {name: [seconds[id] for id in found if id in seconds] for name, found in zip(names, lists, strict=True)}
+    seconds = {
+        run_id: (int(row[1]) - int(row[0])) / 1000
+        for run_id, row in zip(run_ids, rows, strict=True)
+        if row[0] and row[1]
+    }
+    return {
+        name: [seconds[run_id] for run_id in found if run_id in seconds]
+        for name, found in zip(names, lists, strict=True)
+    }
 
 
 @contextmanager

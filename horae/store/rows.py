@@ -14,15 +14,15 @@ MILLI = timedelta(milliseconds=1)
 
 def message_text(message: Message) -> str:
     """The message of a run's first handing-out, as the row keeps it; the scripts put later attempts into it."""
-    first = message if message.attempt == 1 else message.model_copy(update={"attempt": 1})
+    first = message if message.generation == 1 else message.model_copy(update={"generation": 1})
     return first.model_dump_json(exclude_defaults=True)
 
 
-def run_of(id: str, row: Mapping[str, str]) -> Run:
+def run_of(run_id: str, row: Mapping[str, str]) -> Run:
     """A ledger row from its hash."""
     result, message = row.get("result"), json.loads(row.get("message") or "{}")
     return Run(
-        id=id,
+        run_id=run_id,
         job=row["job"],
         tier=Tier(row["tier"]),
         cause=Cause(row["cause"]),
@@ -59,5 +59,5 @@ def _instant(text: str | None) -> datetime | None:
 
 
 def _event(line: str) -> Event:
-    at, what, attempt, note = line.split("|", 3)
-    return Event(at=from_millis(int(at)), what=what, attempt=int(attempt), note=note)
+    at, what, generation, note = line.split("|", 3)
+    return Event(at=from_millis(int(at)), what=what, generation=int(generation), note=note)

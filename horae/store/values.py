@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from horae.jobs.policies import CatchUp, Overlap, Tier
-from horae.messages import Lane, Message
+from horae.messages import Message, Priority
 from horae.runs import Cause, Failure, Run, State, Verdict
 
 
@@ -15,14 +15,14 @@ from horae.runs import Cause, Failure, Run, State, Verdict
 class NewRun:
     """A run on its way into the ledger."""
 
-    id: str
+    run_id: str
     job: str
     tier: Tier
     cause: Cause
     scheduled_for: datetime | None = None
     due: datetime | None = None
     """When it may be published; None: at once."""
-    lane: Lane = Lane.NORMAL
+    priority: Priority = Priority.NORMAL
     provider: str = ""
     """Empty: the relay asks routing."""
     context: Mapping[str, Any] = field(default_factory=dict)
@@ -40,9 +40,9 @@ class NewRun:
         """What carries it, the first time that it is handed out."""
         return Message(
             job=self.job,
-            run=self.id,
+            run_id=self.run_id,
             scheduled_for=self.scheduled_for,
-            lane=self.lane,
+            priority=self.priority,
             context=dict(self.context),
             metadata=dict(self.metadata),
         )
@@ -52,7 +52,7 @@ class NewRun:
 class Accepted:
     """What became of a new run."""
 
-    run: str
+    run_id: str
     """The run that stands: under a uniqueness key it may be an earlier one."""
     new: bool
     """False: it was known, nothing was written."""
@@ -179,7 +179,7 @@ class Cancelled(StrEnum):
 class Lapsed:
     """A run whose lease ran out: back in the outbox, or failed."""
 
-    run: str
+    run_id: str
     job: str
     verdict: Verdict | None
     worker: str
@@ -255,7 +255,7 @@ ALL_RUNS = Only()
 class DeadLetter:
     """What a durable run that failed leaves behind; the ledger has the rest."""
 
-    run: str
+    run_id: str
     job: str
     """Empty when the message did not say one."""
     at: datetime
@@ -280,7 +280,7 @@ class Notice:
     """Something that somebody should hear of: a fire that was missed, failed or began late."""
 
     what: Happening
-    run: str
+    run_id: str
     job: str
     at: datetime
     scheduled_for: datetime | None

@@ -225,22 +225,22 @@ async def _asked(up: Up, job: Job) -> Run | None:
     return run
 
 
-async def _run_of(up: Up, job: Job, id: str) -> Run:
+async def _run_of(up: Up, job: Job, run_id: str) -> Run:
     """Ask for a run under that id, once in this start, and wait for its verdict."""
     if job.tier is Tier.PREFECT:
-        return await run_flow_in_turn(up.settings, job, id)
+        return await run_flow_in_turn(up.settings, job, run_id)
     if job.tier is Tier.ONEIRIC:
         scheduler = Scheduler(up.settings, up.registry)
         async with scheduler.lifecycle():
-            await scheduler.enqueue_workflow(job.name, run=id, cause=Cause.MANUAL)
+            await scheduler.enqueue_workflow(job.name, run_id=run_id, cause=Cause.MANUAL)
     async with connect(up.settings) as store:
-        return await _settled(store, id)
+        return await _settled(store, run_id)
 
 
-async def _settled(store: Store, id: str) -> Run:
+async def _settled(store: Store, run_id: str) -> Run:
     while True:
         with suppress(StoreUnavailable):  # it is being restarted; the run is not lost
-            run = await store.ledger.run(id)
+            run = await store.ledger.run(run_id)
             if run and run.verdict:
                 return run
         await asyncio.sleep(POLL_SECONDS)

@@ -112,12 +112,12 @@ def test_jobs_reads_the_last_verdicts_without_the_client_library(
     run = json.loads(done.stdout)
     assert (run["verdict"], run["cause"]) == ("ran", "manual")
     [found] = json.loads(horae(environment, "jobs", "--json", cwd=durable, **store).stdout)
-    assert (found["last_verdict"], found["last_run"]) == ("ran", run["run"])
+    assert (found["last_verdict"], found["last_run_id"]) == ("ran", run["run_id"])
     assert found["last_duration_seconds"] == run["duration_seconds"]
 
     [fire] = json.loads(horae(environment, "fires", "copy-files", "--json", cwd=durable, **store).stdout)
     assert fire == run
-    logs = horae(environment, "logs", run["run"][-10:], cwd=durable, **store)
+    logs = horae(environment, "logs", run["run_id"][-10:], cwd=durable, **store)
     assert logs.stdout.endswith(" PRINT copying\n")
     assert horae(environment, "logs", "nothing", cwd=durable, **store).returncode == 2
 
@@ -149,7 +149,7 @@ def test_an_enqueued_run_waits_for_its_time(
         "new": True,
     }
     [fire] = json.loads(horae(environment, "fires", "--json", cwd=durable, **store).stdout)
-    assert (fire["run"], fire["state"], fire["cause"]) == (accepted["run"], "pending", "enqueue")
+    assert (fire["run_id"], fire["state"], fire["cause"]) == (accepted["run_id"], "pending", "enqueue")
     refused = horae(environment, "enqueue", "copy-files", "--provider", "reddis", cwd=durable, **store)
     assert refused.returncode == 2
     assert "did you mean 'redis'?" in refused.stderr
@@ -167,7 +167,7 @@ def test_an_enqueue_that_accepts_nothing_new_says_so(
     )
     again = horae(environment, "enqueue", "copy-files", "-c", "count=3", cwd=durable, **store)
     assert again.returncode == 0
-    assert first["run"] in again.stdout
+    assert first["run_id"] in again.stdout
     assert "uniqueness key" in again.stdout
     assert "due now" not in again.stdout
     refused = horae(environment, "enqueue", "copy-files", "-c", "count=NaN", cwd=durable, **store)

@@ -103,26 +103,26 @@ class User:
 
     def enqueue(self, job: str = "copy-files", *context: str) -> str:
         given = [part for pair in context for part in ("--context", pair)]
-        return str(self.json("enqueue", job, *given)["run"])
+        return str(self.json("enqueue", job, *given)["run_id"])
 
     @property
     def settings(self) -> Settings:
         url, namespace = self.environment["HORAE_STORE__URL"], self.environment["HORAE_NAMESPACE"]
         return Settings(namespace=namespace, store=StoreSettings(url=SecretStr(url)))
 
-    def row(self, run: str) -> Run:
+    def row(self, run_id: str) -> Run:
         """What the ledger says, without the second that a command takes."""
 
         async def read() -> Run:
             async with connect(self.settings) as store:
-                found = await store.ledger.run(run)
+                found = await store.ledger.run(run_id)
                 assert found
                 return found
 
         return asyncio.run(read())
 
-    def state(self, run: str) -> str:
-        return self.row(run).state.value
+    def state(self, run_id: str) -> str:
+        return self.row(run_id).state.value
 
     def failed(self, *context: str) -> str:
         run = self.enqueue("copy-files", *context)
@@ -158,7 +158,7 @@ def test_a_failed_run_is_shown_replayed_with_another_context_and_runs(user: User
     dead = user.failed("count=3")
 
     [letter] = user.json("dead", "list")
-    assert (letter["run"], letter["job"], letter["reason"]) == (dead, "copy-files", "raised")
+    assert (letter["run_id"], letter["job"], letter["reason"]) == (dead, "copy-files", "raised")
     assert letter["error"] == "OSError: there is no /nowhere"
     whole = user.json("dead", "show", dead[-12:])
     assert whole["message"]["context"] == {"count": 3}
@@ -176,18 +176,18 @@ def test_a_failed_run_is_shown_replayed_with_another_context_and_runs(user: User
     assert len(user.json("dead", "list")) == 1, "a preview does nothing"
 
     [replayed] = user.json("dead", "replay", dead, *edit)
-    assert (replayed["outcome"], replayed["run"]) == ("replayed", foretold["run"])
+    assert (replayed["outcome"], replayed["run_id"]) == ("replayed", foretold["run_id"])
     assert user.json("dead", "list") == []
-    wait_for(lambda: user.state(replayed["run"]) == "ran", "the replay to run", 30)
+    wait_for(lambda: user.state(replayed["run_id"]) == "ran", "the replay to run", 30)
 
-    new, old = user.json("show", replayed["run"]), user.json("show", dead)
+    new, old = user.json("show", replayed["run_id"]), user.json("show", dead)
     assert (new["cause"], new["replays"], new["result"]) == ("replay", dead, {"copied": 3, "from": "/data"})
     assert new["metadata"] == {"replays": dead, "replay_reason": "it was the wrong folder"}
-    assert (old["replayed_as"], old["verdict"]) == (new["run"], "failed")
+    assert (old["replayed_as"], old["verdict"]) == (new["run_id"], "failed")
     assert old["story"][-1]["what"] == "replayed"
-    assert "it was the wrong folder" in user.horae("show", new["run"])
-    assert f"replayed already, as {new['run']}" in user.horae("dead", "replay", dead, status=2)
-    assert [fire["run"] for fire in user.json("fires", "--cause", "replay")] == [new["run"]]
+    assert "it was the wrong folder" in user.horae("show", new["run_id"])
+    assert f"replayed already, as {new['run_id']}" in user.horae("dead", "replay", dead, status=2)
+    assert [fire["run_id"] for fire in user.json("fires", "--cause", "replay")] == [new["run_id"]]
 
 
 def test_what_cannot_be_replayed_is_said_with_what_to_do(user: User, valkey_url: str, namespace: str) -> None:
@@ -197,7 +197,7 @@ def test_what_cannot_be_replayed_is_said_with_what_to_do(user: User, valkey_url:
         broker.xadd(f"{{{namespace}}}:queue:redis:normal", {"m": "this is { no message"})
     wait_for(lambda: len(user.json("dead", "list")) == 2, "the body to be buried", 30)
     letters = user.json("dead", "list")
-    [buried] = [letter["run"] for letter in letters if not letter["is_message"]]
+    [buried] = [letter["run_id"] for letter in letters if not letter["is_message"]]
     assert user.json("dead", "show", buried)["body"] == "this is { no message"
     refused = user.horae("dead", "replay", buried, status=2)
     assert "is no message" in refused
@@ -229,7 +229,7 @@ def test_many_are_replayed_exported_and_dropped_only_when_somebody_says_so(user:
     user.horae("dead", "export", "--job", "copy-files", "--output", str(tmp_path / "dead.jsonl"))
     assert (tmp_path / "dead.jsonl").read_text().splitlines() == lines
     exported = [json.loads(line) for line in lines]
-    assert [one["run"] for one in exported] == runs
+    assert [one["run_id"] for one in exported] == runs
     assert [one["message"]["context"] for one in exported] == [{"count": count} for count in range(3)]
     assert all(one["traceback"] and one["story"] for one in exported)
     assert "No such file" in user.horae("dead", "export", "-o", str(tmp_path / "no" / "folder"), status=2)
@@ -238,7 +238,7 @@ def test_many_are_replayed_exported_and_dropped_only_when_somebody_says_so(user:
     fates = user.json("dead", "replay", "--all", "--yes", "-c", "source=/data")
     assert {fate["replays"]: fate["outcome"] for fate in fates} == dict.fromkeys(runs[1:], "replayed")
     for fate in fates:
-        wait_for(lambda run=fate["run"]: user.state(run) == "ran", "a replay to run", 30)  # type: ignore[misc]
+        wait_for(lambda run=fate["run_id"]: user.state(run) == "ran", "a replay to run", 30)  # type: ignore[misc]
     assert user.json("dead", "replay", "--all") == []
 
 
@@ -254,10 +254,10 @@ def test_on_a_terminal_more_than_one_is_asked_for(user: User) -> None:
 def test_fires_are_filtered_by_verdict_cause_tier_and_time(user: User) -> None:
     user.running.start("queue_worker")
     failed = user.failed()
-    waits = str(user.json("enqueue", "copy-files", "--at", "2036-12-01T02:00:00Z")["run"])
+    waits = str(user.json("enqueue", "copy-files", "--at", "2036-12-01T02:00:00Z")["run_id"])
 
     def found(*arguments: str) -> list[str]:
-        return [fire["run"] for fire in user.json("fires", *arguments)]
+        return [fire["run_id"] for fire in user.json("fires", *arguments)]
 
     assert found("--verdict", "failed") == [failed]
     assert found("--verdict", "open") == [waits]
@@ -274,11 +274,11 @@ def test_a_run_is_named_by_a_part_of_its_id(user: User) -> None:
 
     async def accept() -> None:
         async with connect(user.settings) as store:
-            news = [NewRun(id=run, job="copy-files", tier=Tier.ONEIRIC, cause=Cause.ENQUEUE) for run in runs]
+            news = [NewRun(run_id=run, job="copy-files", tier=Tier.ONEIRIC, cause=Cause.ENQUEUE) for run in runs]
             await store.outbox.accept(news)
 
     asyncio.run(accept())
-    assert user.json("show", runs[0][-8:])["run"] == user.json("show", "aaaaaaaa-1")["run"] == runs[0]
+    assert user.json("show", runs[0][-8:])["run_id"] == user.json("show", "aaaaaaaa-1")["run_id"] == runs[0]
     listed = user.horae("cancel", "aaaaaaaa", status=2)
     assert "could be one of 2 runs" in listed
     assert all(f"{run}  " in listed for run in runs)
@@ -297,7 +297,7 @@ def test_follow_tells_each_change_and_outlives_the_store(project: Path, tmp_path
         assert following.stderr
         try:
             first = user.enqueue("copy-files", "source=/data")
-            assert json.loads(following.stdout.readline()) | {"run": first, "state": "queued"} == json.loads(
+            assert json.loads(following.stdout.readline()) | {"run_id": first, "state": "queued"} == json.loads(
                 json.dumps(user.json("fires")[0])
             )
             running.start("queue_worker")
@@ -314,7 +314,7 @@ def test_follow_tells_each_change_and_outlives_the_store(project: Path, tmp_path
             told = [json.loads(following.stdout.readline())]
             while told[-1]["verdict"] is None:
                 told.append(json.loads(following.stdout.readline()))
-            assert {one["run"] for one in told} == {second}
+            assert {one["run_id"] for one in told} == {second}
             assert told[-1]["verdict"] == "failed"
 
             following.send_signal(signal.SIGINT)
@@ -350,7 +350,7 @@ def test_a_paused_job_waits_and_goes_on(user: User) -> None:
 
 
 def test_a_run_is_cancelled_while_it_waits_and_while_it_runs(user: User) -> None:
-    waits = str(user.json("enqueue", "slow", "--at", "2036-12-01T02:00:00Z")["run"])
+    waits = str(user.json("enqueue", "slow", "--at", "2036-12-01T02:00:00Z")["run_id"])
     assert "is cancelled" in user.horae("cancel", waits)
     assert (user.state(waits), user.row(waits).reason) == ("cancelled", "requested")
     assert "had its verdict already: cancelled: requested" in user.horae("cancel", waits)

@@ -244,6 +244,6 @@ def test_the_picture_fits_a_terminal() -> None:
     assert max(map(len, picture.splitlines())) <= 100
 
 
-def test_only_the_run_of_a_message_is_made_up() -> None:
+def test_only_the_run_id_of_a_message_is_made_up() -> None:
     rows = (ROOT / "docs/reference/messages.md").read_text().splitlines()
-    assert [row.split("|")[1].strip() for row in rows if "| a new UUIDv7 |" in row] == ["`run`"]
+    assert [row.split("|")[1].strip() for row in rows if "| a new UUIDv7 |" in row] == ["`run_id`"]

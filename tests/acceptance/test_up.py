@@ -127,8 +127,8 @@ class Up:
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
-    def verdict(self, run: str) -> dict[str, Any] | None:
-        found = [one for one in self.json("fires") if one["run"] == run]
+    def verdict(self, run_id: str) -> dict[str, Any] | None:
+        found = [one for one in self.json("fires") if one["run_id"] == run_id]
         return found[0] if found and found[0]["verdict"] else None
 
 
@@ -162,7 +162,7 @@ def kill_part(project: Path, name: str, by: signal.Signals = signal.SIGKILL) -> 
 @pytest.mark.timeout(240)
 def test_every_part_comes_back_when_it_is_killed(up: Up) -> None:
     project = up.project
-    slow = up.json("enqueue", "slow")["run"]
+    slow = up.json("enqueue", "slow")["run_id"]
     wait_for(lambda: "running" in [one["state"] for one in up.json("fires")], "the slow run to begin", 20)
     for name in PARTS:
         kill_part(project, name)
@@ -178,8 +178,10 @@ def test_every_part_comes_back_when_it_is_killed(up: Up) -> None:
     known = endpoints.read(project / ".horae")
     assert known
     assert known.store_url
-    long = up.json("enqueue", "slow", "--context", "seconds=90")["run"]
-    wait_for(lambda: (long, "running") in [(one["run"], one["state"]) for one in up.json("fires")], "the long run", 20)
+    long = up.json("enqueue", "slow", "--context", "seconds=90")["run_id"]
+    wait_for(
+        lambda: (long, "running") in [(one["run_id"], one["state"]) for one in up.json("fires")], "the long run", 20
+    )
     up.process.send_signal(signal.SIGINT)
     assert up.process.wait(timeout=10) == 0
     assert "queue-worker stopped" in up.said.read_text()
@@ -195,7 +197,7 @@ def test_a_part_that_hangs_is_started_again_and_one_that_hangs_at_the_end_delays
     for name in PARTS:
         up.wait_to_say(f"{name} died: it has not answered for 60 s", 100)
         wait_for(lambda name=name: up.said.read_text().count(f"{name} ready") == 2, f"{name} to be back", 60)  # type: ignore[misc]
-    run = up.json("enqueue", "slow", "--context", "seconds=0.1")["run"]
+    run = up.json("enqueue", "slow", "--context", "seconds=0.1")["run_id"]
     ended = wait_for(lambda: up.verdict(run), "the verdict of a run that came afterwards", 40)
     assert ended
     assert ended["verdict"] == "ran"

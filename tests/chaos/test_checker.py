@@ -34,8 +34,8 @@ def test_a_planted_loss_is_found() -> None:
 
 def test_a_lost_fire_is_found() -> None:
     told = Told()
-    told.lines = [line for line in told.lines if line.run != "fire-1" or line.what == "begin"]
-    told.effects = [entry for entry in told.effects if entry.run != "fire-1" or entry.what == "began"]
+    told.lines = [line for line in told.lines if line.run_id != "fire-1" or line.what == "begin"]
+    told.effects = [entry for entry in told.effects if entry.run_id != "fire-1" or entry.what == "began"]
     assert faults(told) == [Fault.LOST]
 
 
@@ -120,7 +120,7 @@ def test_a_claim_that_never_began_needs_a_blow() -> None:
 
 def test_a_planted_missing_fire_is_found() -> None:
     told = Told()
-    told.lines = [line for line in told.lines if line.run != "fire-1"]
+    told.lines = [line for line in told.lines if line.run_id != "fire-1"]
     [violation] = told.found().violations
     assert (violation.fault, violation.job, violation.text) == (
         Fault.MISSING_FIRE,
@@ -148,9 +148,9 @@ def test_an_effect_under_an_overtaken_token_is_found() -> None:
     told.attempt("a", number=2, at=16, worker="worker-2")
     told.hit(Blow.PAUSE_WORKER, "worker-1", 10.1, 17)
     assert faults(told) == []
-    told.effects.append(Entry(run="a", token=old, what="refused"))
+    told.effects.append(Entry(run_id="a", token=old, what="refused"))
     assert faults(told) == [], "what was refused did no harm"
-    told.effects.append(Entry(run="a", token=old, what="done"))
+    told.effects.append(Entry(run_id="a", token=old, what="done"))
     assert faults(told) == [Fault.TOKEN]
 
 

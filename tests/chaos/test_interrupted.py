@@ -26,7 +26,7 @@ async def store(valkey_url: str, namespace: str) -> AsyncIterator[RedisStore]:
 async def fire(store: RedisStore, seconds_ago: int) -> Message:
     at = (await store.now()).replace(microsecond=0) - timedelta(seconds=seconds_ago)
     id = fire_id(store.namespace, "alone", at)
-    new = NewRun(id=id, job="alone", tier=Tier.ONEIRIC, cause=Cause.SCHEDULE, scheduled_for=at)
+    new = NewRun(run_id=id, job="alone", tier=Tier.ONEIRIC, cause=Cause.SCHEDULE, scheduled_for=at)
     await store.outbox.accept([new])
     [due] = (await store.outbox.take(10, LEASE)).entries
     await store.outbox.published([due.message])
@@ -45,7 +45,7 @@ async def interrupted(store: RedisStore, overlap: Overlap) -> Message:
     assert (await claim(store, first, SHORT, overlap)).answer is Answer.RUN
     await wait_until(lambda: store.claims.sweep(10), "the lease to run out")
     [again] = [due.message for due in (await store.outbox.take(10, LEASE)).entries]
-    assert (again.run, again.attempt) == (first.run, 2)
+    assert (again.run_id, again.generation) == (first.run_id, 2)
     await store.outbox.published([again])
     return again
 
@@ -65,6 +65,6 @@ async def test_a_begun_fire_does_not_give_way_to_newer_ones_that_wait(store: Red
     for message in (later, newest):
         assert (await claim(store, message, LEASE, Overlap.QUEUE)).answer is Answer.LATER
     assert (await claim(store, again, LEASE, Overlap.QUEUE)).answer is Answer.RUN
-    superseded = await store.ledger.run(later.run)
+    superseded = await store.ledger.run(later.run_id)
     assert superseded
     assert superseded.verdict is Verdict.MISSED, "it was never begun"

@@ -64,14 +64,14 @@ async def test_a_killed_workers_run_is_running_elsewhere_within_ten_seconds(
     async with front_door(project, valkey_url, namespace) as (scheduler, store):
         accepted = await scheduler.enqueue_workflow("slow", context={"seconds": 4})
         await wait_until(begun(project, 1), "the run to begin")
-        run = await store.ledger.run(accepted.run)
+        run = await store.ledger.run(accepted.run_id)
         assert run
         holder = next(worker for worker in workers if run.worker.endswith(f":{worker.pid}"))
         holder.kill()
         killed_at = monotonic()
         await wait_until(begun(project, 2), "the other worker to begin it", seconds=15)
         assert monotonic() - killed_at < 10
-        ended = await wait_until(settled(store, accepted.run), "its verdict", seconds=20)
+        ended = await wait_until(settled(store, accepted.run_id), "its verdict", seconds=20)
     assert ended
     assert (ended.verdict, ended.attempts) == (Verdict.RAN, 2)
     assert len(seen(project, "end")) == 1, "the child of the killed worker died with it"
@@ -88,10 +88,10 @@ async def test_a_worker_paused_longer_than_its_lease_settles_nothing(
         await wait_until(begun(project, 1), "the run to begin")
         os.kill(paused.pid, signal.SIGSTOP)
         running.start("queue_worker")
-        ended = await wait_until(settled(store, accepted.run), "the other worker to end it", seconds=20)
+        ended = await wait_until(settled(store, accepted.run_id), "the other worker to end it", seconds=20)
         os.kill(paused.pid, signal.SIGCONT)
         await wait_until(lambda: refused(paused.log), "the paused worker to be told")
-        after = await store.ledger.run(accepted.run)
+        after = await store.ledger.run(accepted.run_id)
     assert ended
     assert after
     assert after.worker == ended.worker
@@ -106,11 +106,11 @@ async def test_a_terminated_worker_hands_back_what_it_cannot_finish(
         accepted = await scheduler.enqueue_workflow("slow", context={"seconds": 3})
         await wait_until(begun(project, 1), "the run to begin")
         assert first.terminate() == 0
-        run = await store.ledger.run(accepted.run)
+        run = await store.ledger.run(accepted.run_id)
         assert run
         assert run.state in (State.PENDING, State.QUEUED)
         running.start("queue_worker")
-        ended = await wait_until(settled(store, accepted.run), "the next worker to end it", seconds=20)
+        ended = await wait_until(settled(store, accepted.run_id), "the next worker to end it", seconds=20)
     assert ended
     assert ended.verdict is Verdict.RAN
 
@@ -138,7 +138,7 @@ async def test_every_fire_is_written_once_while_sidecars_are_killed(
     instants = sorted(run.scheduled_for for run in runs if run.scheduled_for)
     gaps = {after - before for before, after in pairwise(instants)}
     assert gaps == {timedelta(seconds=1)}, "every fire is there, each once"
-    begins = [line.run for line in seen(project, "begin")]
+    begins = [line.run_id for line in seen(project, "begin")]
     assert len(begins) == len(set(begins)), "no worker died, so nothing ran twice"
 
 
@@ -160,7 +160,7 @@ async def test_a_killed_store_loses_nothing_accepted(project: Path, tmp_path: Pa
                 valkey.kill()
                 valkey.start()
                 for accepted in (during, *later):
-                    ended = await wait_until(settled(store, accepted.run), "every verdict", seconds=30)
+                    ended = await wait_until(settled(store, accepted.run_id), "every verdict", seconds=30)
                     assert ended
                     assert ended.verdict is Verdict.RAN
     finally:

@@ -49,13 +49,13 @@ async def test_a_job_that_kills_its_worker_is_run_alone_and_failed(
         first = running.start("queue_worker", HORAE_WORKER__LEASE_SECONDS="1")
         async with Scheduler(settings).lifecycle() as scheduler, connect(settings) as store:
 
-            async def settled(run: str) -> Run | None:
-                row = await store.ledger.run(run)
+            async def settled(run_id: str) -> Run | None:
+                row = await store.ledger.run(run_id)
                 return row if row and row.verdict else None
 
-            beside = (await scheduler.enqueue_workflow("patient")).run
+            beside = (await scheduler.enqueue_workflow("patient")).run_id
             await wait_until(lambda: (project / "begun").exists(), "the job beside it to begin")
-            deadly = (await scheduler.enqueue_workflow("deadly")).run
+            deadly = (await scheduler.enqueue_workflow("deadly")).run_id
             await wait_until(lambda: first.process.poll() is not None, "the first worker to die of it", 20)
             second = running.start("queue_worker", HORAE_WORKER__LEASE_SECONDS="1")
             failed = await wait_until(lambda: settled(deadly), "its verdict", seconds=40)

@@ -13,9 +13,9 @@ from horae.jobs.policies import Tier
 from horae.runs import Cause, Event, Run, State
 
 
-def row(run: str = "a", state: State = State.RAN, **more: object) -> Run:
+def row(run_id: str = "a", state: State = State.RAN, **more: object) -> Run:
     return replace(
-        Run(id=run, job="work", tier=Tier.ONEIRIC, cause=Cause.ENQUEUE, state=state, attempts=1),
+        Run(run_id=run_id, job="work", tier=Tier.ONEIRIC, cause=Cause.ENQUEUE, state=state, attempts=1),
         **more,  # type: ignore[arg-type] # fields of a row, by name
     )
 
@@ -45,7 +45,7 @@ def test_one_verdict_each_that_the_journal_bears_out_passes() -> None:
 
 
 def settled_twice() -> Run:
-    event = Event(at=BEGIN, what="settled", attempt=1)
+    event = Event(at=BEGIN, what="settled", generation=1)
     return row(story=(event, event))
 
 
@@ -71,5 +71,5 @@ def test_a_verdict_that_the_journal_contradicts_is_found(told: Callable[[], Told
 
 def test_a_fire_without_a_row_or_with_two_is_found() -> None:
     assert contradictions(done(), [row(), *fires(0, 2)]) == ["0 rows for 2026-12-01T02:00:02+00:00"]
-    twin = replace(fires(1)[0], id="other", state=State.MISSED)
+    twin = replace(fires(1)[0], run_id="other", state=State.MISSED)
     assert contradictions(done(), [row(), twin, *fires(0, 1, 2)]) == ["2 rows for 2026-12-01T02:00:02+00:00"]

@@ -67,11 +67,11 @@ class BothStores:
         ours = [run for run in runs if run.tier is not Tier.PREFECT]
         for run in ours:
             if run.verdict:
-                assert self._verdicts.setdefault(run.id, (run.verdict, run.reason)) == (run.verdict, run.reason)
+                assert self._verdicts.setdefault(run.run_id, (run.verdict, run.reason)) == (run.verdict, run.reason)
         for job, policy in jobs.items():
             running = sum(run.job == job and run.state is State.RUNNING for run in runs)
             assert not policy.most or running <= policy.most, f"{running} runs of {job} at once"
-        self.wait(self._law.holds(ours, {(one.run, one.attempt) for one in broker}))
+        self.wait(self._law.holds(ours, {(one.run_id, one.generation) for one in broker}))
 
     @staticmethod
     async def _next_in(store: Store) -> Any:

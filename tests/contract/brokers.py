@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from horae.messages import Lane, Message
+from horae.messages import Message, Priority
 from horae.queues.base import Consumer, Delivery, Publisher
 from horae.queues.memory import MemoryBroker, MemoryConsumer, MemoryPublisher
 from horae.redis.keys import FIELD, stream_of
@@ -56,7 +56,7 @@ async def memory_broker(request: pytest.FixtureRequest) -> AsyncIterator[Broker]
         server = MemoryBroker(LIMIT_BYTES)
 
         async def put(body: bytes) -> None:
-            server.put(Lane.NORMAL, body)
+            server.put(Priority.NORMAL, body)
 
         def consumer(name: str) -> Consumer:
             opened = MemoryConsumer(server)
@@ -75,7 +75,7 @@ def redis_broker_at(url: str, stack: AsyncExitStack) -> Broker:
 
     async def put(body: bytes) -> None:
         client = redis.asyncio.Redis.from_url(url)
-        await client.xadd(stream_of(namespace, Lane.NORMAL), {FIELD: body})
+        await client.xadd(stream_of(namespace, Priority.NORMAL), {FIELD: body})
         await client.aclose()
 
     def consumer(name: str) -> Consumer:
@@ -119,8 +119,8 @@ PROVIDERS: dict[str, Callable[[pytest.FixtureRequest], AbstractAsyncContextManag
 SERVERS: dict[str, Callable[[Path], AbstractAsyncContextManager[Server]]] = {"redis": redis_server}
 
 
-def messages(count: int, lane: Lane = Lane.NORMAL) -> list[Message]:
-    return [Message(job="backup", lane=lane, context={"n": n}) for n in range(count)]
+def messages(count: int, priority: Priority = Priority.NORMAL) -> list[Message]:
+    return [Message(job="backup", priority=priority, context={"n": n}) for n in range(count)]
 
 
 async def receive_all(consumer: Consumer, count: int) -> list[Delivery]:

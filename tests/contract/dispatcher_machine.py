@@ -167,9 +167,9 @@ class DispatcherMachine(RuleBasedStateMachine):
     def publish(self) -> None:
         """No message is given to the broker twice while nobody asked for it."""
         messages = [due.message for due in self.wait(self.store.outbox.take(ALL, NONE)).entries]
-        assert not self.published & {one.run for one in messages}
+        assert not self.published & {one.run_id for one in messages}
         self.wait(self.store.outbox.published(messages))
-        self.published |= {one.run for one in messages}
+        self.published |= {one.run_id for one in messages}
 
     @invariant()
     def each_fire_is_written_once_and_by_policy(self) -> None:
@@ -183,7 +183,7 @@ class DispatcherMachine(RuleBasedStateMachine):
         try:
             self.clock.move(timedelta(days=1000))
             self.publish()
-            wanted = {run.id for run in self.wait(self.store.ledger.runs(limit=ALL)) if run.verdict is None}
+            wanted = {run.run_id for run in self.wait(self.store.ledger.runs(limit=ALL)) if run.verdict is None}
             assert self.published == wanted, "what is to run was in the outbox, once"
         finally:
             self.wait(self.store.close())

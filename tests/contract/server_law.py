@@ -5,7 +5,7 @@ from typing import Any
 
 import redis.asyncio
 
-from horae.messages import Lane, Message
+from horae.messages import Message, Priority
 from horae.redis.keys import FIELD, key_prefix, stream_of
 from horae.runs import Run, State
 
@@ -18,16 +18,16 @@ class ServerLaw:
     async def published(self) -> list[Message]:
         """What the store put into the streams since the last look."""
         found: list[Message] = []
-        for lane in Lane:
-            stream = stream_of(self._namespace, lane)
+        for priority in Priority:
+            stream = stream_of(self._namespace, priority)
             for id, fields in await self._client.xrange(stream):
                 found.append(Message.decode(fields[FIELD.decode()].encode(), 1_000_000))
-                assert found[-1].lane is lane
+                assert found[-1].priority is priority
                 await self._client.xdel(stream, id)
         return found
 
     async def holds(self, runs: Iterable[Run], at_the_broker: set[tuple[str, int]]) -> None:
-        rows = {run.id: run for run in runs}
+        rows = {run.run_id: run for run in runs}
         open_ids = {id for id, run in rows.items() if run.verdict is None}
         found = await self._indexes({run.job for run in rows.values()}, sorted(open_ids))
         for name in ("outbox", "waiting", "active", "unique"):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from horae.jobs.policies import Tier
-from horae.messages import Lane, Message
+from horae.messages import Message, Priority
 from horae.runs import Cause, Run, State, Verdict
 from horae.store import Store
 from horae.store.values import Answer, Claim, NewRun, Policy, Settlement, Wanted
@@ -61,7 +61,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def new_run(self, pick: int, kind: str = "job", **fields: Any) -> NewRun:
         return NewRun(
-            id=self.fresh_id(), job=self.job_of(pick, kind), tier=Tier.ONEIRIC, provider=self.both.carried, **fields
+            run_id=self.fresh_id(), job=self.job_of(pick, kind), tier=Tier.ONEIRIC, provider=self.both.carried, **fields
         )
 
     # What comes in.
@@ -70,12 +70,12 @@ class StoreMachine(RuleBasedStateMachine):
         pick=ANY,
         unique=st.sampled_from(["", "", "k"]),
         delay=st.sampled_from(DELAYS),
-        lane=st.sampled_from(Lane),
+        priority=st.sampled_from(Priority),
         context=CONTEXTS,
     )
-    def enqueue(self, pick: int, unique: str, delay: timedelta, lane: Lane, context: dict[str, Any]) -> None:
+    def enqueue(self, pick: int, unique: str, delay: timedelta, priority: Priority, context: dict[str, Any]) -> None:
         due = self.both.clock() + delay if delay else None
-        run = self.new_run(pick, cause=Cause.ENQUEUE, unique=unique, due=due, lane=lane, context=context)
+        run = self.new_run(pick, cause=Cause.ENQUEUE, unique=unique, due=due, priority=priority, context=context)
         self.both.accept(run)
 
     @rule(pick=ANY, ages=st.lists(st.sampled_from(AGES), min_size=1, max_size=3, unique=True))
@@ -88,14 +88,14 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(pick=ANY, unique=st.sampled_from(["", "k"]), attempt=st.sampled_from([1, 1, 3]))
     def come_without_a_row(self, pick: int, unique: str, attempt: int) -> None:
-        message = Message(job=self.job_of(pick), run=self.fresh_id(), attempt=attempt, context={"n": 1})
+        message = Message(job=self.job_of(pick), run_id=self.fresh_id(), generation=attempt, context={"n": 1})
         self.claim_from([message], unique=unique)
 
     @rule(pick=ANY, cause=st.sampled_from([Cause.SCHEDULE, Cause.MANUAL, Cause.ENQUEUE]))
     def begin(self, pick: int, cause: Cause) -> None:
         due = self.both.clock() if cause is Cause.SCHEDULE else None
         run = replace(self.new_run(pick, "inner", cause=cause, scheduled_for=due), tier=Tier.APSCHEDULER, provider="")
-        self.internal.add(run.id)
+        self.internal.add(run.run_id)
         overlap = self.jobs[run.job].overlap
         self.hold([self.both(lambda store: store.claims.begin(run, overlap, "s1", LEASE))])
 
@@ -109,7 +109,7 @@ class StoreMachine(RuleBasedStateMachine):
         """What another scheduler says of one of a few runs; it need not make sense."""
         due = T0 + pick * LEASE
         run = Run(
-            id=f"flow-{pick}", job="flow", tier=Tier.PREFECT, cause=Cause.SCHEDULE, state=state, scheduled_for=due,
+            run_id=f"flow-{pick}", job="flow", tier=Tier.PREFECT, cause=Cause.SCHEDULE, state=state, scheduled_for=due,
             started_at=None if began is None else due + began, ended_at=due + HOUR if pick % 2 else None, reason="said",
             attempts=pick, result={"n": pick} if state is State.RAN else None,
         )  # fmt: skip
@@ -171,7 +171,7 @@ class StoreMachine(RuleBasedStateMachine):
     def settle(self, pick: int, ending: dict[str, Any]) -> None:
         """Of a stale claim too: it is refused. A durable job's ending; an internal run is only ever settled."""
         one = newest_but(pick, self.held)
-        if one.message.run in self.internal and "verdict" not in ending:
+        if one.message.run_id in self.internal and "verdict" not in ending:
             ending = ENDINGS[0]
         self.both(lambda store: store.claims.settle([Settlement(claim=one, **ending)]))
 

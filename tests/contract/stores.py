@@ -75,12 +75,12 @@ def id_made_at(at: datetime, tail: int = 1) -> str:
 
 
 def new(job: str = "backup", **fields: object) -> NewRun:
-    defaults: dict[str, object] = {"id": new_run_id(), "tier": Tier.ONEIRIC, "cause": Cause.ENQUEUE}
+    defaults: dict[str, object] = {"run_id": new_run_id(), "tier": Tier.ONEIRIC, "cause": Cause.ENQUEUE}
     return NewRun(job=job, **(defaults | fields))  # type: ignore[arg-type]
 
 
 def fire_at(at: datetime, job: str = "backup", **fields: object) -> NewRun:
-    return new(job, id=fire_id("t", job, at), cause=Cause.SCHEDULE, scheduled_for=at, **fields)
+    return new(job, run_id=fire_id("t", job, at), cause=Cause.SCHEDULE, scheduled_for=at, **fields)
 
 
 def fire(minute: int, job: str = "backup", **fields: object) -> NewRun:
@@ -113,8 +113,8 @@ async def send(store: Store, *runs: NewRun) -> list[Message]:
     """Accept and publish, in the order given."""
     await store.outbox.accept(runs)
     messages = await handed_out(store)
-    order = [run.id for run in runs]
-    return sorted(messages, key=lambda message: order.index(message.run))
+    order = [run.run_id for run in runs]
+    return sorted(messages, key=lambda message: order.index(message.run_id))
 
 
 async def claim(
@@ -133,14 +133,14 @@ async def run_through(store: Store, run: NewRun, verdict: Verdict = Verdict.RAN,
     assert await settle(store, await claim(store, message), verdict, **fields)
 
 
-async def state(store: Store, run: str) -> Run:
-    found = await store.ledger.run(run)
+async def state(store: Store, run_id: str) -> Run:
+    found = await store.ledger.run(run_id)
     assert found
     return found
 
 
-async def verdict_of(store: Store, run: str) -> tuple[Verdict | None, str]:
-    row = await state(store, run)
+async def verdict_of(store: Store, run_id: str) -> tuple[Verdict | None, str]:
+    row = await state(store, run_id)
     return row.verdict, row.reason
 
 
@@ -149,4 +149,4 @@ async def died(store: Store, *runs: NewRun) -> list[str]:
     for message in await send(store, *runs):
         failure = Failure(type="OSError", message="disk full", traceback="…")
         await settle(store, await claim(store, message), Verdict.FAILED, reason="raised", failure=failure)
-    return [run.id for run in runs]
+    return [run.run_id for run in runs]

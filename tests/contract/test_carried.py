@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from horae.jobs.policies import Overlap
-from horae.messages import Lane, Message
+from horae.messages import Message, Priority
 from horae.queues.redis import RedisConsumer
 from horae.redis.keys import PROVIDER
 from horae.runs import State, Verdict
@@ -89,7 +89,7 @@ class TestAccepting:
         [accepted] = await carrying.store.outbox.accept([run])
         assert (accepted.new, accepted.published) == (True, True)
         assert await carrying.received() == [run.message]
-        row = await state(carrying.store, run.id)
+        row = await state(carrying.store, run.run_id)
         assert (row.state, [event.what for event in row.story]) == (State.QUEUED, ["accepted", "published"])
         assert await next_in(carrying.store) is None
 
@@ -98,16 +98,16 @@ class TestAccepting:
         assert accepted.published
         await carrying.received()
 
-    @pytest.mark.parametrize("lane", list(Lane))
-    async def test_its_lane_says_its_stream(self, carrying: Carrying, lane: Lane) -> None:
-        await carrying.store.outbox.accept([ours(lane=lane)])
-        assert [message.lane for message in await carrying.received()] == [lane]
+    @pytest.mark.parametrize("priority", list(Priority))
+    async def test_its_priority_says_its_stream(self, carrying: Carrying, priority: Priority) -> None:
+        await carrying.store.outbox.accept([ours(priority=priority)])
+        assert [message.priority for message in await carrying.received()] == [priority]
 
     async def test_what_is_known_is_not_published_again(self, carrying: Carrying) -> None:
         run, barred = ours(unique="k"), ours(unique="k")
         accepted = await carrying.store.outbox.accept([run, run, barred])
         assert [one.published for one in accepted] == [True, False, False]
-        assert [message.run for message in await carrying.received()] == [run.id]
+        assert [message.run_id for message in await carrying.received()] == [run.run_id]
 
     @pytest.mark.parametrize("provider", ["", "memory"])
     async def test_what_another_provider_carries_waits_for_the_relay(self, carrying: Carrying, provider: str) -> None:
@@ -116,7 +116,7 @@ class TestAccepting:
         assert not accepted.published
         await carrying.nothing_more()
         taken_up = await carrying.store.outbox.take(10, LEASE)
-        assert [(due.message.run, due.provider) for due in taken_up.entries] == [(run.id, provider)]
+        assert [(due.message.run_id, due.provider) for due in taken_up.entries] == [(run.run_id, provider)]
         assert taken_up.published == 0
 
     async def test_what_is_due_later_is_published_by_whoever_looks_then(self, carrying: Carrying, clock: Clock) -> None:
@@ -138,7 +138,7 @@ class TestAccepting:
         assert await store.cursors.advance([Advance(cursor=cursor, to=T0, next_fire=None, runs=[missed, due])]) == [
             True
         ]
-        assert [message.run for message in await carrying.received()] == [due.id]
+        assert [message.run_id for message in await carrying.received()] == [due.run_id]
 
 
 class TestHandingOutAgain:
@@ -156,8 +156,8 @@ class TestHandingOutAgain:
         for attempt in (2, 3):
             assert await settle(carrying.store, held, None, **ending)
             [again] = await carrying.received()
-            assert again == held.message.model_copy(update={"attempt": attempt})
-            assert (await state(carrying.store, again.run)).state is State.QUEUED
+            assert again == held.message.model_copy(update={"generation": attempt})
+            assert (await state(carrying.store, again.run_id)).state is State.QUEUED
             held = await claim(carrying.store, again)
             assert (held.answer, held.attempts) == (Answer.RUN, attempt)
         assert await settle(carrying.store, held)
@@ -169,7 +169,7 @@ class TestHandingOutAgain:
         await carrying.nothing_more()
         clock.move(LEASE)
         assert (await carrying.store.outbox.take(10, LEASE)).published == 1
-        assert [message.attempt for message in await carrying.received()] == [2]
+        assert [message.generation for message in await carrying.received()] == [2]
 
     async def test_a_swept_run_comes_to_another_as_a_suspect_until_ten_died(
         self, carrying: Carrying, clock: Clock
@@ -195,7 +195,7 @@ class TestHandingOutAgain:
             if death < 2:
                 held = await claim(carrying.store, (await carrying.received())[0])
         await carrying.nothing_more()
-        assert await verdict_of(carrying.store, held.message.run) == (Verdict.FAILED, "killed its process 3 times")
+        assert await verdict_of(carrying.store, held.message.run_id) == (Verdict.FAILED, "killed its process 3 times")
 
     async def test_what_waited_is_published_by_whoever_makes_room(self, carrying: Carrying) -> None:
         held = await begun(carrying, overlap=Overlap.QUEUE)
@@ -205,7 +205,7 @@ class TestHandingOutAgain:
         await carrying.nothing_more()
         await settle(carrying.store, held)
         [again] = await carrying.received()
-        assert (again.run, again.attempt) == (second.run, 2)
+        assert (again.run_id, again.generation) == (second.run_id, 2)
         assert (await claim(carrying.store, second, overlap=Overlap.QUEUE)).answer is Answer.DUPLICATE
         assert (await claim(carrying.store, again, overlap=Overlap.QUEUE)).answer is Answer.RUN
 
@@ -232,11 +232,11 @@ class TestHandingOutAgain:
         await settle(carrying.store, held, None, retry_after=NONE)
         await carrying.nothing_more()
         [again] = await taken(carrying.store)
-        assert (again.attempt, again.context) == (2, {"a": 1})
+        assert (again.generation, again.context) == (2, {"a": 1})
 
     async def test_what_is_cancelled_at_the_broker_is_a_duplicate_there(self, carrying: Carrying) -> None:
         run = ours()
         await carrying.store.outbox.accept([run])
-        assert await carrying.store.claims.cancel(run.id) is Cancelled.CANCELLED
+        assert await carrying.store.claims.cancel(run.run_id) is Cancelled.CANCELLED
         [message] = await carrying.received()
         assert (await claim(carrying.store, message)).answer is Answer.DUPLICATE

@@ -43,7 +43,7 @@ async def test_older_than_the_window_is_too_late(steered: Store, clock: Clock, c
     clock.move(MILLI)
     answer = await judged(steered, beyond, catch_up, window)
     assert (answer.answer, answer.reason) == (Answer.SETTLED, "missed: too late")
-    assert await verdict_of(steered, beyond.run) == (Verdict.MISSED, "too late")
+    assert await verdict_of(steered, beyond.run_id) == (Verdict.MISSED, "too late")
 
 
 async def test_none_runs_what_is_a_minute_late_and_nothing_later(steered: Store, clock: Clock) -> None:

@@ -29,7 +29,7 @@ class TestClaim:
         [message] = await send(store, new())
         first, second = await claim(store, message, "w1"), await claim(store, message, "w2")
         assert (first.answer, second.answer) == (Answer.RUN, Answer.DUPLICATE)
-        row = await state(store, message.run)
+        row = await state(store, message.run_id)
         assert (row.state, row.worker, row.attempts) == (State.RUNNING, "w1", 1)
 
     async def test_tokens_grow(self, store: Store) -> None:
@@ -48,17 +48,17 @@ class TestClaim:
         assert (await claim(store, message)).answer is Answer.RUN
         assert await taken(store, NONE) == []
         await store.outbox.published([message])
-        assert (await state(store, message.run)).state is State.RUNNING
+        assert (await state(store, message.run_id)).state is State.RUNNING
 
     async def test_a_message_that_others_published_is_accepted(self, store: Store) -> None:
         message = Message(job="backup", context={"a": 1})
         assert (await claim(store, message)).answer is Answer.RUN
-        assert (await state(store, message.run)).context == {"a": 1}
+        assert (await state(store, message.run_id)).context == {"a": 1}
 
     async def test_a_worker_that_does_not_know_the_job_gives_it_back(self, store: Store) -> None:
         [message] = await send(store, new())
         assert (await claim(store, message, known=False)).answer is Answer.LATER
-        assert (await state(store, message.run)).state is State.PENDING
+        assert (await state(store, message.run_id)).state is State.PENDING
         assert (await claim(store, message)).answer is Answer.DUPLICATE, "the old handing-out is void"
         assert await next_in(store)
 
@@ -69,7 +69,7 @@ class TestSettle:
         held = await claim(store, message)
         assert await settle(store, held, Verdict.RAN, result={"rows": 3})
         assert not await settle(store, held, Verdict.FAILED, reason="late")
-        row = await state(store, message.run)
+        row = await state(store, message.run_id)
         assert (row.verdict, row.result, row.reason) == (Verdict.RAN, {"rows": 3}, "")
         assert row.duration_seconds is not None
 
@@ -79,15 +79,15 @@ class TestSettle:
         await settle(store, await claim(store, message), Verdict.FAILED, reason="raised", failure=failure)
         [letter] = await store.dead_letters.newest()
         assert letter.message
-        assert (letter.run, letter.reason, letter.failure) == (message.run, "raised", failure)
+        assert (letter.run_id, letter.reason, letter.failure) == (message.run_id, "raised", failure)
         assert letter.message.context == {"k": "v"}
 
     async def test_a_retry_waits_in_the_outbox_as_the_next_attempt(self, store: Store) -> None:
         [message] = await send(store, new())
         await settle(store, await claim(store, message), None, retry_after=NONE, reason="raised")
-        assert (await state(store, message.run)).state is State.RETRYING
+        assert (await state(store, message.run_id)).state is State.RETRYING
         [again] = await taken(store)
-        assert again.attempt == 2
+        assert again.generation == 2
         held = await claim(store, again)
         assert (held.answer, held.failures, held.attempts) == (Answer.RUN, 1, 2)
 
@@ -104,13 +104,15 @@ class TestMessagesWithoutARow:
         await store.outbox.accept([run])
         message = Message(job="backup")
         answer = await claim(store, message, unique="k")
-        assert (answer.answer, answer.reason) == (Answer.SETTLED, f"skipped: duplicate of {run.id}")
-        assert await verdict_of(store, message.run) == (Verdict.SKIPPED, f"duplicate of {run.id}")
+        assert (answer.answer, answer.reason) == (Answer.SETTLED, f"skipped: duplicate of {run.run_id}")
+        assert await verdict_of(store, message.run_id) == (Verdict.SKIPPED, f"duplicate of {run.run_id}")
 
     async def test_it_takes_the_key_until_it_is_settled(self, store: Store) -> None:
         message = Message(job="backup")
         held = await claim(store, message, unique="k")
-        assert [(one.run, one.new) for one in await store.outbox.accept([new(unique="k")])] == [(message.run, False)]
+        assert [(one.run_id, one.new) for one in await store.outbox.accept([new(unique="k")])] == [
+            (message.run_id, False)
+        ]
         await settle(store, held)
         assert [one.new for one in await store.outbox.accept([new(unique="k")])] == [True]
 
@@ -120,18 +122,18 @@ class TestMessagesWithoutARow:
         assert [one.answer for one in claims] == [Answer.RUN, Answer.DUPLICATE]
 
     async def test_it_goes_on_with_the_attempt_that_it_names(self, store: Store) -> None:
-        message = Message(job="backup", attempt=3)
+        message = Message(job="backup", generation=3)
         await settle(store, await claim(store, message), None, retry_after=NONE)
-        assert [again.attempt for again in await handed_out(store)] == [4]
+        assert [again.generation for again in await handed_out(store)] == [4]
 
     async def test_a_run_of_another_job_is_a_duplicate(self, store: Store) -> None:
         [message] = await send(store, new("backup"))
-        assert (await claim(store, Message(job="report", run=message.run))).answer is Answer.DUPLICATE
+        assert (await claim(store, Message(job="report", run_id=message.run_id))).answer is Answer.DUPLICATE
         assert (await claim(store, message)).answer is Answer.RUN
 
     async def test_an_attempt_that_was_never_handed_out_is_a_duplicate(self, store: Store) -> None:
         [message] = await send(store, new())
-        assert (await claim(store, message.model_copy(update={"attempt": 2}))).answer is Answer.DUPLICATE
+        assert (await claim(store, message.model_copy(update={"generation": 2}))).answer is Answer.DUPLICATE
 
     async def test_answers_come_in_the_order_of_what_was_wanted(self, store: Store) -> None:
         known, other = await send(store, new("a"), new("b"))
@@ -163,7 +165,7 @@ class TestUnknownJobs:
         last = await claim(steered, message, known=False)
         assert (last.answer, last.reason) == (Answer.SETTLED, "failed: unknown job")
         [letter] = await steered.dead_letters.newest()
-        assert (letter.run, letter.reason) == (message.run, "unknown job")
+        assert (letter.run_id, letter.reason) == (message.run_id, "unknown job")
 
     async def test_a_worker_that_knows_it_ends_the_ten_minutes(self, steered: Store, clock: Clock) -> None:
         [message] = await send(steered, new())
@@ -177,5 +179,5 @@ class TestUnknownJobs:
     async def test_a_stranger_without_a_row_is_kept_too(self, store: Store) -> None:
         message = Message(job="backup", context={"a": 1})
         assert (await claim(store, message, known=False)).answer is Answer.LATER
-        row = await state(store, message.run)
+        row = await state(store, message.run_id)
         assert (row.state, row.context) == (State.PENDING, {"a": 1})

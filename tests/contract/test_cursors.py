@@ -54,7 +54,7 @@ class TestCursors:
         [cursor] = (await store.cursors.due(10)).cursors
         missed = fire(0, verdict=Verdict.MISSED, reason="superseded")
         assert await advance(store, cursor, cursor.at, [missed, fire(1)])
-        assert (await state(store, missed.id)).verdict is Verdict.MISSED
+        assert (await state(store, missed.run_id)).verdict is Verdict.MISSED
         assert len(await taken(store)) == 1
 
     async def test_an_unchanged_job_keeps_its_cursor(self, store: Store) -> None:
@@ -174,7 +174,7 @@ class TestClockAndDefinitions:
         await self.declare(steered, T0, revision=1)
         await advance(steered, await self.cursor(steered), T0, [fire(0)], None)
         await steered.cursors.declare([], 2)
-        assert [message.run for message in await taken(steered)] == [fire(0).id]
+        assert [message.run_id for message in await taken(steered)] == [fire(0).run_id]
 
     async def test_more_jobs_than_one_call_takes(self, steered: Store) -> None:
         declared = [Declared(job=f"job-{n}", fingerprint="f", next_after_now=T0) for n in range(1200)]

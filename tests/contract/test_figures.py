@@ -36,7 +36,7 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
 
 async def accept(store: Store, count: int = 1, **fields: object) -> list[NewRun]:
     given: dict[str, object] = {"job": "backup", "tier": Tier.ONEIRIC, "cause": Cause.ENQUEUE}
-    runs = [NewRun(id=new_run_id(), **(given | fields)) for _ in range(count)]  # type: ignore[arg-type]
+    runs = [NewRun(run_id=new_run_id(), **(given | fields)) for _ in range(count)]  # type: ignore[arg-type]
     await store.outbox.accept(runs)
     return runs
 
@@ -53,7 +53,7 @@ async def claim(store: Store, message: Message, overlap: Overlap = Overlap.ALLOW
 
 
 def flow_run(state: State, **fields: object) -> Run:
-    given: dict[str, object] = {"id": new_run_id(), "job": "sweep", "tier": Tier.PREFECT, "cause": Cause.SCHEDULE}
+    given: dict[str, object] = {"run_id": new_run_id(), "job": "sweep", "tier": Tier.PREFECT, "cause": Cause.SCHEDULE}
     return Run(state=state, **(given | {"scheduled_for": T0} | fields))  # type: ignore[arg-type]
 
 
@@ -100,15 +100,15 @@ async def test_notices_are_counted_once_however_often_they_are_handed_out(store:
 async def test_another_schedulers_run_that_began_late_is_noticed_once(store: Store) -> None:
     began = T0 + timedelta(seconds=61)
     running = flow_run(State.RUNNING, started_at=began)
-    await store.ledger.record([flow_run(State.QUEUED, id=running.id)])
+    await store.ledger.record([flow_run(State.QUEUED, run_id=running.run_id)])
     await store.ledger.record([running])
     await store.ledger.record([running])
-    ended = flow_run(State.RAN, id=running.id, started_at=began, ended_at=began + LEASE)
+    ended = flow_run(State.RAN, run_id=running.run_id, started_at=began, ended_at=began + LEASE)
     await store.ledger.record(
         [ended, ended, flow_run(State.RAN, started_at=T0 + timedelta(seconds=60), ended_at=began)]
     )
     [notice] = await store.notices.take(10)
-    assert (notice.what, notice.run, notice.scheduled_for, notice.reason) == (LATE, running.id, T0, "61 s late")
+    assert (notice.what, notice.run_id, notice.scheduled_for, notice.reason) == (LATE, running.run_id, T0, "61 s late")
 
 
 async def test_another_schedulers_missed_run_is_noticed(store: Store) -> None:
@@ -130,10 +130,10 @@ async def test_what_the_ledger_let_go_is_not_recorded_and_counted_again(valkey_u
             await store.ledger.record([run])
         await store.ledger.prune()
         kept = await store.ledger.runs(job="sweep")
-        assert [run.id for run in kept] == [run.id for run in reversed(runs[2:])]
+        assert [run.run_id for run in kept] == [run.run_id for run in reversed(runs[2:])]
         await store.ledger.record(runs)
         assert await store.ledger.counts() == {("sweep", Verdict.FAILED): 12}
-        assert [run.id for run in await store.ledger.runs(job="sweep")] == [run.id for run in kept]
+        assert [run.run_id for run in await store.ledger.runs(job="sweep")] == [run.run_id for run in kept]
         assert len(await store.notices.take(100)) == 12
     finally:
         await store.close()

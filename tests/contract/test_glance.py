@@ -28,7 +28,7 @@ def a_run(job: str, hour: int, state: State, **fields: object) -> Run:
     at = T0 + timedelta(hours=hour)
     ended = {"started_at": at, "ended_at": at + timedelta(seconds=3)} if state.settled else {"started_at": at}
     return Run(
-        id=fire_id("glance", job, at),
+        run_id=fire_id("glance", job, at),
         job=job,
         tier=Tier.PREFECT,
         cause=Cause.SCHEDULE,

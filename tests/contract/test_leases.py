@@ -31,7 +31,7 @@ class TestLease:
         [message] = await send(store, new())
         stale = await claim(store, message, "dead", lease=NONE)
         [lapsed] = await store.claims.sweep(10)
-        assert (lapsed.run, lapsed.worker, lapsed.verdict) == (message.run, "dead", None)
+        assert (lapsed.run_id, lapsed.worker, lapsed.verdict) == (message.run_id, "dead", None)
         [again] = await taken(store)
         fresh = await claim(store, again, "alive")
         assert fresh.answer is Answer.RUN
@@ -58,20 +58,20 @@ class TestLease:
             assert (held.alone, held.failures) == (death > 0, 0)
             assert await settle(store, held, None, died=True, retry_after=NONE, failure=failure)
             messages = await taken(store)
-        row = await state(store, held.message.run)
+        row = await state(store, held.message.run_id)
         assert (row.verdict, row.reason, row.failure) == (Verdict.FAILED, "killed its process 3 times", failure)
 
     async def test_progress_is_kept_for_the_holder_of_the_claim_alone(self, store: Store) -> None:
         [message] = await send(store, new())
         stale = await claim(store, message, lease=NONE)
         await store.claims.report(stale, "half way")
-        assert (await state(store, message.run)).progress == "half way"
+        assert (await state(store, message.run_id)).progress == "half way"
         await store.claims.sweep(10)
         await store.claims.report(stale, "nearly there")
-        assert (await state(store, message.run)).progress == "half way"
+        assert (await state(store, message.run_id)).progress == "half way"
         unknown = Claim(message=Message(job="backup"), answer=Answer.RUN)
         await store.claims.report(unknown, "of nothing")
-        assert await store.ledger.run(unknown.message.run) is None
+        assert await store.ledger.run(unknown.message.run_id) is None
 
     async def test_an_internal_run_is_lost_with_its_sidecar(self, store: Store) -> None:
         run = new(tier=Tier.APSCHEDULER, cause=Cause.SCHEDULE)
@@ -91,18 +91,18 @@ class TestTheEndOfALease:
         clock.move(LEASE - MILLI)
         assert await steered.claims.sweep(10) == []
         clock.move(MILLI)
-        assert [one.run for one in await steered.claims.sweep(10)] == [message.run]
+        assert [one.run_id for one in await steered.claims.sweep(10)] == [message.run_id]
 
     async def test_the_longest_dead_are_swept_first(self, steered: Store, clock: Clock) -> None:
         runs = []
         for _ in range(3):
             [message] = await send(steered, new())
             await claim(steered, message)
-            runs.append(message.run)
+            runs.append(message.run_id)
             clock.move(MILLI)
         clock.move(LEASE)
-        assert [one.run for one in await steered.claims.sweep(2)] == runs[:2]
-        assert [one.run for one in await steered.claims.sweep(2)] == runs[2:]
+        assert [one.run_id for one in await steered.claims.sweep(2)] == runs[:2]
+        assert [one.run_id for one in await steered.claims.sweep(2)] == runs[2:]
 
     async def test_a_lapse_before_the_sweep_may_still_be_settled(self, steered: Store, clock: Clock) -> None:
         """Nobody else has the run yet, so there is nothing to protect it from."""
@@ -125,7 +125,7 @@ class TestTheEndOfALease:
         await store.claims.report(held, "half way")
         await settle(store, held)
         await store.claims.report(held, "too late")
-        assert (await state(store, message.run)).progress == "half way"
+        assert (await state(store, message.run_id)).progress == "half way"
 
     async def test_what_died_needs_no_rest(self, store: Store) -> None:
         [message] = await send(store, new())

@@ -29,30 +29,30 @@ class TestLedger:
         latest = (await store.ledger.latest(["backup", "none"]))["backup"]
         assert latest.newest
         assert latest.settled
-        assert (latest.newest.id, latest.settled.id) == (second.run, first.run)
+        assert (latest.newest.run_id, latest.settled.run_id) == (second.run_id, first.run_id)
 
     async def test_what_another_scheduler_ran_is_recorded_once_settled_for_good(self, store: Store) -> None:
         at = datetime(2026, 3, 1, tzinfo=UTC)
         run = Run(
-            id=new_run_id(), job="sweep", tier=Tier.PREFECT, cause=Cause.SCHEDULE, state=State.RUNNING,
+            run_id=new_run_id(), job="sweep", tier=Tier.PREFECT, cause=Cause.SCHEDULE, state=State.RUNNING,
             scheduled_for=at,
             started_at=at, attempts=1,
         )  # fmt: skip
         await store.ledger.record([run])
-        assert (await state(store, run.id)).state is State.RUNNING
+        assert (await state(store, run.run_id)).state is State.RUNNING
         ended = Run(
-            id=run.id, job="sweep", tier=Tier.PREFECT, cause=Cause.SCHEDULE, state=State.RAN, scheduled_for=at,
+            run_id=run.run_id, job="sweep", tier=Tier.PREFECT, cause=Cause.SCHEDULE, state=State.RAN, scheduled_for=at,
             started_at=at, ended_at=at + LEASE, attempts=1,
         )  # fmt: skip
         await store.ledger.record([ended])
         await store.ledger.record([run])
-        row = await state(store, run.id)
+        row = await state(store, run.run_id)
         assert (row.verdict, row.duration_seconds) == (Verdict.RAN, 30)
 
     async def test_only_the_last_few_are_kept_where_asked(self, store: Store) -> None:
         for minute in range(5):
             run = Run(
-                id=new_run_id(), job="beat", tier=Tier.APSCHEDULER, cause=Cause.SCHEDULE, state=State.RAN,
+                run_id=new_run_id(), job="beat", tier=Tier.APSCHEDULER, cause=Cause.SCHEDULE, state=State.RAN,
                 scheduled_for=datetime(2026, 3, 1, 2, minute, tzinfo=UTC),
             )  # fmt: skip
             await store.ledger.record([run], keep=3)
@@ -61,16 +61,16 @@ class TestLedger:
     async def test_a_story_tells_a_run_in_order(self, store: Store) -> None:
         [message] = await send(store, new())
         await settle(store, await claim(store, message, "w7"))
-        story = (await state(store, message.run)).story
+        story = (await state(store, message.run_id)).story
         assert [event.what for event in story] == ["accepted", "published", "claimed", "settled"]
         assert story[2].note == "w7"
 
     async def test_logs_are_kept_in_order(self, store: Store) -> None:
         run = new()
         await store.outbox.accept([run])
-        await store.ledger.append_log(run.id, ["one", "two"])
-        await store.ledger.append_log(run.id, ["three"])
-        assert await store.ledger.log(run.id) == ["one", "two", "three"]
+        await store.ledger.append_log(run.run_id, ["one", "two"])
+        await store.ledger.append_log(run.run_id, ["three"])
+        assert await store.ledger.log(run.run_id) == ["one", "two", "three"]
 
 
 class TestCounts:
@@ -94,7 +94,7 @@ class TestCounts:
 
     async def test_what_another_scheduler_ran_counts_once(self, store: Store) -> None:
         run = Run(
-            id=new_run_id(), job="sweep", tier=Tier.PREFECT, cause=Cause.SCHEDULE, state=State.RAN, scheduled_for=T0
+            run_id=new_run_id(), job="sweep", tier=Tier.PREFECT, cause=Cause.SCHEDULE, state=State.RAN, scheduled_for=T0
         )
         await store.ledger.record([run, run])
         await store.ledger.record([run])
@@ -119,7 +119,7 @@ class TestReading:
     async def test_a_story_can_be_read_whatever_a_note_holds(self, store: Store, text: str) -> None:
         [message] = await send(store, new())
         await settle(store, await claim(store, message, text), Verdict.FAILED, reason=text)
-        row = await state(store, message.run)
+        row = await state(store, message.run_id)
         assert [event.what for event in row.story] == ["accepted", "published", "claimed", "settled"]
         assert row.story[-1].note == f"failed: {text}".replace("\n", " ")
         assert (row.reason, row.worker) == (text, text)
@@ -149,15 +149,18 @@ class TestAnyText:
         [message] = await send(store, new())
         held = await claim(store, message)
         await store.claims.report(held, self.TEXT)
-        await store.ledger.append_log(message.run, [self.TEXT, "plain"])
+        await store.ledger.append_log(message.run_id, [self.TEXT, "plain"])
         failure = Failure(type="OSError", message=self.TEXT, traceback=self.TEXT)
         assert await settle(store, held, None, retry_after=NONE, reason=self.TEXT, failure=failure)
         [again] = await handed_out(store)
         held = await claim(store, again)
         assert await settle(store, held, Verdict.FAILED, reason=self.TEXT, result=self.TEXT, failure=failure)
-        row = await state(store, message.run)
+        row = await state(store, message.run_id)
         assert row.verdict is Verdict.FAILED
         assert row.reason.startswith("caf")
-        assert [line.rpartition("é")[1:] for line in await store.ledger.log(message.run)] == [("é", ""), ("", "plain")]
-        assert [letter.run for letter in await store.dead_letters.newest()] == [message.run]
-        assert [one.run for one in await store.notices.take(10)] == [message.run]
+        assert [line.rpartition("é")[1:] for line in await store.ledger.log(message.run_id)] == [
+            ("é", ""),
+            ("", "plain"),
+        ]
+        assert [letter.run_id for letter in await store.dead_letters.newest()] == [message.run_id]
+        assert [one.run_id for one in await store.notices.take(10)] == [message.run_id]

@@ -22,7 +22,7 @@ async def test_a_failed_run_is_told_once(steered: Store) -> None:
     run = fire(0)
     await run_through(steered, run, Verdict.FAILED, reason="raised")
     assert await steered.notices.take(10) == [
-        Notice(what=Happening.FAILED, run=run.id, job="backup", at=T0, scheduled_for=T0, reason="raised")
+        Notice(what=Happening.FAILED, run_id=run.run_id, job="backup", at=T0, scheduled_for=T0, reason="raised")
     ]
     assert await steered.notices.take(10) == []
 
@@ -98,7 +98,7 @@ async def test_what_is_put_back_is_the_same(steered: Store) -> None:
 
 async def test_what_another_scheduler_failed_is_told(store: Store) -> None:
     run = Run(
-        id=new_run_id(), job="sweep", tier=Tier.PREFECT, cause=Cause.SCHEDULE, state=State.FAILED, scheduled_for=T0,
+        run_id=new_run_id(), job="sweep", tier=Tier.PREFECT, cause=Cause.SCHEDULE, state=State.FAILED, scheduled_for=T0,
         reason="crashed",
     )  # fmt: skip
     await store.ledger.record([run])

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from horae.jobs.policies import Overlap
-from horae.messages import Lane, Message
+from horae.messages import Message, Priority
 from horae.runs import Cause, State, Verdict
 from horae.store import Store
 from horae.store.values import Answer
@@ -33,10 +33,10 @@ class TestOutbox:
     async def test_an_accepted_run_is_in_the_ledger_and_due(self, store: Store) -> None:
         run = new(context={"repos": ["a"], "empty": [], "none": {}})
         assert [one.new for one in await store.outbox.accept([run])] == [True]
-        row = await state(store, run.id)
+        row = await state(store, run.run_id)
         assert (row.state, row.cause, row.context) == (State.PENDING, Cause.ENQUEUE, run.context)
         [message] = await taken(store)
-        assert (message.run, message.attempt, message.context) == (run.id, 1, run.context)
+        assert (message.run_id, message.generation, message.context) == (run.run_id, 1, run.context)
 
     async def test_accepting_a_run_twice_writes_it_once(self, store: Store) -> None:
         run = new()
@@ -69,15 +69,19 @@ class TestOutbox:
         run = new()
         await send(store, run)
         assert await next_in(store) is None
-        assert (await state(store, run.id)).state is State.QUEUED
+        assert (await state(store, run.run_id)).state is State.QUEUED
 
 
 class TestUniqueness:
     async def test_while_one_is_not_settled_another_with_the_key_is_not_accepted(self, store: Store) -> None:
         first, second, other = new(unique="k"), new(unique="k"), new(unique="other")
         accepted = await store.outbox.accept([first, second, other])
-        assert [(one.run, one.new) for one in accepted] == [(first.id, True), (first.id, False), (other.id, True)]
-        assert await store.ledger.run(second.id) is None
+        assert [(one.run_id, one.new) for one in accepted] == [
+            (first.run_id, True),
+            (first.run_id, False),
+            (other.run_id, True),
+        ]
+        assert await store.ledger.run(second.run_id) is None
         assert len(await taken(store)) == 2
 
     async def test_the_key_is_of_one_job(self, store: Store) -> None:
@@ -102,13 +106,13 @@ class TestUniqueness:
     async def test_cancelling_frees_the_key(self, store: Store) -> None:
         run = new(unique="k")
         await store.outbox.accept([run])
-        await store.claims.cancel(run.id)
+        await store.claims.cancel(run.run_id)
         assert [one.new for one in await store.outbox.accept([new(unique="k")])] == [True]
 
     async def test_the_same_run_twice_is_known_and_not_barred_by_itself(self, store: Store) -> None:
         run = new(unique="k")
         accepted = [*await store.outbox.accept([run]), *await store.outbox.accept([run])]
-        assert [(one.run, one.new) for one in accepted] == [(run.id, True), (run.id, False)]
+        assert [(one.run_id, one.new) for one in accepted] == [(run.run_id, True), (run.run_id, False)]
 
 
 class TestRelaysThatAreLate:
@@ -117,7 +121,7 @@ class TestRelaysThatAreLate:
         [message] = await taken(store, NONE)
         await settle(store, await claim(store, message), None, reason="draining")
         await store.outbox.published([message])
-        assert [again.attempt for again in await taken(store)] == [2]
+        assert [again.generation for again in await taken(store)] == [2]
 
     async def test_what_waited_for_another_run_meanwhile_stays(self, store: Store) -> None:
         [first] = await send(store, new())
@@ -128,14 +132,16 @@ class TestRelaysThatAreLate:
         await settle(store, held)
         await store.outbox.published([second])
         [again] = await taken(store)
-        assert (again.run, again.attempt) == (second.run, 2), "it is in the outbox, or nobody would ever run it"
+        assert (again.run_id, again.generation) == (second.run_id, 2), (
+            "it is in the outbox, or nobody would ever run it"
+        )
 
     async def test_publishing_what_is_settled_or_unknown_changes_nothing(self, store: Store) -> None:
         await store.outbox.accept([new()])
         [message] = await taken(store)
         await settle(store, await claim(store, message))
         await store.outbox.published([message, Message(job="backup")])
-        assert (await state(store, message.run)).verdict is Verdict.RAN
+        assert (await state(store, message.run_id)).verdict is Verdict.RAN
 
 
 class TestTime:
@@ -167,17 +173,19 @@ class TestTime:
         clock.move(SOON - MILLI)
         assert await taken(steered) == []
         clock.move(MILLI)
-        assert [again.attempt for again in await taken(steered)] == [2]
+        assert [again.generation for again in await taken(steered)] == [2]
 
 
 @pytest.mark.parametrize("text", ["é\x00\n{}\u2028", "}" * 50, "x" * 100_000, '"attempt":1'])
 async def test_a_context_comes_back_whole_at_each_attempt(store: Store, text: str) -> None:
     sent = {"text": text, "empty": [], "nothing": {}, "deep": {"a": [1, None, 1.5, 2**60]}}
-    messages = await send(store, new(context=sent, metadata={"m": text}, lane=Lane.HIGH, scheduled_for=T0 + MILLI))
+    messages = await send(
+        store, new(context=sent, metadata={"m": text}, priority=Priority.HIGH, scheduled_for=T0 + MILLI)
+    )
     for attempt in (1, 2, 3):
         [message] = messages
-        assert (message.attempt, message.context, message.metadata) == (attempt, sent, {"m": text})
-        assert (message.lane, message.scheduled_for) == (Lane.HIGH, T0 + MILLI)
+        assert (message.generation, message.context, message.metadata) == (attempt, sent, {"m": text})
+        assert (message.priority, message.scheduled_for) == (Priority.HIGH, T0 + MILLI)
         await settle(store, await claim(store, message), None, reason="draining")
         messages = await handed_out(store)
-    assert (await state(store, message.run)).context == sent
+    assert (await state(store, message.run_id)).context == sent

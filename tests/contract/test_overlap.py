@@ -29,7 +29,7 @@ class TestOverlap:
         first, second = await send(store, fire(0), fire(1))
         await claim(store, first, overlap=Overlap.SKIP)
         assert (await claim(store, second, overlap=Overlap.SKIP)).answer is Answer.SETTLED
-        row = await state(store, second.run)
+        row = await state(store, second.run_id)
         assert (row.verdict, row.reason) == (Verdict.SKIPPED, "overlap")
 
     async def test_skip_lets_what_was_asked_for_wait(self, store: Store) -> None:
@@ -38,14 +38,14 @@ class TestOverlap:
         assert (await claim(store, second, overlap=Overlap.SKIP)).answer is Answer.LATER
         assert await taken(store) == []
         await settle(store, held)
-        assert [message.run for message in await taken(store)] == [second.run]
+        assert [message.run_id for message in await taken(store)] == [second.run_id]
 
     async def test_a_waiting_fire_gives_way_to_a_newer_one(self, steered: Store) -> None:
         first, second, third = await send(steered, fire(0), fire(1), fire(2))
         await claim(steered, first, overlap=Overlap.QUEUE)
         await claim(steered, second, overlap=Overlap.QUEUE, catch_up=CatchUp.LATEST)
         assert (await claim(steered, third, overlap=Overlap.QUEUE, catch_up=CatchUp.LATEST)).answer is Answer.LATER
-        row = await state(steered, second.run)
+        row = await state(steered, second.run_id)
         assert (row.verdict, row.reason) == (Verdict.MISSED, "superseded")
 
     async def test_cancel_other_reaches_the_worker_with_its_renewal(self, store: Store) -> None:
@@ -121,7 +121,7 @@ class TestWaiting:
         for message in reversed(messages[1:]):
             await settle(steered, held)
             [again] = await handed_out(steered)
-            assert again.run == message.run
+            assert again.run_id == message.run_id
             held = await claim(steered, again, **self.QUEUE)
 
     async def test_a_copy_of_what_waits_is_a_duplicate_and_keeps_its_place(self, steered: Store, clock: Clock) -> None:
@@ -132,14 +132,14 @@ class TestWaiting:
             clock.move(MILLI)
         assert (await claim(steered, second, **self.QUEUE)).answer is Answer.DUPLICATE
         await settle(steered, held)
-        assert [message.run for message in await taken(steered)] == [second.run]
+        assert [message.run_id for message in await taken(steered)] == [second.run_id]
 
     async def test_an_older_fire_that_comes_later_gives_way_too(self, steered: Store) -> None:
         first, older, newer = await send(steered, fire(0), fire(1), fire(2))
         await claim(steered, first, **self.LATEST)
         assert (await claim(steered, newer, **self.LATEST)).answer is Answer.LATER
         assert (await claim(steered, older, **self.LATEST)).answer is Answer.SETTLED
-        assert await verdict_of(steered, older.run) == (Verdict.MISSED, "superseded")
+        assert await verdict_of(steered, older.run_id) == (Verdict.MISSED, "superseded")
 
     async def test_what_was_asked_for_gives_way_to_no_fire(self, steered: Store) -> None:
         first, asked, newer = await send(steered, fire(0), new(), fire(2))
@@ -147,7 +147,7 @@ class TestWaiting:
         for message in (asked, newer):
             assert (await claim(steered, message, **self.LATEST)).answer is Answer.LATER
         await settle(steered, held)
-        assert [message.run for message in await taken(steered)] == [asked.run]
+        assert [message.run_id for message in await taken(steered)] == [asked.run_id]
 
     async def test_under_all_every_fire_waits(self, store: Store) -> None:
         first, second, third = await send(store, fire(0), fire(1), fire(2))
@@ -162,7 +162,7 @@ class TestWaiting:
         assert (await claim(steered, second, **self.LATEST)).answer is Answer.LATER
         [again] = await handed_out(steered)
         held = await claim(steered, again, **self.LATEST)
-        assert (held.answer, again.run) == (Answer.RUN, first.run)
+        assert (held.answer, again.run_id) == (Answer.RUN, first.run_id)
 
     async def test_a_begun_fire_is_not_skipped(self, store: Store) -> None:
         first, second = await send(store, fire(0), fire(1))
@@ -180,7 +180,7 @@ class TestCancelOther:
         first, second = await send(store, fire(0), fire(1))
         await settle(store, await claim(store, first, **self.POLICY), None, retry_after=LEASE)
         assert (await claim(store, second, **self.POLICY)).answer is Answer.RUN
-        assert await verdict_of(store, first.run) == (Verdict.CANCELLED, "overlap")
+        assert await verdict_of(store, first.run_id) == (Verdict.CANCELLED, "overlap")
 
     async def test_the_other_does_not_come_back_when_its_worker_dies(self, store: Store) -> None:
         first, second = await send(store, fire(0), fire(1))
@@ -189,5 +189,5 @@ class TestCancelOther:
         [lapsed] = await store.claims.sweep(10)
         assert lapsed.verdict is Verdict.CANCELLED
         [again] = await handed_out(store)
-        assert again.run == second.run
+        assert again.run_id == second.run_id
         assert (await claim(store, again, **self.POLICY)).answer is Answer.RUN

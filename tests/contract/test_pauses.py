@@ -38,11 +38,11 @@ async def test_a_run_of_a_paused_job_waits_until_it_is_resumed(store: Store) -> 
     answer = await claim(store, one)
     assert (answer.answer, answer.reason) == (Answer.LATER, "paused")
     assert (await claim(store, other)).answer is Answer.RUN
-    assert (await state(store, one.run)).state is State.PENDING
+    assert (await state(store, one.run_id)).state is State.PENDING
     assert await taken(store) == []
     assert await store.pauses.resume("backup") == 1
     [again] = await handed_out(store)
-    assert (again.run, (await claim(store, again)).answer) == (one.run, Answer.RUN)
+    assert (again.run_id, (await claim(store, again)).answer) == (one.run_id, Answer.RUN)
 
 
 async def test_everything_goes_on_only_where_no_job_is_paused_by_name(store: Store) -> None:
@@ -99,7 +99,7 @@ async def test_what_ends_during_a_pause_releases_nothing_and_forgets_nothing(sto
     await settle(store, held)
     assert await taken(store) == []
     assert await store.pauses.resume() == 1
-    assert [message.run for message in await taken(store)] == [second.run]
+    assert [message.run_id for message in await taken(store)] == [second.run_id]
 
 
 async def test_a_retry_that_comes_up_during_a_pause_waits_and_goes_on(store: Store) -> None:
@@ -119,7 +119,7 @@ async def test_a_fire_is_skipped_where_nothing_is_caught_up(store: Store) -> Non
     answer = await claim(store, due, catch_up=CatchUp.NONE)
     # However old it is by the real clock: with no window to speak of, only the pause is left to judge by.
     assert answer.answer is Answer.SETTLED
-    assert (await state(store, due.run)).verdict in (Verdict.SKIPPED, Verdict.MISSED)
+    assert (await state(store, due.run_id)).verdict in (Verdict.SKIPPED, Verdict.MISSED)
     assert (await claim(store, asked, catch_up=CatchUp.NONE)).reason == "paused"
 
 
@@ -127,7 +127,7 @@ async def test_a_fresh_fire_is_skipped_as_paused(steered: Store) -> None:
     await steered.pauses.pause("backup")
     [due] = await send(steered, fire(0))
     await claim(steered, due, catch_up=CatchUp.NONE)
-    assert await verdict_of(steered, due.run) == (Verdict.SKIPPED, "paused")
+    assert await verdict_of(steered, due.run_id) == (Verdict.SKIPPED, "paused")
 
 
 async def test_under_latest_only_the_newest_fire_waits(steered: Store) -> None:
@@ -136,7 +136,7 @@ async def test_under_latest_only_the_newest_fire_waits(steered: Store) -> None:
     for message in messages:
         await claim(steered, message, catch_up=CatchUp.LATEST)
     assert await steered.pauses.resume("backup") == 1
-    assert [message.run for message in await taken(steered)] == [messages[-1].run]
+    assert [message.run_id for message in await taken(steered)] == [messages[-1].run_id]
 
 
 async def test_an_internal_fire_is_skipped_and_a_run_asked_for_goes_on(store: Store) -> None:
@@ -152,5 +152,5 @@ async def test_what_waits_can_be_cancelled(store: Store) -> None:
     await store.pauses.pause("backup")
     [message] = await send(store, new())
     await claim(store, message)
-    await store.claims.cancel(message.run)
+    await store.claims.cancel(message.run_id)
     assert await store.pauses.resume("backup") == 0

@@ -17,21 +17,21 @@ class TestQuestions:
 
         async def found(**only: set[object]) -> set[str]:
             chosen = Only(**{key: frozenset(values) for key, values in only.items()})  # type: ignore[arg-type]
-            return {run.id for run in await store.ledger.runs(only=chosen)}
+            return {run.run_id for run in await store.ledger.runs(only=chosen)}
 
         assert await found(states={State.FAILED}) == {failed}
-        assert await found(states={State.PENDING, State.QUEUED}) == {fired.id, waits.id}
-        assert await found(causes={Cause.SCHEDULE, Cause.MANUAL}) == {fired.id, waits.id}
-        assert await found(tiers={Tier.APSCHEDULER}) == {waits.id}
+        assert await found(states={State.PENDING, State.QUEUED}) == {fired.run_id, waits.run_id}
+        assert await found(causes={Cause.SCHEDULE, Cause.MANUAL}) == {fired.run_id, waits.run_id}
+        assert await found(tiers={Tier.APSCHEDULER}) == {waits.run_id}
         assert await found(states={State.FAILED}, causes={Cause.MANUAL}) == set()
         assert await found(states={State.FAILED}, causes={Cause.ENQUEUE}, tiers={Tier.ONEIRIC}) == {failed}
 
     async def test_a_rare_one_is_found_however_many_are_newer(self, store: Store) -> None:
         [failed] = await died(store, new())
         later = await store.now() + timedelta(hours=1)
-        await store.outbox.accept([new(id=f"r{n}", due=later) for n in range(1100)])
+        await store.outbox.accept([new(run_id=f"r{n}", due=later) for n in range(1100)])
         only = Only(states=frozenset({State.FAILED}))
-        assert [run.id for run in await store.ledger.runs(only=only, limit=3)] == [failed]
+        assert [run.run_id for run in await store.ledger.runs(only=only, limit=3)] == [failed]
         assert len(await store.ledger.runs(only=Only(causes=frozenset({Cause.ENQUEUE})), limit=600)) == 600
 
     async def test_bounds_are_inclusive(self, store: Store) -> None:
@@ -44,17 +44,17 @@ class TestQuestions:
         await store.outbox.accept([fire(0), fire(5, job="other"), fire(1)])
         since = datetime(2026, 3, 1, 2, 1, tzinfo=UTC)
         for asked in ({}, {"job": "backup"}, {"since": since}, {"limit": 1}):
-            assert await store.ledger.ids(**asked) == [run.id for run in await store.ledger.runs(**asked)]
+            assert await store.ledger.ids(**asked) == [run.run_id for run in await store.ledger.runs(**asked)]
 
     async def test_many_come_in_the_order_asked_for(self, store: Store) -> None:
         runs = [new(), new(), new()]
         await store.outbox.accept(runs)
-        asked = [runs[2].id, "unknown", runs[0].id]
-        assert [run.id for run in await store.ledger.many(asked)] == [runs[2].id, runs[0].id]
+        asked = [runs[2].run_id, "unknown", runs[0].run_id]
+        assert [run.run_id for run in await store.ledger.many(asked)] == [runs[2].run_id, runs[0].run_id]
         assert await store.ledger.many([]) == []
 
     async def test_an_id_is_found_by_its_beginning_and_its_end(self, store: Store) -> None:
-        await store.outbox.accept([new(id=id) for id in ("aaaa-1111-zzzz", "aaaa-2222-zzzz", "bbbb-aaaa-1111")])
+        await store.outbox.accept([new(run_id=id) for id in ("aaaa-1111-zzzz", "aaaa-2222-zzzz", "bbbb-aaaa-1111")])
         assert await store.ledger.find("aaaa-1", 9) == ["aaaa-1111-zzzz"]
         assert set(await store.ledger.find("aaaa", 9)) == {"aaaa-1111-zzzz", "aaaa-2222-zzzz"}
         assert set(await store.ledger.find("zzzz", 9)) == {"aaaa-1111-zzzz", "aaaa-2222-zzzz"}

@@ -45,7 +45,7 @@ class TestSizes:
 
     async def test_what_was_accepted_once_is_not_too_large_for_its_retries(self, broker: Broker) -> None:
         largest = self.of_size(LIMIT_BYTES)
-        attempts = [largest.model_copy(update={"attempt": attempt}) for attempt in (2, 10, 1_000_000)]
+        attempts = [largest.model_copy(update={"generation": attempt}) for attempt in (2, 10, 1_000_000)]
         await broker.publisher.publish(attempts)
         found = await receive_all(broker.consumer("w1"), 3)
         assert [one.wrong for one in found] == ["", "", ""]
@@ -60,7 +60,7 @@ class TestSizes:
         sent = [self.of_size(20_000) for _ in range(200)]
         await broker.publisher.publish(sent)
         found = await receive_all(broker.consumer("w1"), 200)
-        assert {one.message.run for one in found if one.message} == {one.run for one in sent}
+        assert {one.message.run_id for one in found if one.message} == {one.run_id for one in sent}
         await broker.publisher.publish([])
 
 

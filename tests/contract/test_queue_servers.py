@@ -27,7 +27,7 @@ class TestServers:
         server.kill()
         server.start()
         found = await receive_all(server.broker.consumer("w1"), 20)
-        assert {one.message.run for one in found if one.message} == {one.run for one in sent}
+        assert {one.message.run_id for one in found if one.message} == {one.run_id for one in sent}
 
     async def test_what_was_received_and_not_acknowledged_comes_again(self, server: Server) -> None:
         await server.broker.publisher.publish(messages(4))
@@ -40,11 +40,11 @@ class TestServers:
         left: set[str] = set()
 
         async def all_left() -> bool:
-            left.update(one.message.run for one in await other.receive(5, MOMENT) if one.message)
+            left.update(one.message.run_id for one in await other.receive(5, MOMENT) if one.message)
             return len(left) >= 2
 
         await wait_until(all_left, "the two that were not acknowledged")
-        assert left == {one.message.run for one in found[2:] if one.message}
+        assert left == {one.message.run_id for one in found[2:] if one.message}
 
     async def test_publisher_and_consumer_say_that_it_is_away_and_go_on_by_themselves(self, server: Server) -> None:
         publisher, consumer = server.broker.publisher, server.broker.consumer("w1")

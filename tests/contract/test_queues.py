@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from horae.messages import Lane, Message
+from horae.messages import Message, Priority
 from horae.queues.base import Consumer, Delivery
 from horae.runs import Verdict
 from horae.store.memory import MemoryStore
@@ -54,32 +54,32 @@ async def test_what_is_acknowledged_never_comes_again(broker: Broker) -> None:
 async def test_what_a_dead_worker_took_comes_to_another(broker: Broker) -> None:
     await broker.publisher.publish(messages(3))
     dead = broker.consumer("dead")
-    taken = {delivery.message.run for delivery in await receive_all(dead, 3) if delivery.message}
+    taken = {delivery.message.run_id for delivery in await receive_all(dead, 3) if delivery.message}
     await dead.close()
     other = broker.consumer("alive")
     again: set[str] = set()
     while again != taken:
-        again |= {one.message.run for one in await other.receive(5, timedelta(milliseconds=50)) if one.message}
+        again |= {one.message.run_id for one in await other.receive(5, timedelta(milliseconds=50)) if one.message}
 
 
 async def test_two_workers_share_what_there_is(broker: Broker) -> None:
     await broker.publisher.publish(messages(4))
     one, two = broker.consumer("w1"), broker.consumer("w2")
     got = [*await one.receive(2, SOON), *await two.receive(2, SOON)]
-    assert len({delivery.message.run for delivery in got if delivery.message}) == 4
+    assert len({delivery.message.run_id for delivery in got if delivery.message}) == 4
 
 
-async def test_lanes_are_weighted_and_none_starves(broker: Broker) -> None:
-    for lane in reversed(Lane):
-        await broker.publisher.publish(messages(24, lane))
+async def test_priorities_are_weighted_and_none_starves(broker: Broker) -> None:
+    for priority in reversed(Priority):
+        await broker.publisher.publish(messages(24, priority))
     consumer = broker.consumer("w1")
-    lanes = []
+    priorities = []
     for _ in range(24):
         [delivery] = await consumer.receive(1, AT_ONCE)
         assert delivery.message
-        lanes.append(delivery.message.lane)
+        priorities.append(delivery.message.priority)
         await consumer.ack([delivery])
-    assert [lanes.count(lane) for lane in (Lane.HIGH, Lane.NORMAL, Lane.LOW)] == [16, 6, 2]
+    assert [priorities.count(priority) for priority in (Priority.HIGH, Priority.NORMAL, Priority.LOW)] == [16, 6, 2]
 
 
 class TestDeath:
@@ -146,10 +146,10 @@ class TestCopies:
 
     async def test_each_handing_out_is_its_own(self, broker: Broker) -> None:
         [message] = messages(1)
-        again = message.model_copy(update={"attempt": 2})
+        again = message.model_copy(update={"generation": 2})
         await broker.publisher.publish([message, again])
         found = await receive_all(broker.consumer("w1"), 2)
-        assert sorted(one.message.attempt for one in found if one.message) == [1, 2]
+        assert sorted(one.message.generation for one in found if one.message) == [1, 2]
 
 
 class TestAcknowledging:
@@ -171,15 +171,15 @@ class TestAcknowledging:
         again = await receive_all(broker.consumer("w2"), 1)
         assert [one.message for one in again] == [second.message]
 
-    async def test_in_any_order_and_over_all_lanes(self, broker: Broker) -> None:
-        for lane in Lane:
-            await broker.publisher.publish(messages(3, lane))
+    async def test_in_any_order_and_over_all_priorities(self, broker: Broker) -> None:
+        for priority in Priority:
+            await broker.publisher.publish(messages(3, priority))
         consumer = broker.consumer("w1")
         found = await receive_all(consumer, 9)
         await consumer.ack(found[::-2])
         await consumer.close()
-        left = {one.message.run for one in found[-2::-2] if one.message}
-        assert {one.message.run for one in await receive_all(broker.consumer("w2"), 4) if one.message} == left
+        left = {one.message.run_id for one in found[-2::-2] if one.message}
+        assert {one.message.run_id for one in await receive_all(broker.consumer("w2"), 4) if one.message} == left
 
 
 class TestShutdown:

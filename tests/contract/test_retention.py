@@ -42,30 +42,30 @@ async def pruned(store: Store) -> int:
 
 @pytest.mark.parametrize("store_settings", [SHORT])
 class TestByAge:
-    async def gone(self, store: Store, clock: Clock, run: str) -> None:
+    async def gone(self, store: Store, clock: Clock, run_id: str) -> None:
         clock.move(KEEP + MILLI)
 
         async def is_gone() -> bool:
-            return await store.ledger.run(run) is None
+            return await store.ledger.run(run_id) is None
 
         await wait_until(is_gone, "the row to expire")
 
     async def test_a_settled_run_goes_with_all_that_is_known_of_it(self, steered: Store, clock: Clock) -> None:
         run = new()
         await run_through(steered, run)
-        await steered.ledger.append_log(run.id, ["line"])
-        await self.gone(steered, clock, run.id)
+        await steered.ledger.append_log(run.run_id, ["line"])
+        await self.gone(steered, clock, run.run_id)
         await pruned(steered)
         assert await steered.ledger.runs() == await steered.ledger.runs(job="backup") == []
-        await wait_until(lambda: _nothing(steered, run.id), "its log to expire")
+        await wait_until(lambda: _nothing(steered, run.run_id), "its log to expire")
 
     async def test_what_is_not_settled_stays(self, steered: Store, clock: Clock) -> None:
         run, settled = new(), new()
         await run_through(steered, settled)
         await steered.outbox.accept([run])
-        await self.gone(steered, clock, settled.id)
+        await self.gone(steered, clock, settled.run_id)
         await pruned(steered)
-        assert [row.id for row in await steered.ledger.runs()] == [run.id]
+        assert [row.run_id for row in await steered.ledger.runs()] == [run.run_id]
 
     async def test_a_dead_letter_stays_and_goes_some_time_after_it_is_dropped(
         self, steered: Store, clock: Clock
@@ -73,12 +73,12 @@ class TestByAge:
         failed, settled = new(), new()
         await run_through(steered, failed, Verdict.FAILED)
         await run_through(steered, settled)
-        await self.gone(steered, clock, settled.id)
+        await self.gone(steered, clock, settled.run_id)
         await pruned(steered)
-        assert [row.id for row in await steered.ledger.runs()] == [failed.id]
-        await steered.dead_letters.drop([failed.id])
-        assert await verdict_of(steered, failed.id) == (Verdict.FAILED, "")
-        await self.gone(steered, clock, failed.id)
+        assert [row.run_id for row in await steered.ledger.runs()] == [failed.run_id]
+        await steered.dead_letters.drop([failed.run_id])
+        assert await verdict_of(steered, failed.run_id) == (Verdict.FAILED, "")
+        await self.gone(steered, clock, failed.run_id)
 
     async def test_a_body_that_was_no_message_goes_like_a_run(self, steered: Store, clock: Clock) -> None:
         id = await steered.dead_letters.bury(b"{", "not JSON")
@@ -88,8 +88,8 @@ class TestByAge:
         assert await steered.ledger.runs() == []
 
 
-async def _nothing(store: Store, run: str) -> bool:
-    return await store.ledger.log(run) == []
+async def _nothing(store: Store, run_id: str) -> bool:
+    return await store.ledger.log(run_id) == []
 
 
 async def test_pruning_looks_past_what_it_may_not_prune(valkey_url: str, namespace: str) -> None:
@@ -146,7 +146,7 @@ class TestByNumber:
             await run_through(steered, fire(minute))
         clock.move(MINUTE)
         await pruned(steered)
-        assert {message.run for message in waiting} <= {run.id for run in await steered.ledger.runs()}
+        assert {message.run_id for message in waiting} <= {run.run_id for run in await steered.ledger.runs()}
 
     async def test_the_row_of_a_dead_letter_stays(self, steered: Store, clock: Clock) -> None:
         await run_through(steered, fire(0), Verdict.FAILED, reason="raised")
@@ -154,16 +154,16 @@ class TestByNumber:
             await run_through(steered, fire(minute))
             clock.move(MINUTE)
         [letter] = await steered.dead_letters.newest()
-        assert (letter.run, letter.reason) == (fire(0).id, "raised")
-        assert (await state(steered, letter.run)).verdict is Verdict.FAILED
+        assert (letter.run_id, letter.reason) == (fire(0).run_id, "raised")
+        assert (await state(steered, letter.run_id)).verdict is Verdict.FAILED
 
     async def test_a_failed_run_whose_letter_is_gone_goes_as_any_other(self, steered: Store, clock: Clock) -> None:
         await run_through(steered, fire(0), Verdict.FAILED)
-        await steered.dead_letters.drop([fire(0).id])
+        await steered.dead_letters.drop([fire(0).run_id])
         for minute in range(1, 12):
             await run_through(steered, fire(minute))
             clock.move(MINUTE)
-        assert await steered.ledger.run(fire(0).id) is None
+        assert await steered.ledger.run(fire(0).run_id) is None
 
     async def test_the_newest_dead_letters_are_kept(self, steered: Store, clock: Clock) -> None:
         runs = [new(context={"n": n}) for n in range(5)]
@@ -171,18 +171,18 @@ class TestByNumber:
             await run_through(steered, run, Verdict.FAILED)
             clock.move(MILLI)
         assert await pruned(steered) == 2
-        assert [letter.run for letter in await steered.dead_letters.newest()] == [run.id for run in runs[:1:-1]]
-        assert (await state(steered, runs[0].id)).verdict is Verdict.FAILED, "what the ledger says of it stays"
+        assert [letter.run_id for letter in await steered.dead_letters.newest()] == [run.run_id for run in runs[:1:-1]]
+        assert (await state(steered, runs[0].run_id)).verdict is Verdict.FAILED, "what the ledger says of it stays"
 
 
 class TestTooOldToProveUnrun:
     async def test_by_age(self, steered: Store, clock: Clock) -> None:
         month = timedelta(days=30)
-        within, beyond = (Message(job="backup", run=id_made_at(T0 - month - more)) for more in (timedelta(0), MILLI))
+        within, beyond = (Message(job="backup", run_id=id_made_at(T0 - month - more)) for more in (timedelta(0), MILLI))
         assert (await claim(steered, within)).answer is Answer.RUN
         answer = await claim(steered, beyond)
         assert (answer.answer, answer.reason) == (Answer.TOO_OLD, "too old to prove unrun")
-        assert await steered.ledger.run(beyond.run) is None
+        assert await steered.ledger.run(beyond.run_id) is None
 
     @pytest.mark.parametrize("store_settings", [FEW])
     async def test_by_number(self, steered: Store, clock: Clock) -> None:
@@ -193,23 +193,23 @@ class TestTooOldToProveUnrun:
         forgotten, kept = fire(1), fire(2)
         assert (await claim(steered, forgotten.message)).answer is Answer.TOO_OLD
         assert (await claim(steered, kept.message)).answer is Answer.DUPLICATE
-        reached = Message(job="backup", run=id_made_at(T0 + MINUTE + MILLI))
-        unreached = Message(job="backup", run=id_made_at(T0 + MINUTE))
+        reached = Message(job="backup", run_id=id_made_at(T0 + MINUTE + MILLI))
+        unreached = Message(job="backup", run_id=id_made_at(T0 + MINUTE))
         assert (await claim(steered, unreached)).answer is Answer.TOO_OLD
         assert (await claim(steered, reached)).answer is Answer.RUN
-        elsewhere = Message(job="report", run=id_made_at(T0))
+        elsewhere = Message(job="report", run_id=id_made_at(T0))
         assert (await claim(steered, elsewhere)).answer is Answer.RUN, "another job's ledger reaches further"
 
     async def test_an_id_that_tells_no_age_is_believed(self, steered: Store) -> None:
-        assert (await claim(steered, Message(job="backup", run="by-hand"))).answer is Answer.RUN
+        assert (await claim(steered, Message(job="backup", run_id="by-hand"))).answer is Answer.RUN
 
     async def test_what_has_a_row_is_never_too_old(self, steered: Store, clock: Clock) -> None:
-        [message] = await send(steered, new(id=id_made_at(T0)))
+        [message] = await send(steered, new(run_id=id_made_at(T0)))
         clock.move(timedelta(days=60))
         held = await claim(steered, message)
         assert held.answer is Answer.RUN
         assert await settle(steered, held)
 
     async def test_a_fire_is_as_old_as_its_instant(self, steered: Store) -> None:
-        old = Message(job="backup", run=new_run_id(), scheduled_for=T0 - timedelta(days=31))
+        old = Message(job="backup", run_id=new_run_id(), scheduled_for=T0 - timedelta(days=31))
         assert (await claim(steered, old)).answer is Answer.TOO_OLD

@@ -9,7 +9,7 @@ import redis.asyncio
 from horae.clock import to_millis
 from horae.errors import UnsafeStore
 from horae.jobs.policies import CatchUp, Overlap
-from horae.messages import Lane, Message
+from horae.messages import Message, Priority
 from horae.queues.redis import RedisConsumer
 from horae.redis.keys import PROVIDER, key_prefix
 from horae.runs import Cause, State, Verdict
@@ -115,10 +115,10 @@ class TestRows:
         [message] = await handed_out(opened())
         assert message == Message(
             job="backup",
-            run="r1",
-            attempt=attempt,
+            run_id="r1",
+            generation=attempt,
             scheduled_for=T0,
-            lane=Lane.HIGH,
+            priority=Priority.HIGH,
             context=CONTEXT,
             metadata=METADATA,
         )
@@ -133,7 +133,7 @@ class TestRows:
         for attempt in (1, 2, 3):
             [delivery] = await consumer.receive(1, LEASE)
             assert delivery.message
-            assert (delivery.message.attempt, delivery.message.context) == (attempt, {"a": 1})
+            assert (delivery.message.generation, delivery.message.context) == (attempt, {"a": 1})
             assert delivery.message.scheduled_for == T0
             await settle(store, await claim(store, delivery.message), None, retry_after=NONE)
         await consumer.close()
@@ -141,7 +141,7 @@ class TestRows:
     async def test_what_is_at_the_broker_is_claimed_and_settled(self, schema1: Schema1, opened: Opened) -> None:
         await schema1.write("r1", state="queued", context='{"a": 1}')
         store = opened()
-        held = await claim(store, Message(job="backup", run="r1", context={"a": 1}))
+        held = await claim(store, Message(job="backup", run_id="r1", context={"a": 1}))
         assert (held.answer, held.attempts, held.failures) == (Answer.RUN, 1, 0)
         assert await settle(store, held, Verdict.FAILED, reason="raised")
         [letter] = await store.dead_letters.newest()
@@ -150,7 +150,7 @@ class TestRows:
 
     async def test_a_fire_that_no_worker_has_begun_is_judged(self, schema1: Schema1, opened: Opened) -> None:
         await schema1.write("r1", state="queued", cause="schedule", scheduled_for=str(to_millis(T0)))
-        answer = await claim(opened(), Message(job="backup", run="r1", scheduled_for=T0), catch_up=CatchUp.NONE)
+        answer = await claim(opened(), Message(job="backup", run_id="r1", scheduled_for=T0), catch_up=CatchUp.NONE)
         assert answer.reason == "missed: not caught up"
 
     async def test_a_lease_goes_on_and_what_waits_is_released(self, schema1: Schema1, opened: Opened) -> None:
@@ -161,21 +161,21 @@ class TestRows:
         store = opened()
         await store.pauses.pause()
         [lapsed] = await store.claims.sweep(10)
-        assert lapsed.run == "r1"
+        assert lapsed.run_id == "r1"
         [again] = await handed_out(store)
-        assert (again.run, again.attempt) == ("r1", 2)
+        assert (again.run_id, again.generation) == ("r1", 2)
         await store.claims.cancel("r1")
         assert await store.pauses.resume() == 1, "what waited before is known to the pauses too"
         [waited] = await handed_out(store)
-        assert (waited.run, waited.context) == ("r2", {"a": 2})
+        assert (waited.run_id, waited.context) == ("r2", {"a": 2})
 
     async def test_a_worker_of_before_hears_that_it_is_cancelled(self, schema1: Schema1, opened: Opened) -> None:
         await schema1.write("r1", state="running", token=7, attempts=1, worker="w1", cancel="overlap")
         await schema1.index("leases", "r1")
         await schema1.index("active:backup", "r1")
         store = opened()
-        held = (await claim(store, Message(job="backup", run="other"))).__class__(
-            message=Message(job="backup", run="r1"), answer=Answer.RUN, token=7
+        held = (await claim(store, Message(job="backup", run_id="other"))).__class__(
+            message=Message(job="backup", run_id="r1"), answer=Answer.RUN, token=7
         )
 
         async def heard() -> bool:
@@ -197,5 +197,5 @@ class TestRows:
         await schema1.write("r1", state="running", token=7, attempts=1)
         await schema1.index("active:backup", "r1")
         store = opened()
-        assert (await claim(store, Message(job="backup", run="r2"), overlap=Overlap.QUEUE)).answer is Answer.LATER
+        assert (await claim(store, Message(job="backup", run_id="r2"), overlap=Overlap.QUEUE)).answer is Answer.LATER
         assert await verdict_of(store, "r2") == (None, "")

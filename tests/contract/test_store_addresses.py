@@ -176,15 +176,15 @@ async def test_a_run_goes_from_accepted_to_its_verdict(reached: Reached) -> None
         first, second = await claim(store, message, "w1"), await claim(store, message, "w2")
         assert (first.answer, second.answer) == (Answer.RUN, Answer.DUPLICATE)
         assert await asyncio.to_thread(store.claims.renew, [first], LEASE) == [Hold.KEPT]
-        await store.ledger.append_log(message.run, ["one", "two"])
+        await store.ledger.append_log(message.run_id, ["one", "two"])
         assert await settle(store, first)
-        assert await store.ledger.log(message.run) == ["one", "two"]
-        run = await state(store, message.run)
+        assert await store.ledger.log(message.run_id) == ["one", "two"]
+        run = await state(store, message.run_id)
         assert (run.state, run.context, run.attempts) == (State.RAN, {"path": "/srv"}, 1)
-        assert [found.id for found in await store.ledger.runs(job="backup")] == [message.run]
+        assert [found.run_id for found in await store.ledger.runs(job="backup")] == [message.run_id]
         assert (await store.ledger.latest(["backup"]))["backup"].settled == run
         letter = await store.dead_letters.bury(b"no message", "malformed")
-        assert [found.run for found in await store.dead_letters.newest()] == [letter]
+        assert [found.run_id for found in await store.dead_letters.newest()] == [letter]
 
 
 async def test_a_message_goes_from_published_to_acknowledged(reached: Reached, namespace: str) -> None:
@@ -193,10 +193,10 @@ async def test_a_message_goes_from_published_to_acknowledged(reached: Reached, n
     try:
         await publisher.check()
         waiting = asyncio.create_task(consumer.receive(10, timedelta(seconds=10)))
-        await publisher.publish([Message(job="backup", run="r1")])
+        await publisher.publish([Message(job="backup", run_id="r1")])
         [delivery] = await waiting
         assert delivery.message
-        assert delivery.message.run == "r1"
+        assert delivery.message.run_id == "r1"
         await consumer.ack([delivery])
         assert await consumer.receive(10, timedelta(0)) == []
     finally:

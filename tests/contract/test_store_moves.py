@@ -73,12 +73,14 @@ async def test_after_the_death_of_a_primary_the_store_goes_on_at_its_replica(
         held = await claim(store, message)
         await asyncio.to_thread(store.claims.renew, [held], LEASE)  # both clients are connected
         port = sentinels.primary.port
-        await wait_until(lambda: sentinels.replica.ask("EXISTS", f"{key_prefix(namespace)}run:{message.run}"), "a copy")
+        await wait_until(
+            lambda: sentinels.replica.ask("EXISTS", f"{key_prefix(namespace)}run:{message.run_id}"), "a copy"
+        )
         sentinels.primary.kill()
         await wait_until(lambda: sentinels.now_primary() != port, "a failover", 30)
         await works_again(store)
         assert await settle(store, held)
-        assert (await state(store, message.run)).state.settled
+        assert (await state(store, message.run_id)).state.settled
     finally:
         await store.close()
 
@@ -95,7 +97,7 @@ async def test_a_planned_failover_under_a_waiting_consumer(sentinels: Watched, n
 
         async def published() -> bool:
             try:
-                await publisher.publish([Message(job="backup", run="r1")])
+                await publisher.publish([Message(job="backup", run_id="r1")])
             except QueueUnavailable:
                 return False
             return True
@@ -156,7 +158,7 @@ async def _received(consumer: RedisConsumer) -> str:
             continue
         if found and found[0].message:
             await consumer.ack(found)
-            return found[0].message.run
+            return found[0].message.run_id
 
 
 async def test_a_connection_to_a_demoted_primary_is_given_up(lone: Server, tmp_path: Path, namespace: str) -> None:
@@ -286,7 +288,7 @@ async def test_what_is_accepted_and_claimed_is_at_a_replica_too(sentinels: Watch
     try:
         for _ in range(20):
             [message] = await send(store, new())
-            key = f"{key_prefix(namespace)}run:{message.run}"
+            key = f"{key_prefix(namespace)}run:{message.run_id}"
             assert replica.ask("HGET", key, "job"), "it was there when accept returned"
             held = await claim(store, message)
             assert replica.ask("HGET", key, "token") == str(held.token), "so was the claim, before any acknowledgement"
@@ -321,7 +323,7 @@ async def test_what_was_accepted_before_the_store_came_back_is_marked_at_least_o
             assert (await claim(store, waiting)).token
             [later] = await send(store, new())
             assert (await claim(store, later)).token
-            stories = [await state(store, message.run) for message in (begun, waiting, later)]
+            stories = [await state(store, message.run_id) for message in (begun, waiting, later)]
             marked = ["at least once" in [event.what for event in run.story] for run in stories]
             assert marked == [False, True, False], "what began before is as it was; what may have begun unseen is told"
             assert await settle(store, held)

@@ -22,11 +22,13 @@ async def test_the_rests_of_a_run_that_nobody_knows_differ(valkey_url: str, name
     async with connect(settings) as store:
         with redis.Redis.from_url(valkey_url) as client:
             for _ in range(20):
-                new = NewRun(id=new_run_id(), job="stranger", tier=Tier.ONEIRIC, cause=Cause.ENQUEUE, provider="memory")
+                new = NewRun(
+                    run_id=new_run_id(), job="stranger", tier=Tier.ONEIRIC, cause=Cause.ENQUEUE, provider="memory"
+                )
                 await store.outbox.accept([new], SECOND)
                 wanted = Wanted(message=new.message, policy=Policy(known=False))
                 await store.claims.claim([wanted], "worker", 10 * SECOND)
-                due = client.zscore(f"{{{namespace}}}:outbox", new.id)
+                due = client.zscore(f"{{{namespace}}}:outbox", new.run_id)
                 seconds, micros = client.time()
                 rests.add(round((due - seconds * 1000 - micros / 1000) / 100))
     assert max(rests) <= 50

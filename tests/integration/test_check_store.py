@@ -46,7 +46,7 @@ async def test_a_job_that_outgrew_its_schedule_is_found(project: Path, valkey_ur
     fires = [T0 + timedelta(minutes=minute) for minute in range(10)]
     runs = [
         Run(
-            id=fire_id(namespace, "scan", at),
+            run_id=fire_id(namespace, "scan", at),
             job="scan",
             tier=Tier.ONEIRIC,
             cause=Cause.SCHEDULE,

@@ -91,12 +91,12 @@ async def told(settings: Settings, job: str = "told", **context: object) -> tupl
         accepted = await scheduler.enqueue_workflow(job, context=context)
 
         async def settled() -> Run | None:
-            run = await store.ledger.run(accepted.run)
+            run = await store.ledger.run(accepted.run_id)
             return run if run and run.verdict else None
 
         run = await wait_until(settled, f"{job} to be settled", seconds=30)
         assert run
-        return run, await store.ledger.log(run.id)
+        return run, await store.ledger.log(run.run_id)
 
 
 async def test_a_job_runs_and_the_ledger_tells_its_story(settings: Settings) -> None:
@@ -118,7 +118,7 @@ async def test_what_raises_is_retried_then_a_dead_letter(settings: Settings) -> 
     assert run.failure
     assert (run.failure.type, run.failure.message) == ("ValueError", "no good")
     assert "told.py" in run.failure.traceback
-    assert letter.run == run.id
+    assert letter.run_id == run.run_id
 
 
 async def test_a_retry_may_go_well(settings: Settings) -> None:
@@ -157,14 +157,14 @@ async def test_a_draining_worker_hands_back_and_another_runs_it(settings: Settin
             accepted = await scheduler.enqueue_workflow("told", context={"seconds": 3})
 
             async def running() -> bool:
-                run = await store.ledger.run(accepted.run)
+                run = await store.ledger.run(accepted.run_id)
                 return bool(run and run.state == "running")
 
             await wait_until(running, "the run to begin", seconds=20)
         async with a_worker(settings, "second"):
 
             async def settled() -> Run | None:
-                run = await store.ledger.run(accepted.run)
+                run = await store.ledger.run(accepted.run_id)
                 return run if run and run.verdict else None
 
             run = await wait_until(settled, "the other worker to end it", seconds=30)

@@ -64,7 +64,7 @@ async def test_each_has_its_verdict_after_one_attempt(project: Path, valkey_url:
     with services(project, valkey_url, namespace, HORAE_WORKER__SLOTS="20") as running:
         worker = running.start("queue_worker", HORAE_WORKER__LEASE_SECONDS="2")
         async with Scheduler(settings).lifecycle() as scheduler, connect(settings) as store:
-            asked = {name: (await scheduler.enqueue_workflow(name)).run for name in JOBS}
+            asked = {name: (await scheduler.enqueue_workflow(name)).run_id for name in JOBS}
 
             async def settled() -> dict[str, Run] | None:
                 rows = {name: await store.ledger.run(run) for name, run in asked.items()}
@@ -112,7 +112,7 @@ async def test_a_fork_does_not_answer_for_its_run(project: Path, valkey_url: str
         running.start("queue_worker")
         async with Scheduler(settings).lifecycle() as scheduler, connect(settings) as store:
             contexts = [{"forks": forks, "answer": str(number)} for number, forks in enumerate([True, False, False])]
-            asked = [one.run for one in await scheduler.enqueue_many("forks", contexts)]
+            asked = [one.run_id for one in await scheduler.enqueue_many("forks", contexts)]
 
             async def answers() -> list[object] | None:
                 rows = [await store.ledger.run(run) for run in asked]
@@ -166,7 +166,7 @@ async def test_a_job_that_cannot_be_ended_does_not_keep_its_process(
     with services(project, valkey_url, namespace, HORAE_WORKER__GRACE_SECONDS="0.1") as running:
         worker = running.start("queue_worker")
         async with Scheduler(settings).lifecycle() as scheduler, connect(settings) as store:
-            run = (await scheduler.enqueue_workflow("swallows")).run
+            run = (await scheduler.enqueue_workflow("swallows")).run_id
             await wait_until(lambda: store.ledger.log(run), "the job to begin")
             if limit == 300:
                 assert worker.terminate() == 0

@@ -27,7 +27,7 @@ async def claimed(store: MemoryStore, lease: timedelta) -> Claim:
 
 async def twice_claimed(store: MemoryStore) -> tuple[Active, Active]:
     """The attempt that is lost, and the one that replaces it on the same worker."""
-    await store.outbox.accept([NewRun(id=new_run_id(), job="work", tier=Tier.ONEIRIC, cause=Cause.ENQUEUE)])
+    await store.outbox.accept([NewRun(run_id=new_run_id(), job="work", tier=Tier.ONEIRIC, cause=Cause.ENQUEUE)])
     lost = await claimed(store, timedelta(milliseconds=1))
     await wait_until(lambda: store.claims.sweep(10), "the lease to run out")
     return Active(claim=lost, job=JOB), Active(claim=await claimed(store, LEASE), job=JOB)

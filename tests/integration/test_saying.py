@@ -226,8 +226,8 @@ async def events(api: PrefectApi, prefix: str) -> list[dict[str, Any]]:
     return list(found["events"])
 
 
-def notice(what: Happening, job: str, run: str, reason: str = "") -> Notice:
-    return Notice(what=what, run=run, job=job, at=now(), scheduled_for=now(), reason=reason)
+def notice(what: Happening, job: str, run_id: str, reason: str = "") -> Notice:
+    return Notice(what=what, run_id=run_id, job=job, at=now(), scheduled_for=now(), reason=reason)
 
 
 async def test_notices_show_in_prefects_feed_and_set_off_automations(store: Store, api: PrefectApi) -> None:
@@ -260,7 +260,7 @@ async def test_notices_show_in_prefects_feed_and_set_off_automations(store: Stor
         found = [one for one in await events(api, "horae.") if one["resource"]["horae.namespace"] == store.namespace]
         return found if len(found) == 4 else []
 
-    found = {(one["event"], one["payload"]["run"]): one for one in await wait_until(told, "the events", 20)}
+    found = {(one["event"], one["payload"]["run_id"]): one for one in await wait_until(told, "the events", 20)}
     assert found.keys() == {
         ("horae.fire.missed", "r1"),
         ("horae.fire.failed", "r2"),
@@ -297,7 +297,7 @@ async def test_an_event_told_twice_is_stored_once_and_one_that_prefect_refuses_i
 
     async def told() -> list[str]:
         found = [one for one in await events(api, "horae.") if one["resource"]["horae.namespace"] == store.namespace]
-        runs = [one["payload"]["run"] for one in found]
+        runs = [one["payload"]["run_id"] for one in found]
         return sorted(runs) if "after" in runs else []
 
     assert (await wait_until(told, "the last event", 20))[:1] == ["after"]
@@ -323,7 +323,7 @@ async def test_while_prefect_is_away_notices_wait_and_afterwards_an_empty_prefec
     await prefect.start()
     again = await deploy(api)
     await announcer.step()
-    assert [one.run for one in await store.notices.take(10)] == []
+    assert [one.run_id for one in await store.notices.take(10)] == []
     assert await wait_until(lambda: events(api, "horae.fire.missed"), "the event", 20)
     assert await ends(store, looking, fire_of(store, first)) == (State.MISSED, "deleted")
     [anew] = await due(api, again)
@@ -335,7 +335,7 @@ async def test_without_prefect_a_notice_is_a_line_in_the_log(store: Store, caplo
     await store.notices.put_back([notice(Happening.MISSED, "backup", "r1", "superseded")])
     await Announcer(store, None).step()
     [record] = [record for record in caplog.records if record.name == "horae.duties.announcer"]
-    told = {key: record.__dict__[key] for key in ("action", "job", "run", "levelname")}
-    assert told == {"action": "fire_missed", "job": "backup", "run": "r1", "levelname": "WARNING"}
+    told = {key: record.__dict__[key] for key in ("action", "job", "run_id", "levelname")}
+    assert told == {"action": "fire_missed", "job": "backup", "run_id": "r1", "levelname": "WARNING"}
     assert record.message.endswith("missed: superseded")
     assert await store.notices.take(1) == []

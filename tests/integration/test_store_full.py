@@ -43,7 +43,7 @@ async def test_runs_outlive_a_full_store_in_one_attempt(project: Path, tmp_path:
             worker = running.start("queue_worker")
             async with Scheduler(settings).lifecycle() as scheduler, connect(settings) as store:
                 names = ("ends", "goes-on")
-                asked = [(await scheduler.enqueue_workflow("patient", context={"name": name})).run for name in names]
+                asked = [(await scheduler.enqueue_workflow("patient", context={"name": name})).run_id for name in names]
                 await wait_until(lambda: all((project / f"{name}-begun").exists() for name in names), "both to begin")
                 with client_of(valkey.port) as client:
                     client.execute_command("CONFIG", "SET", "maxmemory", "1mb")

@@ -8,7 +8,19 @@ import pytest
 import horae
 
 NAMES = {
-    *("CatchUp", "Cause", "Decision", "HoraeError", "Isolation", "Job", "Overlap", "Retry", "Run", "RunContext"),
+    *(
+        "CatchUp",
+        "Cause",
+        "Decision",
+        "HoraeError",
+        "Isolation",
+        "Job",
+        "Overlap",
+        "Priority",
+        "Retry",
+        "Run",
+        "RunContext",
+    ),
     *("Schedule", "Scheduler", "Scope", "Settings", "State", "Tier", "Trait", "Verdict"),
     *("any_of", "at", "cron", "current_run", "decide", "every", "job", "load_settings"),
 }

@@ -34,7 +34,7 @@ def test_whatever_json_holds_comes_back_as_it_was(value: Any) -> None:
 
 
 def test_the_limit_is_the_last_size_that_is_taken() -> None:
-    spare = LIMIT - len(Message(job="copy-files", run="r", context={"value": ""}).encode(LIMIT))
-    Message(job="copy-files", run="r", context={"value": "x" * spare}).encode(LIMIT)
+    spare = LIMIT - len(Message(job="copy-files", run_id="r", context={"value": ""}).encode(LIMIT))
+    Message(job="copy-files", run_id="r", context={"value": "x" * spare}).encode(LIMIT)
     with pytest.raises(MessageTooLarge):
-        Message(job="copy-files", run="r", context={"value": "x" * (spare + 1)}).encode(LIMIT)
+        Message(job="copy-files", run_id="r", context={"value": "x" * (spare + 1)}).encode(LIMIT)

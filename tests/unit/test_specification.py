@@ -47,7 +47,7 @@ async def test_a_snippet_runs(block: str) -> None:
         assert enqueued.provider == "cloudtasks"
 
         async def settled() -> Run | None:
-            run = await scheduler.ledger.run(enqueued.run)
+            run = await scheduler.ledger.run(enqueued.run_id)
             return run if run and run.verdict else None
 
         run = await wait_until(settled, "the enqueued run")

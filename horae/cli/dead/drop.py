@@ -4,7 +4,7 @@ import asyncio
 
 import typer
 
-from horae.cli.dead.letters import All, OfJob, Runs, Selection, Yes, confirm
+from horae.cli.dead.letters import All, OfJob, RunIds, Selection, Yes, confirm
 from horae.cli.options import Json
 from horae.cli.project import settings_of, with_store
 from horae.settings import Settings
@@ -12,7 +12,7 @@ from horae.settings import Settings
 
 def command(
     context: typer.Context,
-    runs: Runs = None,
+    run_ids: RunIds = None,
     job: OfJob = None,
     all: All = False,
     yes: Yes = False,
@@ -24,14 +24,14 @@ def command(
     horae dead drop 6c7b7f0e
     horae dead drop --job database-backup --yes
     """
-    selection = Selection(runs=runs or (), job=job, all=all)
+    selection = Selection(run_ids=run_ids or (), job=job, all=all)
     settings = with_store(settings_of(context))
-    ids = asyncio.run(_ids(settings, selection))
-    if not ids:
+    run_ids = asyncio.run(_ids(settings, selection))
+    if not run_ids:
         selection.known(settings)
-    if not confirm("drop", len(ids), yes):
+    if not confirm("drop", len(run_ids), yes):
         return 1
-    dropped = asyncio.run(_drop(settings, ids))
+    dropped = asyncio.run(_drop(settings, run_ids))
     if json:
         from horae.cli.output import print_json
 
@@ -48,11 +48,11 @@ async def _ids(settings: Settings, selection: Selection) -> list[str]:
         named = await selection.ids(store.ledger, store.dead_letters)
         if named is not None:
             return named
-        return [letter.run async for letter in store.dead_letters.every(selection.job)]
+        return [letter.run_id async for letter in store.dead_letters.every(selection.job)]
 
 
-async def _drop(settings: Settings, ids: list[str]) -> int:
+async def _drop(settings: Settings, run_ids: list[str]) -> int:
     from horae.store import connect
 
     async with connect(settings) as store:
-        return await store.dead_letters.drop(ids)
+        return await store.dead_letters.drop(run_ids)

@@ -75,6 +75,6 @@ async def _export(settings: Settings, job: str | None, file: TextIO) -> int:
 
 
 async def _write(store: Store, letters: list[DeadLetter], file: TextIO) -> None:
-    rows = {run.id: run for run in await store.ledger.many([letter.run for letter in letters])}
+    rows = {run.run_id: run for run in await store.ledger.many([letter.run_id for letter in letters])}
     for letter in letters:
-        file.write(json.dumps(whole(letter, rows.get(letter.run)), ensure_ascii=False) + "\n")
+        file.write(json.dumps(whole(letter, rows.get(letter.run_id)), ensure_ascii=False) + "\n")

@@ -29,7 +29,7 @@ class Fate:
     letter: str
     job: str
     outcome: Outcome
-    run: str | None = None
+    run_id: str | None = None
     context: dict[str, Any] = field(default_factory=dict)
     why: str = ""
 
@@ -39,7 +39,7 @@ class Fate:
             "replays": self.letter,
             "job": self.job or None,
             "outcome": self.outcome.value,
-            "run": self.run,
+            "run_id": self.run_id,
             "context": self.context,
             "why": self.why or None,
         }
@@ -48,11 +48,11 @@ class Fate:
         """What came of the wish to replay it."""
         if enqueued.new:
             self.outcome = Outcome.REPLAYED
-        elif enqueued.run == self.run:
+        elif enqueued.run_id == self.run_id:
             self.outcome = Outcome.BEFORE
         else:
-            self.outcome, self.why = Outcome.HELD, f"run {enqueued.run} has its uniqueness key"
-            self.run = None
+            self.outcome, self.why = Outcome.HELD, f"run {enqueued.run_id} has its uniqueness key"
+            self.run_id = None
 
 
 def all_well(fates: Sequence[Fate]) -> bool:
@@ -62,5 +62,5 @@ def all_well(fates: Sequence[Fate]) -> bool:
 def foretold(planned: Replay) -> Fate:
     letter, new = planned.letter, planned.new
     if new is None:
-        return Fate(letter.run, letter.job, Outcome.REFUSED, why=planned.refused.message if planned.refused else "")
-    return Fate(letter.run, new.job, Outcome.WOULD, new.id, dict(new.context))
+        return Fate(letter.run_id, letter.job, Outcome.REFUSED, why=planned.refused.message if planned.refused else "")
+    return Fate(letter.run_id, new.job, Outcome.WOULD, new.run_id, dict(new.context))

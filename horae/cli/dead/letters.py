@@ -16,10 +16,10 @@ from horae.settings import Settings
 from horae.store.base import DeadLetters, Ledger
 from horae.store.values import DeadLetter
 
-Runs = Annotated[
+RunIds = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[RUN]...", help="Ids of runs that failed, or unambiguous beginnings of 8 characters or more."
+        metavar="[RUN_ID]...", help="Ids of runs that failed, or unambiguous beginnings of 8 characters or more."
     ),
 ]
 OfJob = Annotated[str | None, typer.Option("--job", metavar="JOB", help="All dead letters of this job.")]
@@ -31,22 +31,22 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask. Without a te
 class Selection:
     """Some by name, all of a job, or all."""
 
-    runs: Sequence[str]
+    run_ids: Sequence[str]
     job: str | None
     all: bool
 
     def __post_init__(self) -> None:
-        if sum((bool(self.runs), self.job is not None, self.all)) != 1:
+        if sum((bool(self.run_ids), self.job is not None, self.all)) != 1:
             raise UsageError("say which: ids of runs, or --job JOB, or --all; `horae dead list` lists them")
 
     async def ids(self, ledger: Ledger, letters: DeadLetters) -> list[str] | None:
         """Of the named ones; None for a filter. Raises UnknownName, or NotReplayable for a run without a letter."""
-        if not self.runs:
+        if not self.run_ids:
             return None
         found = []
-        for given in self.runs:
+        for given in self.run_ids:
             letter = await letters.get(given)
-            found.append(letter.run if letter else (await identify(ledger, given)).id)
+            found.append(letter.run_id if letter else (await identify(ledger, given)).run_id)
         for run in found:
             await letter_of(ledger, letters, run)
         return list(dict.fromkeys(found))
@@ -72,7 +72,7 @@ def summary(letter: DeadLetter) -> dict[str, Any]:
     """docs/reference/json.md"""
     failure = letter.failure
     return {
-        "run": letter.run,
+        "run_id": letter.run_id,
         "job": letter.job or None,
         "at": clock.isoformat(letter.at),
         "reason": letter.reason or None,
@@ -87,7 +87,7 @@ def whole(letter: DeadLetter, run: Run | None) -> dict[str, Any]:
 
     message = letter.message
     return summary(letter) | {
-        "message": message.model_dump(mode="json", exclude={"attempt"}) if message else None,
+        "message": message.model_dump(mode="json", by_alias=False, exclude={"generation"}) if message else None,
         "body": None if message else letter.body,
         "traceback": (letter.failure.traceback or None) if letter.failure else None,
         "cause": run.cause.value if run else None,

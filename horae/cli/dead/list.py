@@ -49,13 +49,13 @@ def _draw(letters: list[DeadLetter]) -> None:
         print("no dead letter")
         return
     print_columns(
-        ("when", "job", "reason", "run", "error"),
+        ("when", "job", "reason", "run id", "error"),
         [
             (
                 clock.isoformat(letter.at.replace(microsecond=0)),
                 letter.job or "(none)",
                 (letter.reason, "red"),
-                letter.run,
+                letter.run_id,
                 f"{letter.failure.type}: {letter.failure.message}" if letter.failure else "",
             )
             for letter in letters

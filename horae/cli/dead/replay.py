@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from horae.cli.dead.fates import Fate, Outcome, all_well, foretold
-from horae.cli.dead.letters import All, OfJob, Runs, Selection, Yes, confirm
+from horae.cli.dead.letters import All, OfJob, RunIds, Selection, Yes, confirm
 from horae.cli.options import Context, Json, context_of
 from horae.cli.project import jobs_of, settings_of, with_store
 from horae.errors import StoreUnavailable
@@ -31,7 +31,7 @@ Preview = Annotated[bool, typer.Option("--preview", help="Say what would be done
 
 def command(
     context: typer.Context,
-    runs: Runs = None,
+    run_ids: RunIds = None,
     job: OfJob = None,
     all: All = False,
     reason: Reason = "",
@@ -49,7 +49,7 @@ def command(
     horae dead replay 6c7b7f0e --context keep_days=7 --reason "disk was full"
     horae dead replay --job database-backup --preview
     """
-    selection = Selection(runs=runs or (), job=job, all=all)
+    selection = Selection(run_ids=run_ids or (), job=job, all=all)
     edit = Edit(context=context_of(given), without=without or (), reason=reason)
     settings = with_store(settings_of(context))
     fates = asyncio.run(_replay(settings, selection, edit, preview=preview, yes=yes))
@@ -75,7 +75,7 @@ async def _replay(settings: Settings, selection: Selection, edit: Edit, *, previ
             planned = scheduler.planned(letter, edit)
             if planned.refused and ids and not preview:
                 raise planned.refused
-            fates[letter.run] = foretold(planned)
+            fates[letter.run_id] = foretold(planned)
         wanted = [fate for fate in fates.values() if fate.outcome is Outcome.WOULD]
         if not preview:
             if not confirm("replay", len(wanted), yes):
@@ -90,7 +90,7 @@ async def _do(scheduler: "Scheduler", wanted: Sequence[Fate], edit: Edit) -> Non
         fate.outcome = Outcome.GONE
     for start in range(0, len(wanted), BATCH):
         batch = {fate.letter: fate for fate in wanted[start : start + BATCH]}
-        letters = [letter async for letter in scheduler.dead_letters.every(runs=list(batch))]
+        letters = [letter async for letter in scheduler.dead_letters.every(run_ids=list(batch))]
         replays = [one for letter in letters if (one := scheduler.planned(letter, edit)).new]
         try:
             accepted = await scheduler.replay_all(replays)
@@ -98,7 +98,7 @@ async def _do(scheduler: "Scheduler", wanted: Sequence[Fate], edit: Edit) -> Non
             done = sum(fate.outcome is Outcome.REPLAYED for fate in wanted)
             raise StoreUnavailable(f"{error.message}; {done} were replayed, say it again for the rest") from error
         for one, enqueued in zip(replays, accepted, strict=True):
-            batch[one.letter.run].settle(enqueued)
+            batch[one.letter.run_id].settle(enqueued)
 
 
 def _draw(fates: Sequence[Fate], preview: bool) -> None:
@@ -112,7 +112,7 @@ def _draw(fates: Sequence[Fate], preview: bool) -> None:
             fate.letter,
             fate.job or "(none)",
             (fate.outcome.value, "green" if all_well([fate]) else "red"),
-            fate.run or "",
+            fate.run_id or "",
             dumps(fate.context, ensure_ascii=False) if preview and fate.context else "",
         )
         for fate in fates[:SHOWN]

@@ -1,4 +1,4 @@
-"""`horae dead show RUN`: one dead letter: payload, error, traceback, history."""
+"""`horae dead show RUN_ID`: one dead letter: payload, error, traceback, history."""
 
 import asyncio
 
@@ -11,13 +11,13 @@ from horae.settings import Settings
 from horae.store.values import DeadLetter
 
 
-def command(context: typer.Context, run: RunId, json: Json = False) -> int:
+def command(context: typer.Context, run_id: RunId, json: Json = False) -> int:
     """One dead letter: what was to be run, the error with its traceback, and the run's story.
 
     \b
     horae dead show 6c7b7f0e
     """
-    letter, row = asyncio.run(_find(with_store(settings_of(context)), run))
+    letter, row = asyncio.run(_find(with_store(settings_of(context)), run_id))
     if json:
         from horae.cli.dead.letters import whole
         from horae.cli.output import print_json
@@ -34,7 +34,7 @@ async def _find(settings: Settings, given: str) -> tuple[DeadLetter, Run | None]
     from horae.store import connect
 
     async with connect(settings) as store:
-        ids = await Selection(runs=[given], job=None, all=False).ids(store.ledger, store.dead_letters)
+        ids = await Selection(run_ids=[given], job=None, all=False).ids(store.ledger, store.dead_letters)
         assert ids
         return await letter_of(store.ledger, store.dead_letters, ids[0]), await store.ledger.run(ids[0])
 
@@ -44,7 +44,7 @@ def _draw(letter: DeadLetter, run: Run | None) -> None:
     from horae.cli.output import paint
     from horae.cli.stories import draw_failure, draw_story, draw_values, timeline
 
-    print(f"{paint(letter.job or '(no job)', 'bold')}  {paint(letter.reason, 'red')}  {paint(letter.run, 'dim')}")
+    print(f"{paint(letter.job or '(no job)', 'bold')}  {paint(letter.reason, 'red')}  {paint(letter.run_id, 'dim')}")
     print(f"  died {clock.isoformat(letter.at)}")
     if letter.message:
         draw_values("context", letter.message.context)
@@ -60,5 +60,5 @@ def _draw(letter: DeadLetter, run: Run | None) -> None:
 
 def _way_out(letter: DeadLetter) -> str:
     if letter.message:
-        return f"→ horae dead replay {letter.run}, with --context KEY=VALUE to change what it gets"
-    return f"→ have the right message sent, or horae enqueue the job; then horae dead drop {letter.run}"
+        return f"→ horae dead replay {letter.run_id}, with --context KEY=VALUE to change what it gets"
+    return f"→ have the right message sent, or horae enqueue the job; then horae dead drop {letter.run_id}"

@@ -9,7 +9,7 @@ from functools import wraps
 from typing import Any, Concatenate
 
 from horae.jobs.policies import Tier
-from horae.messages import Lane, Message
+from horae.messages import Message, Priority
 from horae.runs import Cause, Event, Run, State, Verdict
 from horae.settings import StoreSettings
 from horae.store.memory.retention import Retention, in_order
@@ -29,8 +29,8 @@ class Row:
     """What the store keeps beside the run itself."""
 
     run: Run
-    lane: Lane = Lane.NORMAL
-    attempt: int = 1
+    priority: Priority = Priority.NORMAL
+    generation: int = 1
     failures: int = 0
     deaths: int = 0
     lapses: int = 0
@@ -68,22 +68,26 @@ class Books:
         self.notices: deque[Notice] = deque(maxlen=NOTICES)
         self.noticed: Counter[tuple[str, Happening]] = Counter()
 
-    def row(self, id: str) -> Row | None:
+    def row(self, run_id: str) -> Row | None:
         self.retention.drop_expired()
-        return self.rows.get(id)
+        return self.rows.get(run_id)
 
-    def change(self, id: str, **fields: Any) -> None:
-        self.rows[id].run = replace(self.rows[id].run, **fields)
+    def change(self, run_id: str, **fields: Any) -> None:
+        self.rows[run_id].run = replace(self.rows[run_id].run, **fields)
 
-    def tell(self, id: str, what: str, note: str = "") -> None:
-        row = self.rows[id]
-        event = Event(at=self.clock(), what=what, attempt=row.attempt, note=note.replace("\r", " ").replace("\n", " "))
-        self.change(id, story=(*row.run.story, event))
+    def tell(self, run_id: str, what: str, note: str = "") -> None:
+        row = self.rows[run_id]
+        event = Event(
+            at=self.clock(), what=what, generation=row.generation, note=note.replace("\r", " ").replace("\n", " ")
+        )
+        self.change(run_id, story=(*row.run.story, event))
 
-    def notice(self, what: Happening, id: str, reason: str) -> None:
-        run = self.rows[id].run
+    def notice(self, what: Happening, run_id: str, reason: str) -> None:
+        run = self.rows[run_id].run
         self.say(
-            Notice(what=what, run=id, job=run.job, at=self.clock(), scheduled_for=run.scheduled_for, reason=reason)
+            Notice(
+                what=what, run_id=run_id, job=run.job, at=self.clock(), scheduled_for=run.scheduled_for, reason=reason
+            )
         )
 
     def say(self, notice: Notice) -> None:
@@ -91,10 +95,10 @@ class Books:
         self.noticed[notice.job, notice.what] += 1
 
     def put(self, new: NewRun) -> bool:
-        if self.row(new.id):
+        if self.row(new.run_id):
             return False
         run = Run(
-            id=new.id,
+            run_id=new.run_id,
             job=new.job,
             tier=new.tier,
             cause=new.cause,
@@ -105,9 +109,9 @@ class Books:
             context=dict(new.context),
             metadata=dict(new.metadata),
         )
-        self.rows[new.id] = Row(run=run, lane=new.lane, unique=new.unique)
+        self.rows[new.run_id] = Row(run=run, priority=new.priority, unique=new.unique)
         self.retention.index(run)
-        self.tell(new.id, "accepted", f"{new.cause.value} of {new.replays}" if new.replays else new.cause.value)
+        self.tell(new.run_id, "accepted", f"{new.cause.value} of {new.replays}" if new.replays else new.cause.value)
         if new.cause is Cause.SCHEDULE and new.scheduled_for:
             self.newest[new.job] = max(new.scheduled_for, self.newest.get(new.job, new.scheduled_for))
         return True
@@ -125,60 +129,60 @@ class Books:
             went += 1
         return went
 
-    def settle(self, id: str, verdict: Verdict, reason: str, **fields: Any) -> None:
-        self.change(id, state=State(verdict.value), reason=reason, ended_at=self.clock(), **fields)
-        self.tell(id, "settled", f"{verdict.value}: {reason}" if reason else verdict.value)
-        run, unique = self.rows[id].run, (self.rows[id].run.job, self.rows[id].unique)
+    def settle(self, run_id: str, verdict: Verdict, reason: str, **fields: Any) -> None:
+        self.change(run_id, state=State(verdict.value), reason=reason, ended_at=self.clock(), **fields)
+        self.tell(run_id, "settled", f"{verdict.value}: {reason}" if reason else verdict.value)
+        run, unique = self.rows[run_id].run, (self.rows[run_id].run.job, self.rows[run_id].unique)
         for index in (self.leases, self.active[run.job], self.waiting[run.job], self.outbox):
-            index.pop(id, None)
-        if self.unique.get(unique) == id:
+            index.pop(run_id, None)
+        if self.unique.get(unique) == run_id:
             del self.unique[unique]
         self.release(run.job)
-        self.last[run.job] = id
+        self.last[run.job] = run_id
         self.counts[run.job, verdict] += 1
         if verdict in (Verdict.FAILED, Verdict.MISSED):
-            self.notice(Happening(verdict.value), id, reason)
+            self.notice(Happening(verdict.value), run_id, reason)
         if verdict is Verdict.FAILED and run.tier is Tier.ONEIRIC:
-            self.dead[id] = DeadLetter(
-                run=id,
+            self.dead[run_id] = DeadLetter(
+                run_id=run_id,
                 job=run.job,
                 at=self.clock(),
-                message=self.message(id),
+                message=self.message(run_id),
                 body="",
                 reason=reason,
                 failure=run.failure,
             )
         else:
-            self.retention.expire(id)
+            self.retention.expire(run_id)
         self.retention.trim(run.job, self.dead)
 
-    def hand_out_again(self, id: str, state: State, delay: timedelta, what: str, note: str = "") -> Verdict | None:
+    def hand_out_again(self, run_id: str, state: State, delay: timedelta, what: str, note: str = "") -> Verdict | None:
         """Or `cancelled`, where somebody asked for that and its worker never heard of it."""
-        row = self.rows[id]
+        row = self.rows[run_id]
         if row.cancel:
-            self.settle(id, Verdict.CANCELLED, row.cancel)
+            self.settle(run_id, Verdict.CANCELLED, row.cancel)
             return Verdict.CANCELLED
-        self.tell(id, what, note)
-        row.attempt, row.token = row.attempt + 1, 0
-        self.change(id, state=state, worker="")
-        self.leases.pop(id, None)
-        self.outbox[id] = self.clock() + delay
+        self.tell(run_id, what, note)
+        row.generation, row.token = row.generation + 1, 0
+        self.change(run_id, state=state, worker="")
+        self.leases.pop(run_id, None)
+        self.outbox[run_id] = self.clock() + delay
         return None
 
-    def message(self, id: str) -> Message:
-        row = self.rows[id]
+    def message(self, run_id: str) -> Message:
+        row = self.rows[run_id]
         return Message(
             job=row.run.job,
-            run=id,
-            attempt=row.attempt,
+            run_id=run_id,
+            generation=row.generation,
             scheduled_for=row.run.scheduled_for,
-            lane=row.lane,
+            priority=row.priority,
             context=row.run.context,
             metadata=row.run.metadata,
         )
 
     def holds(self, claim: Claim) -> bool:
-        row = self.rows.get(claim.message.run)
+        row = self.rows.get(claim.message.run_id)
         return row is not None and row.run.state is State.RUNNING and row.token == claim.token
 
 

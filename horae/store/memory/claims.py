@@ -40,10 +40,10 @@ class MemoryClaims(Noun):
 
     def _claim(self, want: Wanted, worker: str, lease: timedelta) -> Claim:
         books, message, policy = self.books, want.message, want.policy
-        if books.row(message.run) is None and (answer := self._adopt(want)):
+        if books.row(message.run_id) is None and (answer := self._adopt(want)):
             return answer
-        row = books.rows[message.run]
-        if row.run.state not in OPEN or row.attempt != message.attempt or row.run.job != message.job:
+        row = books.rows[message.run_id]
+        if row.run.state not in OPEN or row.generation != message.generation or row.run.job != message.job:
             return Claim(message=message, answer=Answer.DUPLICATE, reason=row.run.state.value)
         if not policy.known:
             return self._disown(message, worker)
@@ -56,7 +56,7 @@ class MemoryClaims(Noun):
         return self._overlap(message, policy) or self._grant(message, worker, lease)
 
     def _settled(self, message: Message, verdict: Verdict, reason: str) -> Claim:
-        self.books.settle(message.run, verdict, reason)
+        self.books.settle(message.run_id, verdict, reason)
         return Claim(message=message, answer=Answer.SETTLED, reason=f"{verdict.value}: {reason}")
 
     def _adopt(self, want: Wanted) -> Claim | None:
@@ -66,21 +66,21 @@ class MemoryClaims(Noun):
             return Claim(message=message, answer=Answer.TOO_OLD, reason="too old to prove unrun")
         books.put(
             NewRun(
-                id=message.run,
+                run_id=message.run_id,
                 job=message.job,
                 tier=Tier.ONEIRIC,
                 cause=Cause.ENQUEUE,
                 scheduled_for=message.scheduled_for,
-                lane=message.lane,
+                priority=message.priority,
                 context=message.context,
                 metadata=message.metadata,
                 unique=want.unique,
             )
         )
-        books.rows[message.run].attempt = message.attempt
+        books.rows[message.run_id].generation = message.generation
         if want.unique:
-            holder = books.unique.setdefault((message.job, want.unique), message.run)
-            if holder != message.run:
+            holder = books.unique.setdefault((message.job, want.unique), message.run_id)
+            if holder != message.run_id:
                 return self._settled(message, Verdict.SKIPPED, f"duplicate of {holder}")
         return None
 
@@ -103,20 +103,20 @@ class MemoryClaims(Noun):
         return "superseded"
 
     def _grant(self, message: Message, worker: str, lease: timedelta) -> Claim:
-        books, id = self.books, message.run
-        row, now = books.rows[id], books.clock()
+        books, run_id = self.books, message.run_id
+        row, now = books.rows[run_id], books.clock()
         books.token += 1
         row.token, row.cancel, row.unknown_since = books.token, "", None
         attempts = row.run.attempts + 1
-        books.change(id, state=State.RUNNING, started_at=now, worker=worker, attempts=attempts, progress="")
-        books.tell(id, "claimed", worker)
-        books.leases[id] = now + lease
-        books.active[message.job][id] = now
-        books.outbox.pop(id, None)
-        books.waiting[message.job].pop(id, None)
+        books.change(run_id, state=State.RUNNING, started_at=now, worker=worker, attempts=attempts, progress="")
+        books.tell(run_id, "claimed", worker)
+        books.leases[run_id] = now + lease
+        books.active[message.job][run_id] = now
+        books.outbox.pop(run_id, None)
+        books.waiting[message.job].pop(run_id, None)
         due = row.run.scheduled_for if row.run.cause is Cause.SCHEDULE and attempts == 1 else None
         if due and now - due > books.late_after:
-            books.notice(Happening.LATE, id, f"{int((now - due).total_seconds())} s late")
+            books.notice(Happening.LATE, run_id, f"{int((now - due).total_seconds())} s late")
         return Claim(
             message=message,
             answer=Answer.RUN,
@@ -127,23 +127,23 @@ class MemoryClaims(Noun):
         )
 
     def _disown(self, message: Message, worker: str) -> Claim:
-        books, row = self.books, self.books.rows[message.run]
+        books, row = self.books, self.books.rows[message.run_id]
         row.unknown_since = row.unknown_since or books.clock()
         if books.clock() - row.unknown_since >= UNKNOWN:
             return self._settled(message, Verdict.FAILED, "unknown job")
         note = f"{worker} does not know the job"
-        digest = hashlib.sha1(f"{message.run}:{row.attempt}".encode(), usedforsecurity=False).hexdigest()
+        digest = hashlib.sha1(f"{message.run_id}:{row.generation}".encode(), usedforsecurity=False).hexdigest()
         # Uneven rests: after even ones the worker that gave it back has always waited longest, and gets it again.
         rest = UNKNOWN_WAIT - timedelta(milliseconds=int(digest[:6], 16) % 1000)
-        books.hand_out_again(message.run, State.PENDING, rest, "handed back", note)
+        books.hand_out_again(message.run_id, State.PENDING, rest, "handed back", note)
         return Claim(message=message, answer=Answer.LATER, reason="unknown job")
 
     def _overlap(self, message: Message, policy: Policy, *, here: bool = False) -> Claim | None:
         """`here`: it runs in this process or not at all."""
-        run = self.books.rows[message.run].run
+        run = self.books.rows[message.run_id].run
         if policy.overlap is Overlap.ALLOW and policy.most == 0:
             return None
-        others = [id for id in in_order(self.books.active[message.job]) if id != message.run]
+        others = [run_id for run_id in in_order(self.books.active[message.job]) if run_id != message.run_id]
         if not others or (policy.overlap is Overlap.ALLOW and len(others) < policy.most):
             return None
         if run.cause is Cause.SCHEDULE and not run.attempts and policy.overlap is Overlap.SKIP:
@@ -156,41 +156,41 @@ class MemoryClaims(Noun):
 
     def _wait(self, message: Message, policy: Policy, why: str, note: str) -> Claim:
         books = self.books
-        fire = books.rows[message.run].run.cause is Cause.SCHEDULE
+        fire = books.rows[message.run_id].run.cause is Cause.SCHEDULE
         if fire and policy.catch_up is CatchUp.LATEST and self._supersede(message):
             return self._settled(message, Verdict.MISSED, "superseded")
-        books.outbox.pop(message.run, None)
-        books.active[message.job].pop(message.run, None)  # or it might wait for itself
-        books.waiting[message.job][message.run] = books.clock()
+        books.outbox.pop(message.run_id, None)
+        books.active[message.job].pop(message.run_id, None)  # or it might wait for itself
+        books.waiting[message.job][message.run_id] = books.clock()
         books.bounds[message.job] = policy.most
-        books.change(message.run, state=State.PENDING)
-        books.tell(message.run, "waits", note)
+        books.change(message.run_id, state=State.PENDING)
+        books.tell(message.run_id, "waits", note)
         # As its next handing-out: copies of this one are duplicates, and a relay that tells late takes nothing away.
-        books.rows[message.run].attempt += 1
+        books.rows[message.run_id].generation += 1
         return Claim(message=message, answer=Answer.LATER, reason=why)
 
     def _cancel_all(self, others: list[str]) -> bool:
         runs = False
-        for id in others:
-            if self.books.rows[id].run.state is State.RUNNING:
-                self.books.rows[id].cancel = Hold.OVERLAP.value
+        for run_id in others:
+            if self.books.rows[run_id].run.state is State.RUNNING:
+                self.books.rows[run_id].cancel = Hold.OVERLAP.value
                 runs = True
             else:
-                self.books.settle(id, Verdict.CANCELLED, "overlap")
+                self.books.settle(run_id, Verdict.CANCELLED, "overlap")
         return runs
 
     def _supersede(self, message: Message) -> bool:
         """Fires that wait and that no worker has begun give way to a newer one. True where it is this one."""
-        this = self.books.rows[message.run].run
+        this = self.books.rows[message.run_id].run
         assert this.scheduled_for
         newer = False
-        for id in in_order(self.books.waiting[message.job]):
-            other = self.books.rows[id].run
+        for run_id in in_order(self.books.waiting[message.job]):
+            other = self.books.rows[run_id].run
             if other.cause is not Cause.SCHEDULE or other.scheduled_for is None:
                 continue
             newer = newer or other.scheduled_for > this.scheduled_for
             if other.scheduled_for < this.scheduled_for and not other.attempts:
-                self.books.settle(id, Verdict.MISSED, "superseded")
+                self.books.settle(run_id, Verdict.MISSED, "superseded")
         return newer and not this.attempts
 
     @locked
@@ -200,8 +200,8 @@ class MemoryClaims(Noun):
             if not self.books.holds(claim):
                 holds.append(Hold.LOST)
                 continue
-            self.books.leases[claim.message.run] = self.books.clock() + lease
-            holds.append(Hold(self.books.rows[claim.message.run].cancel or Hold.KEPT))
+            self.books.leases[claim.message.run_id] = self.books.clock() + lease
+            holds.append(Hold(self.books.rows[claim.message.run_id].cancel or Hold.KEPT))
         return holds
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
@@ -215,57 +215,57 @@ class MemoryClaims(Noun):
         return done
 
     def _settle(self, settlement: Settlement) -> None:
-        books, id = self.books, settlement.claim.message.run
+        books, run_id = self.books, settlement.claim.message.run_id
         if settlement.failure:
-            books.change(id, failure=settlement.failure)
+            books.change(run_id, failure=settlement.failure)
         if settlement.verdict:
             fields = {} if settlement.result is None else {"result": settlement.result}
-            books.settle(id, settlement.verdict, settlement.reason, **fields)
+            books.settle(run_id, settlement.verdict, settlement.reason, **fields)
         elif settlement.died:
             self._died(settlement)
         elif settlement.retry_after is not None:
-            books.rows[id].failures += 1
-            books.hand_out_again(id, State.RETRYING, settlement.retry_after, "retrying", settlement.reason)
+            books.rows[run_id].failures += 1
+            books.hand_out_again(run_id, State.RETRYING, settlement.retry_after, "retrying", settlement.reason)
         else:
-            books.hand_out_again(id, State.PENDING, timedelta(0), "handed back", settlement.reason)
+            books.hand_out_again(run_id, State.PENDING, timedelta(0), "handed back", settlement.reason)
 
     def _died(self, settlement: Settlement) -> None:
         """It killed its process: handed out again alone, until it did so too often."""
-        books, id = self.books, settlement.claim.message.run
-        row = books.rows[id]
+        books, run_id = self.books, settlement.claim.message.run_id
+        row = books.rows[run_id]
         row.deaths, row.suspect = row.deaths + 1, True
         if row.deaths >= DEATHS:
-            books.settle(id, Verdict.FAILED, f"killed its process {row.deaths} times")
+            books.settle(run_id, Verdict.FAILED, f"killed its process {row.deaths} times")
         else:
             delay = settlement.retry_after or timedelta(0)
-            books.hand_out_again(id, State.RETRYING, delay, "killed its process", settlement.reason)
+            books.hand_out_again(run_id, State.RETRYING, delay, "killed its process", settlement.reason)
 
     async def sweep(self, limit: int) -> list[Lapsed]:
         books, found = self.books, []
         with books.lock:
             now = books.clock()
-            for id in in_order({id: until for id, until in books.leases.items() if until <= now})[:limit]:
-                row = books.rows[id]
+            for run_id in in_order({run_id: until for run_id, until in books.leases.items() if until <= now})[:limit]:
+                row = books.rows[run_id]
                 run = row.run
                 row.lapses, row.suspect = row.lapses + 1, True
                 verdict = None
                 if run.tier is not Tier.ONEIRIC or row.lapses >= LAPSES:
                     verdict = Verdict.FAILED
-                    books.settle(id, verdict, "worker died")
+                    books.settle(run_id, verdict, "worker died")
                 else:
-                    verdict = books.hand_out_again(id, State.PENDING, timedelta(0), "lease ran out", run.worker)
-                found.append(Lapsed(run=id, job=run.job, verdict=verdict, worker=run.worker))
+                    verdict = books.hand_out_again(run_id, State.PENDING, timedelta(0), "lease ran out", run.worker)
+                found.append(Lapsed(run_id=run_id, job=run.job, verdict=verdict, worker=run.worker))
         return found
 
     async def report(self, claim: Claim, text: str) -> None:
         with self.books.lock:
             if self.books.holds(claim):
-                self.books.change(claim.message.run, progress=text)
+                self.books.change(claim.message.run_id, progress=text)
 
-    async def cancel(self, run: str) -> Cancelled:
+    async def cancel(self, run_id: str) -> Cancelled:
         books = self.books
         with books.lock:
-            row = books.row(run)
+            row = books.row(run_id)
             if row is None:
                 return Cancelled.UNKNOWN
             if row.run.state is State.RUNNING:
@@ -273,5 +273,5 @@ class MemoryClaims(Noun):
                 return Cancelled.ASKED
             if row.run.state.settled:
                 return Cancelled.SETTLED
-            books.settle(run, Verdict.CANCELLED, "requested")
+            books.settle(run_id, Verdict.CANCELLED, "requested")
             return Cancelled.CANCELLED

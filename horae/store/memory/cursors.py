@@ -61,9 +61,9 @@ class MemoryCursors(Noun):
         for run in one.runs:
             if books.put(run):
                 if run.verdict:
-                    books.settle(run.id, run.verdict, run.reason)
+                    books.settle(run.run_id, run.verdict, run.reason)
                 else:
-                    books.outbox[run.id] = books.clock()
+                    books.outbox[run.run_id] = books.clock()
         books.schedules[cursor.job] = (fingerprint, revision, one.to)
         if one.next_fire:
             books.next[cursor.job] = one.next_fire

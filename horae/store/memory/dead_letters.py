@@ -13,26 +13,26 @@ class MemoryDeadLetters(Noun):
     async def newest(self, limit: int = 50, job: str | None = None) -> list[DeadLetter]:
         with self.books.lock:
             dead = self.books.dead
-            ids = reversed(in_order({id: letter.at for id, letter in dead.items()}))
-            return [dead[id] for id in ids if job is None or dead[id].job == job][:limit]
+            run_ids = reversed(in_order({run_id: letter.at for run_id, letter in dead.items()}))
+            return [dead[run_id] for run_id in run_ids if job is None or dead[run_id].job == job][:limit]
 
-    async def get(self, run: str) -> DeadLetter | None:
+    async def get(self, run_id: str) -> DeadLetter | None:
         with self.books.lock:
-            return self.books.dead.get(run)
+            return self.books.dead.get(run_id)
 
-    async def every(self, job: str | None = None, runs: Sequence[str] | None = None) -> AsyncIterator[DeadLetter]:
-        dead = in_order({id: letter.at for id, letter in self.books.dead.items()})
-        for id in dead if runs is None else runs:
-            letter = self.books.dead.get(id)
+    async def every(self, job: str | None = None, run_ids: Sequence[str] | None = None) -> AsyncIterator[DeadLetter]:
+        dead = in_order({run_id: letter.at for run_id, letter in self.books.dead.items()})
+        for run_id in dead if run_ids is None else run_ids:
+            letter = self.books.dead.get(run_id)
             if letter and (job is None or letter.job == job):
                 yield letter
 
     async def bury(self, body: bytes, reason: str, job: str = "") -> str:
-        books, id, text = self.books, new_run_id(), body.decode(errors="replace")
+        books, run_id, text = self.books, new_run_id(), body.decode(errors="replace")
         with books.lock:
             now = books.clock()
             run = Run(
-                id=id,
+                run_id=run_id,
                 job=job,
                 tier=Tier.ONEIRIC,
                 cause=Cause.ENQUEUE,
@@ -40,17 +40,19 @@ class MemoryDeadLetters(Noun):
                 accepted_at=now,
                 ended_at=now,
                 reason=reason,
-                story=(Event(at=now, what="buried", attempt=1, note=reason),),
+                story=(Event(at=now, what="buried", generation=1, note=reason),),
             )
-            books.rows[id] = Row(run=run)
-            books.dead[id] = DeadLetter(run=id, job=job, at=now, message=None, body=text, reason=reason, failure=None)
-            books.notice(Happening.FAILED, id, reason)
-        return id
+            books.rows[run_id] = Row(run=run)
+            books.dead[run_id] = DeadLetter(
+                run_id=run_id, job=job, at=now, message=None, body=text, reason=reason, failure=None
+            )
+            books.notice(Happening.FAILED, run_id, reason)
+        return run_id
 
-    async def drop(self, runs: Sequence[str]) -> int:
+    async def drop(self, run_ids: Sequence[str]) -> int:
         with self.books.lock:
-            dropped = [id for id in runs if self.books.dead.pop(id, None)]
-            for id in dropped:
-                self.books.tell(id, "dropped")
-                self.books.retention.expire(id)
+            dropped = [run_id for run_id in run_ids if self.books.dead.pop(run_id, None)]
+            for run_id in dropped:
+                self.books.tell(run_id, "dropped")
+                self.books.retention.expire(run_id)
             return len(dropped)

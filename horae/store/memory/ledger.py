@@ -10,9 +10,9 @@ from horae.store.values import ALL_RUNS, Figures, Happening, Latest, NewRun, Onl
 
 
 class MemoryLedger(Noun):
-    async def run(self, id: str) -> Run | None:
+    async def run(self, run_id: str) -> Run | None:
         with self.books.lock:
-            row = self.books.row(id)
+            row = self.books.row(run_id)
             return row.run if row else None
 
     async def runs(
@@ -29,25 +29,25 @@ class MemoryLedger(Noun):
             rows = self.books.rows
             kept = rows if job is None else self.books.retention.by_job[job]
             found = [
-                rows[id].run
-                for id in kept
-                if (since is None or when(rows[id].run) >= since)
-                and (until is None or when(rows[id].run) <= until)
-                and only.holds(rows[id].run.state, rows[id].run.cause, rows[id].run.tier)
+                rows[run_id].run
+                for run_id in kept
+                if (since is None or when(rows[run_id].run) >= since)
+                and (until is None or when(rows[run_id].run) <= until)
+                and only.holds(rows[run_id].run.state, rows[run_id].run.cause, rows[run_id].run.tier)
             ]
-        return sorted(found, key=lambda run: (when(run), run.id), reverse=True)[:limit]
+        return sorted(found, key=lambda run: (when(run), run.run_id), reverse=True)[:limit]
 
     async def ids(self, *, job: str | None = None, since: datetime | None = None, limit: int = 50) -> list[str]:
-        return [run.id for run in await self.runs(job=job, since=since, limit=limit)]
+        return [run.run_id for run in await self.runs(job=job, since=since, limit=limit)]
 
-    async def many(self, ids: Sequence[str]) -> list[Run]:
+    async def many(self, run_ids: Sequence[str]) -> list[Run]:
         with self.books.lock:
-            return [row.run for id in ids if (row := self.books.row(id))]
+            return [row.run for run_id in run_ids if (row := self.books.row(run_id))]
 
     async def find(self, part: str, limit: int) -> list[str]:
         with self.books.lock:
             self.books.retention.drop_expired()
-            return [id for id in self.books.rows if id.startswith(part) or id.endswith(part)][:limit]
+            return [run_id for run_id in self.books.rows if run_id.startswith(part) or run_id.endswith(part)][:limit]
 
     async def latest(self, jobs: Iterable[str]) -> dict[str, Latest]:
         found = {}
@@ -68,11 +68,11 @@ class MemoryLedger(Noun):
     def _record(self, run: Run) -> None:
         books = self.books
         instant = run.scheduled_for or run.ended_at
-        if books.row(run.id) is None and instant and books.retention.forgot(run.job, instant):
+        if books.row(run.run_id) is None and instant and books.retention.forgot(run.job, instant):
             return  # it was dropped, or is older than what was: to write it would count it twice
         books.put(
             NewRun(
-                id=run.id,
+                run_id=run.run_id,
                 job=run.job,
                 tier=run.tier,
                 cause=run.cause,
@@ -81,7 +81,7 @@ class MemoryLedger(Noun):
                 metadata=run.metadata,
             )
         )
-        known = books.rows[run.id].run
+        known = books.rows[run.run_id].run
         if known.state.settled:
             return
         if not known.started_at:
@@ -95,28 +95,28 @@ class MemoryLedger(Noun):
             "failure": run.failure,
             "result": run.result,
         }
-        books.change(run.id, **told, **{name: value for name, value in optional.items() if value is not None})
+        books.change(run.run_id, **told, **{name: value for name, value in optional.items() if value is not None})
         if run.verdict:
-            books.settle(run.id, run.verdict, run.reason)
-            books.change(run.id, ended_at=run.ended_at or books.clock())
+            books.settle(run.run_id, run.verdict, run.reason)
+            books.change(run.run_id, ended_at=run.ended_at or books.clock())
         else:
-            books.change(run.id, state=State(run.state.value))
+            books.change(run.run_id, state=State(run.state.value))
 
     def _notice_late(self, run: Run) -> None:
         if run.scheduled_for and run.started_at:
             late = run.started_at - run.scheduled_for
             if late > self.books.late_after:
-                self.books.notice(Happening.LATE, run.id, f"{int(late.total_seconds())} s late")
+                self.books.notice(Happening.LATE, run.run_id, f"{int(late.total_seconds())} s late")
 
-    async def append_log(self, run: str, lines: Sequence[str]) -> None:
+    async def append_log(self, run_id: str, lines: Sequence[str]) -> None:
         with self.books.lock:
-            log = self.books.retention.logs[run]
+            log = self.books.retention.logs[run_id]
             log.extend(lines)
             del log[: max(0, len(log) - self.books.settings.keep_log_lines)]
 
-    async def log(self, run: str) -> list[str]:
+    async def log(self, run_id: str) -> list[str]:
         with self.books.lock:
-            return list(self.books.retention.logs.get(run, ()))
+            return list(self.books.retention.logs.get(run_id, ()))
 
     async def counts(self) -> Mapping[tuple[str, Verdict], int]:
         with self.books.lock:
@@ -142,9 +142,9 @@ class MemoryLedger(Noun):
         with books.lock:
             gone = books.retention.drop_expired()
             gone += sum(books.retention.trim(job, books.dead) for job in list(books.retention.by_job))
-            over = in_order({id: letter.at for id, letter in books.dead.items()})
-            for id in over[: max(0, len(over) - books.settings.keep_dead_letters)]:
-                del books.dead[id]
-                books.retention.expire(id)
+            over = in_order({run_id: letter.at for run_id, letter in books.dead.items()})
+            for run_id in over[: max(0, len(over) - books.settings.keep_dead_letters)]:
+                del books.dead[run_id]
+                books.retention.expire(run_id)
                 gone += 1
             return gone

@@ -18,26 +18,28 @@ class MemoryOutbox(Noun):
         books = self.books
         holder = books.unique.get((run.job, run.unique))
         if holder:
-            return Accepted(run=holder, new=False)
+            return Accepted(run_id=holder, new=False)
         new = books.put(run)
         if new:
             now = books.clock()
-            books.outbox[run.id] = run.due if run.due and run.due > now else now + hold
+            books.outbox[run.run_id] = run.due if run.due and run.due > now else now + hold
             if run.unique:
-                books.unique[run.job, run.unique] = run.id
+                books.unique[run.job, run.unique] = run.run_id
             if books.dead.pop(run.replays, None):
-                books.tell(run.replays, "replayed", f"as {run.id}")
+                books.tell(run.replays, "replayed", f"as {run.run_id}")
                 books.retention.expire(run.replays)
-        return Accepted(run=run.id, new=new)
+        return Accepted(run_id=run.run_id, new=new)
 
     async def take(self, limit: int, hold: timedelta) -> Taken:
         books = self.books
         with books.lock:
             now = books.clock()
-            due = sorted((at, id) for id, at in books.outbox.items() if at <= now)[:limit]
-            for _, id in due:
-                books.outbox[id] = now + hold
-            entries = [Due(message=books.message(id), provider=books.rows[id].run.provider) for _, id in due]
+            due = sorted((at, run_id) for run_id, at in books.outbox.items() if at <= now)[:limit]
+            for _, run_id in due:
+                books.outbox[run_id] = now + hold
+            entries = [
+                Due(message=books.message(run_id), provider=books.rows[run_id].run.provider) for _, run_id in due
+            ]
             first = min(books.outbox.values(), default=None)
             return Taken(entries=entries, published=0, next_in=max(first - now, timedelta(0)) if first else None)
 
@@ -45,8 +47,8 @@ class MemoryOutbox(Noun):
         books = self.books
         with books.lock:
             for message in messages:
-                row = books.rows.get(message.run)
-                if row and row.attempt == message.attempt and row.run.state in (State.PENDING, State.RETRYING):
-                    books.outbox.pop(message.run, None)
-                    books.change(message.run, state=State.QUEUED)
-                    books.tell(message.run, "published")
+                row = books.rows.get(message.run_id)
+                if row and row.generation == message.generation and row.run.state in (State.PENDING, State.RETRYING):
+                    books.outbox.pop(message.run_id, None)
+                    books.change(message.run_id, state=State.QUEUED)
+                    books.tell(message.run_id, "published")

@@ -28,7 +28,7 @@ def when(run: Run) -> datetime:
 
 def in_order(index: Mapping[str, datetime]) -> list[str]:
     """The ids of an index by their instants; those of one instant by id."""
-    return sorted(index, key=lambda id: (index[id], id))
+    return sorted(index, key=lambda run_id: (index[run_id], run_id))
 
 
 class Retention:
@@ -44,50 +44,50 @@ class Retention:
         self._floor: dict[str, datetime] = {}
 
     def index(self, run: Run) -> None:
-        self.by_job[run.job][run.id] = when(run)
+        self.by_job[run.job][run.run_id] = when(run)
 
-    def expire(self, id: str) -> None:
+    def expire(self, run_id: str) -> None:
         """Its row goes when it has been kept long enough from now on."""
-        if id in self._rows:
-            self._expires.pop(id, None)
-            self._expires[id] = self._clock() + self._keep
+        if run_id in self._rows:
+            self._expires.pop(run_id, None)
+            self._expires[run_id] = self._clock() + self._keep
 
     def drop_expired(self) -> int:
         """Returns how many."""
         now = self._clock()
-        gone = [id for id, at in self._expires.items() if at <= now] if self._first_expired(now) else []
-        for id in gone:
-            self.drop(id)
+        gone = [run_id for run_id, at in self._expires.items() if at <= now] if self._first_expired(now) else []
+        for run_id in gone:
+            self.drop(run_id)
         return len(gone)
 
     def _first_expired(self, now: datetime) -> bool:
         return bool(self._expires) and next(iter(self._expires.values())) <= now
 
-    def drop(self, id: str) -> None:
+    def drop(self, run_id: str) -> None:
         """Let a row go, and remember how far back the ledger no longer reaches."""
-        run = self.let_go(id)
+        run = self.let_go(run_id)
         self._floor[run.job] = max(when(run), self._floor.get(run.job, when(run)))
 
-    def let_go(self, id: str) -> Run:
-        run = self._rows[id].run
-        self._drop(id)
-        self._expires.pop(id, None)
-        self.by_job[run.job].pop(id, None)
-        self.logs.pop(id, None)
+    def let_go(self, run_id: str) -> Run:
+        run = self._rows[run_id].run
+        self._drop(run_id)
+        self._expires.pop(run_id, None)
+        self.by_job[run.job].pop(run_id, None)
+        self.logs.pop(run_id, None)
         return run
 
     def trim(self, job: str, dead: Mapping[str, object]) -> int:
         """Drop the oldest settled runs of a job that has too many; dead letters keep their rows. Returns how many."""
         index, gone = self.by_job[job], 0
         over = len(index) - self._keep_each
-        for id in in_order(index)[:over] if over > 0 else []:
-            run = self._rows[id].run
-            if id in dead:
-                del index[id]
+        for run_id in in_order(index)[:over] if over > 0 else []:
+            run = self._rows[run_id].run
+            if run_id in dead:
+                del index[run_id]
             elif run.ended_at:
                 if self._clock() - run.ended_at < FRESH:
                     break
-                self.drop(id)
+                self.drop(run_id)
                 gone += 1
         return gone
 

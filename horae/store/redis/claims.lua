@@ -144,7 +144,7 @@ local function adopt(r)
   end
   r.cause = r.cause or 'enqueue'
   put_run(r)
-  if r.attempt ~= 1 then redis.call('HSET', k('run:' .. r.id), 'attempt', r.attempt) end
+  if r.generation ~= 1 then redis.call('HSET', k('run:' .. r.id), 'attempt', r.generation) end
   if r.unique ~= '' and redis.call('HSETNX', k('unique'), r.job .. '|' .. r.unique, r.id) == 0 then
     return nil, settled(r.id, 'skipped', 'duplicate of ' .. redis.call('HGET', k('unique'), r.job .. '|' .. r.unique))
   end

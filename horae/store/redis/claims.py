@@ -25,7 +25,7 @@ class RedisClaims:
     async def claim(self, wanted: Sequence[Wanted], worker: str, lease: timedelta) -> list[Claim]:
         policies = {want.message.job: _policy(want.policy) for want in wanted}
         fixed = {"policies": policies, "worker": worker, "lease": lease // MILLI}
-        rows = [[want.message.run, want.message.job, want.message.attempt] for want in wanted]
+        rows = [[want.message.run_id, want.message.job, want.message.generation] for want in wanted]
         answers = await self._connection.call("claims", "claim", durable=True, wanted=rows, **fixed)
         strangers = [place for place, answer in enumerate(answers) if answer[0] == UNKNOWN]
         if strangers:
@@ -47,7 +47,7 @@ class RedisClaims:
         return _claim(run.message, answer)
 
     def renew(self, claims: Sequence[Claim], lease: timedelta) -> list[Hold]:
-        held = [[claim.message.run, claim.token] for claim in claims]
+        held = [[claim.message.run_id, claim.token] for claim in claims]
         answers = self._connection.call_blocking("claims", "renew", claims=held, lease=lease // MILLI)
         return [Hold(answer) for answer in answers]
 
@@ -58,15 +58,15 @@ class RedisClaims:
     async def sweep(self, limit: int) -> list[Lapsed]:
         flat = await self._connection.call("claims", "sweep", limit=limit)
         return [
-            Lapsed(run=id, job=job, verdict=Verdict(verdict) if verdict else None, worker=worker)
-            for id, job, verdict, worker in (flat[start : start + 4] for start in range(0, len(flat), 4))
+            Lapsed(run_id=run_id, job=job, verdict=Verdict(verdict) if verdict else None, worker=worker)
+            for run_id, job, verdict, worker in (flat[start : start + 4] for start in range(0, len(flat), 4))
         ]
 
     async def report(self, claim: Claim, text: str) -> None:
-        await self._connection.call("claims", "report", id=claim.message.run, token=claim.token, text=text)
+        await self._connection.call("claims", "report", id=claim.message.run_id, token=claim.token, text=text)
 
-    async def cancel(self, run: str) -> Cancelled:
-        return Cancelled(await self._connection.call("claims", "cancel", id=run))
+    async def cancel(self, run_id: str) -> Cancelled:
+        return Cancelled(await self._connection.call("claims", "cancel", id=run_id))
 
 
 def _policy(policy: Policy) -> dict[str, Any]:
@@ -83,12 +83,12 @@ def _record(want: Wanted) -> dict[str, Any]:
     """A message without a row, as it is accepted at the claim."""
     message = want.message
     record: dict[str, Any] = {
-        "id": message.run,
+        "id": message.run_id,
         "job": message.job,
         "tier": Tier.ONEIRIC.value,
-        "attempt": message.attempt,
+        "generation": message.generation,
         "scheduled_for": str(to_millis(message.scheduled_for)) if message.scheduled_for else "",
-        "lane": message.lane.value,
+        "priority": message.priority.value,
         "message": message_text(message),
         "unique": want.unique,
     }
@@ -110,7 +110,7 @@ def _claim(message: Message, answer: list[Any]) -> Claim:
 
 def _settlement(settlement: Settlement) -> dict[str, Any]:
     row: dict[str, Any] = {
-        "id": settlement.claim.message.run,
+        "id": settlement.claim.message.run_id,
         "token": settlement.claim.token,
         "reason": settlement.reason,
     }

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
 from horae.clock import from_millis
-from horae.messages import Lane, Message
+from horae.messages import Message, Priority
 from horae.runs import Failure, new_run_id
 from horae.store.redis.connection import Connection, batches, translated
 from horae.store.rows import run_of
@@ -31,21 +31,21 @@ class RedisDeadLetters:
             found += [one for one in await self._letters(entries) if job is None or one.job == job]
         return found[:limit]
 
-    async def get(self, run: str) -> DeadLetter | None:
+    async def get(self, run_id: str) -> DeadLetter | None:
         with translated(self._connection.url):
-            at = await self._connection.client.zscore(self._connection.key("dead"), run)
-        found = await self._letters([(run, at)]) if at is not None else []
+            at = await self._connection.client.zscore(self._connection.key("dead"), run_id)
+        found = await self._letters([(run_id, at)]) if at is not None else []
         return found[0] if found else None
 
-    async def every(self, job: str | None = None, runs: Sequence[str] | None = None) -> AsyncIterator[DeadLetter]:
+    async def every(self, job: str | None = None, run_ids: Sequence[str] | None = None) -> AsyncIterator[DeadLetter]:
         key, client = self._connection.key("dead"), self._connection.client
-        if runs is None:
+        if run_ids is None:
             with translated(self._connection.url):
-                runs = await client.zrange(key, 0, -1)
-        for batch in batches(runs, BATCH):
+                run_ids = await client.zrange(key, 0, -1)
+        for batch in batches(run_ids, BATCH):
             with translated(self._connection.url):
                 died = await client.zmscore(key, list(batch))
-            there = [(id, at) for id, at in zip(batch, died, strict=True) if at is not None]
+            there = [(run_id, at) for run_id, at in zip(batch, died, strict=True) if at is not None]
             for letter in await self._letters(there):
                 if job is None or letter.job == job:
                     yield letter
@@ -53,38 +53,40 @@ class RedisDeadLetters:
     async def _letters(self, entries: Sequence[tuple[str, float]]) -> list[DeadLetter]:
         with translated(self._connection.url):
             async with self._connection.client.pipeline(transaction=False) as pipe:
-                for id, _ in entries:
-                    pipe.hgetall(self._connection.key(f"run:{id}"))
+                for run_id, _ in entries:
+                    pipe.hgetall(self._connection.key(f"run:{run_id}"))
                 rows = await pipe.execute()
-        return [_letter(id, from_millis(int(at)), row) for (id, at), row in zip(entries, rows, strict=True) if row]
+        return [
+            _letter(run_id, from_millis(int(at)), row) for (run_id, at), row in zip(entries, rows, strict=True) if row
+        ]
 
     async def bury(self, body: bytes, reason: str, job: str = "") -> str:
-        id, text = new_run_id(), body.decode(errors="replace")
-        await self._connection.call("dead_letters", "bury", id=id, job=job, body=text, reason=reason)
-        return id
+        run_id, text = new_run_id(), body.decode(errors="replace")
+        await self._connection.call("dead_letters", "bury", id=run_id, job=job, body=text, reason=reason)
+        return run_id
 
-    async def drop(self, runs: Sequence[str]) -> int:
+    async def drop(self, run_ids: Sequence[str]) -> int:
         dropped = 0
-        for batch in batches(runs, BATCH):
+        for batch in batches(run_ids, BATCH):
             dropped += await self._connection.call("dead_letters", "drop", runs=list(batch))
         return dropped
 
 
-def _letter(id: str, at: datetime, row: dict[str, str]) -> DeadLetter:
+def _letter(run_id: str, at: datetime, row: dict[str, str]) -> DeadLetter:
     message = None
     if "body" not in row:
-        run = run_of(id, row)
+        run = run_of(run_id, row)
         message = Message(
             job=run.job,
-            run=id,
-            attempt=int(row.get("attempt", 1)),
+            run_id=run_id,
+            generation=int(row.get("attempt", 1)),
             scheduled_for=run.scheduled_for,
-            lane=Lane(row.get("lane") or Lane.NORMAL),
+            priority=Priority(row.get("lane") or Priority.NORMAL),
             context=run.context,
             metadata=run.metadata,
         )
     return DeadLetter(
-        run=id,
+        run_id=run_id,
         job=row.get("job", ""),
         at=at,
         message=message,

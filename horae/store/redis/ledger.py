@@ -23,17 +23,17 @@ class RedisLedger:
         self._keep = timedelta(days=settings.keep_runs_days)
         self._keep_log_lines, self._keep_dead = settings.keep_log_lines, settings.keep_dead_letters
 
-    async def run(self, id: str) -> Run | None:
-        found = await self.many([id])
+    async def run(self, run_id: str) -> Run | None:
+        found = await self.many([run_id])
         return found[0] if found else None
 
-    async def many(self, ids: Sequence[str]) -> list[Run]:
+    async def many(self, run_ids: Sequence[str]) -> list[Run]:
         with translated(self._connection.url):
             async with self._connection.client.pipeline(transaction=False) as pipe:
-                for id in ids:
-                    pipe.hgetall(self._connection.key(f"run:{id}"))
+                for run_id in run_ids:
+                    pipe.hgetall(self._connection.key(f"run:{run_id}"))
                 rows = await pipe.execute()
-        return [run_of(id, row) for id, row in zip(ids, rows, strict=True) if row]
+        return [run_of(run_id, row) for run_id, row in zip(run_ids, rows, strict=True) if row]
 
     async def runs(
         self,
@@ -51,8 +51,8 @@ class RedisLedger:
         while len(found) < limit and (page := await self._newest(job, since, until, start, PAGE)):
             start += PAGE
             # A run that appears meanwhile shifts the pages: seen twice, it is kept once.
-            chosen = await self._chosen([id for id in page if id not in found], only)
-            found |= {run.id: run for run in await self.many(chosen[: limit - len(found)])}
+            chosen = await self._chosen([run_id for run_id in page if run_id not in found], only)
+            found |= {run.run_id: run for run in await self.many(chosen[: limit - len(found)])}
         return list(found.values())
 
     async def ids(self, *, job: str | None = None, since: datetime | None = None, limit: int = 50) -> list[str]:
@@ -65,25 +65,27 @@ class RedisLedger:
         low = to_millis(since) if since else "-inf"
         high = to_millis(until) if until else "+inf"
         with translated(self._connection.url):
-            ids: list[str] = await self._connection.client.zrevrangebyscore(index, high, low, start=start, num=limit)
-        return ids
+            run_ids: list[str] = await self._connection.client.zrevrangebyscore(
+                index, high, low, start=start, num=limit
+            )
+        return run_ids
 
-    async def _chosen(self, ids: Sequence[str], only: Only) -> list[str]:
+    async def _chosen(self, run_ids: Sequence[str], only: Only) -> list[str]:
         """Read from three fields of each row; whole rows may be large."""
         with translated(self._connection.url):
             async with self._connection.client.pipeline(transaction=False) as pipe:
-                for id in ids:
-                    pipe.hmget(self._connection.key(f"run:{id}"), "state", "cause", "tier")
+                for run_id in run_ids:
+                    pipe.hmget(self._connection.key(f"run:{run_id}"), "state", "cause", "tier")
                 rows = await pipe.execute()
-        return [id for id, row in zip(ids, rows, strict=True) if row[0] and only.holds(*row)]
+        return [run_id for run_id, row in zip(run_ids, rows, strict=True) if row[0] and only.holds(*row)]
 
     async def find(self, part: str, limit: int) -> list[str]:
         found: list[str] = []
         with translated(self._connection.url):
             scan = self._connection.client.zscan_iter(self._connection.key("ledger"), match=f"*{part}*", count=1000)
-            async for id, _ in scan:
-                if id not in found and (id.startswith(part) or id.endswith(part)):
-                    found.append(id)
+            async for run_id, _ in scan:
+                if run_id not in found and (run_id.startswith(part) or run_id.endswith(part)):
+                    found.append(run_id)
                 if len(found) == limit:
                     break
         return found
@@ -98,14 +100,14 @@ class RedisLedger:
                 for name in names:
                     pipe.zrevrange(self._connection.key(f"ledger:{name}"), 0, 0)
                 settled, *newest = await pipe.execute()
-        wanted = {id for id in settled if id} | {ids[0] for ids in newest if ids}
-        rows = {run.id: run for run in await self.many(sorted(wanted))}
+        wanted = {run_id for run_id in settled if run_id} | {run_ids[0] for run_ids in newest if run_ids}
+        rows = {run.run_id: run for run in await self.many(sorted(wanted))}
         return {
             name: Latest(
-                newest=rows.get(ids[0]) if ids else None,
+                newest=rows.get(run_ids[0]) if run_ids else None,
                 settled=rows.get(last) if last else None,
             )
-            for name, last, ids in zip(names, settled, newest, strict=True)
+            for name, last, run_ids in zip(names, settled, newest, strict=True)
         }
 
     async def record(self, runs: Sequence[Run], keep: int | None = None) -> None:
@@ -114,10 +116,10 @@ class RedisLedger:
             arguments["keep"] = keep
         await self._connection.call("ledger", "record", **arguments)
 
-    async def append_log(self, run: str, lines: Sequence[str]) -> None:
+    async def append_log(self, run_id: str, lines: Sequence[str]) -> None:
         if not lines or not self._keep_log_lines:
             return
-        key = self._connection.key(f"log:{run}")
+        key = self._connection.key(f"log:{run_id}")
         with translated(self._connection.url):
             async with self._connection.client.pipeline(transaction=True) as pipe:
                 pipe.rpush(key, *map(in_utf8, lines))
@@ -125,9 +127,9 @@ class RedisLedger:
                 pipe.pexpire(key, self._keep)
                 await pipe.execute()
 
-    async def log(self, run: str) -> list[str]:
+    async def log(self, run_id: str) -> list[str]:
         with translated(self._connection.url):
-            lines: list[str] = await self._connection.client.lrange(self._connection.key(f"log:{run}"), 0, -1)
+            lines: list[str] = await self._connection.client.lrange(self._connection.key(f"log:{run_id}"), 0, -1)
         return lines
 
     async def counts(self) -> Mapping[tuple[str, Verdict], int]:
@@ -173,7 +175,7 @@ def record_of(run: Run) -> dict[str, Any]:
     if run.result is not None:
         fields += ["result", json.dumps(run.result)]
     record: dict[str, Any] = {
-        "id": run.id,
+        "id": run.run_id,
         "job": run.job,
         "tier": run.tier.value,
         "cause": run.cause.value,

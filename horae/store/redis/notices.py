@@ -29,7 +29,7 @@ def _notice(text: str) -> Notice:
     told = json.loads(text)
     return Notice(
         what=Happening(told["what"]),
-        run=told["run"],
+        run_id=told["run"],
         job=told["job"],
         at=from_millis(int(told["at"])),
         scheduled_for=from_millis(int(told["scheduled_for"])) if told["scheduled_for"] else None,
@@ -44,7 +44,7 @@ def _text(notice: Notice) -> str:
     return json.dumps(
         {
             "what": notice.what.value,
-            "run": notice.run,
+            "run": notice.run_id,
             "job": notice.job,
             "at": millis(notice.at),
             "scheduled_for": millis(notice.scheduled_for),

@@ -16,12 +16,12 @@ BATCH = 200
 def row_of(run: NewRun) -> dict[str, Any]:
     """A new run as the scripts take it: no nulls, instants in milliseconds, JSON inside as text."""
     row = {
-        "id": run.id,
+        "id": run.run_id,
         "job": run.job,
         "tier": run.tier.value,
         "cause": run.cause.value,
         "scheduled_for": str(to_millis(run.scheduled_for)) if run.scheduled_for else "",
-        "lane": run.lane.value,
+        "priority": run.priority.value,
         "provider": run.provider,
         "message": message_text(run.message),
     }
@@ -42,7 +42,7 @@ class RedisOutbox:
         for batch in batches(runs, BATCH):
             rows = [row_of(run) for run in batch]
             answers = await self._connection.call("outbox", "accept", durable=True, runs=rows, hold=hold // MILLI)
-            accepted += [Accepted(run=run, new=new == 1, published=sent == 1) for run, new, sent in answers]
+            accepted += [Accepted(run_id=run, new=new == 1, published=sent == 1) for run, new, sent in answers]
         return accepted
 
     async def take(self, limit: int, hold: timedelta) -> Taken:
@@ -56,10 +56,10 @@ class RedisOutbox:
 
     async def published(self, messages: Sequence[Message]) -> None:
         for batch in batches(messages, BATCH):
-            runs = [[message.run, message.attempt] for message in batch]
+            runs = [[message.run_id, message.generation] for message in batch]
             await self._connection.call("outbox", "published", runs=runs)
 
 
-def _due(id: str, message: str, attempt: str, provider: str) -> Due:
+def _due(run_id: str, message: str, generation: str, provider: str) -> Due:
     first = Message.model_validate_json(message)
-    return Due(message=first.model_copy(update={"attempt": int(attempt)}), provider=provider)
+    return Due(message=first.model_copy(update={"generation": int(generation)}), provider=provider)

@@ -83,11 +83,11 @@ local function put_run(r, at_once)
   local carried = at_once and CARRIED ~= '' and r.provider == CARRIED
   local story = line('accepted', 1, r.replays and r.cause .. ' of ' .. r.replays or r.cause)
   if carried then
-    carry(r.lane, r.message, 1)
+    carry(r.priority, r.message, 1)
     story = story .. line('published', 1)
   end
   redis.call('HSET', key, 'job', r.job, 'tier', r.tier, 'cause', r.cause, 'state', carried and 'queued' or 'pending', 'attempt', 1,
-    'scheduled_for', r.scheduled_for or '', 'accepted_at', NOW_TEXT, 'provider', r.provider or '', 'lane', r.lane or 'normal',
+    'scheduled_for', r.scheduled_for or '', 'accepted_at', NOW_TEXT, 'provider', r.provider or '', 'lane', r.priority or 'normal',
     'message', r.message or '', 'unique', r.unique or '', 'story', story)
   local when = (r.scheduled_for or '') ~= '' and r.scheduled_for or NOW_TEXT
   redis.call('ZADD', k('ledger'), when, r.id)

@@ -29,7 +29,7 @@ class Ledger:
         for minute in minutes:
             at = NOON + minute * MINUTE
             row = Run(
-                id=fire_id("s1", "beat", at),
+                run_id=fire_id("s1", "beat", at),
                 job="beat",
                 tier=Tier.APSCHEDULER,
                 cause=Cause.SCHEDULE,

@@ -15,9 +15,9 @@ LEASE = timedelta(seconds=30)
 
 
 async def accept(store: MemoryStore, job: str = "backup") -> str:
-    run = NewRun(id=new_run_id(), job=job, tier=Tier.ONEIRIC, cause=Cause.ENQUEUE)
+    run = NewRun(run_id=new_run_id(), job=job, tier=Tier.ONEIRIC, cause=Cause.ENQUEUE)
     await store.outbox.accept([run])
-    return run.id
+    return run.run_id
 
 
 async def begin(store: MemoryStore) -> Claim:
@@ -31,7 +31,7 @@ async def end(store: MemoryStore, claim: Claim, verdict: Verdict = Verdict.RAN) 
 
 
 async def told(following: Following) -> list[tuple[str, str]]:
-    return [(run.id, run.state.value) for run in await following.changes()]
+    return [(run.run_id, run.state.value) for run in await following.changes()]
 
 
 async def test_each_change_is_told_once() -> None:

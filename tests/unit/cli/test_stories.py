@@ -23,11 +23,13 @@ FAILURE = Failure(type="OSError", message="disk full", traceback="Traceback …\
 
 
 def told(*lines: tuple[float, str, int, str]) -> tuple[Event, ...]:
-    return tuple(Event(at=AT + at * SECOND, what=what, attempt=attempt, note=note) for at, what, attempt, note in lines)
+    return tuple(
+        Event(at=AT + at * SECOND, what=what, generation=attempt, note=note) for at, what, attempt, note in lines
+    )
 
 
 DURABLE = Run(
-    id="0199-durable",
+    run_id="0199-durable",
     job="backup",
     tier=Tier.ONEIRIC,
     cause=Cause.REPLAY,
@@ -54,7 +56,7 @@ DURABLE = Run(
     ),
 )
 FLOW = Run(
-    id="0199-flow",
+    run_id="0199-flow",
     job="sweep",
     tier=Tier.PREFECT,
     cause=Cause.SCHEDULE,
@@ -97,7 +99,7 @@ def test_a_story_is_drawn_for_people(capsys: pytest.CaptureFixture[str]) -> None
         "3.0 s, 2 attempts",
         "2026-03-04T02:00:00.004000Z",
         "+0.004 s",
-        "attempt 2  w2",
+        "generation 2  w2",
         "+1 min",
         "count = 3",
         "OSError: disk full",
@@ -124,15 +126,15 @@ def test_a_change_is_a_line() -> None:
 
 
 LETTER = DeadLetter(
-    run="0199-durable",
+    run_id="0199-durable",
     job="backup",
     at=AT,
-    message=Message(job="backup", run="0199-durable", context={"count": 3}),
+    message=Message(job="backup", run_id="0199-durable", context={"count": 3}),
     body="",
     reason="raised",
     failure=FAILURE,
 )
-BURIED = DeadLetter(run="0199-b", job="", at=AT, message=None, body="{", reason="not JSON", failure=None)
+BURIED = DeadLetter(run_id="0199-b", job="", at=AT, message=None, body="{", reason="not JSON", failure=None)
 
 
 @pytest.mark.parametrize("letter", [LETTER, BURIED])
@@ -160,4 +162,4 @@ def test_a_fate_has_its_documented_shape() -> None:
 @pytest.mark.parametrize(("runs", "job", "every"), [((), None, False), (("a",), "b", False), (("a",), None, True)])
 def test_letters_are_chosen_in_one_way(runs: tuple[str, ...], job: str | None, every: bool) -> None:
     with pytest.raises(UsageError, match="say which"):
-        Selection(runs=runs, job=job, all=every)
+        Selection(run_ids=runs, job=job, all=every)

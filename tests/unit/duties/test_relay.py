@@ -13,7 +13,7 @@ from horae.store.values import NewRun
 
 
 def new(id: str, blob: str = "") -> NewRun:
-    return NewRun(id=id, job="backup", tier=Tier.ONEIRIC, cause=Cause.ENQUEUE, context={"blob": blob})
+    return NewRun(run_id=id, job="backup", tier=Tier.ONEIRIC, cause=Cause.ENQUEUE, context={"blob": blob})
 
 
 async def test_a_message_that_has_become_too_large_holds_up_no_other() -> None:
@@ -23,7 +23,7 @@ async def test_a_message_that_has_become_too_large_holds_up_no_other() -> None:
     await Relay(store, queues.router, Metrics()).step()
     [consumer] = (await queues.open_consumers("w1")).values()
     received = await consumer.receive(10, timedelta(0))
-    assert {delivery.message.run for delivery in received if delivery.message} == {"small-1", "small-2"}
+    assert {delivery.message.run_id for delivery in received if delivery.message} == {"small-1", "small-2"}
     large = await store.ledger.run("large")
     assert large
     assert large.state is State.PENDING, "it waits; nothing accepted is lost"

@@ -165,7 +165,7 @@ async def test_the_ledger_tells_how_long_ago_each_job_fired(project: Path, names
     at = now() - timedelta(minutes=10)
     settings = settings_of(project, namespace, valkey_url)
     run = Run(
-        id=fire_id(namespace, "tidy", at),
+        run_id=fire_id(namespace, "tidy", at),
         job="tidy",
         tier=Tier.ONEIRIC,
         cause=Cause.SCHEDULE,

@@ -58,13 +58,13 @@ def test_states(found: FlowRun, state: State, reason: str) -> None:
 
 def test_a_scheduled_run_is_the_fire_of_its_instant() -> None:
     run = mirrored("ns", FLOW, flow_run("COMPLETED"))
-    assert (run.id, run.cause, run.scheduled_for) == (fire_id("ns", "code-sweep", AT), Cause.SCHEDULE, AT)
+    assert (run.run_id, run.cause, run.scheduled_for) == (fire_id("ns", "code-sweep", AT), Cause.SCHEDULE, AT)
     assert (run.duration_seconds, run.metadata["flow_run"]) == (2, "f1")
 
 
 def test_a_run_by_hand_keeps_prefects_id() -> None:
     run = mirrored("ns", FLOW, flow_run("FAILED", auto_scheduled=False, message="boom"))
-    assert (run.id, run.cause, run.scheduled_for) == ("f1", Cause.MANUAL, None)
+    assert (run.run_id, run.cause, run.scheduled_for) == ("f1", Cause.MANUAL, None)
     assert run.failure
     assert run.failure.message == "boom"
 
@@ -73,7 +73,7 @@ DAY = FLOW.catch_up_window
 
 
 def rows(found: FlowRun, missed_by: datetime = AT) -> list[tuple[str, Cause, State, str]]:
-    return [(row.id, row.cause, row.state, row.reason) for row in rows_of("ns", FLOW, found, missed_by)]
+    return [(row.run_id, row.cause, row.state, row.reason) for row in rows_of("ns", FLOW, found, missed_by)]
 
 
 FIRE = fire_id("ns", "code-sweep", AT)

@@ -8,7 +8,7 @@ import pytest_asyncio
 from horae.errors import NotReplayable, UnknownName
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier
-from horae.messages import Lane, Message
+from horae.messages import Message, Priority
 from horae.project.registry import Registry
 from horae.runs import Cause, Run, Verdict, replay_id
 from horae.scheduler.replays import Edit
@@ -34,9 +34,9 @@ async def scheduler() -> AsyncIterator[Scheduler]:
         yield opened
 
 
-async def settled(scheduler: Scheduler, run: str) -> Run:
+async def settled(scheduler: Scheduler, run_id: str) -> Run:
     async def verdict() -> Run | None:
-        found = await scheduler.ledger.run(run)
+        found = await scheduler.ledger.run(run_id)
         return found if found and found.verdict else None
 
     found = await wait_until(verdict, "the run's verdict")
@@ -45,7 +45,7 @@ async def settled(scheduler: Scheduler, run: str) -> Run:
 
 
 async def died(scheduler: Scheduler, job: str = "copy", **metadata: str) -> str:
-    run = (await scheduler.enqueue_workflow(job, context={"count": 2}, metadata=metadata)).run
+    run = (await scheduler.enqueue_workflow(job, context={"count": 2}, metadata=metadata)).run_id
     assert (await settled(scheduler, run)).verdict is Verdict.FAILED
     return run
 
@@ -53,26 +53,26 @@ async def died(scheduler: Scheduler, job: str = "copy", **metadata: str) -> str:
 async def test_a_replay_is_a_new_run_that_names_the_old_one(scheduler: Scheduler) -> None:
     old = await died(scheduler, owner="Ada", schedule_time="2026-01-01T00:00:00Z")
     enqueued = await scheduler.replay(old, {"source": "/data"}, reason="moved")
-    run = await settled(scheduler, enqueued.run)
+    run = await settled(scheduler, enqueued.run_id)
     assert (run.verdict, run.result, run.cause) == (Verdict.RAN, "2 from /data", Cause.REPLAY)
     assert run.metadata == {"owner": "Ada", "replays": old, "replay_reason": "moved"}
     assert run.replays == old
     was = await scheduler.ledger.run(old)
     assert was
-    assert (was.replayed_as, was.verdict) == (run.id, Verdict.FAILED)
+    assert (was.replayed_as, was.verdict) == (run.run_id, Verdict.FAILED)
     assert await scheduler.dead_letters.newest() == []
 
 
 async def test_keys_of_the_old_context_may_be_left_out(scheduler: Scheduler) -> None:
     enqueued = await scheduler.replay(await died(scheduler), {"source": "/data"}, without=["count"])
-    assert (await settled(scheduler, enqueued.run)).context == {"source": "/data"}
+    assert (await settled(scheduler, enqueued.run_id)).context == {"source": "/data"}
 
 
 async def test_a_replay_that_fails_can_be_replayed(scheduler: Scheduler) -> None:
     first = await died(scheduler)
-    second = (await scheduler.replay(first, reason="perhaps")).run
+    second = (await scheduler.replay(first, reason="perhaps")).run_id
     await settled(scheduler, second)
-    third = await settled(scheduler, (await scheduler.replay(second, {"source": "/data"})).run)
+    third = await settled(scheduler, (await scheduler.replay(second, {"source": "/data"})).run_id)
     assert (third.replays, "replay_reason" in third.metadata) == (second, False)
 
 
@@ -82,29 +82,29 @@ async def test_a_letter_that_two_take_up_is_one_run(scheduler: Scheduler) -> Non
     assert letter
     both = [scheduler.planned(letter, Edit(context={"source": source})) for source in ("/a", "/b")]
     first, second = [(await scheduler.replay_all([one]))[0] for one in both]
-    assert (first.run, first.new, second.run, second.new) == (replay_id(old), True, replay_id(old), False)
-    assert (await settled(scheduler, first.run)).result == "2 from /a"
+    assert (first.run_id, first.new, second.run_id, second.new) == (replay_id(old), True, replay_id(old), False)
+    assert (await settled(scheduler, first.run_id)).result == "2 from /a"
 
 
-async def test_a_lane_is_kept(scheduler: Scheduler) -> None:
+async def test_a_priority_is_kept(scheduler: Scheduler) -> None:
     letter = await scheduler.dead_letters.get(await died(scheduler, priority="high"))
     assert letter
     new = scheduler.planned(letter).new
     assert new
-    assert new.lane is Lane.HIGH
+    assert new.priority is Priority.HIGH
 
 
 async def test_what_there_is_no_letter_of_is_refused_with_the_reason(scheduler: Scheduler) -> None:
     old = await died(scheduler)
     with pytest.raises(UnknownName, match=old):
         await scheduler.replay("no-such-run")
-    ran = (await scheduler.enqueue_workflow("copy", context={"source": "/data"})).run
+    ran = (await scheduler.enqueue_workflow("copy", context={"source": "/data"})).run_id
     await settled(scheduler, ran)
     with pytest.raises(NotReplayable, match="it is a run of copy that is ran"):
         await scheduler.replay(ran)
     with pytest.raises(NotReplayable, match="unknown context key 'sorce', did you mean 'source'"):
         await scheduler.replay(old, {"sorce": "/data"})
-    new = (await scheduler.replay(old)).run
+    new = (await scheduler.replay(old)).run_id
     with pytest.raises(NotReplayable, match=f"replayed already, as {new}"):
         await scheduler.replay(old)
     await settled(scheduler, new)
@@ -118,7 +118,7 @@ async def test_while_another_run_has_the_uniqueness_key_the_letter_stays(schedul
     later = {"schedule_time": "2036-01-01T00:00:00Z"}
     holder = await scheduler.enqueue_workflow("copy-once", metadata=later)
     refused = await scheduler.replay(old)
-    assert (refused.run, refused.new) == (holder.run, False)
+    assert (refused.run_id, refused.new) == (holder.run_id, False)
     assert await scheduler.dead_letters.get(old)
 
 
@@ -143,4 +143,4 @@ async def test_a_message_that_was_too_old_may_be_replayed(scheduler: Scheduler) 
     """Nobody could prove that it had not run; whoever replays it knows."""
     body = Message(job="copy", context={"source": "/old"}).encode(1024)
     id = await scheduler.dead_letters.bury(body, "too old to prove unrun", "copy")
-    assert (await settled(scheduler, (await scheduler.replay(id)).run)).result == "1 from /old"
+    assert (await settled(scheduler, (await scheduler.replay(id)).run_id)).result == "1 from /old"

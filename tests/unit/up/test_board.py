@@ -76,7 +76,7 @@ def test_a_fire_is_named_so_that_it_is_no_other(ahead: timedelta, said: str) -> 
 def failed() -> Run:
     why = Failure(type="InvalidSettings", message="unknown setting 'kep_last', did you mean 'keep_last'? " * 4)
     return Run(
-        id="r",
+        run_id="r",
         job="database-backup",
         tier=Tier.ONEIRIC,
         cause=Cause.MANUAL,
