@@ -39,7 +39,8 @@ def parse_instant(text: str) -> datetime:
     """An aware instant from ISO 8601; ValueError if it is malformed or has no offset."""
     instant = datetime.fromisoformat(text)
     if instant.tzinfo is None:
-        raise ValueError(f"{text!r} has no time zone; write {text}Z or {text}+01:00")
+        full = instant.isoformat()
+        raise ValueError(f"{text!r} has no time zone; write {full}Z or {full}+01:00")
     try:
         return instant.astimezone(UTC)
     except OverflowError as error:

@@ -2,9 +2,11 @@
 
 They mean the same instants as everywhere in Horae. What APScheduler understands differently is refused, with the
 reason: numeric weekdays (it counts from Monday, cron from Sunday), and a day of the month together with a weekday
-(it wants both, cron takes either).
+(it wants both, cron takes either). One thing differs and is accepted: without `start_date` an interval counts from the
+Unix epoch, as `every(...)` does, and not from now.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,6 +18,8 @@ from horae.schedules.zones import zone
 
 INTERVAL = ("weeks", "days", "hours", "minutes", "seconds")
 CRON = ("year", "month", "day", "week", "day_of_week", "hour", "minute", "second")
+"""From the coarsest to the finest, in APScheduler's order."""
+NTH_WEEKDAY = re.compile(r"(1st|2nd|3rd|4th|5th|last)\s+(mon|tue|wed|thu|fri|sat|sun)", re.IGNORECASE)
 CRON_MINIMUM = {"month": "1", "day": "1", "hour": "0", "minute": "0"}
 WINDOW = ("start_date", "end_date")
 TRIGGERS = ("interval", "cron", "date")
@@ -55,13 +59,18 @@ def schedule_of(trigger_type: str, **arguments: Any) -> Schedule:
 
 
 def _refuse_unknown(trigger: str, arguments: dict[str, Any], allowed: tuple[str, ...]) -> None:
+    if arguments.get("jitter") is not None:
+        raise InvalidSchedule(
+            f"jitter={arguments['jitter']!r}: a job's jitter is its own and the same on every machine; "
+            "declare it as @job(jitter=timedelta(...))"
+        )
     for name in arguments:
         if name not in allowed:
             raise InvalidSchedule(unknown(f"argument of the {trigger} trigger", name, allowed))
 
 
 def _interval(arguments: dict[str, Any]) -> Schedule:
-    _refuse_unknown("interval", arguments, (*INTERVAL, *WINDOW, "timezone"))
+    _refuse_unknown("interval", arguments, (*INTERVAL, *WINDOW, "timezone", "jitter"))
     span = timedelta(**{name: arguments[name] for name in INTERVAL if name in arguments})
     if not span:
         raise InvalidSchedule("an interval trigger needs weeks, days, hours, minutes or seconds")
@@ -70,13 +79,24 @@ def _interval(arguments: dict[str, Any]) -> Schedule:
 
 
 def _cron(arguments: dict[str, Any]) -> Schedule:
-    _refuse_unknown("cron", arguments, (*CRON, *WINDOW, "timezone"))
+    _refuse_unknown("cron", arguments, (*CRON, *WINDOW, "timezone", "jitter"))
     given = {name: str(arguments[name]) for name in CRON if arguments.get(name) is not None}
+    if not given:
+        raise InvalidSchedule(
+            "a cron trigger without a field fires each second in APScheduler; give hour, minute, ..., or an interval"
+        )
     for name in ("year", "week"):
-        if given.pop(name, "*") != "*":
+        if given.get(name, "*") != "*":
             raise InvalidSchedule(f"a cron trigger's {name} has no place in cron; use start_date and end_date")
-    if given.pop("second", "0") != "0":
+    if given.get("second", "0") != "0":
         raise InvalidSchedule("cron fires on the minute: second must be 0; for less than a minute use interval")
+    if (day := given.get("day", "")).strip().lower() == "last":
+        raise InvalidSchedule("day='last' is APScheduler's word; the last day of a month is L, as in day=\"L\"")
+    if NTH_WEEKDAY.fullmatch(day.strip()):
+        raise InvalidSchedule(
+            f"day={day!r} is APScheduler's way to name a weekday of the month; "
+            'write cron("0 2 * * FRI#2") for the second Friday, cron("0 2 * * 5L") for the last'
+        )
     weekday = given.get("day_of_week", "*")
     if any(letter.isdigit() for letter in weekday):
         raise InvalidSchedule(
@@ -85,16 +105,15 @@ def _cron(arguments: dict[str, Any]) -> Schedule:
         )
     if weekday != "*" and given.get("day", "*") != "*":
         raise InvalidSchedule("day and day_of_week together: APScheduler wants both, cron takes either; give one")
-    return _between(cron(_expression(given), str(arguments.get("timezone", "UTC"))), None, arguments)
+    return _between(cron(_expression(given), str(arguments.get("timezone") or "UTC")), None, arguments)
 
 
 def _expression(given: dict[str, str]) -> str:
     """As in APScheduler, fields finer than the finest one given are at their minimum, the others `*`."""
-    order = ["month", "day", "day_of_week", "hour", "minute"]
-    finest = max((order.index(name) for name in given if name in order), default=-1)
+    finest = max(CRON.index(name) for name in given)
     values = {}
-    for place, name in enumerate(order):
-        default = CRON_MINIMUM.get(name, "*") if place > finest >= 0 else "*"
+    for place, name in enumerate(CRON):
+        default = CRON_MINIMUM.get(name, "*") if place > finest else "*"
         values[name] = given.get(name, default)
     return "{minute} {hour} {day} {month} {day_of_week}".format(**values)
 

@@ -34,7 +34,7 @@ def command(
     horae enqueue database-backup --at 2026-12-01T02:00:00Z --context databases='["app.db"]'
     """
     arguments = context_of(given)
-    metadata = {"schedule_time": clock.isoformat(instant_of("--at", at))} if at else {}
+    metadata = {"schedule_time": clock.isoformat(instant_of("--at", at))} if at is not None else {}
     settings = with_store(settings_of(context))
     found = asyncio.run(_enqueue(settings, jobs_of(settings), job, provider, arguments, metadata))
     if json:

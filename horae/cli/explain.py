@@ -8,13 +8,14 @@ import typer
 
 from horae import clock
 from horae.checks.checklist import check_job
-from horae.cli.next import coming
+from horae.cli.next import coming, fire_lines
 from horae.cli.options import JobName, Json
 from horae.cli.project import jobs_of, settings_of
 from horae.findings import Finding
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier
 from horae.matrix import TITLES, Decision, decide
+from horae.schedules.kinds import wall_zone
 from horae.settings import Settings
 
 FIRES_SHOWN = 5
@@ -104,9 +105,9 @@ def _ranking(settings: Settings, job: Job) -> list[dict[str, Any]]:
 def _draw(explanation: Explanation) -> None:
     from horae.cli.findings import print_findings
     from horae.cli.flowchart import print_flowchart
-    from horae.cli.output import paint, relative
+    from horae.cli.output import paint
 
-    job, now = explanation.job, clock.now()
+    job = explanation.job
     place = f"{job.source.file}:{job.source.line}" if job.source else "declared in code"
     print(f"{paint(job.name, 'bold')}  {TITLES[job.tier]}  {paint(place, 'dim')}")
     if job.description:
@@ -125,8 +126,8 @@ def _draw(explanation: Explanation) -> None:
             mark = "▶" if entry["chosen"] else " "
             print(f"{paint(f'{mark} {entry["provider"]:<12}', 'bold')}{'; '.join(entry['reasons'])}")
     _head("Next fires")
-    for fire in explanation.fires:
-        print(f"{clock.isoformat(fire)}  {fire:%a}  {relative(fire, now)}")
+    for line in fire_lines(explanation.fires, wall_zone(job.schedule)):
+        print(line)
     if not explanation.fires:
         print("none by itself")
 

@@ -67,8 +67,8 @@ def command(
         raise UsageError("--follow goes on from now; --until leaves nothing to follow")
     question = Question(
         job=job,
-        since=when_of("--since", since) if since else None,
-        until=when_of("--until", until) if until else None,
+        since=when_of("--since", since) if since is not None else None,
+        until=when_of("--until", until) if until is not None else None,
         only=Only(
             states=_states(verdict), causes=members_of(Cause, "cause", cause), tiers=members_of(Tier, "tier", tier)
         ),

@@ -9,7 +9,8 @@ from horae import clock
 from horae.cli.options import At, Cron, Every, Json, Zone, instant_of, schedule_of
 from horae.errors import UsageError
 from horae.jobs.job import Job
-from horae.schedules.kinds import Schedule
+from horae.schedules.kinds import Schedule, wall_zone
+from horae.schedules.zones import zone
 
 Optional = Annotated[str | None, typer.Argument(metavar="[JOB]", help="A job, instead of a schedule.")]
 After = Annotated[
@@ -35,14 +36,14 @@ def command(
     horae next database-backup
     horae next --cron "30 2 * * *" --tz Europe/Berlin --after 2027-03-27T00:00:00Z --count 3
     """
-    schedule = schedule_of(cron, tz, every, at)
-    found = coming(_source(context, job, schedule), instant_of("--after", after) if after else clock.now(), count)
+    source = _source(context, job, schedule_of(cron, tz, every, at))
+    found = coming(source, _after(after), count)
     if json:
         from horae.cli.output import print_json
 
         print_json([clock.isoformat(fire) for fire in found])
     else:
-        _draw(found, tz)
+        _draw(found, wall_zone(source.schedule if isinstance(source, Job) else source))
     return 0
 
 
@@ -53,6 +54,18 @@ def coming(source: Job | Schedule, after: datetime, count: int) -> list[datetime
     while len(found) < count and (fire := following(found[-1] if found else after)):
         found.append(fire)
     return found
+
+
+def fire_lines(fires: list[datetime], tz: str | None) -> list[str]:
+    """Of each fire the instant in UTC, the wall clock of its schedule's zone, and how long from now it is."""
+    from horae.cli.output import relative
+
+    now, width = clock.now(), max((len(clock.isoformat(fire)) for fire in fires), default=0)
+    walls = [f"{fire.astimezone(zone(tz)):%a %d %b %H:%M:%S %Z}" if tz else f"{fire:%a}" for fire in fires]
+    return [
+        f"{clock.isoformat(fire):<{width}}  {wall}  {relative(fire, now)}"
+        for fire, wall in zip(fires, walls, strict=True)
+    ]
 
 
 def _source(context: typer.Context, job: str | None, schedule: Schedule | None) -> Job | Schedule:
@@ -72,15 +85,12 @@ def _source(context: typer.Context, job: str | None, schedule: Schedule | None) 
     return found
 
 
+def _after(text: str | None) -> datetime:
+    return clock.now() if text is None else instant_of("--after", text)
+
+
 def _draw(fires: list[datetime], tz: str | None) -> None:
-    """In plain lines: UTC, the zone's own wall clock, and how long from now."""
-    from zoneinfo import ZoneInfo
-
-    from horae.cli.output import relative
-
-    now, width = clock.now(), max((len(clock.isoformat(fire)) for fire in fires), default=0)
-    for fire in fires:
-        wall = f"  {fire.astimezone(ZoneInfo(tz)):%a %d %b %H:%M:%S %Z}" if tz else f"  {fire:%a}"
-        print(f"{clock.isoformat(fire):<{width}}{wall}  {relative(fire, now)}")
+    for line in fire_lines(fires, tz):
+        print(line)
     if not fires:
         print("no fire: it is over")

@@ -1,6 +1,7 @@
 """Options that several commands share, and what they mean."""
 
 import json
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -14,6 +15,7 @@ from horae.schedules.durations import parse_duration
 from horae.schedules.kinds import Schedule
 from horae.schedules.making import parse_schedule
 
+TIME_OF_DAY = re.compile(r"[0-2][0-9]:[0-5][0-9](:[0-5][0-9])?")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON in its documented shape, and nothing else.")]
 Cron = Annotated[str | None, typer.Option("--cron", metavar="EXPRESSION", help='Five fields, such as "0 2 * * *".')]
 Zone = Annotated[
@@ -62,6 +64,11 @@ def when_of(option: str, text: str) -> datetime:
     try:
         ago = parse_duration(text)
     except InvalidSchedule:
+        if text.strip().isdecimal() and len(text.strip()) < 8:
+            raise UsageError(f"{option}: {text!r} has no unit; write {text}h or {text}d for that long ago") from None
+        if TIME_OF_DAY.fullmatch(text.strip()):
+            today = f"{clock.now():%Y-%m-%d}T{text.strip()}Z"
+            raise UsageError(f"{option}: {text!r} names no day; write {today}, or a duration such as 3h") from None
         return instant_of(option, text)
     now = clock.now()
     return now - min(ago, now - clock.EPOCH)  # no run is older than the epoch

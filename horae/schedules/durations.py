@@ -9,14 +9,14 @@ MILLISECOND = timedelta(milliseconds=1)
 """The store's resolution: a finer instant would come again after it was rounded."""
 
 
-DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
 
 
-UNIT_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+UNIT_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def parse_duration(text: str) -> timedelta:
-    """`30s`, `5m`, `1h30m`, `90d` as a timedelta; raises InvalidSchedule."""
+    """`30s`, `5m`, `1h30m`, `90d`, `2w` as a timedelta; raises InvalidSchedule."""
     parts = DURATION.findall(text.strip().lower())
     if not parts or "".join(n + u for n, u in parts) != text.strip().lower():
         raise InvalidSchedule(f"{text!r} is not a duration; write a number and s, m, h or d, such as 30s or 1h30m")

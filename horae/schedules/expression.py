@@ -1,33 +1,25 @@
-"""The one cron dialect: Debian's fields and Debian's rule for clocks that jump, read by `cronsim`.
+"""The one cron dialect: Debian's fields (`horae.schedules.fields`), and Debian's rule for clocks that jump.
 
-Five fields: minute 0-59, hour 0-23, day of month 1-31 (`L` the last, `LW` the last weekday), month 1-12 or JAN-DEC,
-day of week 0-7 (Sunday is 0 and 7) or SUN-SAT (`5L` the last Friday, `1#2` the second Monday); lists, ranges, steps.
 When both day fields are restricted either one suffices; when one begins with `*` both must hold.
 
-The walk over the wall clock is Horae's own. `cronsim` 2.8 walks from an instant in a fold back into the past, and its
-hourly steps lose fires where a clock jumps by half an hour.
+The walk over the wall clock is Horae's own. The package cronsim follows the same rule, but its version 2.8 walks from
+an instant in a fold back into the past, and its hourly steps lose fires where a clock jumps by half an hour.
 """
 
+import re
 from bisect import bisect_right
 from calendar import monthrange
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache, cached_property, lru_cache
 from zoneinfo import ZoneInfo
 
-from cronsim import CronSim, CronSimError
-from cronsim.cronsim import SYMBOLIC_DAYS, SYMBOLIC_MONTHS, Field
-
-from horae.errors import InvalidSchedule, nearest
+from horae.errors import InvalidSchedule
+from horae.schedules import fields
+from horae.schedules.fields import FIELDS, FORMS, HOUR, MINUTE, MONTH, DayRule, Field, Refused
 from horae.schedules.zones import gap_end, offsets
 
-FIELDS = (
-    (Field.MINUTE, "minute", "0-59"),
-    (Field.HOUR, "hour", "0-23"),
-    (Field.DAY, "day of month", "1-31, L or LW"),
-    (Field.MONTH, "month", "1-12 or JAN-DEC"),
-    (Field.DOW, "day of week", "0-7 (Sunday is 0 and 7), SUN-SAT, 5L or 1#2"),
-)
 MACROS = {
     "@hourly": "0 * * * *",
     "@daily": "0 0 * * *",
@@ -62,7 +54,7 @@ class Expression:
     """Its minute or hour begins with `*`."""
     every_day: bool
     """Its three day fields are `*`."""
-    _sim: CronSim
+    _falls_on: DayRule
     _days: dict[tuple[int, int], tuple[int, ...]] = field(default_factory=dict)
 
     def days(self, shape: tuple[int, int]) -> tuple[int, ...]:
@@ -71,7 +63,7 @@ class Expression:
         if found is None:
             year, month = _months_by_shape()[shape]
             listed = range(1, shape[1] + 1)
-            found = tuple(day for day in listed if self.every_day or self._sim.match_day(date(year, month, day)))
+            found = tuple(day for day in listed if self.every_day or self._falls_on(date(year, month, day)))
             self._days[shape] = found
         return found
 
@@ -107,65 +99,81 @@ class Expression:
 def read(text: str) -> Expression:
     """Read an expression; raises InvalidSchedule with what is wrong, or when it can never fire."""
     parts = _parts(text)
-    canonical = " ".join(parts)
-    try:
-        sim = CronSim(canonical, datetime(2000, 1, 1, tzinfo=UTC))
-    except CronSimError as error:
-        raise InvalidSchedule(_blame(text, parts)) from error
+    minutes = _field(text, MINUTE, parts[0], fields.numbers)
+    hours = _field(text, HOUR, parts[1], fields.numbers)
     expression = Expression(
-        text=canonical,
-        times=tuple(hour * 60 + minute for hour in sorted(sim.hours) for minute in sorted(sim.minutes)),
-        months=frozenset(sim.months),
+        text=" ".join(parts),
+        times=tuple(hour * 60 + minute for hour in sorted(hours) for minute in sorted(minutes)),
+        months=_field(text, MONTH, parts[3], fields.numbers),
         follows_real_time=parts[0].startswith("*") or parts[1].startswith("*"),
         every_day=parts[2:] == ["*", "*", "*"],
-        _sim=sim,
+        _falls_on=_day_rule(text, parts[2], parts[4]),
     )
     if expression.next_day(date(1999, 12, 31)) is None:
-        raise InvalidSchedule(_never(text))
+        raise InvalidSchedule(f"cron {text!r} can never fire: there is no such day in any year")
     return expression
 
 
+def _field[T](text: str, kind: Field, part: str, reader: Callable[..., T]) -> T:
+    try:
+        return reader(kind, part) if reader is fields.numbers else reader(part)
+    except Refused as error:
+        why = f" ({error})" if str(error) else ""
+        raise InvalidSchedule(
+            f"cron {text!r}: {kind.name} {part!r} cannot be read{why}; give {kind.allowed}, {FORMS}"
+        ) from error
+
+
+def _day_rule(text: str, of_month: str, of_week: str) -> DayRule:
+    """Debian's: a day field that begins with `*` is joined by "and", otherwise one of the two suffices."""
+    month_day = _field(text, fields.DAY, of_month, fields.days_of_month)
+    week_day = _field(text, fields.WEEKDAY, of_week, fields.days_of_week)
+    if of_month.startswith("*") or of_week.startswith("*"):
+        return lambda day: month_day(day) and week_day(day)
+    return lambda day: month_day(day) or week_day(day)
+
+
 def _parts(text: str) -> list[str]:
+    """The five fields, each in its canonical spelling."""
     stripped = text.strip()
     if stripped.startswith("@"):
-        if stripped.lower() == "@reboot":
-            raise InvalidSchedule("@reboot is no schedule; give the job run_on_start=True")
-        if stripped.lower() not in MACROS:
-            raise InvalidSchedule(f"cron {text!r} is not one of {', '.join(MACROS)}")
-        stripped = MACROS[stripped.lower()]
-    parts = stripped.upper().split()
-    if len(parts) in (6, 7):
-        raise InvalidSchedule(
-            f"cron {text!r} has {len(parts)} fields: seconds and years are not part of cron. Write five fields "
-            '(minute, hour, day of month, month, day of week), or every("30s") for less than a minute'
-        )
+        stripped = _macro(text, stripped.lower())
+    parts = stripped.split()
+    if len(parts) > 5:
+        raise InvalidSchedule(_too_many(text, parts))
     if len(parts) != 5:
         raise InvalidSchedule(
             f"cron {text!r} has {len(parts)} field{'s' * (len(parts) != 1)}; write five: "
             'minute, hour, day of month, month, day of week, such as "0 2 * * *"'
         )
-    return parts
+    return [fields.spelled(kind, part) for kind, part in zip(FIELDS, parts, strict=True)]
 
 
-def _never(text: str) -> str:
-    return f"cron {text!r} can never fire: there is no such day in any year"
+def _macro(text: str, name: str) -> str:
+    if name == "@reboot":
+        raise InvalidSchedule("@reboot is no schedule; give the job run_on_start=True")
+    if name.startswith("@every"):
+        span = name.removeprefix("@every").strip() or "5m"
+        raise InvalidSchedule(f'cron {text!r} is an interval and no cron; write every("{span}"), or --every {span}')
+    if name not in MACROS:
+        raise InvalidSchedule(f"cron {text!r} is not one of {', '.join(MACROS)}")
+    return MACROS[name]
 
 
-def _blame(text: str, parts: list[str]) -> str:
-    """Which field of a refused expression is wrong, and what it may be."""
-    for part, (kind, name, allowed) in zip(parts, FIELDS, strict=True):
-        try:
-            kind.parse(part)
-        except CronSimError:
-            names = {Field.MONTH: SYMBOLIC_MONTHS, Field.DOW: SYMBOLIC_DAYS}.get(kind, [])
-            words = [word for word in part.replace("-", ",").replace("/", ",").split(",") if word.isalpha()]
-            best = next((nearest(word, map(str.lower, names)) for word in words if word not in names), None)
-            hint = f" (did you mean {best.upper()}?)" if best else ""
-            return (
-                f"cron {text!r}: {name} {part!r} cannot be read{hint}; "
-                f"give {allowed}, `*`, lists such as 1,2, ranges upwards such as 1-5, steps such as */2"
-            )
-    return _never(text)
+CRON_FIELD = re.compile(r"[0-9*?,/#LW-]+|[A-Z]{3}(?:[,-][A-Z]{3})*", re.IGNORECASE)
+
+
+def _too_many(text: str, parts: list[str]) -> str:
+    """Seconds or a year where the further fields look like it; otherwise something that is no schedule at all."""
+    if len(parts) <= 7 and all(map(CRON_FIELD.fullmatch, parts)):
+        return (
+            f"cron {text!r} has {len(parts)} fields: seconds and years are not part of cron. Write five fields "
+            '(minute, hour, day of month, month, day of week), or every("30s") for less than a minute'
+        )
+    return (
+        f"cron {text!r} has more than its five fields; leave out {' '.join(parts[5:])!r}: a schedule names no command "
+        'and no user. A zone is given apart, as in cron("0 2 * * *", "Europe/Berlin")'
+    )
 
 
 def first_after(expression: Expression, zone: ZoneInfo, instant: datetime) -> datetime | None:

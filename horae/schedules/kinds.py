@@ -60,6 +60,16 @@ class Cron:
         return f"cron {self.expression} {self.tz}"
 
 
+def wall_zone(schedule: Schedule | None) -> str | None:
+    """The zone whose wall clock a schedule goes by; None where it has none, or several."""
+    if isinstance(schedule, Cron):
+        return schedule.tz
+    if isinstance(schedule, AnyOf):
+        zones = {wall_zone(member) for member in schedule.members}
+        return zones.pop() if len(zones) == 1 else None
+    return None
+
+
 @dataclass(frozen=True)
 class Every:
     """Every so often in real time, on all machines at the same instants. Made by `every(...)`."""

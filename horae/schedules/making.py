@@ -1,5 +1,6 @@
 """How a schedule is made: `cron(...)`, `every(...)`, `at(...)`, `any_of(...)`, and the flags of the command line."""
 
+import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
@@ -11,9 +12,22 @@ from horae.schedules.kinds import AnyOf, At, Cron, Every, Schedule, aware
 PARTS = ("weeks", "days", "hours", "minutes", "seconds")
 
 
-def cron(expression: str, tz: str = "UTC") -> Cron:
-    """`cron("0 2 * * *", "Europe/Berlin")`; raises InvalidSchedule for what cannot be read or can never fire."""
-    return Cron(expression, tz)
+ZONE_PREFIX = re.compile(r"\s*(?:CRON_)?TZ=(\S+)\s+")
+
+
+def cron(expression: str, tz: str | None = None) -> Cron:
+    """`cron("0 2 * * *", "Europe/Berlin")`; raises InvalidSchedule for what cannot be read or can never fire.
+
+    Without `tz` it is UTC, or the zone of a prefix as some crontabs have it: `CRON_TZ=Europe/Berlin 0 2 * * *`.
+    """
+    if prefix := ZONE_PREFIX.match(str(expression)):
+        if tz is not None and tz != prefix[1]:
+            raise InvalidSchedule(f"cron {expression!r} names the zone {prefix[1]}, and tz={tz!r} another; give one")
+        return Cron(expression[prefix.end() :], prefix[1])
+    return Cron(expression, "UTC" if tz is None else tz)
+
+
+_cron = cron  # `parse_schedule` has a parameter of that name
 
 
 def every(span: str | timedelta | None = None, *, anchor: datetime | str | None = None, **parts: float) -> Every:
@@ -62,7 +76,7 @@ def parse_schedule(
         said = f"{' and '.join(named)} together" if named else "no schedule"
         raise InvalidSchedule(f'{said}: give one of --cron "0 2 * * *", --every 30s, --at 2026-12-01T02:00:00Z')
     if cron is not None:
-        return Cron(cron, "UTC" if tz is None else tz)
+        return _cron(cron, tz)
     return Every(parse_duration(every)) if every is not None else At(tuple(map(_instant, instants)))
 
 

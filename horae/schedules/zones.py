@@ -4,6 +4,7 @@ The zones are read from the package's files instead of by `zoneinfo.reset_tzpath
 library in the process too. They cannot be pickled: pass the name.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -36,14 +37,54 @@ def zone_names() -> frozenset[str]:
 def zone(name: str) -> ZoneInfo:
     """The IANA zone of that name; raises InvalidSchedule with the nearest right name."""
     if name not in zone_names():
-        spelled = name.strip().replace(" ", "_").casefold()
-        same = {known.casefold(): known for known in sorted(zone_names(), reverse=True)}
-        cities = {known.rpartition("/")[2]: full for known, full in same.items()}
-        best = same.get(spelled) or cities.get(spelled) or same.get(nearest(spelled, same) or "")
-        hint = f", did you mean {best!r}?" if best else "."
-        raise InvalidSchedule(f"unknown time zone {name!r}{hint} Give an IANA name, such as Europe/Berlin or UTC")
+        raise InvalidSchedule(
+            f"unknown time zone {name!r}{_hint(name)} Give an IANA name, such as Europe/Berlin or UTC"
+        )
     with _data().joinpath("zoneinfo", *name.split("/")).open("rb") as file:
         return ZoneInfo.from_file(file, key=name)
+
+
+OFFSET = re.compile(r"(?:GMT|UTC|Z)?\s*([+-])\s*0?(\d{1,2})(?::?(\d\d))?", re.IGNORECASE)
+ABBREVIATION = re.compile(r"[A-Z]{3,4}")
+
+
+def _hint(name: str) -> str:
+    """What was meant instead of a zone that does not exist, as the end of a clause."""
+    spelled = name.strip().replace(" ", "_").casefold()
+    same = {known.casefold(): known for known in sorted(zone_names(), reverse=True)}
+    cities = {known.rpartition("/")[2]: full for known, full in same.items()}
+    if offset := OFFSET.fullmatch(name.strip()):
+        sign, hours, minutes = offset[1], int(offset[2]), offset[3] or "00"
+        # Etc/GMT counts the other way round (POSIX): Etc/GMT-2 is two hours ahead of UTC.
+        etc = f"Etc/GMT{'-' if sign == '+' else '+'}{hours}"
+        if minutes == "00" and etc in zone_names():
+            way = "ahead of" if sign == "+" else "behind"
+            return f": it is an offset. {etc!r} is {hours} h {way} UTC all year; a place follows its summer time."
+        return ": it is an offset. A place follows its own rules."
+    if best := same.get(spelled) or cities.get(spelled):
+        return f", did you mean {best!r}?"
+    if ABBREVIATION.fullmatch(name.strip().upper()) and (places := _places(name.strip().upper())):
+        return f": it is an abbreviation, which clocks show in {', '.join(places)}. Name a place."
+    best = same.get(nearest(spelled, same) or "")
+    return f", did you mean {best!r}?" if best else "."
+
+
+def _places(abbreviation: str) -> list[str]:
+    """Three well-known zones whose clocks show that abbreviation in winter or summer."""
+    shown = [
+        name
+        for name in sorted(zone_names(), key=lambda name: (name not in WELL_KNOWN, name))
+        if "/" in name and abbreviation in {datetime(2026, month, 1, tzinfo=zone(name)).tzname() for month in (1, 7)}
+    ]
+    return shown[:3]
+
+
+WELL_KNOWN = frozenset(
+    (
+        *("Europe/Berlin", "Europe/Paris", "Europe/London", "Europe/Athens", "America/New_York", "America/Chicago"),
+        *("America/Denver", "America/Los_Angeles", "Asia/Kolkata", "Asia/Tokyo", "Asia/Shanghai", "Australia/Sydney"),
+    )
+)
 
 
 def offset_at(instant: datetime, zone: ZoneInfo) -> timedelta:

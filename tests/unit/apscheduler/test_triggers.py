@@ -58,6 +58,25 @@ def test_an_instant_finer_than_a_fire_is_taken_as_the_next_that_is_one() -> None
     assert following("interval", seconds=30, start_date=fine) == (NOW + timedelta(milliseconds=2)).isoformat()
 
 
+GIVEN: tuple[dict[str, Any], ...] = (
+    *({"year": "*"}, {"week": "*"}, {"month": "*"}, {"day": "*"}, {"minute": "*/7"}, {"second": 0}),
+    *({"day_of_week": "fri-sun"}, {"hour": "9-17/2", "timezone": None}, {"year": "*", "hour": 3}),
+)
+
+
+@pytest.mark.parametrize("arguments", GIVEN)
+def test_fields_that_are_not_given_are_as_in_apscheduler(arguments: dict[str, Any]) -> None:
+    """A field finer than the finest given one is at its minimum: `year="*"` is 1 January, `week="*"` daily."""
+    from apscheduler.triggers.cron import CronTrigger
+
+    theirs = CronTrigger(**arguments | {"timezone": UTC})
+    ours, now = schedule_of("cron", **arguments), datetime(2026, 11, 26, 10, 20, 30, tzinfo=UTC)
+    for _ in range(20):
+        expected = theirs.get_next_fire_time(None, now + timedelta(microseconds=1))
+        assert ours.next_after(now) == expected
+        now = expected
+
+
 @pytest.mark.parametrize(
     ("trigger_type", "arguments", "said"),
     [
@@ -69,6 +88,11 @@ def test_an_instant_finer_than_a_fire_is_taken_as_the_next_that_is_one() -> None
         ("cron", {"day": 1, "day_of_week": "mon"}, "give one"),
         ("cron", {"second": "*/10"}, "use interval"),
         ("cron", {"year": 2027}, "no place in cron"),
+        ("cron", {}, "fires each second in APScheduler"),
+        ("cron", {"hour": 2, "jitter": 30}, "a job's jitter is its own"),
+        ("interval", {"hours": 2, "jitter": 30}, "a job's jitter is its own"),
+        ("cron", {"day": "last"}, 'day="L"'),
+        ("cron", {"day": "2nd fri"}, "FRI#2"),
         ("cron", {"hours": 3}, "did you mean 'hour'"),
         ("date", {}, "needs run_date"),
         ("date", {"run_date": "tomorrow"}, "not an instant"),

@@ -210,6 +210,7 @@ def test_a_running_up_lends_its_addresses_but_not_over_configured_ones(small: Pa
 
 def test_a_time_longer_ago_than_any_run_is_no_error() -> None:
     assert when_of("--since", "99999999d") == EPOCH
+    assert when_of("--since", "1w") < when_of("--since", "6d")
     assert when_of("--since", "1h") < now() < when_of("--since", "1h") + timedelta(hours=2)
 
 

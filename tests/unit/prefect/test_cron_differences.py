@@ -1,6 +1,7 @@
 """Where Prefect's engine fires differently: our copy of it against Prefect itself, and the sentences on it."""
 
 import asyncio
+import re
 import warnings
 import zoneinfo
 from collections.abc import Callable, Iterator
@@ -46,7 +47,7 @@ def engine() -> Iterator[Engine]:
 
 
 @settings(derandomize=True, database=None, deadline=None, max_examples=60)
-@given(law=laws(), where=years_of_zones(), part=st.floats(-1, 1))
+@given(law=laws(day_forms=("L",)), where=years_of_zones(), part=st.floats(-1, 1))
 def test_equals_prefect_itself_around_every_jump(engine: Engine, law: Law, where: tuple[str, int], part: float) -> None:
     jumps = list(transitions(zone(where[0]), *year(where[1])))
     assume(jumps)
@@ -73,6 +74,7 @@ def test_beyond_what_is_said_both_agree(law: Law, where: tuple[str, int]) -> Non
     """Over three months with a jump in them, hour by hour at the most."""
     text = f"{min(law.values[0])} {law.text.split()[1]} * * {law.text.split()[4]}"
     assume(not text.split()[4].endswith("/7"))
+    assume(not re.search(r"(\d+)-\1/", text))  # Prefect reads a range of one value as a lone number
     jumps = list(transitions(zone(where[0]), *year(where[1])))
     assume(jumps)
     start, end = jumps[0].at - timedelta(days=45), jumps[0].at + timedelta(days=45)

@@ -1,10 +1,12 @@
 """The cron dialect: against its definition at every kind of clock jump, and what it refuses."""
 
+import re
 from calendar import monthrange
 from datetime import UTC, date, datetime, timedelta
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import pytest
+from cronsim import CronSim
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -164,6 +166,49 @@ def test_macros_names_case_and_spaces_are_one_spelling() -> None:
     assert read(" 0  2 * jan mon-fri ").text == "0 2 * JAN MON-FRI"
 
 
+@examples(200)
+@given(law=laws(specials=False), seconds=st.integers(0, 10**9))
+def test_equals_cronsim_in_utc(law: Law, seconds: int) -> None:
+    assume(not re.search(r"(\d+)-\1/", law.text))  # cronsim reads a range of one value as a lone number
+    now = utc("2000-01-01T00:00:00") + timedelta(seconds=seconds)
+    try:
+        expression = read(law.text)
+    except InvalidSchedule:
+        return
+    theirs = CronSim(law.text, now)
+    for expected in islice(theirs, 5):
+        following = first_after(expression, zone("UTC"), now)
+        assert following == expected
+        now = expected
+
+
+def test_a_range_of_one_value_stays_one_value_under_a_step() -> None:
+    assert fires("0 0 * * 5-5/1", "UTC", "2026-11-26T00:00", 2) == ["2026-11-27T00:00", "2026-12-04T00:00"]
+
+
+@pytest.mark.parametrize(
+    ("expr", "same"),
+    [
+        ("0 0 * march saturday-sunday", "0 0 * MAR SAT-SUN"),
+        ("0 0 ? * ?", "0 0 * * *"),
+        ("0 0 1 * ?", "0 0 1 * *"),
+    ],
+)
+def test_what_other_crons_spell_differently_is_one_spelling(expr: str, same: str) -> None:
+    assert read(expr).text == same
+
+
+def test_a_week_that_ends_on_sunday() -> None:
+    assert fires("0 0 * * sat-sun", "UTC", "2026-11-26T00:00", 2) == ["2026-11-28T00:00", "2026-11-29T00:00"]
+
+
+def test_days_that_are_counted_from_the_end_or_moved_to_a_weekday() -> None:
+    assert fires("0 0 L-3 * *", "UTC", "2026-11-26T00:00", 2) == ["2026-11-27T00:00", "2026-12-28T00:00"]
+    # 15 August 2026 is a Saturday, 1 August too: that one moves on, since it may not leave its month.
+    assert fires("0 0 15W 8 *", "UTC", "2026-01-01T00:00", 1) == ["2026-08-14T00:00"]
+    assert fires("0 0 1W 8 *", "UTC", "2026-01-01T00:00", 1) == ["2026-08-03T00:00"]
+
+
 @pytest.mark.parametrize(
     ("expr", "says"),
     [
@@ -178,6 +223,27 @@ def test_macros_names_case_and_spaces_are_one_spelling() -> None:
         ("", "has 0 fields"),
         ("@dayly", "is not one of @hourly, @daily"),
         ("@reboot", "run_on_start"),
+        ("@every 5m", r'write every\("5m"\)'),
+        ("*/90 * * * *", r'larger than its field.*every\("90m"\)'),
+        ("0/120 * * * *", r'larger than its field.*every\("120m"\)'),
+        ("0 */36 * * *", r'larger than its field.*every\("36h"\)'),
+        ("0 0 */32 * *", "larger than its field"),
+        ("0 0 1 */13 *", "larger than its field"),
+        ("0 0 * * */9", "larger than its field"),
+        ("0 0 L/2 * *", "L/2 is no day"),
+        ("0 0 LW/3 * *", "LW/3 is no day"),
+        ("0 0 L-31 * *", "give L-1 to L-30"),
+        ("0 0 * * 1#02", "the number after # is 1 to 5"),
+        ("0 0 * * 1#6", "the number after # is 1 to 5"),
+        ("0 0 * * FRIL", "the last Fri of a month is 5L"),
+        ("0 0 * * fri-mon", "write FRI-SUN,MON"),
+        ("0 0 * * 6-0", "write 6-7"),
+        ("0 5-3 * * *", "write 5-23,0-3"),
+        ("? 0 * * *", "in the two fields of days only"),
+        ("0 2 * * * root", "names no command and no user"),
+        ("TZ=UTC 0 2 * * *", "A zone is given apart"),
+        ("0 0 1,,2 * *", "day of month '1,,2' cannot be read"),
+        ("0 0 * * 1-", "day of week '1-' cannot be read"),
     ],
 )
 def test_refuses_with_the_way_out(expr: str, says: str) -> None:
@@ -192,6 +258,22 @@ def test_refuses_with_the_way_out(expr: str, says: str) -> None:
 )  # fmt: skip
 def test_an_unknown_zone_is_refused_with_the_nearest(name: str, best: str) -> None:
     with pytest.raises(InvalidSchedule, match=f"unknown time zone {name!r}, did you mean {best!r}"):
+        zone(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("GMT+2", "'Etc/GMT-2' is 2 h ahead of UTC"),
+        ("UTC-5", "'Etc/GMT\\+5' is 5 h behind UTC"),
+        ("+02:00", "'Etc/GMT-2' is 2 h ahead of UTC"),
+        ("UTC+5:30", "it is an offset"),
+        ("CEST", "clocks show in Europe/Berlin"),
+        ("PST", "clocks show in America/Los_Angeles"),
+    ],
+)
+def test_an_offset_or_abbreviation_is_not_taken_for_a_zone_that_is_hours_off(name: str, says: str) -> None:
+    with pytest.raises(InvalidSchedule, match=says):
         zone(name)
 
 
