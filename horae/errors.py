@@ -21,6 +21,7 @@ HoraeError
 │   ├── ChildDied           the child process of a run ended without an answer
 │   └── RunFailed           what a job raised in another process
 ├── PrefectUnavailable      Prefect's API does not answer; try again later
+├── ClockDiffers            the host's clock is wrong, by the store's
 └── StartError              a process cannot start: what is in its way, and the way out
 
 A class's docstring is its default message. What a handler may need is an attribute.
@@ -144,6 +145,10 @@ class RunFailed(RunError):
 
 class PrefectUnavailable(HoraeError):
     """Prefect's API does not answer."""
+
+
+class ClockDiffers(HoraeError):
+    """The host's clock and the store's are further apart than a minute."""
 
 
 class StartError(HoraeError):

@@ -30,13 +30,18 @@ UNRECORDED = 1000
 class InternalFires:
     """`sidecar` names this process among the others. `results` has the last result of each job run here.
 
-    `on_result` gets every result of a run that went well.
+    `on_result` gets every result of a run that went well. `now` is the clock that the jobs go by.
     """
 
     def __init__(
-        self, store: Store, work: Work, sidecar: str, on_result: Callable[[Any], None] = lambda result: None
+        self,
+        store: Store,
+        work: Work,
+        sidecar: str,
+        on_result: Callable[[Any], None] = lambda result: None,
+        now: Callable[[], datetime] = now,
     ) -> None:
-        self._store, self._work, self._sidecar, self._on_result = store, work, sidecar, on_result
+        self._store, self._work, self._sidecar, self._on_result, self._now = store, work, sidecar, on_result, now
         self._paused = PausedJobs(store.pauses)
         self.results: dict[str, Any] = {}
         self._here: set[str] = set()
@@ -48,9 +53,9 @@ class InternalFires:
         self.last_fired[job.name] = due[-1]
         *older, newest = due
         for at in older:
-            if job.catch_up is CatchUp.ALL:
+            if job.catch_up is CatchUp.ALL and self._now() - at <= job.catch_up_window:
                 await self._run(job, at)
-        if now() - newest <= job.catch_up_window:
+        if self._now() - newest <= job.catch_up_window:
             await self._run(job, newest)
 
     async def run_once(self, job: Job, run_id: str) -> None:
@@ -85,7 +90,7 @@ class InternalFires:
             except StoreUnavailable:
                 await asyncio.sleep(STORE_WAIT_SECONDS)
                 following = job.next_fire(new.scheduled_for) if new.scheduled_for else None
-                if following and following <= now():
+                if following and following <= self._now():
                     extra = {"action": "fire_dropped", "job": job.name}
                     log.warning("a fire of %s gave way: the store is away", job.name, extra=extra)
                     return
@@ -101,7 +106,7 @@ class InternalFires:
         if cause is Cause.SCHEDULE and job.name in self._here and job.overlap is not Overlap.ALLOW:
             await self._skip(job, run_id, cause, at, "overlap")
             return
-        began = now()
+        began = self._now()
         self._here.add(job.name)
         try:
             settlement = await self._work.begin(job, _unclaimed(job, run_id, at))
@@ -118,7 +123,7 @@ class InternalFires:
 
     async def _skip(self, job: Job, run_id: str, cause: Cause, at: datetime | None, why: str) -> None:
         skipped = Settlement(claim=_unclaimed(job, run_id, at), verdict=Verdict.SKIPPED, reason=why)
-        await self._record(job, run_id, cause, at, now(), skipped)
+        await self._record(job, run_id, cause, at, self._now(), skipped)
 
     async def _record(
         self, job: Job, run_id: str, cause: Cause, at: datetime | None, began: datetime, settlement: Settlement
@@ -135,7 +140,7 @@ class InternalFires:
             reason=settlement.reason,
             attempts=0 if skipped else 1,
             started_at=None if skipped else began,
-            ended_at=now(),
+            ended_at=self._now(),
             worker=self._sidecar,
             progress=settlement.progress,
             result=settlement.result,

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from horae.clock import monotonic, now
-from horae.errors import PrefectUnavailable, QueueError, StoreError
+from horae.errors import ClockDiffers, PrefectUnavailable, QueueError, StoreError
 from horae.metrics.process import Metrics
 
 log = logging.getLogger(__name__)
 BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
-AWAY = (StoreError, QueueError, PrefectUnavailable)
+AWAY = (StoreError, QueueError, PrefectUnavailable, ClockDiffers)
+OTHERS_GO_ON = (PrefectUnavailable, ClockDiffers)
+"""The trouble of one duty, without which the others do their work."""
 
 
 class Duty(Protocol):
@@ -70,7 +72,7 @@ async def keep_doing(duty: Duty, progresses: Progresses, stopping: asyncio.Event
         except AWAY as error:
             if failures == 0:
                 log.warning("%s waits: %s", duty.name, error, extra={"action": "duty_waits", "duty": duty.name})
-            progresses.went_round(duty.name, str(error), others_go_on=isinstance(error, PrefectUnavailable))
+            progresses.went_round(duty.name, str(error), others_go_on=isinstance(error, OTHERS_GO_ON))
             wait = BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)]
             failures += 1
         else:

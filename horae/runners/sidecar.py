@@ -7,7 +7,9 @@ from typing import Any, NoReturn
 
 from horae.apscheduler.absences import Absences
 from horae.apscheduler.fires import InternalFires
+from horae.apscheduler.host_clock import HostClock
 from horae.apscheduler.scheduler import InternalScheduler
+from horae.apscheduler.steady_clock import SteadyClock
 from horae.clock import EPOCH, isoformat, now
 from horae.duties.announcer import Announcer
 from horae.duties.dispatcher import Dispatcher
@@ -41,16 +43,17 @@ async def run(settings: Settings, start: str | None = None) -> int:
     own = settings.sidecar
     async with opened(settings, "sidecar", SLOTS) as process, AsyncExitStack() as stack:
         listener = HealthServer(process.health, own.health_host, own.health_port, "HORAE_SIDECAR__HEALTH_PORT")
-        fires = InternalFires(process.store, process.work, process.name, process.metrics.checked)
+        clock = SteadyClock(trusts_host=False)
+        fires = InternalFires(process.store, process.work, process.name, process.metrics.checked, clock.now)
         process.health.details = lambda: _details(fires)
-        scheduler = await stack.enter_async_context(InternalScheduler(fires.fire))
+        scheduler = await stack.enter_async_context(InternalScheduler(fires.fire, clock))
         internal = process.registry.by_tier(Tier.APSCHEDULER)
         for job in internal:
             scheduler.add(job)
         taking: list[Duty] = [
             Dispatcher(process.store, process.registry, process.queues.router, process.metrics, revision_of(settings))
         ]
-        taking.append(Absences(process.store, process.registry))
+        taking += [HostClock(process.store, scheduler), Absences(process.store, process.registry)]
         prefect = await _prefect(settings, stack)
         if prefect and process.registry.by_tier(Tier.PREFECT):
             keep = timedelta(days=settings.store.keep_runs_days)
