@@ -1,52 +1,67 @@
 """Finds the fires of internal jobs that nobody saw: no sidecar was alive, or it hung. They are `missed: no sidecar`."""
 
 import logging
-from collections import deque
 from datetime import datetime, timedelta
 
+from horae.apscheduler.due import newest_due
 from horae.apscheduler.fires import KEEP_EACH
 from horae.jobs.job import Job
 from horae.jobs.policies import Scope, Tier
 from horae.project.registry import Registry
 from horae.runs import Cause, Run, State, fire_id
 from horae.store.base import Store
+from horae.store.values import Watched
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 30.0
 PATIENCE = timedelta(seconds=60)
 """A fire without a row may still be on its way for so long: a sidecar restarts, a store comes back."""
-FIRST_ROWS = 100
-"""The newest rows of a job, in which the first look finds where it fired last."""
 ROWS = 1000
 """Fires of one job that are written at once, the newest; of a longer absence the older ones are not."""
 REASON = "no sidecar"
 
 
 class Absences:
-    """Whatever sidecar looks, it writes the same rows under the same ids."""
+    """Whatever sidecar looks, it writes the same rows under the same ids. `revision` orders definitions.
+
+    A job's fires are accounted for from the first sight of its definition: what a new job or an edited schedule would
+    have done before is not missed.
+    """
 
     name = "absences"
 
-    def __init__(self, store: Store, registry: Registry) -> None:
-        self._store = store
-        self._jobs = [job for job in registry.by_tier(Tier.APSCHEDULER) if job.schedule]
-        self._looked: dict[str, datetime] = {}
-        """Up to when each job's fires are accounted for."""
+    def __init__(self, store: Store, registry: Registry, revision: int) -> None:
+        self._store, self._revision = store, revision
+        self._jobs = {job.name: job for job in registry.by_tier(Tier.APSCHEDULER) if job.schedule}
+        self._watched = [Watched(job=job.name, fingerprint=job.fingerprint) for job in self._jobs.values()]
+        self._seen = False
 
     async def step(self) -> float:
+        since = await self._store.cursors.watch(self._watched, self._revision)
+        if not self._seen:
+            # Let the jobs fire first: what was missed before this start is history, not how they stand.
+            self._seen = True
+            return PATIENCE.total_seconds()
         until = await self._store.now() - PATIENCE
-        for job in self._jobs:
-            since = self._looked.get(job.name)
-            following = job.next_fire(since) if since else None
-            if since and (following is None or following > until):
-                continue
-            rows = await self._store.ledger.runs(job=job.name, since=since, limit=ROWS if since else FIRST_ROWS)
-            seen = {run.scheduled_for for run in rows if run.scheduled_for}
-            missed = unseen(job, seen, since or min(seen, default=until), until)
-            if missed:
-                await self._write(job, missed)
-            self._looked[job.name] = until
+        accounted = []
+        for one in self._watched:
+            if one.job in since and await self._look(self._jobs[one.job], since[one.job], until):
+                accounted.append(one)
+        if accounted:
+            await self._store.cursors.account(accounted, until)
         return POLL_SECONDS
+
+    async def _look(self, job: Job, since: datetime, until: datetime) -> bool:
+        """False if no fire fell due."""
+        due = newest_due(job, since, until, ROWS)
+        if not due:
+            return False
+        rows = await self._store.ledger.runs(job=job.name, since=due[0], limit=ROWS)
+        seen = {run.scheduled_for for run in rows}
+        missed = [at for at in due if at not in seen]
+        if missed:
+            await self._write(job, missed)
+        return True
 
     async def _write(self, job: Job, missed: list[datetime]) -> None:
         each = job.scope is Scope.EACH
@@ -65,14 +80,3 @@ class Absences:
             scheduled_for=at,
             reason=REASON,
         )
-
-
-def unseen(job: Job, seen: set[datetime], since: datetime, until: datetime) -> list[datetime]:
-    """The fires after `since` up to `until` that nobody saw, the newest ROWS, oldest first."""
-    found: deque[datetime] = deque(maxlen=ROWS)
-    at = job.next_fire(since)
-    while at is not None and at <= until:
-        if at not in seen:
-            found.append(at)
-        at = job.next_fire(at)
-    return list(found)

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
@@ -15,6 +14,7 @@ from apscheduler.jobstores.base import ConflictingIdError
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
 
+from horae.apscheduler.due import newest_due
 from horae.apscheduler.steady_clock import SteadyClock
 from horae.errors import InvalidJob
 from horae.jobs.job import Job
@@ -144,23 +144,7 @@ def following(job: Job, after: datetime, until: datetime) -> datetime | None:
     first = job.next_fire(after)
     if first is None or first > until:
         return first
-    most = MOST if job.catch_up is CatchUp.ALL else 1
-    span = timedelta(seconds=most)
-    while until - span > first:
-        found = _newest(job, until - span, until, most)
-        if len(found) == most:
-            return found[0]
-        span *= 2
-    return _newest(job, after, until, most)[0]
-
-
-def _newest(job: Job, after: datetime, until: datetime, most: int) -> deque[datetime]:
-    found: deque[datetime] = deque(maxlen=most)
-    at = job.next_fire(after)
-    while at is not None and at <= until:
-        found.append(at)
-        at = job.next_fire(at)
-    return found
+    return newest_due(job, after, until, MOST if job.catch_up is CatchUp.ALL else 1)[0]
 
 
 def _never_called(job: Job) -> None:

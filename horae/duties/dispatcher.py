@@ -2,22 +2,29 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from horae.errors import StoreError
+from horae.clock import monotonic
+from horae.errors import InvalidSchedule, StoreError
 from horae.jobs.job import Job
 from horae.jobs.policies import CatchUp, Tier
 from horae.metrics.process import Metrics
 from horae.project.registry import Registry
 from horae.queues.routing import Router
 from horae.runs import Cause, Verdict, fire_id
+from horae.schedules.kinds import Schedule
+from horae.schedules.making import schedule_from
 from horae.store.base import Store
-from horae.store.values import Advance, Cursor, Declared, NewRun
+from horae.store.values import Advance, Cursor, Declared, InForce, NewRun
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 0.5
 JOBS_A_STEP = 200
+VERIFY_SECONDS = 5.0
+VERIFY_SHARES = 10
+"""Looks in which all jobs are seen once."""
 FIRES_A_STEP = 500
 """Fires of one job that are written in one atomic step; a longer gap takes several."""
 
@@ -35,6 +42,8 @@ class Dispatcher:
         """Overdue jobs that are another revision's to fire: they must not hide ours behind them."""
         self._declared = False
         self._aside: Mapping[str, str] = {}
+        self._verified_at = 0.0
+        self._unverified: list[str] = []
 
     async def step(self) -> float:
         try:
@@ -46,6 +55,8 @@ class Dispatcher:
     async def _step(self) -> float:
         if not self._declared:
             await self._declare()
+        elif monotonic() - self._verified_at >= VERIFY_SECONDS:
+            await self._verify()
         due = await self._store.cursors.due(JOBS_A_STEP + self._others)
         ours = [cursor for cursor in due.cursors if self._is_ours(cursor)]
         self._others = len(due.cursors) - len(ours)
@@ -74,16 +85,69 @@ class Dispatcher:
             log.warning("this sidecar does not fire %s: %s", name, why, extra=extra)
 
     async def _declare(self) -> None:
+        await self._end_former_definitions()
+        self._aside = {}
+        self._stand_aside(await self._store.cursors.declare(await self._declarations(self._jobs), self._revision))
+        self._declared, self._verified_at, self._unverified = True, monotonic(), []
+
+    async def _declarations(self, jobs: Iterable[str]) -> list[Declared]:
         now = await self._store.now()
         declared: list[Declared] = []
-        for job in self._jobs.values():
-            fingerprint = self._fingerprints[job.name]
-            declared.append(Declared(job=job.name, fingerprint=fingerprint, next_after_now=job.next_fire(now)))
+        for name in jobs:
+            job = self._jobs[name]
+            declared.append(
+                Declared(
+                    job=name,
+                    fingerprint=self._fingerprints[name],
+                    next_after_now=job.next_fire(now),
+                    schedule=str(job.schedule) if job.schedule else "",
+                    offset=job.offset,
+                )
+            )
             if len(declared) % JOBS_A_STEP == 0:
                 await asyncio.sleep(0)  # a hundred thousand of them take seconds, and others share this loop
-        self._aside = {}
-        self._stand_aside(await self._store.cursors.declare(declared, self._revision))
-        self._declared = True
+        return declared
+
+    async def _end_former_definitions(self) -> None:
+        """Write what fell due by schedules that this revision replaces: each fire gets its verdict by the catch-up."""
+        known = await self._store.cursors.in_force(list(self._jobs))
+        for name, former in known.items():
+            if former.fingerprint == self._fingerprints[name] or former.revision >= self._revision:
+                continue
+            job = former_job(self._jobs[name], former)
+            cursor = Cursor(job=name, fingerprint=former.fingerprint, at=former.cursor)
+            while job and cursor.at < (now := await self._store.now()):
+                advance = self._advance(job, cursor, now)
+                [written] = await self._store.cursors.advance([advance])
+                if not written:
+                    break  # another sidecar did it
+                self._metrics.fires.inc(len(advance.runs))
+                cursor = replace(cursor, at=advance.to)
+                if advance.to == now:
+                    break
+
+    async def _verify(self) -> None:
+        """Declare again what the store no longer knows: it was flushed, or lost a key. A minute sees all jobs."""
+        self._verified_at = monotonic()
+        self._unverified = self._unverified or list(self._jobs)
+        share = max(JOBS_A_STEP, len(self._jobs) // VERIFY_SHARES + 1)
+        looked, self._unverified = self._unverified[:share], self._unverified[share:]
+        known = await self._store.cursors.in_force(looked)
+        now = await self._store.now()
+        lost = [name for name in looked if name not in self._aside and self._is_lost(name, known.get(name), now)]
+        if lost:
+            extra = {"action": "schedules_lost", "jobs": len(lost)}
+            log.error("the store lost %d schedules, such as %s; they go on from now", len(lost), lost[0], extra=extra)
+            self._stand_aside(await self._store.cursors.declare(await self._declarations(lost), self._revision))
+
+    def _is_lost(self, name: str, known: InForce | None, now: datetime) -> bool:
+        if known is None:
+            return True
+        return (
+            known.fingerprint == self._fingerprints[name]
+            and known.next_fire is None
+            and self._jobs[name].next_fire(now) is not None
+        )
 
     def _advance(self, job: Job, cursor: Cursor, now: datetime) -> Advance:
         due = fires_between(job, cursor.at, now)
@@ -104,6 +168,33 @@ class Dispatcher:
             verdict=Verdict.MISSED if missed else None,
             reason=missed,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Moved:
+    """A schedule whose fires jitter moves by a known offset."""
+
+    schedule: Schedule
+    offset: timedelta
+
+    def next_after(self, now: datetime) -> datetime | None:
+        following = self.schedule.next_after(now - self.offset)
+        return following + self.offset if following else None
+
+    def shortest_gap(self) -> timedelta | None:
+        return self.schedule.shortest_gap()
+
+
+def former_job(job: Job, former: InForce) -> Job | None:
+    """The job with the schedule that was in force before; None where it had none, or its text is not known."""
+    if not former.schedule:
+        return None
+    try:
+        return replace(job, schedule=_Moved(schedule_from(former.schedule), former.offset), jitter=timedelta(0))
+    except InvalidSchedule as error:
+        extra = {"action": "former_schedule_unknown", "job": job.name}
+        log.warning("fires of %s by its former schedule are not accounted for: %s", job.name, error, extra=extra)
+        return None
 
 
 def fires_between(job: Job, after: datetime, until: datetime) -> list[datetime]:

@@ -50,10 +50,11 @@ async def run(settings: Settings, start: str | None = None) -> int:
         internal = process.registry.by_tier(Tier.APSCHEDULER)
         for job in internal:
             scheduler.add(job)
+        revision = revision_of(settings)
         taking: list[Duty] = [
-            Dispatcher(process.store, process.registry, process.queues.router, process.metrics, revision_of(settings))
+            Dispatcher(process.store, process.registry, process.queues.router, process.metrics, revision)
         ]
-        taking += [HostClock(process.store, scheduler), Absences(process.store, process.registry)]
+        taking += [HostClock(process.store, scheduler), Absences(process.store, process.registry, revision)]
         prefect = await _prefect(settings, stack)
         if prefect and process.registry.by_tier(Tier.PREFECT):
             keep = timedelta(days=settings.store.keep_runs_days)

@@ -80,6 +80,23 @@ def parse_schedule(
     return Every(parse_duration(every)) if every is not None else At(tuple(map(_instant, instants)))
 
 
+def schedule_from(text: str) -> Schedule:
+    """The schedule whose `str()` that is; raises InvalidSchedule for any other text."""
+    if " or " in text:
+        return any_of(*map(schedule_from, text.split(" or ")))
+    kind, _, rest = text.partition(" ")
+    match kind:
+        case "cron":
+            expression, _, tz = rest.rpartition(" ")
+            return Cron(expression, tz)
+        case "every":
+            span, _, anchor = rest.partition(" from ")
+            return every(span, anchor=anchor or None)
+        case "at":
+            return at(*rest.split(", "))
+    raise InvalidSchedule(f"{text!r} is not the text of a schedule")
+
+
 def _instant(given: datetime | str) -> datetime:
     if isinstance(given, datetime):
         return aware(given)

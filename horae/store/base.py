@@ -23,6 +23,7 @@ from horae.store.values import (
     DueJobs,
     Figures,
     Hold,
+    InForce,
     Lapsed,
     Latest,
     NewRun,
@@ -31,6 +32,7 @@ from horae.store.values import (
     Settlement,
     Taken,
     Wanted,
+    Watched,
 )
 
 
@@ -91,6 +93,19 @@ class Cursors(Protocol):
         Returns {job: why} for each job that this sidecar must stand aside for. A new job starts now; an edited one goes
         on from max(its cursor, now); one that did not change keeps its cursor.
         """
+
+    async def in_force(self, jobs: Sequence[str]) -> dict[str, InForce]:
+        """Their schedules as the store has them, without the jobs that it does not know."""
+
+    async def watch(self, watched: Sequence[Watched], revision: int) -> dict[str, datetime]:
+        """From when on the fires of each internal job are to be accounted for.
+
+        A definition that is new here is accounted for from now on. A job whose definition a newer revision holds is
+        left out.
+        """
+
+    async def account(self, watched: Sequence[Watched], until: datetime) -> None:
+        """All fires of these up to `until` have a row; ignored where another definition is in force."""
 
     async def due(self, limit: int) -> DueJobs:
         """The jobs with a fire at or before now, and when there is more to do."""

@@ -223,6 +223,33 @@ class Declared:
     job: str
     fingerprint: str
     next_after_now: datetime | None
+    schedule: str = ""
+    """As text, so that who replaces it can still tell its fires."""
+    offset: timedelta = timedelta(0)
+    """By which jitter moves its fires."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InForce:
+    """A job's schedule as the store has it."""
+
+    fingerprint: str
+    revision: int
+    cursor: datetime
+    """No fire at or before it is written, or accounted for, again."""
+    next_fire: datetime | None
+    """Of a durable job: when it comes up; None: never."""
+    schedule: str
+    """Empty where an older release declared it."""
+    offset: timedelta
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Watched:
+    """An internal job whose fires are accounted for."""
+
+    job: str
+    fingerprint: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -232,7 +259,7 @@ class Latest:
     newest: Run | None
     """Its newest run, by the instant it was scheduled for or else accepted."""
     settled: Run | None
-    """The run that got its verdict last."""
+    """Of the runs that have a verdict the newest, by the same instant. A fire that is told late is not it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from horae.runs import Verdict
 from horae.store import Store
-from horae.store.values import Advance, Cursor, Declared, NewRun
+from horae.store.values import Advance, Cursor, Declared, InForce, NewRun, Watched
 from tests.contract.stores import LEASE, MILLI, NONE, T0, Clock, fire, next_in, state, taken
 
 
@@ -185,3 +185,50 @@ class TestClockAndDefinitions:
         assert await steered.cursors.advance(advances) == [True] * 1200
         await steered.cursors.declare([], 2)
         assert len(await steered.ledger.runs(limit=2000)) == 1200
+
+
+class TestInForce:
+    async def test_what_was_declared(self, steered: Store) -> None:
+        declared = Declared(
+            job="backup",
+            fingerprint="f1",
+            next_after_now=T0 + LEASE,
+            schedule="every 6s",
+            offset=timedelta(milliseconds=250),
+        )
+        await steered.cursors.declare([declared], 3)
+        expected = InForce(
+            fingerprint="f1",
+            revision=3,
+            cursor=T0,
+            next_fire=T0 + LEASE,
+            schedule="every 6s",
+            offset=timedelta(milliseconds=250),
+        )
+        assert await steered.cursors.in_force(["other", "backup"]) == {"backup": expected}
+
+    async def test_of_nothing(self, steered: Store) -> None:
+        assert await steered.cursors.in_force([]) == {}
+
+
+class TestWatch:
+    async def test_from_the_first_sight_on(self, steered: Store, clock: Clock) -> None:
+        one = Watched(job="beat", fingerprint="f1")
+        assert await steered.cursors.watch([one], 1) == {"beat": T0}
+        clock.move(LEASE)
+        assert await steered.cursors.watch([one], 1) == {"beat": T0}
+        await steered.cursors.account([one], T0 + LEASE / 2)
+        assert await steered.cursors.watch([one], 1) == {"beat": T0 + LEASE / 2}
+        await steered.cursors.account([one], T0)
+        assert await steered.cursors.watch([one], 1) == {"beat": T0 + LEASE / 2}, "it never goes back"
+
+    async def test_another_definition_begins_anew_and_an_older_one_stands_aside(
+        self, steered: Store, clock: Clock
+    ) -> None:
+        old, new = Watched(job="beat", fingerprint="f1"), Watched(job="beat", fingerprint="f2")
+        await steered.cursors.watch([old], 1)
+        clock.move(LEASE)
+        assert await steered.cursors.watch([new], 2) == {"beat": T0 + LEASE}
+        assert await steered.cursors.watch([old], 1) == {}
+        await steered.cursors.account([old], T0 + 2 * LEASE)
+        assert await steered.cursors.watch([new], 2) == {"beat": T0 + LEASE}

@@ -62,6 +62,7 @@ class Books:
         self.last: dict[str, str] = {}
         self.counts: Counter[tuple[str, Verdict]] = Counter()
         self.schedules: dict[str, tuple[str, int, datetime]] = {}
+        self.declared: dict[str, tuple[str, timedelta]] = {}
         self.next: dict[str, datetime] = {}
         self.token = 0
         self.dead: dict[str, DeadLetter] = {}
@@ -138,7 +139,10 @@ class Books:
         if self.unique.get(unique) == run_id:
             del self.unique[unique]
         self.release(run.job)
-        self.last[run.job] = run_id
+        order = self.retention.by_job[run.job]
+        last, at = self.last.get(run.job), order.get(run_id)
+        if last not in order or (at and at >= order[last]):
+            self.last[run.job] = run_id
         self.counts[run.job, verdict] += 1
         if verdict in (Verdict.FAILED, Verdict.MISSED):
             self.notice(Happening(verdict.value), run_id, reason)

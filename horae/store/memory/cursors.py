@@ -1,10 +1,10 @@
 """Cursors, in memory."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from horae.store.memory.books import Noun
-from horae.store.values import Advance, Cursor, Declared, DueJobs
+from horae.store.values import Advance, Cursor, Declared, DueJobs, InForce, Watched
 
 
 class MemoryCursors(Noun):
@@ -27,6 +27,8 @@ class MemoryCursors(Noun):
                     max(revision, known[1] if known else 0),
                     cursor,
                 )
+                if not same or one.job not in books.declared:
+                    books.declared[one.job] = (one.schedule, one.offset)
                 if one.next_after_now and not (same and one.job in books.next):
                     books.next[one.job] = one.next_after_now
                 elif not same:
@@ -35,6 +37,45 @@ class MemoryCursors(Noun):
             for job in [job for job in books.next if job not in here and books.schedules[job][1] < revision]:
                 del books.next[job], books.schedules[job]
         return aside
+
+    async def in_force(self, jobs: Sequence[str]) -> dict[str, InForce]:
+        books = self.books
+        with books.lock:
+            found = {}
+            for job in jobs:
+                if job in books.schedules:
+                    fingerprint, revision, cursor = books.schedules[job]
+                    schedule, offset = books.declared.get(job, ("", timedelta(0)))
+                    found[job] = InForce(
+                        fingerprint=fingerprint,
+                        revision=revision,
+                        cursor=cursor,
+                        next_fire=books.next.get(job),
+                        schedule=schedule,
+                        offset=offset,
+                    )
+            return found
+
+    async def watch(self, watched: Sequence[Watched], revision: int) -> dict[str, datetime]:
+        books, found = self.books, {}
+        with books.lock:
+            for one in watched:
+                fingerprint, newest, cursor = books.schedules.get(one.job, ("", revision, books.clock()))
+                if fingerprint != one.fingerprint:
+                    if revision < newest:
+                        continue
+                    cursor = books.clock()
+                    books.schedules[one.job] = (one.fingerprint, revision, cursor)
+                found[one.job] = cursor
+        return found
+
+    async def account(self, watched: Sequence[Watched], until: datetime) -> None:
+        books = self.books
+        with books.lock:
+            for one in watched:
+                fingerprint, revision, cursor = books.schedules.get(one.job, ("", 0, until))
+                if fingerprint == one.fingerprint:
+                    books.schedules[one.job] = (fingerprint, revision, max(cursor, until))
 
     async def due(self, limit: int) -> DueJobs:
         books = self.books

@@ -1,4 +1,4 @@
--- declare {jobs = [{job, fingerprint, next?}], revision} -> flat list of job, why: those to stand aside for.
+-- declare {jobs = [{job, fingerprint, next?, schedule, offset}], revision} -> flat list of job, why: those to stand aside for.
 -- A new job's cursor is now; an edited one's goes on from max(cursor, now); an unchanged one's stays.
 function calls.declare(a)
   local aside = {}
@@ -13,14 +13,55 @@ function calls.declare(a)
     else
       if differs then
         redis.call('HSET', key, 'fingerprint', d.fingerprint, 'cursor', int(math.max(NOW, tonumber(cursor or 0))))
+        redis.call('HSET', key, 'schedule', d.schedule, 'offset', int(d.offset))
         if d.next then redis.call('ZADD', k('next'), d.next, d.job) else redis.call('ZREM', k('next'), d.job) end
       elseif d.next then
         redis.call('ZADD', k('next'), 'NX', d.next, d.job)
+        if redis.call('HSETNX', key, 'schedule', d.schedule) == 1 then redis.call('HSET', key, 'offset', int(d.offset)) end
       end
       if not older then redis.call('HSET', key, 'revision', int(a.revision)) end
     end
   end
   return aside
+end
+
+-- in_force {jobs} -> for each fingerprint, revision, cursor, next fire or '', schedule or '', offset; '' for a job that is unknown.
+function calls.in_force(a)
+  local found = {}
+  for i, job in ipairs(a.jobs) do
+    local row = redis.call('HMGET', k('job:' .. job), 'fingerprint', 'revision', 'cursor', 'schedule', 'offset')
+    found[i] = row[1] and row[3] and { row[1], row[2] or '0', row[3], redis.call('ZSCORE', k('next'), job) or '', row[4] or '', row[5] or '0' } or ''
+  end
+  return found
+end
+
+-- watch {jobs = [{job, fingerprint}], revision} -> for each the instant from which on its fires are accounted for; '' where a newer
+-- revision has another definition of it.
+function calls.watch(a)
+  local since = {}
+  for i, w in ipairs(a.jobs) do
+    local key = k('job:' .. w.job)
+    local fingerprint, revision, cursor = unpack(redis.call('HMGET', key, 'fingerprint', 'revision', 'cursor'))
+    if fingerprint == w.fingerprint and cursor then
+      since[i] = cursor
+    elseif revision and a.revision < tonumber(revision) then
+      since[i] = ''
+    else
+      redis.call('HSET', key, 'fingerprint', w.fingerprint, 'revision', int(a.revision), 'cursor', NOW_TEXT)
+      since[i] = NOW_TEXT
+    end
+  end
+  return since
+end
+
+-- account {jobs = [{job, fingerprint}], to}
+function calls.account(a)
+  for _, w in ipairs(a.jobs) do
+    local key = k('job:' .. w.job)
+    local fingerprint, cursor = unpack(redis.call('HMGET', key, 'fingerprint', 'cursor'))
+    if fingerprint == w.fingerprint and a.to > tonumber(cursor) then redis.call('HSET', key, 'cursor', int(a.to)) end
+  end
+  return 0
 end
 
 -- forget {start, limit, revision} -> the cursor of the next call, '0' when all were seen. The jobs that only an older revision
@@ -45,7 +86,11 @@ function calls.due(a)
   local found = { NOW_TEXT, following[2] and math.max(0, tonumber(following[2]) - NOW) or -1 }
   for _, job in ipairs(jobs) do
     local fingerprint, cursor = unpack(redis.call('HMGET', k('job:' .. job), 'fingerprint', 'cursor'))
-    for _, v in ipairs({ job, fingerprint, cursor }) do found[#found + 1] = v end
+    if fingerprint and cursor then
+      for _, v in ipairs({ job, fingerprint, cursor }) do found[#found + 1] = v end
+    else
+      redis.call('ZREM', k('next'), job) -- its row was lost; a dispatcher that has the job declares it again
+    end
   end
   return found
 end

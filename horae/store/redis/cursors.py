@@ -1,13 +1,14 @@
 """Cursors: how far each job's fires are written, and an index by next fire."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from horae.clock import from_millis, to_millis
 from horae.store.redis.connection import Connection, batches
 from horae.store.redis.outbox import row_of
 from horae.store.rows import MILLI
-from horae.store.values import Advance, Cursor, Declared, DueJobs
+from horae.store.values import Advance, Cursor, Declared, DueJobs, InForce, Watched
 
 JOBS_A_CALL = 500
 RUNS_A_CALL = 500
@@ -32,6 +33,26 @@ class RedisCursors:
             start = await self._connection.call("cursors", "forget", start=start, limit=JOBS_A_CALL, revision=revision)
             if start == "0":
                 return
+
+    async def in_force(self, jobs: Sequence[str]) -> dict[str, InForce]:
+        found: dict[str, InForce] = {}
+        for batch in batches(jobs, JOBS_A_CALL):
+            rows = await self._connection.call("cursors", "in_force", jobs=list(batch))
+            found |= {job: _in_force(row) for job, row in zip(batch, rows, strict=True) if row}
+        return found
+
+    async def watch(self, watched: Sequence[Watched], revision: int) -> dict[str, datetime]:
+        found: dict[str, datetime] = {}
+        for batch in batches(watched, JOBS_A_CALL):
+            rows = [{"job": one.job, "fingerprint": one.fingerprint} for one in batch]
+            since = await self._connection.call("cursors", "watch", jobs=rows, revision=revision)
+            found |= {one.job: from_millis(int(at)) for one, at in zip(batch, since, strict=True) if at}
+        return found
+
+    async def account(self, watched: Sequence[Watched], until: datetime) -> None:
+        for batch in batches(watched, JOBS_A_CALL):
+            rows = [{"job": one.job, "fingerprint": one.fingerprint} for one in batch]
+            await self._connection.call("cursors", "account", jobs=rows, to=to_millis(until))
 
     async def due(self, limit: int) -> DueJobs:
         now, millis, *flat = await self._connection.call("cursors", "due", limit=limit)
@@ -64,8 +85,25 @@ def _by_runs(advances: Sequence[Advance]) -> list[list[Advance]]:
 
 
 def _declared(one: Declared) -> dict[str, Any]:
-    row: dict[str, Any] = {"job": one.job, "fingerprint": one.fingerprint}
+    row: dict[str, Any] = {
+        "job": one.job,
+        "fingerprint": one.fingerprint,
+        "schedule": one.schedule,
+        "offset": one.offset // MILLI,
+    }
     return row | ({"next": str(to_millis(one.next_after_now))} if one.next_after_now else {})
+
+
+def _in_force(row: Sequence[Any]) -> InForce:
+    fingerprint, revision, cursor, next_fire, schedule, offset = row
+    return InForce(
+        fingerprint=fingerprint,
+        revision=int(revision),
+        cursor=from_millis(int(cursor)),
+        next_fire=from_millis(int(next_fire)) if next_fire else None,
+        schedule=schedule,
+        offset=int(offset) * MILLI,
+    )
 
 
 def _advance(one: Advance) -> dict[str, Any]:

@@ -123,7 +123,7 @@ local function release(job)
   return went
 end
 
-local counted, last = {}, {}   -- gathered by settle_run, written by `finish`
+local counted, last = {}, {}   -- gathered by settle_run, written by `finish`: counts, and the settled ids of each job
 
 -- The one place where a run gets its verdict. `more`: further fields of the row, flat. Only a durable run leaves a dead letter.
 local function settle_run(id, verdict, reason, more)
@@ -143,7 +143,8 @@ local function settle_run(id, verdict, reason, more)
     redis.call('HDEL', k('unique'), job .. '|' .. unique)
   end
   release(job)
-  last[job] = id
+  last[job] = last[job] or {}
+  table.insert(last[job], id)
   local field = job .. '|' .. verdict
   counted[field] = (counted[field] or 0) + 1
   if verdict == 'failed' and tier == 'oneiric' then
@@ -185,10 +186,21 @@ local function trim(job, keep, limit)
   return gone
 end
 
+-- Of a job's settled runs the newest by the ledger's order is its last verdict: what is told late, such as a missed fire, is not.
+local function remember_last(job, ids)
+  local newest = redis.call('HGET', k('last'), job)
+  local newest_at = newest and tonumber(redis.call('ZSCORE', k('ledger:' .. job), newest) or nil)
+  for _, id in ipairs(ids) do
+    local at = tonumber(redis.call('ZSCORE', k('ledger:' .. job), id) or nil)
+    if not newest_at or at and at >= newest_at then newest, newest_at = id, at end
+  end
+  redis.call('HSET', k('last'), job, newest)
+end
+
 -- After the last settle_run of a call.
 local function finish()
-  for job, id in pairs(last) do
-    redis.call('HSET', k('last'), job, id)
+  for job, ids in pairs(last) do
+    remember_last(job, ids)
     trim(job, KEEP_EACH, 100)
   end
   for field, n in pairs(counted) do redis.call('HINCRBY', k('counts'), field, n) end

@@ -1,5 +1,6 @@
 """Fires of internal jobs that nobody saw end in the ledger as missed, once, and no others."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from horae.apscheduler.absences import PATIENCE, Absences
@@ -23,7 +24,11 @@ class Ledger:
         self.job = Job(name="beat", tier=Tier.APSCHEDULER, schedule=every("1m"), scope=scope)
         registry = Registry()
         registry.add(self.job)
-        self.duty = Absences(self.store, registry)
+        self.duty = Absences(self.store, registry, revision=1)
+
+    async def first_sight(self) -> None:
+        """A sidecar starts. It lets the jobs fire before it looks."""
+        assert await self.duty.step() == PATIENCE.total_seconds()
 
     async def saw(self, *minutes: int) -> None:
         for minute in minutes:
@@ -48,6 +53,7 @@ class Ledger:
 
 async def test_what_fell_due_between_two_sidecars_was_missed() -> None:
     ledger = Ledger()
+    await ledger.first_sight()
     await ledger.saw(0, 1, 5)
     ledger.at = NOON + 5 * MINUTE + PATIENCE
     assert await ledger.missed() == [2, 3, 4]
@@ -56,6 +62,7 @@ async def test_what_fell_due_between_two_sidecars_was_missed() -> None:
 
 async def test_a_fire_may_be_on_its_way_for_a_minute() -> None:
     ledger = Ledger()
+    await ledger.first_sight()
     await ledger.saw(0)
     ledger.at = NOON + MINUTE + PATIENCE - timedelta(milliseconds=1)
     assert await ledger.missed() == []
@@ -63,17 +70,54 @@ async def test_a_fire_may_be_on_its_way_for_a_minute() -> None:
     assert await ledger.missed() == [1]
 
 
-async def test_a_job_that_never_fired_missed_nothing() -> None:
+async def test_what_fell_due_while_nobody_was_there_was_missed_all_of_it() -> None:
     ledger = Ledger()
-    ledger.at = NOON + 60 * MINUTE
+    await ledger.first_sight()
+    ledger.at = NOON + 3 * MINUTE + PATIENCE
+    assert await ledger.missed() == [1, 2, 3]
+
+
+async def test_a_job_missed_nothing_before_it_was_first_seen() -> None:
+    """However long ago this sidecar began: the job is new, or its schedule was edited."""
+    ledger = Ledger()
+    await ledger.first_sight()
+    ledger.at = NOON + 30 * MINUTE + PATIENCE
+    edited = Registry()
+    edited.add(replace(ledger.job, schedule=every("10s")))
+    ledger.duty = Absences(ledger.store, edited, revision=2)
+    await ledger.first_sight()
     assert await ledger.missed() == []
-    ledger.at = NOON + 61 * MINUTE
-    await ledger.saw(60)
+    ledger.at += MINUTE
+    assert len(await ledger.missed()) == 0
+    ledger.at += timedelta(seconds=10)
+    assert len(await ledger.missed()) == 1
+
+
+async def test_an_older_revision_accounts_for_nothing() -> None:
+    ledger = Ledger()
+    await ledger.first_sight()
+    older = Registry()
+    older.add(replace(ledger.job, schedule=every("10s")))
+    ledger.duty = Absences(ledger.store, older, revision=0)
+    await ledger.first_sight()
+    ledger.at = NOON + 3 * MINUTE + PATIENCE
     assert await ledger.missed() == []
+
+
+async def test_a_fire_that_is_told_late_is_not_the_last_verdict() -> None:
+    ledger = Ledger()
+    await ledger.first_sight()
+    await ledger.saw(5)
+    ledger.at = NOON + 5 * MINUTE + PATIENCE
+    assert await ledger.missed() == [1, 2, 3, 4]
+    latest = (await ledger.store.ledger.latest(["beat"]))["beat"]
+    assert latest.settled
+    assert latest.settled.verdict is Verdict.RAN
 
 
 async def test_later_looks_go_on_where_the_last_one_ended() -> None:
     ledger = Ledger()
+    await ledger.first_sight()
     await ledger.saw(0, 1)
     ledger.at = NOON + MINUTE + PATIENCE
     assert await ledger.missed() == []
@@ -84,6 +128,7 @@ async def test_later_looks_go_on_where_the_last_one_ended() -> None:
 
 async def test_of_what_runs_in_each_sidecar_the_last_few_are_kept() -> None:
     ledger = Ledger(Scope.EACH)
+    await ledger.first_sight()
     await ledger.saw(0)
     ledger.at = NOON + 600 * MINUTE + PATIENCE
     assert await ledger.missed() == list(range(581, 601))

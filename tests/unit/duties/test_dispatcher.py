@@ -119,13 +119,13 @@ async def test_an_edited_schedule_goes_on_from_now() -> None:
     clock = Clock()
     store = MemoryStore(clock=clock)
     await dispatcher(store, job()).step()
-    clock.at = NOON + 2 * HOUR
-    edited = dispatcher(store, job(cron("30 * * * *")), revision=2)
+    clock.at = NOON + HOUR / 2
+    edited = dispatcher(store, job(cron("15 * * * *")), revision=2)
     await edited.step()
-    assert await fires(store) == []
-    clock.at = NOON + 2.5 * HOUR
+    assert await fires(store) == [], "12:15 was before the edit"
+    clock.at = NOON + 1.25 * HOUR
     await edited.step()
-    assert await fires(store) == [(14, "")]
+    assert await fires(store) == [(13, "")]
 
 
 async def test_an_older_sidecar_stands_aside() -> None:
@@ -175,3 +175,41 @@ async def test_overdue_jobs_of_another_revision_hide_none_of_ours() -> None:
     for _ in range(3):
         await ours.step()
     assert await fires(store) == [(14, "")]
+
+
+async def test_what_fell_due_before_an_edit_gets_its_verdict_by_the_former_schedule() -> None:
+    """Everything was down, and came back with another schedule: the newest fire of the old one runs."""
+    clock = Clock()
+    store = MemoryStore(clock=clock)
+    await dispatcher(store, job(every("1h"))).step()
+    clock.at = NOON + 3 * HOUR + HOUR / 2
+    duty = dispatcher(store, job(cron("0 0 1 1 *")), revision=2)
+    await duty.step()
+    assert await fires(store) == [(13, "superseded"), (14, "superseded"), (15, "")]
+    clock.at = NOON + 5 * HOUR
+    await duty.step()
+    assert len(await fires(store)) == 3, "by the new schedule nothing is due"
+
+
+async def test_an_older_revision_ends_nothing() -> None:
+    clock = Clock()
+    store = MemoryStore(clock=clock)
+    await dispatcher(store, job(every("1h")), revision=5).step()
+    clock.at = NOON + HOUR
+    await dispatcher(store, job(every("10m")), revision=4).step()
+    assert await fires(store) == []
+
+
+async def test_what_the_store_lost_is_declared_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("horae.duties.dispatcher.VERIFY_SECONDS", 0.0)
+    clock = Clock()
+    store = MemoryStore(clock=clock)
+    duty = dispatcher(store, job())
+    await duty.step()
+    books = store.cursors.books
+    for lost in (books.schedules, books.next):
+        lost.clear()
+        await duty.step()
+        clock.at += HOUR
+        await duty.step()
+    assert await fires(store) == [(13, ""), (14, "")]

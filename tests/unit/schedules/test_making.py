@@ -7,8 +7,8 @@ import pytest
 from horae.cli.options import instant_of, when_of
 from horae.clock import parse_instant
 from horae.errors import InvalidSchedule, UsageError
-from horae.schedules.kinds import wall_zone
-from horae.schedules.making import any_of, cron, every, parse_schedule
+from horae.schedules.kinds import Schedule, wall_zone
+from horae.schedules.making import any_of, at, cron, every, parse_schedule, schedule_from
 
 
 def test_a_crontab_may_name_the_zone() -> None:
@@ -43,3 +43,25 @@ def test_nothing_is_no_instant() -> None:
 def test_since_when(text: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         when_of("--since", text)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        cron("*/5 2 * * MON-FRI", "Europe/Berlin"),
+        cron("@daily"),
+        every("1h30m"),
+        every("90d", anchor="2026-11-24T10:20:00.5Z"),
+        at("2026-12-01T02:00:00Z", "2027-01-01T00:00:00.25Z"),
+        any_of(cron("0 2 * * *"), every("7s"), at("2026-12-01T02:00:00Z")),
+    ],
+    ids=str,
+)
+def test_the_text_of_a_schedule_is_read_back(schedule: Schedule) -> None:
+    assert schedule_from(str(schedule)) == schedule
+
+
+@pytest.mark.parametrize("text", ["", "weekly", "cron", "every", "at soon", "cron 0 2 * * *"])
+def test_no_other_text_is(text: str) -> None:
+    with pytest.raises(InvalidSchedule):
+        schedule_from(text)
