@@ -1,12 +1,12 @@
 """Git, asked without changing anything: no locks, no monitors, no prompts, and a time limit on every call."""
 
 import os
-import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from horae.errors import HoraeError
+from horae.programs import run_program
 
 TIMEOUT_SECONDS = 60.0
 # A repository's own configuration may name a program as its file system monitor, and `git status` would run it.
@@ -67,19 +67,12 @@ def git(repository: Path, *arguments: str, timeout_seconds: float = TIMEOUT_SECO
     environment |= {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1"}
     command = ["git", *READ_ONLY, "-C", str(repository), *arguments]
     try:
-        done = subprocess.run(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout_seconds,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise GitTimedOut(f"git {arguments[0]} took longer than {timeout_seconds:g} s") from error
+        done = run_program(command, env=environment, timeout_seconds=timeout_seconds)
     except OSError as error:
         raise BrokenRepository(f"git cannot be started: {error}") from error
-    if done.returncode:
+    if done.timed_out:
+        raise GitTimedOut(f"git {arguments[0]} took longer than {timeout_seconds:g} s")
+    if done.status:
         raise BrokenRepository(_reason(repository, done.stderr.decode(errors="replace")))
     return done.stdout
 

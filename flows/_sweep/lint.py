@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tomllib
 from collections import Counter
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from horae.errors import HoraeError
+from horae.programs import run_program
 
 TIMEOUT_SECONDS = 120.0
 COMPLEXITY_LIMIT = 10
@@ -106,19 +106,10 @@ def _ruff(repository: Path, files: tuple[str, ...], *options: str) -> Iterator[d
     environment = {name: text for name, text in os.environ.items() if not name.startswith("RUFF_")}
     for some in batched(files, FILES_A_CALL, strict=False):
         command = [_program(), "check", *READ_ONLY, *options, "--", *(f"./{file}" for file in some)]
-        try:
-            done = subprocess.run(
-                command,
-                cwd=repository,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=TIMEOUT_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise RuffFailed(f"ruff took longer than {TIMEOUT_SECONDS:g} s") from error
-        if done.returncode:
+        done = run_program(command, cwd=repository, env=environment, timeout_seconds=TIMEOUT_SECONDS)
+        if done.timed_out:
+            raise RuffFailed(f"ruff took longer than {TIMEOUT_SECONDS:g} s")
+        if done.status:
             raise RuffFailed(f"ruff failed: {_summary(done.stderr.decode(errors='replace'))}")
         yield from json.loads(done.stdout)
 

@@ -2,12 +2,13 @@
 
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+
+from horae.programs import run_program
 
 LIMIT = timedelta(milliseconds=100)
 TIMEOUT_SECONDS = 20
@@ -55,14 +56,8 @@ def slow_imports(project: Path, modules: Sequence[str]) -> list[ImportCost]:
 def _measure(project: Path, modules: Sequence[str]) -> list[ImportCost]:
     command = [sys.executable, "-X", "importtime", "-c", PROBE, str(project), *modules]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    try:
-        done = subprocess.run(
-            command, cwd=project, env=environment, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
-        )
-        report = done.stderr
-    except subprocess.TimeoutExpired as expired:
-        report = (expired.stderr or b"").decode(errors="replace") if isinstance(expired.stderr, bytes) else ""
-    return parse(report.splitlines(), modules)
+    done = run_program(command, cwd=project, env=environment, timeout_seconds=TIMEOUT_SECONDS)
+    return parse(done.stderr.decode(errors="replace").splitlines(), modules)
 
 
 def parse(lines: Iterable[str], modules: Sequence[str]) -> list[ImportCost]:

@@ -1,10 +1,11 @@
 """Which version of the job definitions this is: a newer one takes over, an older one stands aside."""
 
-import subprocess
 from pathlib import Path
 
+from horae.programs import run_program
 from horae.settings import Settings
 
+GIT_SECONDS = 10
 FOLDERS = ("infra", "internal", "flows")
 
 
@@ -23,10 +24,9 @@ def revision_of(settings: Settings) -> int:
 
 
 def _git(project: Path, *arguments: str) -> str:
+    command = ["git", "--no-optional-locks", "-C", str(project), *arguments]
     try:
-        done = subprocess.run(
-            ["git", "--no-optional-locks", "-C", str(project), *arguments], capture_output=True, text=True, timeout=10
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        done = run_program(command, timeout_seconds=GIT_SECONDS)
+    except OSError:
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return "" if done.timed_out or done.status else done.stdout.decode(errors="replace").strip()

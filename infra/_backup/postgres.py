@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
+from horae.programs import run_program
 from infra._backup.artefact import sync
 from infra._backup.databases import Postgres
 from infra._backup.sqlite import BackupFailed, Made
@@ -82,18 +83,10 @@ def _run(command: list[str], database: Postgres, timeout_seconds: float) -> byte
     if database.password is not None:
         environment["PGPASSWORD"] = database.password  # a command line can be read by every user of the machine
     tool = Path(command[0]).name
-    try:
-        done = subprocess.run(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout_seconds,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise BackupFailed(f"{tool} of {database} took longer than {timeout_seconds:g} s") from error
-    if done.returncode:
+    done = run_program(command, env=environment, timeout_seconds=timeout_seconds)
+    if done.timed_out:
+        raise BackupFailed(f"{tool} of {database} took longer than {timeout_seconds:g} s")
+    if done.status:
         raise BackupFailed(_failure(command, database, done.stderr))
     return done.stdout
 

@@ -2,7 +2,11 @@
 
 import json
 import shlex
+import shutil
+import zoneinfo
+from importlib.resources import files
 from itertools import chain, combinations
+from pathlib import Path
 
 import pytest
 
@@ -82,6 +86,19 @@ def test_next_ends_where_the_schedule_does(capsys: Output) -> None:
     arguments = ("next", "--at", "2026-12-01T02:00:00+01:00", "--after", "2026-11-01T00:00:00Z", "--json")
     assert json.loads(said(capsys, *arguments)) == ["2026-12-01T01:00:00Z"]
     assert "it is over" in said(capsys, "next", "--at", "2026-12-01T02:00:00Z", "--after", "2026-12-01T02:00:00Z")
+
+
+def test_next_reads_the_pinned_zones_whatever_the_host_has(capsys: Output, tmp_path: Path) -> None:
+    (tmp_path / "Asia").mkdir()
+    shutil.copyfile(files("tzdata") / "zoneinfo" / "UTC", tmp_path / "Asia" / "Tokyo")  # type: ignore[arg-type]
+    arguments = ("next", "--cron", "0 2 * * *", "--tz", "Asia/Tokyo", "--after", "2026-11-01T00:00:00Z", "--count", "1")
+    zoneinfo.reset_tzpath([tmp_path])
+    zoneinfo.ZoneInfo.clear_cache()
+    try:
+        assert "Mon 02 Nov 02:00:00 JST" in said(capsys, *arguments)
+    finally:
+        zoneinfo.reset_tzpath()
+        zoneinfo.ZoneInfo.clear_cache()
 
 
 def test_next_shows_the_wall_clock_of_the_zone(capsys: Output) -> None:
