@@ -124,8 +124,5 @@ def decide(traits: frozenset[Trait], schedule: Schedule | None) -> Decision:
     return Decision(tier=tier, path=tuple(path), reason=_sentence(tier, because))
 
 
-TITLES = {Tier.PREFECT: "Prefect", Tier.ONEIRIC: "Oneiric queue", Tier.APSCHEDULER: "APScheduler"}
-
-
 def _sentence(tier: Tier, because: str) -> str:
-    return f"{TITLES[tier]}: {because}."
+    return f"{tier.label}: {because}."

@@ -21,9 +21,9 @@ from pydantic_core import PydanticUndefined
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from horae.jobs.declaring import OPTIONS  # noqa: E402
 from horae.jobs.job import Job  # noqa: E402
-from horae.jobs.policies import CatchUp, Isolation, Overlap, Retry, Scope, Trait  # noqa: E402
+from horae.jobs.options import OPTIONS  # noqa: E402
+from horae.jobs.policies import CatchUp, Isolation, Overlap, Retry, Scope, Tier, Trait  # noqa: E402
 from horae.matrix import STEPS  # noqa: E402
 from horae.messages import Message  # noqa: E402
 from horae.metrics.process import Metrics  # noqa: E402
@@ -33,13 +33,13 @@ from horae.runs import new_run_id  # noqa: E402
 from horae.schedules.durations import format_duration  # noqa: E402
 from horae.settings import Settings  # noqa: E402
 
-own_packages(ROOT)  # another project may have been loaded in this process
+own_packages(ROOT, [tier.folder for tier in Tier])  # another project may have been loaded in this process
 
 from infra._backup.settings import BackupSettings  # noqa: E402
 from internal._health.settings import HealthSettings  # noqa: E402
 
 MARKED = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-ELSEWHERE = {"project", "store", "prefect", "queue", "redis", "worker", "sidecar", "jobs"}
+ELSEWHERE = {"project", "folders", "store", "prefect", "queue", "redis", "worker", "sidecar", "jobs"}
 """Tables of `Settings` and in them, and what is no setting."""
 
 
@@ -76,6 +76,7 @@ def spoken(annotation: str) -> str:
         "SecretStr": "text, shown nowhere",
         "RedisUrl": "text, shown nowhere",
         "HttpUrl": "text",
+        "Folder": "path of Python names",
         "int": "whole number",
         "float": "number",
         "Path": "path",
@@ -125,7 +126,7 @@ def job_fields() -> str:
     rows = []
     for one in fields(Job):
         annotation, text = attributes(Job)[one.name]
-        if one.name in OPTIONS:
+        if one.name in OPTIONS | {"name"}:
             written = annotation.replace("frozenset[Trait]", "names").replace(" | None", "")
             rows.append([f"`{one.name}`", f"`{written}`", shown(one.default), text])
     return table(["field", "type", "default", "meaning"], iter(rows))
@@ -147,8 +148,18 @@ def choices(kind: type[StrEnum]) -> str:
 def traits() -> str:
     step_of = {trait: step for step in STEPS for trait in step.yes_traits}
     return table(
-        ["trait", "says yes to", "and leads to"],
-        ([f"`{one.value}`", f"{step_of[one].number}. {step_of[one].question}", step_of[one].yes] for one in Trait),
+        ["trait", "means", "says yes to", "and leads to"],
+        (
+            [f"`{one.value}`", one.sentence, f"{step_of[one].number}. {step_of[one].question}", step_of[one].yes]
+            for one in Trait
+        ),
+    )
+
+
+def tiers() -> str:
+    return table(
+        ["tier", "scheduler", "folder", "for"],
+        ([f"`{one.value}`", one.label, f"`{one.folder}/`", one.sentence] for one in Tier),
     )
 
 
@@ -203,7 +214,7 @@ TABLES: dict[str, Callable[[], str]] = {
         f"settings-{name}": lambda name=name: settings_of(  # type: ignore[misc]
             type(Settings.model_fields[name].default), f"HORAE_{name.upper()}__"
         )
-        for name in ("store", "prefect", "queue", "worker", "sidecar")
+        for name in ("folders", "store", "prefect", "queue", "worker", "sidecar")
     },
     "settings-queue-redis": lambda: settings_of(RedisAccess, "HORAE_QUEUE__REDIS__"),
     "settings-database-backup": lambda: settings_of(BackupSettings, None),
@@ -214,6 +225,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "catch-up": lambda: choices(CatchUp),
     "scope": lambda: choices(Scope),
     "isolation": lambda: choices(Isolation),
+    "tiers": tiers,
     "traits": traits,
     "message": message_fields,
     "metrics": metrics,

@@ -3,21 +3,22 @@
 `review` looks at a hypothetical job, `check_job` at a registered one.
 """
 
+from collections.abc import Mapping
+
 from horae.checks.durable_rules import DURABLE_RULES
 from horae.checks.flow_rules import FLOW_RULES
 from horae.checks.internal_rules import INTERNAL_RULES
-from horae.checks.job_rule import JobRule, Subject
+from horae.checks.job_rule import FOLDERS, JobRule, Subject
 from horae.checks.job_rules import JOB_RULES
 from horae.checks.project_rules import WRONG_FOLDER
 from horae.findings import Finding
 from horae.jobs.job import Job
 from horae.jobs.policies import Trait
-from horae.matrix import TITLES, decide
+from horae.matrix import decide
 from horae.prefect.yaml.flow_source import FlowSource
 from horae.schedules.kinds import Schedule
 
 CHECKLIST: tuple[JobRule, ...] = (*FLOW_RULES, *DURABLE_RULES, *INTERNAL_RULES, *JOB_RULES)
-FOLDERS = {"prefect": "flows/", "oneiric": "infra/", "apscheduler": "internal/"}
 
 
 def review(traits: frozenset[Trait], schedule: Schedule | None) -> list[Finding]:
@@ -26,25 +27,25 @@ def review(traits: frozenset[Trait], schedule: Schedule | None) -> list[Finding]
     return _look(Subject(tier=tier, traits=traits, schedule=schedule))
 
 
-def check_job(job: Job, flow: FlowSource | None = None) -> list[Finding]:
-    """Findings on a registered job; of a flow's source too, when it is given."""
-    subject = Subject(tier=job.tier, traits=job.traits, schedule=job.schedule, job=job, flow=flow)
-    return [*_agrees(job), *_look(subject)]
+def check_job(job: Job, flow: FlowSource | None = None, folders: Mapping[str, str] = FOLDERS) -> list[Finding]:
+    """Findings on a registered job; of a flow's source too, when it is given. `folders`: as the project names them."""
+    subject = Subject(tier=job.tier, traits=job.traits, schedule=job.schedule, job=job, flow=flow, folders=folders)
+    return [*_agrees(job, folders), *_look(subject)]
 
 
 def _look(subject: Subject) -> list[Finding]:
     return [finding for rule in CHECKLIST if (finding := rule.look(subject)) is not None]
 
 
-def _agrees(job: Job) -> list[Finding]:
+def _agrees(job: Job, folders: Mapping[str, str]) -> list[Finding]:
     """The folder is the author's claim; the matrix must lead there too."""
     decision = decide(job.traits, job.schedule)
     if decision.tier is job.tier:
         return []
     path = "; ".join(f"step {a.step}, {a.question} {a.answer}" for a in decision.path)
-    here, there = FOLDERS[job.tier.value], FOLDERS[decision.tier.value]
-    message = f"{job.name} is in {here} ({TITLES[job.tier]}), but the matrix leads to {TITLES[decision.tier]}: {path}"
-    remedy = f"Move it to {there} ({decision.reason.rstrip('.')}), or declare the traits that it really has."
+    here, there = folders[job.tier.folder], folders[decision.tier.folder]
+    message = f"{job.name} is in {here}/ ({job.tier.label}), but the matrix leads to {decision.tier.label}: {path}"
+    remedy = f"Move it to {there}/ ({decision.reason.rstrip('.')}), or declare the traits that it really has."
     return [WRONG_FOLDER.finding(message, job=job.name, at=job.source, remedy=remedy)]
 
 

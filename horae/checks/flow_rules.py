@@ -35,7 +35,7 @@ FLOW_RULES: tuple[JobRule, ...] = (
             code="HR101",
             level=ERROR,
             says="a flow fires more than once a minute",
-            remedy="Split it: the fast check as an internal job (`internal/`, APScheduler), which triggers the flow, "
+            remedy="Split it: the fast check as an internal job (`{internal}/`, APScheduler), which triggers the flow, "
             "deployed without a schedule, when something has changed.",
             line="Don't use Prefect for: high-frequency checks (< 1 minute)",
         ),
@@ -61,7 +61,7 @@ FLOW_RULES: tuple[JobRule, ...] = (
             code="HR103",
             level=WARNING,
             says="a flow claims what only the queue gives: several machines, surviving restarts, infrastructure",
-            remedy="Split it: the work as a durable job in `infra/` (Oneiric queue), and a flow that enqueues it and "
+            remedy="Split it: the work as a durable job in `{infra}/` (Oneiric queue), and a flow that enqueues it and "
             "shows what became of it.",
             line="Don't use Prefect for: internal maintenance tasks",
         ),
@@ -74,7 +74,7 @@ FLOW_RULES: tuple[JobRule, ...] = (
             code="HR104",
             level=ERROR,
             says="nobody needs to see a flow, and it is not complex either",
-            remedy="Move it to `internal/` or `infra/`, or tag the deployment with what it needs Prefect for, "
+            remedy="Move it to `{internal}/` or `{infra}/`, or tag the deployment with what it needs Prefect for, "
             "such as `horae:dashboard`.",
             line="Don't use Prefect for: tasks without observability needs",
         ),

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 from horae.programs import run_program
+from horae.settings import Settings
 
 LIMIT = timedelta(milliseconds=100)
 TIMEOUT_SECONDS = 20
@@ -20,8 +20,8 @@ PROBE = """
 import sys
 from pathlib import Path
 import horae.project.loading, horae.jobs.context, pydantic
-horae.project.loading.own_packages(Path(sys.argv[1]))
-for module in sys.argv[2:]:
+horae.project.loading.own_packages(Path(sys.argv[1]), sys.argv[2].split(":"))
+for module in sys.argv[3:]:
     try:
         exec("import " + module)
     except BaseException:
@@ -39,24 +39,25 @@ class ImportCost:
     blamed_cost: timedelta
 
 
-def slow_imports(project: Path, modules: Sequence[str]) -> list[ImportCost]:
+def slow_imports(settings: Settings, modules: Sequence[str]) -> list[ImportCost]:
     """The job modules of a project that take more than the limit to import; broken ones are left out."""
     if not modules:
         return []
-    slow = {cost.module: cost for cost in _measure(project, modules) if cost.total > LIMIT}
+    slow = {cost.module: cost for cost in _measure(settings, modules) if cost.total > LIMIT}
     for _ in range(TRIES - 1):
         if not slow:
             break
-        again = {cost.module: cost for cost in _measure(project, list(slow))}
+        again = {cost.module: cost for cost in _measure(settings, list(slow))}
         slow = {name: min(slow[name], again.get(name, slow[name]), key=lambda c: c.total) for name in slow}
         slow = {name: cost for name, cost in slow.items() if cost.total > LIMIT}
     return [slow[name] for name in modules if name in slow]
 
 
-def _measure(project: Path, modules: Sequence[str]) -> list[ImportCost]:
-    command = [sys.executable, "-X", "importtime", "-c", PROBE, str(project), *modules]
+def _measure(settings: Settings, modules: Sequence[str]) -> list[ImportCost]:
+    command = [sys.executable, "-X", "importtime", "-c", PROBE, str(settings.project)]
+    command += [":".join(settings.folders.all), *modules]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    done = run_program(command, cwd=project, env=environment, timeout_seconds=TIMEOUT_SECONDS)
+    done = run_program(command, cwd=settings.project, env=environment, timeout_seconds=TIMEOUT_SECONDS)
     return parse(done.stderr.decode(errors="replace").splitlines(), modules)
 
 

@@ -1,7 +1,7 @@
 """A rule about one job's declared data, and the subject it looks at."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
 
@@ -9,14 +9,14 @@ from horae.errors import InvalidJob
 from horae.findings import Finding, Rule
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier, Trait
-from horae.matrix import Frequency, frequency
+from horae.matrix import STEPS, Frequency, frequency
 from horae.prefect.yaml.flow_source import FlowSource
 from horae.schedules.durations import format_duration
 from horae.schedules.kinds import Schedule
 
-VISIBLE = frozenset({Trait.DASHBOARD, Trait.OBSERVABILITY, Trait.USER_TRIGGERED})
-DISTRIBUTED = frozenset({Trait.MULTI_MACHINE, Trait.SURVIVES_RESTARTS, Trait.INFRASTRUCTURE})
-COMPLEX = frozenset({Trait.DEPENDENT_STEPS, Trait.DAG, Trait.MULTI_REPO})
+VISIBLE, DISTRIBUTED, _, COMPLEX = (step.yes_traits for step in STEPS)
+FOLDERS: Mapping[str, str] = {tier.folder: tier.folder for tier in Tier}
+"""The folder of each tier's jobs by the name of its setting, where nothing is set."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,7 @@ class Subject:
     schedule: Schedule | None
     job: Job | None = None
     flow: FlowSource | None = None
+    folders: Mapping[str, str] = field(default_factory=lambda: FOLDERS)
 
     @cached_property
     def frequency(self) -> Frequency:
@@ -44,7 +45,10 @@ type Tripped = Mapping[str, str] | None
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobRule:
-    """A rule, the tiers whose jobs it is about, and what trips it."""
+    """A rule, the tiers whose jobs it is about, and what trips it.
+
+    {flows}, {infra} and {internal} in its remedy stand for the folders.
+    """
 
     rule: Rule
     tiers: frozenset[Tier]
@@ -58,7 +62,8 @@ class JobRule:
             return None
         job = subject.job
         message = self.message.format(name=job.name if job else "the job", **filled)
-        return self.rule.finding(message, job=job.name if job else None, at=job.source if job else None)
+        remedy = self.rule.remedy.format_map(subject.folders)
+        return self.rule.finding(message, job=job.name if job else None, at=job.source if job else None, remedy=remedy)
 
 
 def when(condition: bool, **filled: str) -> Tripped:

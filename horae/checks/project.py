@@ -13,7 +13,7 @@ from horae.findings import Finding, Source
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier
 from horae.prefect.rules import DST_DIFFERENCE
-from horae.project.loading import job_files, load
+from horae.project.loading import job_files, load, module_of
 from horae.project.registry import Registry
 from horae.settings import FILE as SETTINGS_FILE
 from horae.settings import Settings
@@ -34,7 +34,7 @@ def check_project(
     findings = [*registry.problems, *_settings(settings)]
     for job in registry:
         deployment = registry.deployments.get(job.name)
-        findings += check_job(job, deployment.flow if deployment else None)
+        findings += check_job(job, deployment.flow if deployment else None, settings.folders.names)
     findings += misfits(settings, registry, ask([job.name for job in registry if job.schedule]))
     findings += _imports(settings, registry)
     findings += _differences(registry, start)
@@ -50,10 +50,10 @@ def _settings(settings: Settings) -> Iterator[Finding]:
 
 
 def _imports(settings: Settings, registry: Registry) -> Iterator[Finding]:
-    files = {f"{folder}.{path.stem}": f"{folder}/{path.name}" for folder, path in job_files(settings.project)}
+    files = {module_of(folder, path): f"{folder}/{path.name}" for folder, path in job_files(settings)}
     python_jobs = (*registry.by_tier(Tier.ONEIRIC), *registry.by_tier(Tier.APSCHEDULER))
     jobs = {job.source.file: job for job in python_jobs if job.source}
-    for cost in slow_imports(settings.project, list(files)):
+    for cost in slow_imports(settings, list(files)):
         file = files[cost.module]
         job: Job | None = jobs.get(file)
         blame = "its own top level" if cost.blamed == cost.module else cost.blamed

@@ -1,6 +1,9 @@
 """The reference page of the checks, written from the rules: `python -m horae.checks.reference` prints it."""
 
+from dataclasses import replace
+
 from horae.checks.checklist import CHECKLIST
+from horae.checks.job_rule import FOLDERS
 from horae.checks.project_rules import PROJECT_RULES
 from horae.findings import Rule
 from horae.prefect.rules import FLOW_FILE_RULES
@@ -26,8 +29,9 @@ This page is written by `python -m horae.checks.reference`; a test holds it agai
 
 
 def all_rules() -> tuple[Rule, ...]:
-    """Every rule there is, by code."""
-    rules = (*PROJECT_RULES, *LOADING_RULES, *FLOW_FILE_RULES, *(row.rule for row in CHECKLIST))
+    """Every rule there is, by code, with the folders as they are called where nothing is set."""
+    checklist = (replace(row.rule, remedy=row.rule.remedy.format_map(FOLDERS)) for row in CHECKLIST)
+    rules = (*PROJECT_RULES, *LOADING_RULES, *FLOW_FILE_RULES, *checklist)
     return tuple(sorted(rules, key=lambda rule: rule.code))
 
 

@@ -14,7 +14,7 @@ from horae.cli.project import jobs_of, settings_of
 from horae.findings import Finding
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier
-from horae.matrix import TITLES, Decision, decide
+from horae.matrix import Decision, decide
 from horae.schedules.kinds import wall_zone
 from horae.settings import Settings
 
@@ -74,7 +74,7 @@ def explain(settings: Settings, name: str) -> Explanation:
     return Explanation(
         job=job,
         decision=decide(job.traits, job.schedule),
-        findings=[*here, *check_job(job, deployment.flow if deployment else None)],
+        findings=[*here, *check_job(job, deployment.flow if deployment else None, settings.folders.names)],
         providers=_ranking(settings, job) if job.tier is Tier.ONEIRIC else None,
         fires=coming(job, clock.now(), FIRES_SHOWN),
     )
@@ -109,7 +109,7 @@ def _draw(explanation: Explanation) -> None:
 
     job = explanation.job
     place = f"{job.source.file}:{job.source.line}" if job.source else "declared in code"
-    print(f"{paint(job.name, 'bold')}  {TITLES[job.tier]}  {paint(place, 'dim')}")
+    print(f"{paint(job.name, 'bold')}  {job.tier.label}  {paint(place, 'dim')}")
     if job.description:
         print(job.description)
     print(f"{job.schedule or 'runs when asked'}; traits: {', '.join(sorted(job.traits)) or 'none'}")

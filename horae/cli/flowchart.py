@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from horae.cli.output import paint
-from horae.matrix import OTHERWISE, STEPS, TITLES, Decision, Step
+from horae.matrix import OTHERWISE, STEPS, Decision, Step
 
 type Piece = tuple[str, bool]
 """Text, and whether it is on the path."""
@@ -30,7 +30,7 @@ def lines(decision: Decision) -> Iterator[list[Piece]]:
     for place, step in enumerate(STEPS, start=1):
         leaves = place == answered and not fell_through
         yield from _step(step, asked=place <= answered, leaves=leaves)
-    yield [(TITLES[OTHERWISE[0]].center(WIDTH).rstrip(), fell_through)]
+    yield [(OTHERWISE[0].label.center(WIDTH).rstrip(), fell_through)]
 
 
 def _step(step: Step, *, asked: bool, leaves: bool) -> Iterator[list[Piece]]:
@@ -43,6 +43,6 @@ def _step(step: Step, *, asked: bool, leaves: bool) -> Iterator[list[Piece]]:
     left, right = edge * (MIDDLE - 1), edge * (WIDTH - MIDDLE - 2)
     question = f"{wall}  {step.number}  {step.question}".ljust(WIDTH - 1)
     yield [(corners[0] + left + enter + right + corners[1], asked)]
-    yield [(question + joint, asked), (f"{arm * 2} {away} ".ljust(ARM, arm) + f"{tip} {TITLES[step.yes]}", leaves)]
+    yield [(question + joint, asked), (f"{arm * 2} {away} ".ljust(ARM, arm) + f"{tip} {step.yes.label}", leaves)]
     yield [(corners[2] + left + ("┳" if goes_on else out) + right + corners[3], asked)]
     yield [(" " * MIDDLE + ("┃" if goes_on else "│") + f" {onward}", goes_on)]

@@ -37,7 +37,7 @@ def command(context: typer.Context, json: Json = False) -> int:
 
         print_json([_shape(*row) for row in rows])
     else:
-        _draw(rows)
+        _draw(rows, settings)
     return 0
 
 
@@ -97,12 +97,15 @@ def _shape(job: Job, latest: Latest, paused: bool | None) -> dict[str, Any]:
     }
 
 
-def _draw(rows: list[tuple[Job, Latest, bool | None]]) -> None:
+def _draw(rows: list[tuple[Job, Latest, bool | None]], settings: Settings) -> None:
     from horae.cli.output import print_columns, relative, state_of, took
-    from horae.matrix import TITLES
 
     if not rows:
-        print("horae: no job yet; a function with @job in infra/ or internal/ is one", file=sys.stderr)
+        folders = settings.folders
+        print(
+            f"horae: no job yet; a function with @job in {folders.infra}/ or {folders.internal}/ is one",
+            file=sys.stderr,
+        )
         return
     now = clock.now()
     print_columns(
@@ -110,7 +113,7 @@ def _draw(rows: list[tuple[Job, Latest, bool | None]]) -> None:
         [
             (
                 job.name,
-                TITLES[job.tier],
+                job.tier.label,
                 str(job.schedule) if job.schedule else "when asked",
                 relative(following, now) if (following := job.next_fire(now)) else "-",
                 state_of(settled) if (settled := latest.settled) else "-",

@@ -10,18 +10,6 @@ from horae.jobs.policies import Trait
 from horae.matrix import STEPS, Frequency, Step, frequency
 from horae.schedules.kinds import Schedule
 
-CONSIDER = {
-    Trait.DASHBOARD: "Users will want to see it in a dashboard.",
-    Trait.OBSERVABILITY: "It needs observability: UI, graphs, history.",
-    Trait.USER_TRIGGERED: "Users will trigger it manually.",
-    Trait.MULTI_MACHINE: "It must run on multiple machines.",
-    Trait.SURVIVES_RESTARTS: "It needs to survive restarts.",
-    Trait.INFRASTRUCTURE: "It is infrastructure-related: backups, rotations.",
-    Trait.DEPENDENT_STEPS: "It has multiple steps with dependencies.",
-    Trait.DAG: "It needs DAG orchestration.",
-    Trait.MULTI_REPO: "It coordinates across multiple repositories.",
-}
-
 
 def ask() -> tuple[frozenset[Trait], Schedule | None]:
     """The traits and the schedule that lead to the end of the path; raises Abort on Ctrl-C or Ctrl-D."""
@@ -44,7 +32,7 @@ def ask() -> tuple[frozenset[Trait], Schedule | None]:
 def _traits(step: Step) -> frozenset[Trait]:
     offered = [trait for trait in Trait if trait in step.yes_traits]
     for number, trait in enumerate(offered, start=1):
-        typer.echo(f"  {number}  {CONSIDER[trait]}")
+        typer.echo(f"  {number}  {trait.sentence}")
     while True:
         text = typer.prompt("Which of these hold? Numbers, or Enter for none", default="", show_default=False)
         words = str(text).replace(",", " ").split()

@@ -4,11 +4,12 @@ import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Unpack
 
 from horae.errors import InvalidJob, InvalidSchedule, unknown
 from horae.findings import Source
 from horae.jobs.job import Job
+from horae.jobs.options import OPTIONS, JobOptions
 from horae.jobs.policies import CatchUp, Isolation, Overlap, Scope, Tier, Trait
 from horae.schedules.kinds import Schedule
 
@@ -34,17 +35,14 @@ class Declaration:
         return Job(tier=tier, function=self.function, source=Source(file=file, line=self.line), **self.options)
 
 
-OPTIONS = frozenset(Job.__dataclass_fields__) - {"tier", "function", "source", "deployment"}
-
-
 DECLARATION = "__horae_job__"
 
 
-def job[F: Callable[..., Any]](name: str | None = None, **options: Any) -> Callable[[F], F]:
+def job[F: Callable[..., Any]](name: str | None = None, **options: Unpack[JobOptions]) -> Callable[[F], F]:
     """Declare a plain function, sync or async, as a job. The function itself stays callable as before.
 
     `name` defaults to the function's name in kebab-case, `description` to the first line of its docstring; `traits`
-    may be names or `Trait`s; every other keyword is a field of `Job`. Raises InvalidJob on an unknown keyword.
+    may be names or `Trait`s; every other keyword is a field of `Job`. Raises InvalidJob on an unknown keyword or value.
 
         @job(schedule=every("30s"), scope="each", time_limit=timedelta(seconds=5))
         async def health_check() -> dict: ...
@@ -54,7 +52,7 @@ def job[F: Callable[..., Any]](name: str | None = None, **options: Any) -> Calla
             raise InvalidJob(unknown("job setting", key, OPTIONS))
 
     def declare(function: F) -> F:
-        chosen = dict(options)
+        chosen: dict[str, Any] = dict(options)
         chosen["name"] = name or function.__name__.replace("_", "-")
         chosen["traits"] = traits_from(chosen.get("traits", ()))
         chosen.setdefault("description", (inspect.getdoc(function) or "").partition("\n")[0])

@@ -3,28 +3,50 @@
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from typing import Self
 
 from horae.errors import InvalidJob
 
 
 class Tier(StrEnum):
-    PREFECT = "prefect"
-    ONEIRIC = "oneiric"
-    APSCHEDULER = "apscheduler"
+    """One of the three schedulers: its value, its title, the folder of its jobs, and what it is for."""
+
+    label: str
+    """Its title, as people read it. (`title` is a method of every text.)"""
+    folder: str
+    """Where its jobs live unless `[folders]` says otherwise, and the name of that setting."""
+    sentence: str
+
+    PREFECT = "prefect", "Prefect", "flows", "What people watch, start and retry."
+    ONEIRIC = "oneiric", "Oneiric queue", "infra", "What must survive restarts or run on several machines."
+    APSCHEDULER = "apscheduler", "APScheduler", "internal", "Frequent or small upkeep inside the sidecar."
+
+    def __new__(cls, value: str, label: str = "", folder: str = "", sentence: str = "") -> Self:
+        # The defaults are for type checkers, which take `Tier("prefect")` for a call of this.
+        member = str.__new__(cls, value)
+        member._value_, member.label, member.folder, member.sentence = value, label, folder, sentence
+        return member
 
 
 class Trait(StrEnum):
-    """An answer to one question of the decision matrix; without it the answer is no."""
+    """An answer to one question of the decision matrix, and its sentence. Without the trait the answer is no."""
 
-    DASHBOARD = "dashboard"
-    OBSERVABILITY = "observability"
-    USER_TRIGGERED = "user_triggered"
-    MULTI_MACHINE = "multi_machine"
-    SURVIVES_RESTARTS = "survives_restarts"
-    INFRASTRUCTURE = "infrastructure"
-    DEPENDENT_STEPS = "dependent_steps"
-    DAG = "dag"
-    MULTI_REPO = "multi_repo"
+    sentence: str
+
+    DASHBOARD = "dashboard", "Users will want to see it in a dashboard."
+    OBSERVABILITY = "observability", "It needs observability: UI, graphs, history."
+    USER_TRIGGERED = "user_triggered", "Users will trigger it manually."
+    MULTI_MACHINE = "multi_machine", "It must run on multiple machines."
+    SURVIVES_RESTARTS = "survives_restarts", "It needs to survive restarts."
+    INFRASTRUCTURE = "infrastructure", "It is infrastructure-related: backups, rotations."
+    DEPENDENT_STEPS = "dependent_steps", "It has multiple steps with dependencies."
+    DAG = "dag", "It needs DAG orchestration."
+    MULTI_REPO = "multi_repo", "It coordinates across multiple repositories."
+
+    def __new__(cls, value: str, sentence: str = "") -> Self:
+        member = str.__new__(cls, value)
+        member._value_, member.sentence = value, sentence
+        return member
 
 
 class Overlap(StrEnum):

@@ -27,7 +27,7 @@ ENTRYPOINT = Rule(
     code="HR504",
     level=ERROR,
     says="the entrypoint of a deployment does not lead to a flow",
-    remedy="Write `entrypoint: flows/file.py:function`, with the function decorated by Prefect's `@flow`.",
+    remedy="Write `entrypoint: FOLDER/file.py:function`, with the function decorated by Prefect's `@flow`.",
 )
 
 FLOW_SCHEDULE = Rule(

@@ -1,4 +1,4 @@
-"""Fills a registry from a project: the files of `internal/` and `infra/`, and the deployments of prefect.yaml.
+"""Fills a registry from a project: the files of its durable and internal jobs, and the deployments of prefect.yaml.
 
 What cannot be loaded becomes a finding in `Registry.problems`; everything else loads.
 """
@@ -9,7 +9,7 @@ import importlib.util
 import re
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType
@@ -33,42 +33,51 @@ from horae.project.rules import (
 from horae.settings import FILE as SETTINGS_FILE
 from horae.settings import Settings
 
-FOLDERS = {"infra": Tier.ONEIRIC, "internal": Tier.APSCHEDULER}
+PYTHON_TIERS = (Tier.ONEIRIC, Tier.APSCHEDULER)
+"""Their jobs are files that are imported."""
 STAMP = "__horae_stamp__"
 
 
 def load(settings: Settings) -> Registry:
     """Every job of the project. Never raises for what a file contains; see `Registry.problems`."""
     registry = Registry()
-    reading = read(settings.project)
+    reading = read(settings.project, settings.folders.flows)
     registry.report(*reading.findings)
     for deployment in reading.deployments:
         registry.add_deployment(deployment)
-    for folder, path in job_files(settings.project):
-        _load_file(registry, settings.project, folder, path)
+    tiers = {settings.folders.of(tier): tier for tier in PYTHON_TIERS}
+    own_packages(settings.project.resolve(), settings.folders.all)
+    for folder, path in job_files(settings):
+        _load_file(registry, settings.project, folder, path, tiers[folder])
     registry.report(*_check_tables(settings, registry))
     return registry
 
 
-def job_files(project: Path) -> Iterator[tuple[str, Path]]:
+def job_files(settings: Settings) -> Iterator[tuple[str, Path]]:
     """(folder, path) of each job file, in a stable order; files whose name starts with `_` hold no job."""
-    for folder in sorted(FOLDERS):
-        for path in sorted((project / folder).glob("*.py")):
+    for folder in map(settings.folders.of, PYTHON_TIERS):
+        for path in sorted((settings.project / folder).glob("*.py")):
             if not path.name.startswith("_"):
                 yield folder, path
 
 
-def import_job_file(project: Path, module: str) -> ModuleType:
-    """Import `infra.x` or `internal.x` of a project, here or in a child process.
+def module_of(folder: str, path: Path) -> str:
+    """The name that a job file is imported by, such as `infra.database_backup`."""
+    return f"{folder.replace('/', '.')}.{path.stem}"
 
-    The project comes first on `sys.path` and owns these packages from then on. A file that has not changed since
+
+def import_job_file(project: Path, module: str) -> ModuleType:
+    """Import a job file of a project by its module, here or in a child process.
+
+    The project comes first on `sys.path` and owns that package from then on. A file that has not changed since
     is not run again. Raises whatever the file raises.
     """
-    folder, _, stem = module.partition(".")
+    package, _, stem = module.rpartition(".")
+    folder = package.replace(".", "/")
     path = (project / folder / f"{stem}.py").resolve()
     if not stem.isidentifier():
         raise InvalidJob(f"{path.name} cannot be imported; name the file like a Python module, with `_` for `-`")
-    own_packages(project.resolve())
+    own_packages(project.resolve(), [folder])
     status = path.stat()
     stamp = (str(path), status.st_mtime_ns, status.st_size)
     known = sys.modules.get(module)
@@ -106,32 +115,36 @@ def job_settings(settings: Settings, job: Job) -> Any:
         raise InvalidSettings(f"[jobs.{job.name}] " + "; ".join(f"{at}: {text}" for at, text in problems)) from error
 
 
-def own_packages(project: Path) -> None:
-    """Make `infra`, `internal` and `flows` mean this project's folders, whatever else is on the path or was loaded."""
+def own_packages(project: Path, folders: Iterable[str]) -> None:
+    """Make these packages mean this project's folders, whatever else is on the path or was loaded."""
     if sys.path[:1] != [str(project)]:
         sys.path[:] = [str(project), *(entry for entry in sys.path if entry != str(project))]
     importlib.invalidate_caches()
-    for folder in (*FOLDERS, "flows"):
-        here = [str(project / folder)]
-        package = sys.modules.get(folder)
-        if package is not None and list(getattr(package, "__path__", ())) == here:
-            continue
-        for name in [name for name in sys.modules if name == folder or name.startswith(f"{folder}.")]:
-            del sys.modules[name]
-        # Left to itself, the import system prefers another path entry's `infra/__init__.py` to a plain folder.
-        initial = project / folder / "__init__.py"
-        if initial.is_file():
-            continue
-        spec = importlib.machinery.ModuleSpec(folder, None, is_package=True)
-        spec.submodule_search_locations = here
-        sys.modules[folder] = importlib.util.module_from_spec(spec)
+    for folder in folders:
+        parts = folder.split("/")
+        for count in range(1, len(parts) + 1):
+            _own_package(project.joinpath(*parts[:count]), ".".join(parts[:count]))
 
 
-def _load_file(registry: Registry, project: Path, folder: str, path: Path) -> None:
+def _own_package(folder: Path, package: str) -> None:
+    here, known = [str(folder)], sys.modules.get(package)
+    if known is not None and list(getattr(known, "__path__", ())) == here:
+        return
+    for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
+        del sys.modules[name]
+    # Left to itself, the import system prefers another path entry's `infra/__init__.py` to a plain folder.
+    if (folder / "__init__.py").is_file():
+        return
+    spec = importlib.machinery.ModuleSpec(package, None, is_package=True)
+    spec.submodule_search_locations = here
+    sys.modules[package] = importlib.util.module_from_spec(spec)
+
+
+def _load_file(registry: Registry, project: Path, folder: str, path: Path, tier: Tier) -> None:
     shown = path.relative_to(project).as_posix()
     try:
         with redirect_stdout(sys.stderr):  # what a file prints must not end up in somebody's --json
-            module = import_job_file(project, f"{folder}.{path.stem}")
+            module = import_job_file(project, module_of(folder, path))
     except (Exception, SystemExit) as error:
         registry.report(_broken(error, path, shown))
         return
@@ -146,7 +159,7 @@ def _load_file(registry: Registry, project: Path, folder: str, path: Path) -> No
         message = f"it declares {len(found)} jobs (lines {lines})" if found else "it declares no job"
         registry.report(NO_JOB.finding(message, at=Source(file=shown, line=found[-1].line if found else 1)))
     for declaration in found:
-        _register(registry, declaration, FOLDERS[folder], shown)
+        _register(registry, declaration, tier, shown)
 
 
 def _register(registry: Registry, declaration: Declaration, tier: Tier, file: str) -> None:

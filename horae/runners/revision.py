@@ -6,7 +6,6 @@ from horae.programs import run_program
 from horae.settings import Settings
 
 GIT_SECONDS = 10
-FOLDERS = ("infra", "internal", "flows")
 
 
 def revision_of(settings: Settings) -> int:
@@ -16,10 +15,10 @@ def revision_of(settings: Settings) -> int:
         return settings.revision
     project = settings.project
     committed = _git(project, "log", "-1", "--format=%ct")
-    changed = _git(project, "status", "--porcelain", "--", *FOLDERS)
+    changed = _git(project, "status", "--porcelain", "--", *settings.folders.all)
     if committed.isdigit() and not changed:
         return int(committed)
-    newest = [path.stat().st_mtime for folder in FOLDERS for path in (project / folder).glob("*.py")]
+    newest = [path.stat().st_mtime for folder in settings.folders.all for path in (project / folder).glob("*.py")]
     return int(max([*newest, float(committed) if committed.isdigit() else 0.0]))
 
 

@@ -14,7 +14,6 @@ from rich.text import Text
 from horae.clock import now
 from horae.errors import StoreError
 from horae.jobs.job import Job
-from horae.matrix import TITLES
 from horae.project.registry import Registry
 from horae.runs import Run, State
 from horae.store import Store
@@ -125,7 +124,7 @@ class Board:
         return JobRow(
             cells=(
                 job.name,
-                TITLES[job.tier],
+                job.tier.label,
                 str(job.schedule) if job.schedule else "when asked",
                 Text("paused", style="yellow") if self._paused & {job.name, None} else until(following, now()),
                 _verdict(settled) if settled else Text("-", style="dim"),
@@ -153,7 +152,7 @@ class Board:
         for run in runs:
             took = f" in {seconds(run.duration_seconds)}" if run.duration_seconds is not None else ""
             tries = f", attempt {run.attempts}" if run.attempts > 1 else ""
-            line = Text(f"{run.job:<{width}}  {TITLES[run.tier]:<13}  ") + _verdict(run) + Text(took + tries)
+            line = Text(f"{run.job:<{width}}  {run.tier.label:<13}  ") + _verdict(run) + Text(took + tries)
             console.print(line, soft_wrap=True)
             if error := run.as_dict()["error"]:
                 console.print(Text(f"  {error}", style="red"), soft_wrap=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from horae.errors import InvalidJob, unknown
+from horae.jobs.policies import Tier
 
 type Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -35,9 +36,12 @@ class FlowSource:
     """The line of a `print` in the flow whose output does not reach Prefect, for want of `log_prints=True`."""
 
 
-def read_flow(project: Path, entrypoint: str) -> FlowSource:
-    """The flow that an entrypoint (`file.py:function` or `package.module:function`) leads to; raises InvalidJob."""
-    path, function = _split(project, entrypoint)
+def read_flow(project: Path, entrypoint: str, folder: str = Tier.PREFECT.folder) -> FlowSource:
+    """The flow that an entrypoint (`file.py:function` or `package.module:function`) leads to; raises InvalidJob.
+
+    `folder`: where files of flows are expected.
+    """
+    path, function = _split(project, entrypoint, folder)
     shown = path.relative_to(project.resolve()).as_posix()
     try:
         tree = ast.parse(path.read_text(), shown)
@@ -57,7 +61,7 @@ def read_flow(project: Path, entrypoint: str) -> FlowSource:
     return _describe(tree, functions, functions[function], decorator, names, shown)
 
 
-def _split(project: Path, entrypoint: str) -> tuple[Path, str]:
+def _split(project: Path, entrypoint: str, folder: str) -> tuple[Path, str]:
     root = project.resolve()
     place, colon, function = entrypoint.rpartition(":")
     if not colon:
@@ -65,11 +69,11 @@ def _split(project: Path, entrypoint: str) -> tuple[Path, str]:
     relative = place if place.endswith(".py") else place.replace(".", "/") + ".py"
     path = (root / relative).resolve()
     if not place or not function.isidentifier():
-        raise InvalidJob(f"entrypoint {entrypoint!r} is not of the form flows/file.py:function")
+        raise InvalidJob(f"entrypoint {entrypoint!r} is not of the form {folder}/file.py:function")
     if not path.is_relative_to(root):
         raise InvalidJob(f"entrypoint {entrypoint!r} leads out of the project")
     if not path.is_file():
-        there = [p.relative_to(root).as_posix() for p in root.glob("flows/*.py") if not p.name.startswith("_")]
+        there = [p.relative_to(root).as_posix() for p in root.glob(f"{folder}/*.py") if not p.name.startswith("_")]
         raise InvalidJob(unknown("flow file", relative, there))
     return path, function
 

@@ -37,8 +37,11 @@ class Reading:
     findings: tuple[Finding, ...] = ()
 
 
-def read(project: Path) -> Reading:
-    """Read a project's prefect.yaml, and the source of the flows it names; a project without one has no flows."""
+def read(project: Path, folder: str = Tier.PREFECT.folder) -> Reading:
+    """Read a project's prefect.yaml, and the source of the flows it names; a project without one has no flows.
+
+    `folder`: where the files of flows are expected.
+    """
     path = project / FILE
     if not path.is_file():
         return Reading()
@@ -54,7 +57,7 @@ def read(project: Path) -> Reading:
     deployments: dict[str, Deployment] = {}
     listed = document.root.get("deployments")
     for entry in listed.list() if listed else ():
-        read_one = _Reader(project, entry)
+        read_one = _Reader(project, folder, entry)
         made = read_one.deployment()
         findings += read_one.findings
         if made is None:
@@ -72,8 +75,8 @@ def read(project: Path) -> Reading:
 class _Reader:
     """Reads one deployment and keeps what it finds wrong."""
 
-    def __init__(self, project: Path, entry: Entry) -> None:
-        self.project, self.entry = project, entry
+    def __init__(self, project: Path, folder: str, entry: Entry) -> None:
+        self.project, self.folder, self.entry = project, folder, entry
         given = entry.get("name")
         self.name = given.value if given and isinstance(given.value, str) else ""
         self.findings: list[Finding] = list(check_deployment(entry, self.name or None))
@@ -122,7 +125,7 @@ class _Reader:
         try:
             if is_template(entrypoint):
                 raise InvalidJob(f"entrypoint {entrypoint!r} is a template: nobody can tell which flow it is")
-            flow = read_flow(self.project, entrypoint)
+            flow = read_flow(self.project, entrypoint, self.folder)
         except InvalidJob as error:
             self.findings.append(ENTRYPOINT.finding(error.message, job=self.name or None, at=at(given)))
             return None

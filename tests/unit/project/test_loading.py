@@ -84,7 +84,7 @@ def test_helpers_are_no_job_files_and_what_they_declare_is_not_theirs_who_import
     registry = load(settings(project))
     assert registry.problems == ()
     assert registry.names == ("sound", "user")
-    assert [path.name for _, path in job_files(project)] == ["sound.py", "user.py"]
+    assert [path.name for _, path in job_files(settings(project))] == ["sound.py", "user.py"]
 
 
 @pytest.mark.parametrize(

@@ -1,24 +1,16 @@
-"""Settings: `horae.toml`, overridden by `HORAE_*` variables. Every one says its unit and its default.
+"""What can be set, as models. Every setting says its unit and its default."""
 
-`HORAE_STORE__URL` overrides `url` in `[store]`: a double underscore goes one table down. Plain pydantic reads them:
-importing pydantic-settings alone would cost `horae jobs` half of the time it may take.
-"""
-
-import os
-import tomllib
-from collections.abc import Mapping
+import sys
+from itertools import permutations
+from keyword import iskeyword
 from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from horae.errors import InvalidSettings, unknown
+from horae.jobs.policies import Tier
 from horae.redis.access import RedisAccess, RedisUrl, fitting
-
-FILE = "horae.toml"
-PREFIX = "HORAE_"
-LISTS = {"repos"}
 
 
 def _http_url(url: str) -> str:
@@ -113,6 +105,57 @@ class SidecarSettings(Table):
     """How long a draining sidecar lets its jobs go on before it cancels them. Under `horae up` at most 4.5."""
 
 
+def _package_path(folder: str) -> str:
+    """ValueError where the files of this folder cannot be imported as modules of a package."""
+    parts = folder.removesuffix("/").split("/")
+    for part in parts:
+        if not part.isidentifier() or iskeyword(part):
+            raise ValueError(
+                f"{folder!r} is not a folder below the project whose parts are Python names, such as jobs/durable"
+            )
+    if parts[0] in TAKEN or parts[0] in sys.stdlib_module_names:
+        raise ValueError(f"{folder!r} begins with {parts[0]!r}, which is the name of a library; give another folder")
+    return "/".join(parts)
+
+
+type Folder = Annotated[str, AfterValidator(_package_path)]
+TAKEN = {"horae", *(tier.value for tier in Tier)}
+"""Libraries that a folder of that name would hide from the project."""
+
+
+class FolderSettings(Table):
+    """Where the jobs of each tier live, relative to the project, with `/`."""
+
+    flows: Folder = Tier.PREFECT.folder
+    """Flows, which Prefect runs."""
+    infra: Folder = Tier.ONEIRIC.folder
+    """Durable jobs, which queue workers run."""
+    internal: Folder = Tier.APSCHEDULER.folder
+    """Internal jobs, which the sidecar runs."""
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        for tier, other in permutations(Tier, 2):
+            if f"{self.of(other)}/".startswith(f"{self.of(tier)}/"):
+                raise ValueError(
+                    f"{other.folder} = {self.of(other)!r} is in the folder of {tier.folder}; keep them apart"
+                )
+        return self
+
+    def of(self, tier: Tier) -> str:
+        """The folder of a tier's jobs, such as `jobs/durable`."""
+        return str(getattr(self, tier.folder))
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The folder by the name of its setting."""
+        return {tier.folder: self.of(tier) for tier in Tier}
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        return tuple(self.of(tier) for tier in Tier)
+
+
 class Settings(Table):
     project: Path = Path()
     """The folder of horae.toml, prefect.yaml and the job folders; not itself a setting."""
@@ -125,6 +168,7 @@ class Settings(Table):
     revision: int | None = Field(None, ge=0)
     """Which version of the job definitions this is; a newer one takes over. Set it when building an image. Default: the
     time of the commit, or of the newest job file that is not committed as it is, in Unix seconds."""
+    folders: FolderSettings = FolderSettings()
     store: StoreSettings = StoreSettings()
     prefect: PrefectSettings = PrefectSettings()
     queue: QueueSettings = QueueSettings()
@@ -142,80 +186,3 @@ class Settings(Table):
     @property
     def state(self) -> Path:
         return self.project / self.state_dir
-
-
-def find_project(start: Path) -> Path:
-    """The nearest folder at or above `start` with a horae.toml; raises InvalidSettings."""
-    for folder in (start, *start.parents):
-        if (folder / FILE).is_file():
-            return folder
-    raise InvalidSettings(f"no {FILE} in {start} or above it; run this in a Horae project, or say --project FOLDER")
-
-
-def load(project: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings of a project (default: the one around the working folder); raises InvalidSettings."""
-    given = os.environ if environment is None else environment
-    folder = (project or find_project(Path.cwd())).resolve()
-    path = folder / FILE
-    try:
-        values = tomllib.loads(path.read_text()) if path.is_file() else {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InvalidSettings(f"{path}: {error}") from error
-    _overlay(values, given)
-    try:
-        settings = Settings(**{**values, "project": folder})
-    except ValidationError as error:
-        raise InvalidSettings(_sentence(error)) from error
-    queue = settings.queue.model_copy(update={"redis": settings.queue.redis.below(folder)})
-    return settings.model_copy(update={"store": settings.store.below(folder), "queue": queue})
-
-
-def _overlay(values: dict[str, Any], environment: Mapping[str, str]) -> None:
-    for key, text in environment.items():
-        if not key.startswith(PREFIX):
-            continue
-        *tables, name = key.removeprefix(PREFIX).lower().split("__")
-        target = values
-        for table in tables:
-            target = target.setdefault(table, {})
-            if not isinstance(target, dict):
-                raise InvalidSettings(f"{key}: {table} is not a table")
-        target[name] = [part for part in text.split(os.pathsep) if part] if name in LISTS else text
-    fallback = values.setdefault("prefect", {})
-    for name in ("api_url", "api_key"):
-        inherited = environment.get(f"PREFECT_{name.upper()}")
-        if inherited and isinstance(fallback, dict):
-            fallback.setdefault(name, inherited)
-
-
-def _sentence(error: ValidationError) -> str:
-    problems = []
-    for item in error.errors(include_url=False, include_input=False):
-        where = [str(part) for part in item["loc"]]
-        if item["type"] == "extra_forbidden":
-            problems.append(
-                unknown("setting", where[-1], _known(where[:-1])) + f" (in [{'.'.join(where[:-1]) or FILE}])"
-            )
-        else:
-            why = item["msg"].removeprefix("Value error, ").replace("a valid tuple", 'a list, such as ["."]')
-            problems.append(f"{'.'.join(where)}: {why} ({_origin(where)})")
-    return "; ".join(problems)
-
-
-def _origin(where: list[str]) -> str:
-    """Where such a value is written: one of the two is to be corrected."""
-    where = [part for part in where if not part.isdecimal()]
-    if _known(where):
-        return f"[{'.'.join(where)}] of {FILE}, or {PREFIX}{'__'.join(where).upper()}__…"
-    table = f" in [{'.'.join(where[:-1])}]" if where[:-1] else ""
-    return f"{where[-1]}{table} of {FILE}, or {PREFIX}{'__'.join(where).upper()}"
-
-
-def _known(tables: list[str]) -> list[str]:
-    model: type[BaseModel] = Settings
-    for table in tables:
-        annotation = model.model_fields[table].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        model = annotation
-    return [name for name in model.model_fields if name != "project"]

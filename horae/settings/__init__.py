@@ -1,0 +1,27 @@
+"""The settings of a project: the models, and how they are read."""
+
+from horae.settings.loading import FILE, find_project, load
+from horae.settings.tables import (
+    FolderSettings,
+    PrefectSettings,
+    QueueSettings,
+    Settings,
+    SidecarSettings,
+    StoreSettings,
+    Table,
+    WorkerSettings,
+)
+
+__all__ = [
+    "FILE",
+    "FolderSettings",
+    "PrefectSettings",
+    "QueueSettings",
+    "Settings",
+    "SidecarSettings",
+    "StoreSettings",
+    "Table",
+    "WorkerSettings",
+    "find_project",
+    "load",
+]
