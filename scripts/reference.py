@@ -75,7 +75,7 @@ def spoken(annotation: str) -> str:
         "str": "text",
         "SecretStr": "text, shown nowhere",
         "RedisUrl": "text, shown nowhere",
-        "HttpUrl": "text",
+        "HttpUrl": "text, shown nowhere",
         "Folder": "path of Python names",
         "int": "whole number",
         "float": "number",

@@ -14,9 +14,10 @@ async def main() -> None:
     if given.prefect.api_url is None:
         raise InvalidSettings("no Prefect to deploy to; set PREFECT_API_URL")
     api_key = given.prefect.api_key.get_secret_value() if given.prefect.api_key else None
-    async with PrefectApi(given.prefect.api_url, api_key) as api:
+    url = given.prefect.api_url.get_secret_value()
+    async with PrefectApi(url, api_key) as api:
         await prepare(api, given.project, given.prefect.work_pool, ours=False)
-    print(await deploy(given.project, given.state, given.prefect.api_url, api_key))
+    print(await deploy(given.project, given.state, url, api_key))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from uuid import uuid4
 from horae import clock
 from horae.errors import HoraeError, PrefectUnavailable, UsageError
 from horae.prefect.values import Deployment, FlowRun, flow_run_of, log_line
+from horae.urls import shown, without_login
 
 if TYPE_CHECKING:
     import httpx
@@ -35,7 +36,9 @@ class PrefectApi:
 
     def __init__(self, url: str, api_key: str | None = None) -> None:
         """`url` as in PREFECT_API_URL: it ends in `/api`."""
-        self.url = url.rstrip("/")
+        self._address, self._login = without_login(url.rstrip("/"))
+        self.url = shown(self._address)
+        """As it may be shown."""
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._stack = AsyncExitStack()
         self._client: httpx.AsyncClient | None = None
@@ -43,7 +46,9 @@ class PrefectApi:
     async def __aenter__(self) -> Self:
         import httpx
 
-        client = httpx.AsyncClient(headers=self._headers, timeout=TIMEOUT_SECONDS, follow_redirects=True)
+        client = httpx.AsyncClient(
+            headers=self._headers, auth=self._login, timeout=TIMEOUT_SECONDS, follow_redirects=True
+        )
         self._client = await self._stack.enter_async_context(client)
         return self
 
@@ -258,7 +263,7 @@ class PrefectApi:
         if self._client is None:
             raise RuntimeError("use PrefectApi as an async context manager")
         try:
-            return await self._client.request(method, self.url + path, json=body)
+            return await self._client.request(method, self._address + path, json=body)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             why = str(error) or type(error).__name__
             raise PrefectUnavailable(f"Prefect at {self.url} does not answer: {why}") from error

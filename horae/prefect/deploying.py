@@ -6,6 +6,7 @@ from horae.clock import EPOCH
 from horae.errors import InvalidSchedule, PrefectUnavailable
 from horae.schedules.kinds import AnyOf, At, Cron, Every, Schedule
 from horae.settings import Settings
+from horae.urls import cleaned, shown
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -23,8 +24,8 @@ async def deploy_flow(settings: Settings, flow: "Flow[..., Any]", name: str, sch
 
     if settings.prefect.api_url is None:
         raise PrefectUnavailable("no Prefect is configured; run `horae up`, or set HORAE_PREFECT__API_URL")
-    key = settings.prefect.api_key
-    configured: dict[Any, Any] = {PREFECT_API_URL: settings.prefect.api_url}
+    key, url = settings.prefect.api_key, settings.prefect.api_url.get_secret_value()
+    configured: dict[Any, Any] = {PREFECT_API_URL: url}
     if key:
         configured[PREFECT_API_KEY] = key.get_secret_value()
     schedules = prefect_schedules(schedule) if schedule else []
@@ -35,7 +36,7 @@ async def deploy_flow(settings: Settings, flow: "Flow[..., Any]", name: str, sch
         try:
             return str(await deployment.aapply())
         except (PrefectHTTPStatusError, OSError) as error:
-            raise PrefectUnavailable(f"Prefect at {settings.prefect.api_url}: {error}") from error
+            raise PrefectUnavailable(f"Prefect at {shown(url)}: {cleaned(str(error), url)}") from error
 
 
 def prefect_schedules(schedule: Schedule) -> "list[SCHEDULE_TYPES]":

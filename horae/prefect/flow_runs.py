@@ -27,7 +27,7 @@ def prefect_of(settings: Settings) -> PrefectApi:
             "http://127.0.0.1:4200/api"
         )
     key = settings.prefect.api_key
-    return PrefectApi(settings.prefect.api_url, key.get_secret_value() if key else None)
+    return PrefectApi(settings.prefect.api_url.get_secret_value(), key.get_secret_value() if key else None)
 
 
 async def deployment_of(prefect: PrefectApi, job: Job) -> Deployment:

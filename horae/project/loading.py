@@ -6,7 +6,6 @@ What cannot be loaded becomes a finding in `Registry.problems`; everything else 
 import importlib
 import importlib.machinery
 import importlib.util
-import re
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
@@ -32,6 +31,7 @@ from horae.project.rules import (
 )
 from horae.settings import FILE as SETTINGS_FILE
 from horae.settings import Settings
+from horae.settings.origins import line_of
 
 PYTHON_TIERS = (Tier.ONEIRIC, Tier.APSCHEDULER)
 """Their jobs are files that are imported."""
@@ -105,14 +105,20 @@ def job_settings(settings: Settings, job: Job) -> Any:
     table: dict[str, Any] = {}
     for spelling in (job.name, job.name.replace("-", "_")):
         table |= settings.jobs.get(spelling, {})
+
+    def where(*place: str) -> str:
+        found = {settings.origin("jobs", name, *place) for name in (job.name, job.name.replace("-", "_"))}
+        return f" ({', '.join(sorted(found))})" if (found := found - {""}) else ""
+
     for key in table:
         if key not in names:
-            raise InvalidSettings(f"[jobs.{job.name}]: " + unknown("setting", key, names))
+            raise InvalidSettings(f"[jobs.{job.name}]: " + unknown("setting", key, names) + where(key))
     try:
         return job.settings(**table)
     except ValidationError as error:
-        problems = [(".".join(map(str, e["loc"])), e["msg"]) for e in error.errors(include_url=False)]
-        raise InvalidSettings(f"[jobs.{job.name}] " + "; ".join(f"{at}: {text}" for at, text in problems)) from error
+        found = [([str(part) for part in item["loc"]], item["msg"]) for item in error.errors(include_url=False)]
+        problems = "; ".join(f"{'.'.join(at)}: {text}{where(*at)}" for at, text in found)
+        raise InvalidSettings(f"[jobs.{job.name}] {problems}") from error
 
 
 def own_packages(project: Path, folders: Iterable[str]) -> None:
@@ -208,9 +214,4 @@ def _check_tables(settings: Settings, registry: Registry) -> Iterator[Finding]:
 def _table_line(project: Path, name: str) -> int:
     """The line of `[jobs.<name>]`; 1 when the table is not in the file but in the environment."""
     path = project / SETTINGS_FILE
-    header = re.compile(rf"""\s*\[\s*jobs\s*\.\s*["']?{re.escape(name)}["']?\s*[\].]""")
-    if path.is_file():
-        for number, text in enumerate(path.read_text().splitlines(), start=1):
-            if header.match(text):
-                return number
-    return 1
+    return line_of(path.read_text(encoding="utf-8-sig"), ("jobs", name)) if path.is_file() else 1

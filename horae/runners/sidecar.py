@@ -78,7 +78,7 @@ async def _prefect(settings: Settings, stack: AsyncExitStack) -> PrefectApi | No
     if settings.prefect.api_url is None:
         return None
     key = settings.prefect.api_key
-    api = PrefectApi(settings.prefect.api_url, key.get_secret_value() if key else None)
+    api = PrefectApi(settings.prefect.api_url.get_secret_value(), key.get_secret_value() if key else None)
     return await stack.enter_async_context(api)
 
 

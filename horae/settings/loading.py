@@ -1,22 +1,35 @@
-"""Reads the settings of a project: `horae.toml`, overridden by `HORAE_*` variables.
+"""Reads the settings of a project.
 
-`HORAE_STORE__URL` overrides `url` in `[store]`: a double underscore goes one table down.
+The later source prevails: `horae.toml`, then `.env`, then a directory of secrets, then `HORAE_*` variables.
 """
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from horae.errors import InvalidSettings, unknown
+from horae.settings.origins import Origins, Place, toml_origins
 from horae.settings.tables import Settings
+from horae.settings.variables import (
+    ENV_FILE,
+    PREFIX,
+    Given,
+    NamedValues,
+    check_names,
+    from_env_file,
+    from_environment,
+    from_secrets,
+    read_text,
+)
 
 FILE = "horae.toml"
-PREFIX = "HORAE_"
-LISTS = {"repos"}
+DEEPEST = 20
+INHERITED = {"PREFECT_API_URL": "api_url", "PREFECT_API_KEY": "api_key"}
+"""Variables of Prefect itself, for `[prefect]` where nothing else is set."""
 
 
 def find_project(start: Path) -> Path:
@@ -28,65 +41,125 @@ def find_project(start: Path) -> Path:
 
 
 def load(project: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings of a project (default: the one around the working folder); raises InvalidSettings."""
+    """Read the settings of a project (default: the one around the working folder).
+
+    Raises InvalidSettings: what is wrong, and in which line, variable or file it stands.
+    """
     given = os.environ if environment is None else environment
     folder = (project or find_project(Path.cwd())).resolve()
-    path = folder / FILE
-    try:
-        values = tomllib.loads(path.read_text()) if path.is_file() else {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InvalidSettings(f"{path}: {error}") from error
-    _overlay(values, given)
+    in_file, origins_in_file = _read_toml(folder / FILE)
+    env_file = from_env_file(folder / ENV_FILE)
+    named = [
+        [one for one in env_file if one.name.upper().startswith(PREFIX)],
+        from_secrets(given),
+        from_environment(given),
+    ]
+    check_names(Settings, [one for source in named for one in source])
+    inherited = _inherited(given, env_file)
+    values: dict[str, Any] = (
+        {"prefect": {place[1]: value for place, (value, _) in inherited.items()}} if inherited else {}
+    )
+    for source in (in_file, *(NamedValues(Settings, given)() for given in named)):
+        values = _merged(values, source)
+    origins = Origins(
+        sources=(
+            *({one.place: one.where for one in source} for source in reversed(named)),
+            origins_in_file,
+            {place: where for place, (_, where) in inherited.items()},
+        )
+    )
+    _refuse_unusable(values, origins)
     try:
         settings = Settings(**{**values, "project": folder})
     except ValidationError as error:
-        raise InvalidSettings(_sentence(error)) from error
+        raise InvalidSettings(_sentence(error, origins)) from None  # its inputs may be secrets
     queue = settings.queue.model_copy(update={"redis": settings.queue.redis.below(folder)})
-    return settings.model_copy(update={"store": settings.store.below(folder), "queue": queue})
+    return settings.model_copy(update={"store": settings.store.below(folder), "queue": queue}).with_origins(origins)
 
 
-def _overlay(values: dict[str, Any], environment: Mapping[str, str]) -> None:
-    for key, text in environment.items():
-        if not key.startswith(PREFIX):
-            continue
-        *tables, name = key.removeprefix(PREFIX).lower().split("__")
-        target = values
-        for table in tables:
-            target = target.setdefault(table, {})
-            if not isinstance(target, dict):
-                raise InvalidSettings(f"{key}: {table} is not a table")
-        target[name] = [part for part in text.split(os.pathsep) if part] if name in LISTS else text
-    fallback = values.setdefault("prefect", {})
-    for name in ("api_url", "api_key"):
-        inherited = environment.get(f"PREFECT_{name.upper()}")
-        if inherited and isinstance(fallback, dict):
-            fallback.setdefault(name, inherited)
+def _read_toml(path: Path) -> tuple[dict[str, Any], dict[Place, str]]:
+    if not path.is_file():
+        return {}, {}
+    text = read_text(path)
+    try:
+        values = tomllib.loads(text)
+        if _depth(values) > DEEPEST:
+            raise RecursionError
+    except RecursionError:
+        raise InvalidSettings(f"{path}: tables or lists are nested deeper than {DEEPEST}") from None
+    except ValueError as error:
+        raise InvalidSettings(f"{path}: {error}") from error
+    origins = toml_origins(FILE, text, values)
+    if "project" in values:
+        raise InvalidSettings(f"{unknown('setting', 'project', _known(()))} ({origins.get(('project',), FILE)})")
+    return values, origins
 
 
-def _sentence(error: ValidationError) -> str:
+def _depth(values: Any) -> int:
+    """How deep tables and lists are nested, counted no further than what is allowed."""
+    level, depth = [values], 0
+    while level and depth <= DEEPEST:
+        depth += 1
+        level = [
+            inner
+            for value in level
+            for inner in (value.values() if isinstance(value, dict) else value)
+            if isinstance(inner, dict | list)
+        ]
+    return depth
+
+
+def _inherited(environment: Mapping[str, str], env_file: list[Given]) -> dict[Place, tuple[str, str]]:
+    in_file = {one.name: one for one in env_file}
+    found: dict[Place, tuple[str, str]] = {}
+    for name, key in INHERITED.items():
+        if value := environment.get(name):
+            found["prefect", key] = (value, name)
+        elif (one := in_file.get(name)) and one.value:
+            found["prefect", key] = (one.value, one.where)
+    return found
+
+
+def _merged(below: Any, above: Any) -> Any:
+    """Tables are merged; of any other two values, the one above."""
+    if not isinstance(below, dict) or not isinstance(above, dict):
+        return above
+    return {**below, **{key: _merged(below[key], value) if key in below else value for key, value in above.items()}}
+
+
+def _refuse_unusable(values: Mapping[str, Any], origins: Origins) -> None:
+    for place, text in _texts(values):
+        if "\0" in text:
+            raise InvalidSettings(f"{'.'.join(place)}: it has a NUL character ({origins.of(place)})")
+
+
+def _texts(value: Any, place: Place = ()) -> Iterator[tuple[Place, str]]:
+    if isinstance(value, str):
+        yield place, value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield (*place, key), key
+            yield from _texts(inner, (*place, key))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner, place)
+
+
+def _sentence(error: ValidationError, origins: Origins) -> str:
     problems = []
     for item in error.errors(include_url=False, include_input=False):
-        where = [str(part) for part in item["loc"]]
+        place = [str(part) for part in item["loc"]]
+        where = origins.of(place)
         if item["type"] == "extra_forbidden":
-            problems.append(
-                unknown("setting", where[-1], _known(where[:-1])) + f" (in [{'.'.join(where[:-1]) or FILE}])"
-            )
+            table = f" in [{'.'.join(place[:-1])}]" if place[:-1] else ""
+            problems.append(unknown("setting", place[-1], _known(tuple(place[:-1]))) + f" ({where or FILE}{table})")
         else:
             why = item["msg"].removeprefix("Value error, ").replace("a valid tuple", 'a list, such as ["."]')
-            problems.append(f"{'.'.join(where)}: {why} ({_origin(where)})")
+            problems.append(f"{'.'.join(place)}: {why} ({where})")
     return "; ".join(problems)
 
 
-def _origin(where: list[str]) -> str:
-    """Where such a value is written: one of the two is to be corrected."""
-    where = [part for part in where if not part.isdecimal()]
-    if _known(where):
-        return f"[{'.'.join(where)}] of {FILE}, or {PREFIX}{'__'.join(where).upper()}__…"
-    table = f" in [{'.'.join(where[:-1])}]" if where[:-1] else ""
-    return f"{where[-1]}{table} of {FILE}, or {PREFIX}{'__'.join(where).upper()}"
-
-
-def _known(tables: list[str]) -> list[str]:
+def _known(tables: Place) -> list[str]:
     model: type[BaseModel] = Settings
     for table in tables:
         annotation = model.model_fields[table].annotation

@@ -7,33 +7,41 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from horae.jobs.policies import Tier
 from horae.redis.access import RedisAccess, RedisUrl, fitting
+from horae.settings.origins import Origins
+
+DAY_SECONDS, YEAR_SECONDS = 86_400, 31_536_000
+MANY = 10**9
 
 
-def _http_url(url: str) -> str:
+def _http_url(url: SecretStr) -> SecretStr:
     """ValueError, without the URL: it may hold a password."""
-    scheme = urlsplit(url).scheme
-    if scheme not in ("http", "https"):
-        raise ValueError(f"a URL that begins with one of http://, https:// is wanted, not with {scheme or 'no scheme'}")
+    scheme, separator, _ = url.get_secret_value().partition("://")
+    if scheme not in ("http", "https") or not separator:
+        given = scheme if separator else "no scheme"
+        raise ValueError(f"a URL that begins with one of http://, https:// is wanted, not with {given}")
     try:
-        _ = urlsplit(url).port
+        _ = urlsplit(url.get_secret_value()).port
     except ValueError:
-        raise ValueError("its port is not a number up to 65535") from None
+        raise ValueError("its host or its port cannot be read; the port is a number up to 65535") from None
     return url
 
 
-type HttpUrl = Annotated[str, AfterValidator(_http_url)]
+type HttpUrl = Annotated[SecretStr, AfterValidator(_http_url)]
 
 
 class Table(BaseModel):
     # An input may be a secret, and an error is printed with those that led to it.
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
 
 
 class StoreSettings(RedisAccess):
+    model_config = ConfigDict(allow_inf_nan=False)
+
     url: RedisUrl | None = None
     """Redis or Valkey: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://. Default: none; `horae up`
     starts an embedded Valkey."""
@@ -41,15 +49,15 @@ class StoreSettings(RedisAccess):
     """Loopback port of the embedded Valkey. 0: any free one."""
     allow_without_append_only: bool = False
     """Accept a store that loses its last seconds when it dies. Default: no."""
-    keep_runs_days: float = Field(30, gt=0)
+    keep_runs_days: float = Field(30, gt=0, le=36_500)
     """Days that a settled run stays in the ledger. Must exceed what any broker can redeliver."""
-    keep_runs_per_job: int = Field(10_000, ge=10)
+    keep_runs_per_job: int = Field(10_000, ge=10, le=MANY)
     """Settled runs that stay in the ledger for each job."""
-    keep_dead_letters: int = Field(10_000, ge=1)
+    keep_dead_letters: int = Field(10_000, ge=1, le=MANY)
     """Dead letters that stay, the newest; their rows stay as long as they do."""
-    late_after_seconds: float = Field(60, gt=0)
+    late_after_seconds: float = Field(60, gt=0, le=YEAR_SECONDS)
     """A fire that begins later than this after it was due is reported as late."""
-    keep_log_lines: int = Field(2_000, ge=0)
+    keep_log_lines: int = Field(2_000, ge=0, le=MANY)
     """Lines of a run's log that are kept, the newest."""
 
     @model_validator(mode="after")
@@ -75,7 +83,7 @@ class QueueSettings(Table):
     """Redis or Valkey for Redis Streams, an address as `store.url`. Default: the store, with the store's access."""
     redis: RedisAccess = RedisAccess()
     """`[queue.redis]`: user, password and TLS of `redis_url`."""
-    message_limit_bytes: int = Field(256 * 1024, ge=1024)
+    message_limit_bytes: int = Field(256 * 1024, ge=1024, le=2**29)
     """A larger message is refused when it is enqueued."""
 
     @model_validator(mode="after")
@@ -86,9 +94,9 @@ class QueueSettings(Table):
 class WorkerSettings(Table):
     slots: int = Field(4, ge=1, le=1000)
     """Runs at once in one queue worker."""
-    lease_seconds: float = Field(6, ge=1)
+    lease_seconds: float = Field(6, ge=1, le=DAY_SECONDS)
     """How long a claim outlives its worker; renewed every third of it."""
-    grace_seconds: float = Field(8, ge=0)
+    grace_seconds: float = Field(8, ge=0, le=DAY_SECONDS)
     """How long a draining worker lets its runs go on before it hands them back. Under `horae up` at most 4.5."""
     health_port: int = Field(8702, ge=0, le=65535)
     """Loopback port of /health and /metrics. 0: any free one."""
@@ -101,7 +109,7 @@ class SidecarSettings(Table):
     """Loopback port of /health and /metrics. 0: any free one."""
     health_host: str = "127.0.0.1"
     """Address that it listens on. In a container: 0.0.0.0."""
-    grace_seconds: float = Field(5, ge=0)
+    grace_seconds: float = Field(5, ge=0, le=DAY_SECONDS)
     """How long a draining sidecar lets its jobs go on before it cancels them. Under `horae up` at most 4.5."""
 
 
@@ -156,7 +164,12 @@ class FolderSettings(Table):
         return tuple(self.of(tier) for tier in Tier)
 
 
-class Settings(Table):
+class Settings(BaseSettings):
+    """All settings of a project. Made by hand, it holds what it is given; `load` reads the files and variables."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
+    _origins: Origins = PrivateAttr(default_factory=Origins)
+
     project: Path = Path()
     """The folder of horae.toml, prefect.yaml and the job folders; not itself a setting."""
     namespace: str = Field("horae", pattern=r"^[a-z][a-z0-9-]{0,40}$")
@@ -165,7 +178,7 @@ class Settings(Table):
     """Git repositories that jobs look at: paths or globs, relative to the project. `HORAE_REPOS` separates by `:`."""
     state_dir: str = ".horae"
     """Where embedded servers, reports and backups live, relative to the project."""
-    revision: int | None = Field(None, ge=0)
+    revision: int | None = Field(None, ge=0, le=2**53)
     """Which version of the job definitions this is; a newer one takes over. Set it when building an image. Default: the
     time of the commit, or of the newest job file that is not committed as it is, in Unix seconds."""
     folders: FolderSettings = FolderSettings()
@@ -176,6 +189,27 @@ class Settings(Table):
     sidecar: SidecarSettings = SidecarSettings()
     jobs: dict[str, dict[str, Any]] = {}
     """`[jobs.<name>]`: what that job's own model reads."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What it is given alone: `load` has sources that refuse unknown names and know where each value stands."""
+        return (init_settings,)
+
+    def with_origins(self, origins: Origins) -> Self:
+        """These settings, which know where each value was written."""
+        self._origins = origins
+        return self
+
+    def origin(self, *place: str) -> str:
+        """Where a value was written, such as `horae.toml:3` or `HORAE_STORE__URL`; empty where it was not."""
+        return self._origins.of(place)
 
     @property
     def carried(self) -> str:

@@ -21,6 +21,7 @@ from horae.store.values import Latest
 from horae.up.endpoints import Endpoints
 from horae.up.job_table import JobRow, job_lines, packed
 from horae.up.parts import PartEvent, PartStatus, What
+from horae.urls import shown
 
 COLOURS = {
     State.RAN: "green",
@@ -137,7 +138,7 @@ class Board:
         assert self.addresses
         lines = []
         if self.addresses.prefect_api_url:
-            lines.append(("Prefect UI", self.addresses.prefect_api_url.removesuffix("/api")))
+            lines.append(("Prefect UI", shown(self.addresses.prefect_api_url).removesuffix("/api")))
         for name, url in (("sidecar", self.addresses.sidecar_url), ("queue worker", self.addresses.worker_url)):
             lines.append((name, f"{url}/health  {url}/metrics"))
         return Text("\n").join(Text(f"{name:<13}", style="bold") + Text(url) for name, url in lines)

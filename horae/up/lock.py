@@ -8,6 +8,7 @@ from pathlib import Path
 
 from horae.errors import StartError
 from horae.up import endpoints
+from horae.urls import shown
 
 FILE = "up.lock"
 
@@ -52,14 +53,14 @@ def _take(path: Path) -> int:
 def _taken(path: Path, holder: str) -> str:
     running = endpoints.read(path.parent)
     addresses = {
-        "Prefect": running and running.prefect_api_url and running.prefect_api_url.removesuffix("/api"),
+        "Prefect": running and running.prefect_api_url and shown(running.prefect_api_url).removesuffix("/api"),
         "sidecar": running and running.sidecar_url,
         "queue worker": running and running.worker_url,
     }
-    shown = ", ".join(f"{name} {url}" for name, url in addresses.items() if url)
+    named = ", ".join(f"{name} {url}" for name, url in addresses.items() if url)
     return (
         f"horae up already runs in {path.parent.parent}"
         + (f" as process {holder}" if holder else "")
-        + (f" ({shown})" if shown else "")
+        + (f" ({named})" if named else "")
         + f". Use that one, or stop it first: Ctrl-C in its terminal, or kill {holder or 'its process'}"
     )

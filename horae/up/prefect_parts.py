@@ -12,6 +12,7 @@ from horae.errors import StartError
 from horae.prefect.api import PrefectApi
 from horae.up.parts import Part
 from horae.up.ports import LOOPBACK, free_port
+from horae.urls import cleaned
 
 DEPLOY_SECONDS = 120.0
 HEARTBEAT_SECONDS = 30
@@ -151,7 +152,7 @@ async def deploy(project: Path, state: Path, api_url: str, api_key: str | None =
         # Also when we are cancelled.
         with suppress(ProcessLookupError):
             process.kill()
-    text = output.decode(errors="replace")
+    text = cleaned(output.decode(errors="replace"), api_url)
     if process.returncode:
         last = "\n".join(f"    {line}" for line in text.strip().splitlines()[-25:])
         raise StartError(

@@ -21,7 +21,7 @@ def effective(settings: Settings) -> Settings:
         access = RedisAccess.model_validate(running.store_access).given
         store = store.model_copy(update={"url": SecretStr(running.store_url), **access})
     if prefect.api_url is None and running.prefect_api_url:
-        prefect = prefect.model_copy(update={"api_url": running.prefect_api_url})
+        prefect = prefect.model_copy(update={"api_url": SecretStr(running.prefect_api_url)})
     return settings.model_copy(update={"store": store, "prefect": prefect})
 
 
@@ -30,4 +30,4 @@ def lend(settings: Settings) -> None:
     if settings.store.url is not None:
         os.environ["HORAE_STORE__URL"] = settings.store.url.get_secret_value()
     if settings.prefect.api_url is not None:
-        os.environ["HORAE_PREFECT__API_URL"] = settings.prefect.api_url
+        os.environ["HORAE_PREFECT__API_URL"] = settings.prefect.api_url.get_secret_value()

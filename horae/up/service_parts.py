@@ -22,7 +22,7 @@ def service_part(name: str, settings: Settings, health_port: int, needs: tuple[s
     # Longer, and it would be killed at its work instead of handing it back.
     env[f"HORAE_{table.upper()}__GRACE_SECONDS"] = str(min(getattr(settings, table).grace_seconds, DRAIN_SECONDS))
     if settings.prefect.api_url:
-        env["HORAE_PREFECT__API_URL"] = settings.prefect.api_url
+        env["HORAE_PREFECT__API_URL"] = settings.prefect.api_url.get_secret_value()
     command = (sys.executable, "-m", "horae", "--project", str(settings.project), COMMANDS[name], *arguments)
 
     async def ready() -> bool:

@@ -148,7 +148,7 @@ async def _start_prefect_server(up: Up) -> None:
     if up.settings.prefect.api_url is None:
         port = choose_port(up.settings.prefect.port, "the Prefect server", "prefect.port")
         await up.parts.start(server_part(up.settings.project, up.settings.state, port))
-        _change(up, "prefect", api_url=f"http://{LOOPBACK}:{port}/api")
+        _change(up, "prefect", api_url=SecretStr(f"http://{LOOPBACK}:{port}/api"))
 
 
 async def _start_services(up: Up) -> None:
@@ -168,6 +168,7 @@ async def _start_flows(up: Up) -> None:
     prefect, project, state = up.settings.prefect, up.settings.project, up.settings.state
     assert prefect.api_url
     key = prefect.api_key.get_secret_value() if prefect.api_key else None
+    url = prefect.api_url.get_secret_value()
     ours = any(status.name == "prefect-server" for status in up.parts.status())
     async with prefect_of(up.settings) as api:
         await prepare(api, project, prefect.work_pool, ours=ours)
@@ -175,13 +176,13 @@ async def _start_flows(up: Up) -> None:
     needs = ("prefect-server",) if ours else ()
     await _together(
         _deploy(up, key),
-        up.parts.start(worker_part(project, state, prefect.work_pool, prefect.api_url, needs=needs, api_key=key)),
+        up.parts.start(worker_part(project, state, prefect.work_pool, url, needs=needs, api_key=key)),
     )
 
 
 async def _deploy(up: Up, key: str | None) -> None:
     assert up.settings.prefect.api_url
-    await deploy(up.settings.project, up.settings.state, up.settings.prefect.api_url, key)
+    await deploy(up.settings.project, up.settings.state, up.settings.prefect.api_url.get_secret_value(), key)
 
 
 def _change(up: Up, table: str, **values: Any) -> None:
@@ -207,7 +208,7 @@ def _endpoints(settings: Settings) -> Endpoints:
         pid=os.getpid(),
         store_url=settings.store.url.get_secret_value(),
         store_access=settings.store.plain,
-        prefect_api_url=settings.prefect.api_url,
+        prefect_api_url=settings.prefect.api_url.get_secret_value() if settings.prefect.api_url else None,
         sidecar_url=f"http://{settings.sidecar.health_host}:{settings.sidecar.health_port}",
         worker_url=f"http://{settings.worker.health_host}:{settings.worker.health_port}",
     )

@@ -54,9 +54,9 @@ async def check_prefect(settings: Settings, _limits: HealthSettings) -> Seen:
     from horae.prefect.api import PrefectApi
 
     key = settings.prefect.api_key
-    async with PrefectApi(settings.prefect.api_url, key.get_secret_value() if key else None) as api:
-        well = await api.health()
-    url = settings.prefect.api_url
+    address = settings.prefect.api_url.get_secret_value()
+    async with PrefectApi(address, key.get_secret_value() if key else None) as api:
+        well, url = await api.health(), api.url
     return Seen(ok=well, detail=f"{url} is well" if well else f"{url} does not answer, or says that it is not well")
 
 

@@ -40,7 +40,7 @@ from horae.settings import load
 def tell() -> None:
     """Says what it found."""
     settings = load()
-    print(settings.store.url and settings.store.url.get_secret_value(), settings.prefect.api_url)
+    print(*(url and url.get_secret_value() for url in (settings.store.url, settings.prefect.api_url)))
 '''
 
 

@@ -1,12 +1,17 @@
 """A password reaches the server and nothing else: every command and process, against servers that refuse it."""
 
+import base64
 import os
+import shutil
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import quote
 
 import pytest
@@ -34,6 +39,14 @@ COMMANDS = (
     *(("logs", "x"), ("up", "--once")),
 )
 QUICK = ("jobs", "fires", "enqueue")
+REPOSITORY = Path(__file__).parents[2]
+YAML = """
+deployments:
+  - name: sweep
+    entrypoint: flows/sweep.py:sweep
+    tags: ["horae:dashboard"]
+    work_pool: {name: horae}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +149,71 @@ def page(port: int, path: str) -> str:
     except urllib.error.HTTPError as error:
         with error:
             return error.read().decode()
+
+
+class Asking(BaseHTTPRequestHandler):
+    """Stands in front of Prefect and wants a login: each request is refused, and what it carried is kept."""
+
+    logins: ClassVar[set[str]] = set()
+
+    def answer(self) -> None:
+        self.logins.add(self.headers.get("Authorization", "none"))
+        self.send_response(401)
+        self.end_headers()
+
+    do_GET = do_POST = answer
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def guarded(durable: Path) -> Iterator[str]:
+    """A URL with a login, of a server that refuses it; and a flow and an internal job that go there."""
+    for file in ("internal/health_check.py", "internal/_health"):
+        copy = shutil.copytree if (REPOSITORY / file).is_dir() else shutil.copyfile
+        copy(REPOSITORY / file, durable / file)
+    (durable / "flows/sweep.py").write_text("from prefect import flow\n\n\n@flow\ndef sweep():\n    pass\n")
+    (durable / "prefect.yaml").write_text(YAML)
+    with ThreadingHTTPServer((LOOPBACK, 0), Asking) as asked:
+        thread = threading.Thread(target=asked.serve_forever)
+        thread.start()
+        yield f"http://me:{quote(PASSWORD, safe='')}@{LOOPBACK}:{asked.server_address[1]}/api"
+        asked.shutdown()
+        thread.join()
+
+
+def test_the_login_of_prefect_reaches_it_and_nothing_else(
+    durable: Path, guarded: str, tmp_path: Path, namespace: str
+) -> None:
+    with server(tmp_path / "lone") as lone:
+        given = {"HORAE_PREFECT__API_URL": guarded, "HORAE_STORE__URL": lone.url, "HORAE_NAMESPACE": namespace}
+        commands = [("run", "health-check"), ("run", "sweep"), ("pause", "sweep"), ("jobs",), ("fires", "--json")]
+        commands += [("check",), ("explain", "sweep"), ("up", "--once")]
+        for arguments in commands:
+            done = subprocess.run(
+                [sys.executable, "-m", "horae", *arguments],
+                cwd=durable,
+                env=environment(**given),
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=90,
+            )
+            said = done.stdout + done.stderr
+            assert MARK not in said, (arguments, said)
+            assert "Traceback" not in said, (arguments, said)
+        port = free_port()
+        with services(durable, lone.url, namespace) as running:
+            sidecar = running.start("sidecar", **given, HORAE_SIDECAR__HEALTH_PORT=str(port))
+            wait_for(lambda: "refuses" in page(port, "/health"), "Prefect's refusal", 20)
+            assert MARK not in page(port, "/health") + page(port, "/metrics")
+            assert MARK not in sidecar.log.read_text()
+        kept = b"".join(path.read_bytes() for path in (tmp_path / "lone").rglob("*.aof"))
+        assert b"health-check" in kept
+        assert MARK.encode() not in kept
+    assert Asking.logins == {"Basic " + base64.b64encode(f"me:{PASSWORD}".encode()).decode()}
+    nowhere_below(durable)
 
 
 def test_commands_work_where_it_is_accepted(durable: Path, tmp_path: Path, namespace: str) -> None:

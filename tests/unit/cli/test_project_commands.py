@@ -202,7 +202,8 @@ def test_a_running_up_lends_its_addresses_but_not_over_configured_ones(small: Pa
     found = effective(settings)
     assert found.store.url is not None
     assert found.store.url.get_secret_value() == "redis://:secret@127.0.0.1:1/0"
-    assert found.prefect.api_url == "http://x/api"
+    assert found.prefect.api_url is not None
+    assert found.prefect.api_url.get_secret_value() == "http://x/api"
     kept = effective(load(small, {"HORAE_STORE__URL": "redis://own:1/0"}))
     assert kept.store.url is not None
     assert kept.store.url.get_secret_value() == "redis://own:1/0"

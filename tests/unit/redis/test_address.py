@@ -113,7 +113,7 @@ def project(tmp_path: Path, **variables: str) -> dict[str, str]:
         ({"store__url": "redis://db/x"}, "store.url: this redis:// address"),
         (
             {"store__password": SECRET},
-            "it belongs to ([store] of horae.toml",
+            "it belongs to (HORAE_STORE__PASSWORD)",
         ),
         ({"store__url": "redis://:s3cret@db", "store__password": SECRET}, "say it once"),
         ({"store__url": "redis://u@db", "store__username": "v"}, "say it once"),
@@ -121,7 +121,7 @@ def project(tmp_path: Path, **variables: str) -> dict[str, str]:
         ({"store__url": "redis://db", "store__tls_ca_file": "ca.pem"}, "say rediss://"),
         ({"store__url": "rediss://db", "store__tls_key_file": "k.pem"}, "tls_cert_file is not"),
         ({"store__url": "redis://db", "store__sentinel_password": SECRET}, "say redis+sentinel://"),
-        ({"store__passwort": SECRET}, "did you mean 'password'"),
+        ({"store__passwort": SECRET}, "did you mean 'HORAE_STORE__PASSWORD'? (HORAE_STORE__PASSWORT)"),
         ({"queue__redis_url": "redis://a,b"}, "queue.redis_url: this redis:// address"),
         ({"queue__redis__password": SECRET}, "password is given, and redis_url is not"),
         ({"store__url": "redis://db", "store__password": SECRET, "store__port": "x"}, "store.port"),

@@ -1,0 +1,185 @@
+"""Settings given as names with a value: `HORAE_*` variables, the lines of `.env`, the files of a secrets directory.
+
+`HORAE_STORE__URL` is `url` in `[store]`: a double underscore goes one table down. pydantic-settings makes tables of the
+names. It ignores a name that it does not know; `check_names` refuses it.
+"""
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any, get_origin
+
+from dotenv.parser import parse_stream
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource
+
+from horae.errors import InvalidSettings, nearest
+from horae.settings.origins import Place
+
+PREFIX = "HORAE_"
+DELIMITER = "__"
+ENV_FILE = ".env"
+SECRETS_VARIABLE = "HORAE_SECRETS_DIR"
+SECRETS = Path("/run/secrets")
+"""Read if it is there and no other directory is named."""
+OF_KUBERNETES = (
+    (re.compile(r"HORAE_(\w+_)?SERVICE_(HOST|PORT(_\w+)?)"), re.compile(r".*")),
+    (re.compile(r"HORAE_(\w+_)?PORT(_\d+_(TCP|UDP|SCTP))?"), re.compile(r"(tcp|udp|sctp)://.*")),
+    (re.compile(r"HORAE_(\w+_)?PORT_\d+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR)"), re.compile(r".*")),
+)
+"""Name and value of what Kubernetes sets in every container where a Service is called `horae` or `horae-...`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Given:
+    """A name with its value, and where it stands."""
+
+    name: str
+    """As it was written."""
+    value: str
+    where: str
+
+    @property
+    def place(self) -> Place:
+        return tuple(self.name.upper().removeprefix(PREFIX).lower().split(DELIMITER))
+
+
+def from_environment(environment: Mapping[str, str]) -> list[Given]:
+    """The `HORAE_*` variables, without those that Kubernetes sets."""
+    ours = [Given(name=name, value=value, where=name) for name, value in environment.items() if _ours(name)]
+    return [one for one in ours if one.name != SECRETS_VARIABLE and not _of_kubernetes(one)]
+
+
+def _ours(name: str) -> bool:
+    return name.upper().startswith(PREFIX)
+
+
+def _of_kubernetes(given: Given) -> bool:
+    return DELIMITER not in given.name and any(
+        name.fullmatch(given.name) and value.fullmatch(given.value) for name, value in OF_KUBERNETES
+    )
+
+
+def from_env_file(path: Path) -> list[Given]:
+    """Every name of a `.env` file, also those that are not ours; raises InvalidSettings. `${NAME}` is not expanded."""
+    if not path.is_file():  # a virtual environment may have that name
+        return []
+    found = []
+    for binding in parse_stream(StringIO(read_text(path))):
+        where, said = f"{path.name}:{binding.original.line}", binding.original.string
+        if binding.key and binding.value is not None:
+            found.append(Given(name=binding.key, value=binding.value, where=where))
+        elif PREFIX in said.upper() and (binding.error or binding.key):
+            raise InvalidSettings(f"{where}: this line is not NAME=value; a value with spaces or # needs quotes")
+    return found
+
+
+def from_secrets(environment: Mapping[str, str]) -> list[Given]:
+    """Each file of the secrets directory whose name begins with `HORAE_`, in any case; raises InvalidSettings."""
+    named = environment.get(SECRETS_VARIABLE)
+    folder = Path(named) if named else SECRETS
+    try:
+        files = sorted(path for path in folder.iterdir() if _ours(path.name) and path.is_file())
+    except OSError as error:
+        if named:
+            raise InvalidSettings(
+                f"{SECRETS_VARIABLE}={named!r}: {error.strerror}; name a folder of secrets"
+            ) from error
+        return []
+    return [Given(name=path.name, value=read_text(path).strip(), where=str(path)) for path in files]
+
+
+def read_text(path: Path) -> str:
+    """A file as UTF-8, with or without a byte order mark; raises InvalidSettings."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidSettings(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    except OSError as error:
+        raise InvalidSettings(f"{path}: {error.strerror}") from error
+
+
+def check_names(settings: type[BaseModel], given: list[Given]) -> None:
+    """Refuse what is no setting, with the nearest that is; raises InvalidSettings."""
+    tables, values = known_places(settings)
+    problems = []
+    for one in given:
+        if one.place in values or (one.place[0] == "jobs" and len(one.place) > 2):
+            continue
+        if one.place in tables:
+            if not one.value.lstrip().startswith("{"):
+                problems.append(
+                    f"{one.name} is a table; set {one.name}{DELIMITER}NAME, or give it as JSON ({one.where})"
+                )
+            continue
+        best = nearest(one.name.upper(), map(variable, values))
+        hint = f", did you mean {best!r}?" if best else "."
+        problems.append(f"unknown setting {one.name!r}{hint} ({one.where})")
+    if problems:
+        raise InvalidSettings("; ".join(problems))
+
+
+def variable(place: Place) -> str:
+    """The variable of a setting."""
+    return PREFIX + DELIMITER.join(place).upper()
+
+
+def known_places(model: type[BaseModel], above: Place = ()) -> tuple[set[Place], set[Place]]:
+    """The places of all tables and of all values in a model."""
+    tables, values = set(), set()
+    for name, field in model.model_fields.items():
+        place, kind = (*above, name), field.annotation
+        if place == ("project",):
+            continue
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            inner_tables, inner_values = known_places(kind, place)
+            tables |= {place, *inner_tables}
+            values |= inner_values
+        elif name == "jobs":
+            tables.add(place)
+        else:
+            values.add(place)
+    return tables, values
+
+
+class NamedValues(EnvSettingsSource):
+    """The source of pydantic-settings over names that were read already. Lists are separated by `:`, or JSON."""
+
+    def __init__(self, settings: type[BaseSettings], given: list[Given]) -> None:
+        self._given = given
+        super().__init__(settings, env_prefix=PREFIX, env_nested_delimiter=DELIMITER, case_sensitive=False)
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return {one.name.lower(): one.value for one in self._given}
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        """JSON as what it says; any other text as a list, where a list is wanted, and as it is elsewhere."""
+        if (decoded := _from_json(value)) is not value:
+            return decoded
+        wants_list = get_origin(getattr(field, "annotation", None)) in (tuple, list)  # no field: inside of a table
+        return [part for part in str(value).split(os.pathsep) if part] if wants_list else value
+
+    def __call__(self) -> dict[str, Any]:
+        values = super().__call__()
+        jobs = values.get("jobs")
+        if isinstance(jobs, dict):
+            values["jobs"] = {
+                name: {key: _from_json(value) for key, value in table.items()} if isinstance(table, dict) else table
+                for name, table in jobs.items()
+            }
+        return values
+
+
+def _from_json(value: Any) -> Any:
+    """A JSON list or object as that; anything else as it is."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return value
