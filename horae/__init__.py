@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from horae.runs import Run as Run
     from horae.runs import State as State
     from horae.runs import Verdict as Verdict
+    from horae.scheduler.enqueued import Enqueued as Enqueued
     from horae.scheduler.scheduler import Scheduler as Scheduler
     from horae.schedules.kinds import Schedule as Schedule
     from horae.schedules.making import any_of as any_of
@@ -45,6 +46,7 @@ ROOMS = {
     "horae.matrix": ("Decision", "decide"),
     "horae.messages": ("Priority",),
     "horae.runs": ("Cause", "Run", "State", "Verdict"),
+    "horae.scheduler.enqueued": ("Enqueued",),
     "horae.scheduler.scheduler": ("Scheduler",),
     "horae.schedules.kinds": ("Schedule",),
     "horae.schedules.making": ("any_of", "at", "cron", "every"),

@@ -1,6 +1,7 @@
 """`horae enqueue JOB`: a run of a durable job, accepted now, done by a queue worker."""
 
 import asyncio
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +13,7 @@ from horae.project.registry import Registry
 from horae.settings import Settings
 
 if TYPE_CHECKING:
-    from horae.scheduler.scheduler import Enqueued
+    from horae.scheduler.enqueued import Enqueued
 
 Time = Annotated[str | None, typer.Option("--at", metavar="INSTANT", help="Not before then. Default: at once.")]
 Provider = Annotated[
@@ -34,9 +35,9 @@ def command(
     horae enqueue database-backup --at 2026-12-01T02:00:00Z --context databases='["app.db"]'
     """
     arguments = context_of(given)
-    metadata = {"schedule_time": clock.isoformat(instant_of("--at", at))} if at is not None else {}
+    later = instant_of("--at", at) if at is not None else None
     settings = with_store(settings_of(context))
-    found = asyncio.run(_enqueue(settings, jobs_of(settings), job, provider, arguments, metadata))
+    found = asyncio.run(_enqueue(settings, jobs_of(settings), job, provider, arguments, later))
     if json:
         from horae.cli.output import print_json
 
@@ -58,10 +59,10 @@ async def _enqueue(
     job: str,
     provider: str | None,
     arguments: dict[str, Any],
-    metadata: dict[str, Any],
+    at: datetime | None,
 ) -> "Enqueued":
     from horae.scheduler.scheduler import Scheduler
 
     scheduler = Scheduler(settings, registry)
     async with scheduler.lifecycle():
-        return await scheduler.enqueue_workflow(job, provider, arguments, metadata)
+        return await scheduler.enqueue(job, arguments, at=at, provider=provider)

@@ -4,21 +4,21 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
 from horae.apscheduler.triggers import schedule_of
-from horae.clock import parse_instant
 from horae.duties.relay import publish
-from horae.errors import InvalidJob, MessageTooLarge, QueueError, UsageError, unknown
+from horae.errors import InvalidJob, MessageTooLarge, QueueError, UsageError
 from horae.jobs.job import Job
 from horae.jobs.policies import Overlap, Scope, Tier
 from horae.messages import Priority
 from horae.project.loading import load as load_registry
 from horae.project.registry import Registry
 from horae.runs import Cause, Run, new_run_id, replay_id
+from horae.scheduler.enqueued import Enqueued, PriorityName, due_of, instant_of, priority_of
 from horae.scheduler.opened import OpenScheduler, opened
 from horae.scheduler.replays import AS_IT_WAS, Edit, Replay, letter_of, message_of, metadata_of, refused
 from horae.schedules.kinds import Schedule
@@ -31,24 +31,11 @@ HOLD = timedelta(seconds=5)
 """For how long the relay leaves an enqueued message to its caller, who publishes it at once."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Enqueued:
-    """An accepted run: it is in the store, whatever happens next."""
-
-    run_id: str
-    job: str
-    provider: str
-    due: datetime | None
-    """None: at once."""
-    new: bool = True
-    """False: the run was accepted before, or another one holds the uniqueness key."""
-
-
 class Scheduler:
     """Use it inside `lifecycle()`. Without a configured store everything happens in memory, in this process.
 
     async with scheduler.lifecycle():
-        await scheduler.enqueue_workflow("database-backup", context={"databases": ["app.db"]})
+        await scheduler.enqueue("database-backup", {"databases": ["app.db"]}, priority="high")
     """
 
     def __init__(self, settings: Settings | None = None, registry: Registry | None = None) -> None:
@@ -104,6 +91,32 @@ class Scheduler:
         here.internal.add(job)
         return job
 
+    async def enqueue(
+        self,
+        job: str | Job,
+        context: Mapping[str, Any] | None = None,
+        *,
+        at: datetime | None = None,
+        priority: Priority | PriorityName = Priority.NORMAL,
+        provider: str | None = None,
+        run_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        cause: Cause = Cause.ENQUEUE,
+    ) -> Enqueued:
+        """Accept a run of a durable job; once this returns it is in the store, and a queue worker will run it.
+
+        `job` is the job or its name (`_` may stand for `-`), `context` its keyword arguments. `at` (aware) delays the
+        run; None: at once. `run_id` names the run: accepted twice, it is one run. Where the job has a uniqueness key,
+        the run that holds it is returned instead of a second one. `metadata` travels along, and nothing in it is read.
+        Raises UnknownName, InvalidJob, UsageError, MessageTooLarge, or StoreUnavailable, and then nothing was accepted.
+        """
+        name = job if isinstance(job, str) else job.name
+        new = self._new_run(
+            name, context or {}, provider, run_id, cause, metadata or {}, instant_of(at), priority_of(priority)
+        )
+        [enqueued] = await self._accept([new])
+        return enqueued
+
     async def enqueue_workflow(
         self,
         workflow_key: str,
@@ -114,17 +127,21 @@ class Scheduler:
         run_id: str | None = None,
         cause: Cause = Cause.ENQUEUE,
     ) -> Enqueued:
-        """Accept a run of a durable job; once this returns it is in the store, and a queue worker will run it.
+        """`enqueue` in the words of the specification.
 
-        `workflow_key` is the job's name (`_` may stand for `-`), `context` its keyword arguments. `metadata` travels
-        along; in it, `schedule_time` (ISO 8601 with an offset) delays the run and `priority` is high, normal or low.
-        `run` names the run: accepted twice, it is one run. Where the job has a uniqueness key, the run that holds it
-        is returned instead of a second one. Raises UnknownName, InvalidJob, MessageTooLarge, or StoreUnavailable, and
-        then nothing was accepted.
+        `schedule_time` (ISO 8601 with an offset) and `priority` stand in `metadata`.
         """
-        new = self._new_run(workflow_key, queue_provider, context or {}, metadata or {}, run_id, cause)
-        [enqueued] = await self._accept([new])
-        return enqueued
+        at, priority = due_of(metadata or {}), (metadata or {}).get("priority", Priority.NORMAL)
+        return await self.enqueue(
+            workflow_key,
+            context,
+            at=at,
+            priority=priority,
+            provider=queue_provider,
+            run_id=run_id,
+            metadata=metadata,
+            cause=cause,
+        )
 
     async def enqueue_many(
         self,
@@ -133,35 +150,40 @@ class Scheduler:
         queue_provider: str | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> list[Enqueued]:
-        """Accept one run for each context, a few hundred in one step; raises as `enqueue_workflow`.
+        """Accept one run for each context, a few hundred in one step; `metadata` as in `enqueue_workflow`.
 
-        All are looked at before the first is accepted. When the store goes away in between, the earlier ones are there.
+        Raises as `enqueue`. All are looked at before the first is accepted. When the store goes away in between, the
+        earlier ones are there.
         """
+        more = metadata or {}
+        due, priority = due_of(more), priority_of(more.get("priority", Priority.NORMAL))
         news = [
-            self._new_run(workflow_key, queue_provider, context, metadata or {}, None, Cause.ENQUEUE)
+            self._new_run(workflow_key, context, queue_provider, None, Cause.ENQUEUE, more, due, priority)
             for context in contexts
         ]
         return await self._accept(news)
 
     def _new_run(
         self,
-        workflow_key: str,
-        queue_provider: str | None,
+        name: str,
         context: Mapping[str, Any],
-        metadata: Mapping[str, Any],
+        provider: str | None,
         run_id: str | None,
         cause: Cause,
+        metadata: Mapping[str, Any],
+        due: datetime | None = None,
+        priority: Priority = Priority.NORMAL,
     ) -> NewRun:
-        job = self._durable(workflow_key)
+        job = self._durable(name)
         job.accepts(context)
         new = NewRun(
             run_id=run_id or new_run_id(),
             job=job.name,
             tier=Tier.ONEIRIC,
             cause=cause,
-            due=_due(metadata),
-            priority=_priority(metadata),
-            provider=self._here.queues.router.choose(queue_provider or job.provider),
+            due=due,
+            priority=priority,
+            provider=self._here.queues.router.choose(provider or job.provider),
             context=context,
             metadata=metadata,
             unique=job.uniqueness(context),
@@ -192,15 +214,16 @@ class Scheduler:
             # Routing is asked anew: the provider that carried the old one may be gone.
             new = self._new_run(
                 message.job,
-                None,
                 edit.applied(message.context),
-                metadata_of(letter, message, edit.reason),
+                None,
                 replay_id(letter.run_id),
                 Cause.REPLAY,
+                metadata_of(letter, message, edit.reason),
+                priority=message.priority,
             )
         except (UsageError, MessageTooLarge) as error:
             return Replay(letter=letter, new=None, refused=refused(letter, error))
-        return Replay(letter=letter, new=replace(new, priority=message.priority, replays=letter.run_id))
+        return Replay(letter=letter, new=replace(new, replays=letter.run_id))
 
     async def replay_all(self, replays: Sequence[Replay]) -> list[Enqueued]:
         """Accept what was planned, but for what was refused. Where `new` is false the letter stays, or went before."""
@@ -272,20 +295,3 @@ class Scheduler:
         run = await here.store.ledger.run(run_id)
         assert run
         return run
-
-
-def _due(metadata: Mapping[str, Any]) -> datetime | None:
-    text = metadata.get("schedule_time")
-    if text is None:
-        return None
-    try:
-        return parse_instant(str(text))
-    except ValueError as error:
-        raise UsageError(f"schedule_time={text!r}: {error}; write 2026-12-01T02:00:00Z") from error
-
-
-def _priority(metadata: Mapping[str, Any]) -> Priority:
-    given, allowed = str(metadata.get("priority", Priority.NORMAL)), [priority.value for priority in Priority]
-    if given not in allowed:
-        raise UsageError(unknown("priority", given, allowed))
-    return Priority(given)

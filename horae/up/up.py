@@ -233,7 +233,7 @@ async def _run_of(up: Up, job: Job, run_id: str) -> Run:
     if job.tier is Tier.ONEIRIC:
         scheduler = Scheduler(up.settings, up.registry)
         async with scheduler.lifecycle():
-            await scheduler.enqueue_workflow(job.name, run_id=run_id, cause=Cause.MANUAL)
+            await scheduler.enqueue(job, run_id=run_id, cause=Cause.MANUAL)
     async with connect(up.settings) as store:
         return await _settled(store, run_id)
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
 GOOD = """
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from pydantic import BaseModel
 
-from horae import Isolation, Overlap, Retry, Trait, any_of, at, cron, current_run, every, job
+from horae import Isolation, Overlap, Priority, Retry, Scheduler, Trait, any_of, at, cron, current_run, every, job
 
 
 class Limits(BaseModel):
@@ -45,11 +45,16 @@ async def typed(path: str) -> None: ...
 
 
 kept: dict[str, int] = nightly(["app.db"])
+
+
+async def ask(scheduler: Scheduler) -> str:
+    await scheduler.enqueue("named", {"keep": 3}, at=datetime.now(UTC), priority="low", provider="redis")
+    return (await scheduler.enqueue("named", priority=Priority.HIGH, run_id="mine")).run_id
 """
 BAD = """
 from datetime import timedelta
 
-from horae import cron, every, job
+from horae import Scheduler, cron, every, job
 
 
 @job(schedule="0 2 * * *", retries=3, overlap="sikp")  # refused: schedule retries overlap
@@ -70,6 +75,11 @@ def beat() -> None: ...
 
 @job(isolation="process", unique_by="path")  # refused: isolation unique_by
 def unique(path: str) -> None: ...
+
+
+async def ask(scheduler: Scheduler) -> None:
+    await scheduler.enqueue("named", at="2027-01-01", priority="hihg")  # refused: "at" "priority"
+    await scheduler.enqueue("named", run="mine")  # refused: "run"
 
 
 every(30)  # refused: every

@@ -12,6 +12,7 @@ NAMES = {
         "CatchUp",
         "Cause",
         "Decision",
+        "Enqueued",
         "HoraeError",
         "Isolation",
         "Job",
@@ -19,9 +20,8 @@ NAMES = {
         "Priority",
         "Retry",
         "Run",
-        "RunContext",
     ),
-    *("Schedule", "Scheduler", "Scope", "Settings", "State", "Tier", "Trait", "Verdict"),
+    *("RunContext", "Schedule", "Scheduler", "Scope", "Settings", "State", "Tier", "Trait", "Verdict"),
     *("any_of", "at", "cron", "current_run", "decide", "every", "job", "load_settings"),
 }
 

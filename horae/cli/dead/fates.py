@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from horae.scheduler.replays import Replay
 
 if TYPE_CHECKING:
-    from horae.scheduler.scheduler import Enqueued
+    from horae.scheduler.enqueued import Enqueued
 
 
 class Outcome(StrEnum):

@@ -1,0 +1,51 @@
+"""What an enqueue takes and gives: its time, its priority, and the run that was accepted."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from horae.clock import parse_instant
+from horae.errors import UsageError, unknown
+from horae.messages import Priority
+
+type PriorityName = Literal["high", "normal", "low"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Enqueued:
+    """An accepted run: it is in the store, whatever happens next."""
+
+    run_id: str
+    job: str
+    provider: str
+    due: datetime | None
+    """None: at once."""
+    new: bool = True
+    """False: the run was accepted before, or another one holds the uniqueness key."""
+
+
+def due_of(metadata: Mapping[str, Any]) -> datetime | None:
+    """`schedule_time` of metadata; raises UsageError."""
+    text = metadata.get("schedule_time")
+    if text is None:
+        return None
+    try:
+        return parse_instant(str(text))
+    except ValueError as error:
+        raise UsageError(f"schedule_time={text!r}: {error}; write 2026-12-01T02:00:00Z") from error
+
+
+def instant_of(at: datetime | None) -> datetime | None:
+    """The same; raises UsageError for what is no aware datetime."""
+    if at is not None and getattr(at, "tzinfo", None) is None:
+        raise UsageError(f"at={at!r}: give a datetime with a time zone, such as datetime(2026, 12, 1, tzinfo=UTC)")
+    return at
+
+
+def priority_of(given: object) -> Priority:
+    """Raises UsageError with the nearest right name."""
+    allowed = [priority.value for priority in Priority]
+    if str(given) not in allowed:
+        raise UsageError(unknown("priority", str(given), allowed))
+    return Priority(str(given))
