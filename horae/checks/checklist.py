@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from horae.checks.durable_rules import DURABLE_RULES
 from horae.checks.flow_rules import FLOW_RULES
@@ -15,8 +16,10 @@ from horae.findings import Finding
 from horae.jobs.job import Job
 from horae.jobs.policies import Trait
 from horae.matrix import decide
-from horae.prefect.yaml.flow_source import FlowSource
 from horae.schedules.kinds import Schedule
+
+if TYPE_CHECKING:  # `horae decide` reads no YAML
+    from horae.prefect.yaml.flow_source import FlowSource
 
 CHECKLIST: tuple[JobRule, ...] = (*FLOW_RULES, *DURABLE_RULES, *INTERNAL_RULES, *JOB_RULES)
 
@@ -27,7 +30,7 @@ def review(traits: frozenset[Trait], schedule: Schedule | None) -> list[Finding]
     return _look(Subject(tier=tier, traits=traits, schedule=schedule))
 
 
-def check_job(job: Job, flow: FlowSource | None = None, folders: Mapping[str, str] = FOLDERS) -> list[Finding]:
+def check_job(job: Job, flow: "FlowSource | None" = None, folders: Mapping[str, str] = FOLDERS) -> list[Finding]:
     """Findings on a registered job; of a flow's source too, when it is given. `folders`: as the project names them."""
     subject = Subject(tier=job.tier, traits=job.traits, schedule=job.schedule, job=job, flow=flow, folders=folders)
     return [*_agrees(job, folders), *_look(subject)]

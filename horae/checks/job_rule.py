@@ -4,15 +4,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from horae.errors import InvalidJob
 from horae.findings import Finding, Rule
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier, Trait
 from horae.matrix import STEPS, Frequency, frequency
-from horae.prefect.yaml.flow_source import FlowSource
 from horae.schedules.durations import format_duration
 from horae.schedules.kinds import Schedule
+
+if TYPE_CHECKING:  # `horae decide` reads no YAML
+    from horae.prefect.yaml.flow_source import FlowSource
 
 VISIBLE, DISTRIBUTED, _, COMPLEX = (step.yes_traits for step in STEPS)
 FOLDERS: Mapping[str, str] = {tier.folder: tier.folder for tier in Tier}
@@ -27,7 +30,7 @@ class Subject:
     traits: frozenset[Trait]
     schedule: Schedule | None
     job: Job | None = None
-    flow: FlowSource | None = None
+    flow: "FlowSource | None" = None
     folders: Mapping[str, str] = field(default_factory=lambda: FOLDERS)
 
     @cached_property
@@ -75,7 +78,7 @@ def with_job(predicate: Callable[[Job], Tripped]) -> Callable[[Subject], Tripped
     return lambda subject: predicate(subject.job) if subject.job else None
 
 
-def with_flow(predicate: Callable[[FlowSource, Job], Tripped]) -> Callable[[Subject], Tripped]:
+def with_flow(predicate: Callable[["FlowSource", Job], Tripped]) -> Callable[[Subject], Tripped]:
     """A predicate on a flow whose source was read."""
     return lambda subject: predicate(subject.flow, subject.job) if subject.flow and subject.job else None
 

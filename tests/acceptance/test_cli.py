@@ -16,7 +16,9 @@ from horae.up.ports import free_port
 
 REPOSITORY = Path(__file__).parents[2]
 HORAE = (sys.executable, "-m", "horae")
-HEAVY = {"prefect", "oneiric", "asyncio", "redis", "pydantic_settings", "apscheduler", "httpx", "rich", "sqlalchemy"}
+HEAVY = {"prefect", "oneiric", "redis", "apscheduler", "httpx", "rich", "sqlalchemy"}
+SETTINGS = {"pydantic", "pydantic_settings", "asyncio", "horae.settings"}
+"""What reading the settings costs."""
 JOB = '''
 import sys
 import time
@@ -76,8 +78,8 @@ def horae(
     [
         (("jobs", "--json"), set()),
         (("jobs",), set()),
-        (("decide", "--every", "30s"), {"pydantic"}),
-        (("next", "--cron", "0 2 * * *", "--json"), {"pydantic", "yaml"}),
+        (("decide", "--every", "30s"), SETTINGS | {"yaml"}),
+        (("next", "--cron", "0 2 * * *", "--json"), SETTINGS | {"yaml"}),
         (("next", "database-backup"), set()),
         (("check",), set()),
     ],
