@@ -16,13 +16,14 @@ from horae.settings.origins import Origins, Place, toml_origins
 from horae.settings.tables import Settings
 from horae.settings.variables import (
     ENV_FILE,
-    PREFIX,
+    SECRETS_VARIABLE,
     Given,
     NamedValues,
     check_names,
     from_env_file,
     from_environment,
     from_secrets,
+    is_ours,
     read_text,
 )
 
@@ -49,9 +50,11 @@ def load(project: Path | None = None, environment: Mapping[str, str] | None = No
     folder = (project or find_project(Path.cwd())).resolve()
     in_file, origins_in_file = _read_toml(folder / FILE)
     env_file = from_env_file(folder / ENV_FILE)
+    in_env_file = {one.name: one.value for one in env_file}
+    secrets = given.get(SECRETS_VARIABLE) or in_env_file.get(SECRETS_VARIABLE)
     named = [
-        [one for one in env_file if one.name.upper().startswith(PREFIX)],
-        from_secrets(given),
+        [one for one in env_file if is_ours(one.name)],
+        from_secrets(secrets, folder),
         from_environment(given),
     ]
     check_names(Settings, [one for source in named for one in source])

@@ -187,7 +187,7 @@ class Settings(BaseSettings):
     queue: QueueSettings = QueueSettings()
     worker: WorkerSettings = WorkerSettings()
     sidecar: SidecarSettings = SidecarSettings()
-    jobs: dict[str, dict[str, Any]] = {}
+    jobs: dict[str, dict[str, Any]] = Field({}, repr=False)  # a job may have secrets
     """`[jobs.<name>]`: what that job's own model reads."""
 
     @classmethod

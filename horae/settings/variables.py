@@ -51,12 +51,13 @@ class Given:
 
 def from_environment(environment: Mapping[str, str]) -> list[Given]:
     """The `HORAE_*` variables, without those that Kubernetes sets."""
-    ours = [Given(name=name, value=value, where=name) for name, value in environment.items() if _ours(name)]
-    return [one for one in ours if one.name != SECRETS_VARIABLE and not _of_kubernetes(one)]
+    found = [Given(name=name, value=value, where=name) for name, value in environment.items() if is_ours(name)]
+    return [one for one in found if not _of_kubernetes(one)]
 
 
-def _ours(name: str) -> bool:
-    return name.upper().startswith(PREFIX)
+def is_ours(name: str) -> bool:
+    """Whether a name is meant as a setting."""
+    return name.upper().startswith(PREFIX) and name != SECRETS_VARIABLE
 
 
 def _of_kubernetes(given: Given) -> bool:
@@ -79,12 +80,14 @@ def from_env_file(path: Path) -> list[Given]:
     return found
 
 
-def from_secrets(environment: Mapping[str, str]) -> list[Given]:
-    """Each file of the secrets directory whose name begins with `HORAE_`, in any case; raises InvalidSettings."""
-    named = environment.get(SECRETS_VARIABLE)
-    folder = Path(named) if named else SECRETS
+def from_secrets(named: str | None, project: Path) -> list[Given]:
+    """Each file of the secrets directory whose name begins with `HORAE_`, in any case; raises InvalidSettings.
+
+    `named`: the directory that is configured, which must be there. None: the usual one, if it is there.
+    """
+    folder = project / named if named else SECRETS
     try:
-        files = sorted(path for path in folder.iterdir() if _ours(path.name) and path.is_file())
+        files = sorted(path for path in folder.iterdir() if is_ours(path.name) and path.is_file())
     except OSError as error:
         if named:
             raise InvalidSettings(

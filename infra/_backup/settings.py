@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class BackupSettings(BaseModel):
     """What is backed up, where to, and how long it stays."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     databases: tuple[str, ...] = Field(default=(), repr=False)  # a URL may hold a password
     """SQLite files, relative to the project, and postgresql:// URLs. Default: the database of Prefect's own server."""
@@ -22,5 +22,5 @@ class BackupSettings(BaseModel):
     """Months of which the last one stays."""
     postgres_bin: str | None = None
     """The folder of pg_dump and pg_restore. Default: PATH."""
-    timeout_seconds: float = Field(default=3000, gt=0)
+    timeout_seconds: float = Field(default=3000, gt=0, le=604_800)
     """The longest that copying one database may take, and restoring it for the check."""

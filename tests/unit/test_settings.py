@@ -94,6 +94,12 @@ class TestSources:
         assert found.origin("sidecar", "health_port") == "HORAE_SIDECAR__HEALTH_PORT"
         assert found.origin("store", "url") == ""
 
+    def test_the_secrets_directory_may_be_named_in_the_dotenv_file(self, project: Path) -> None:
+        (project / "private").mkdir()
+        (project / "private/HORAE_NAMESPACE").write_text("two\n")
+        (project / ".env").write_text("HORAE_SECRETS_DIR=private\n")
+        assert load(project, {}).namespace == "two"
+
     def test_a_table_is_put_together_from_all_of_them(self, project: Path, secrets: Path) -> None:
         (project / "horae.toml").write_text('[store]\nurl = "redis://db"\nusername = "u"\n')
         (secrets / "HORAE_STORE__PASSWORD").write_text("s3cret\n")

@@ -191,6 +191,28 @@ def test_context_values_are_json_or_text() -> None:
             context_of(wrong)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"[jobs.x]\na = " + b"[" * 100_000, "nested deeper than 20"),
+        (b"[worker]\ngrace_seconds = inf", "worker.grace_seconds: Input should be a finite number (horae.toml:2)"),
+        (b"[worker]\ngrace_seconds = 1e300", "worker.grace_seconds: Input should be less than or equal to 86400"),
+        (b'state_dir = "a\\u0000"', "state_dir: it has a NUL character (horae.toml:1)"),
+        (b"\xff\xfe", "horae.toml: not UTF-8 text"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_a_sentence(
+    small: Path, capsys: pytest.CaptureFixture[str], text: bytes, said: str
+) -> None:
+    (small / "horae.toml").write_bytes(text)
+    for command in ("jobs", "check", "fires"):
+        assert run([command, "--project", str(small)]) == 2
+        shown = capsys.readouterr()
+        assert shown.out == ""
+        assert said in shown.err
+        assert "Traceback" not in shown.err
+
+
 def test_a_running_up_lends_its_addresses_but_not_over_configured_ones(small: Path) -> None:
     import os
 
