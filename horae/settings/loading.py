@@ -15,11 +15,13 @@ from horae.errors import InvalidSettings, unknown
 from horae.settings.origins import Origins, Place, toml_origins
 from horae.settings.tables import Settings
 from horae.settings.variables import (
+    DEEPEST,
     ENV_FILE,
     SECRETS_VARIABLE,
     Given,
     NamedValues,
     check_names,
+    depth_of,
     from_env_file,
     from_environment,
     from_secrets,
@@ -28,7 +30,6 @@ from horae.settings.variables import (
 )
 
 FILE = "horae.toml"
-DEEPEST = 20
 INHERITED = {"PREFECT_API_URL": "api_url", "PREFECT_API_KEY": "api_key"}
 """Variables of Prefect itself, for `[prefect]` where nothing else is set."""
 
@@ -86,7 +87,7 @@ def _read_toml(path: Path) -> tuple[dict[str, Any], dict[Place, str]]:
     text = read_text(path)
     try:
         values = tomllib.loads(text)
-        if _depth(values) > DEEPEST:
+        if depth_of(values) > DEEPEST:
             raise RecursionError
     except RecursionError:
         raise InvalidSettings(f"{path}: tables or lists are nested deeper than {DEEPEST}") from None
@@ -96,20 +97,6 @@ def _read_toml(path: Path) -> tuple[dict[str, Any], dict[Place, str]]:
     if "project" in values:
         raise InvalidSettings(f"{unknown('setting', 'project', _known(()))} ({origins.get(('project',), FILE)})")
     return values, origins
-
-
-def _depth(values: Any) -> int:
-    """How deep tables and lists are nested, counted no further than what is allowed."""
-    level, depth = [values], 0
-    while level and depth <= DEEPEST:
-        depth += 1
-        level = [
-            inner
-            for value in level
-            for inner in (value.values() if isinstance(value, dict) else value)
-            if isinstance(inner, dict | list)
-        ]
-    return depth
 
 
 def _inherited(environment: Mapping[str, str], env_file: list[Given]) -> dict[Place, tuple[str, str]]:

@@ -8,7 +8,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 from typing import Any, get_origin
@@ -24,6 +24,8 @@ from horae.settings.origins import Place
 PREFIX = "HORAE_"
 DELIMITER = "__"
 ENV_FILE = ".env"
+DEEPEST = 20
+"""Tables and lists inside one another."""
 SECRETS_VARIABLE = "HORAE_SECRETS_DIR"
 SECRETS = Path("/run/secrets")
 """Read if it is there and no other directory is named."""
@@ -41,7 +43,7 @@ class Given:
 
     name: str
     """As it was written."""
-    value: str
+    value: str = field(repr=False)  # it may be a secret
     where: str
 
     @property
@@ -88,11 +90,10 @@ def from_secrets(named: str | None, project: Path) -> list[Given]:
     folder = project / named if named else SECRETS
     try:
         files = sorted(path for path in folder.iterdir() if is_ours(path.name) and path.is_file())
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         if named:
-            raise InvalidSettings(
-                f"{SECRETS_VARIABLE}={named!r}: {error.strerror}; name a folder of secrets"
-            ) from error
+            why = getattr(error, "strerror", None) or error
+            raise InvalidSettings(f"{SECRETS_VARIABLE}={named!r}: {why}; name a folder of secrets") from error
         return []
     return [Given(name=path.name, value=read_text(path).strip(), where=str(path)) for path in files]
 
@@ -112,6 +113,9 @@ def check_names(settings: type[BaseModel], given: list[Given]) -> None:
     tables, values = known_places(settings)
     problems = []
     for one in given:
+        if depth_of(_from_json(one.value)) > DEEPEST:
+            problems.append(f"{one.name}: lists or objects are nested deeper than {DEEPEST} ({one.where})")
+            continue
         if one.place in values or (one.place[0] == "jobs" and len(one.place) > 2):
             continue
         if one.place in tables:
@@ -135,8 +139,8 @@ def variable(place: Place) -> str:
 def known_places(model: type[BaseModel], above: Place = ()) -> tuple[set[Place], set[Place]]:
     """The places of all tables and of all values in a model."""
     tables, values = set(), set()
-    for name, field in model.model_fields.items():
-        place, kind = (*above, name), field.annotation
+    for name, one in model.model_fields.items():
+        place, kind = (*above, name), one.annotation
         if place == ("project",):
             continue
         if isinstance(kind, type) and issubclass(kind, BaseModel):
@@ -186,3 +190,17 @@ def _from_json(value: Any) -> Any:
         except (ValueError, RecursionError):
             return value
     return value
+
+
+def depth_of(values: Any) -> int:
+    """How deep tables and lists are nested, counted no further than what is allowed."""
+    level, depth = ([values] if isinstance(values, dict | list) else []), 0
+    while level and depth <= DEEPEST:
+        depth += 1
+        level = [
+            inner
+            for value in level
+            for inner in (value.values() if isinstance(value, dict) else value)
+            if isinstance(inner, dict | list)
+        ]
+    return depth

@@ -170,6 +170,7 @@ class TestSources:
             ("HORAE_STORE", "s3cret", "HORAE_STORE is a table; set HORAE_STORE__NAME"),
             ("HORAE_JOBS__BACKUP", "s3cret", "unknown setting 'HORAE_JOBS__BACKUP'"),
             ("HORAE_STORE", '{"ulr": "s3cret"}', "unknown setting 'ulr', did you mean 'url'?"),
+            ("HORAE_JOBS__BACKUP__FILES", "[" * 900 + "]" * 900, "nested deeper than 20"),
             ("HORAE_STORE__PORT", "s3cret", "store.port: Input should be a valid integer"),
             ("HORAE_STORE__KEEP_RUNS_DAYS", "inf", "store.keep_runs_days: Input should be a finite number"),
             ("HORAE_STORE__KEEP_RUNS_DAYS", "1e300", "store.keep_runs_days: Input should be less than"),
