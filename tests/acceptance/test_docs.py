@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel
 
 from horae.checks.reference import all_rules
 from horae.settings import Settings
+from horae.settings.variables import SECRETS_VARIABLE, known_places, variable
 from tests.processes import Services, services
 from tests.waiting import wait_for
 
@@ -206,22 +206,15 @@ def test_tests_that_are_named_as_proof_exist() -> None:
     assert not {name for name in named if f"def {name}(" not in tests}
 
 
-def variables_of(model: type[BaseModel], prefix: str, between: str = "_") -> Iterator[str]:
-    """Of a table's settings and of those in the tables below it."""
-    for name, one in model.model_fields.items():
-        variable = f"{prefix}{between}{name.upper()}"
-        yield variable
-        if isinstance(one.default, BaseModel):
-            yield from variables_of(type(one.default), variable, "__")
-
-
 def test_codes_and_variables_are_real() -> None:
     codes = {rule.code for rule in all_rules()}
-    variables = set(variables_of(Settings, "HORAE"))
+    kubernetes = {"HORAE_SERVICE_HOST", "HORAE_PORT"}
+    known = {variable(place) for places in known_places(Settings) for place in places}
+    variables = known | kubernetes | {"HORAE", SECRETS_VARIABLE}
     for page in WRITTEN:
         text = page.read_text()
         assert set(re.findall(r"\bHR\d{3}\b", text)) <= codes, page
-        assert {name.rstrip("_") for name in re.findall(r"\bHORAE_(?!JOBS)\w+\b", text)} <= variables | {"HORAE"}, page
+        assert {name.rstrip("_") for name in re.findall(r"\bHORAE_(?!JOBS)\w+\b", text)} <= variables, page
 
 
 def test_generated_tables_are_what_the_code_says() -> None:
