@@ -9,7 +9,8 @@ HoraeError
 │   ├── InvalidMessage      a message that is not the documented JSON
 │   └── NotReplayable       a run that no dead letter can bring back
 ├── StoreError
-│   ├── StoreUnavailable    the state store does not answer; try again later
+│   ├── StoreUnavailable    the state store does not answer; nothing was done
+│   │   └── StoreUncertain  … and it may have been done all the same
 │   ├── UnsafeStore         the state store could lose what it accepts
 │   └── StaleClaim          another worker holds a newer claim on this run
 ├── QueueError
@@ -97,6 +98,10 @@ class StoreError(HoraeError):
 
 class StoreUnavailable(StoreError):
     """The state store does not answer."""
+
+
+class StoreUncertain(StoreUnavailable):
+    """The state store did not answer; it is not known whether it did what was asked."""
 
 
 class UnsafeStore(StoreError):

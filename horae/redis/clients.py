@@ -47,17 +47,17 @@ def open_client(
     """An asyncio client of the primary that holds `key`; raises InvalidSettings, and connects when it is first used.
 
     `retries`: how often an operation is tried again, each time over a fresh connection to where the primary is then; a
-    pooled one may be left from before a restart or a failover. `limit`: of connections at once. `moved` is called when
-    another primary is found than before.
+    pooled one may be left from before a restart or a failover. `limit`: of connections at once; one more waits for
+    a free one, `timeout_seconds` at the most. `moved` is called when another primary is found than before.
     """
     address = parse(url)
     options = _options(address, access, timeout_seconds, decode, limit) | {"retry": AsyncRetry(NoBackoff(), retries)}
     if address.kind is Kind.SOCKET:
-        options |= {"connection_class": redis.asyncio.UnixDomainSocketConnection, "path": address.path}
+        options |= {"connection_class": connections.SocketConnection, "path": address.path}
     else:
         kind = connections.TlsConnection if address.tls else connections.PlainConnection
         options |= {"connection_class": kind, "locator": _locator(address, access, key, moved)}
-    return redis.asyncio.Redis.from_pool(redis.asyncio.ConnectionPool(**options))
+    return redis.asyncio.Redis.from_pool(redis.asyncio.BlockingConnectionPool(timeout=timeout_seconds, **options))
 
 
 def open_blocking_client(
@@ -79,7 +79,7 @@ def open_blocking_client(
     else:
         kind = blocking.TlsConnection if address.tls else blocking.PlainConnection
         options |= {"connection_class": kind, "locator": _locator(address, access, key, moved)}
-    return redis.Redis.from_pool(redis.ConnectionPool(**options))
+    return redis.Redis.from_pool(redis.BlockingConnectionPool(timeout=timeout_seconds, **options))  # type: ignore[no-untyped-call]
 
 
 def _options(

@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from redis.asyncio.connection import Connection, SSLConnection
+from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import ConnectionError, ResponseError
 
 from horae.redis.locator import Locator, is_elsewhere
+from horae.redis.sending import NotesSending
 
 
-class PlainConnection(Connection):
+class PlainConnection(NotesSending, Connection):
     def __init__(self, *, locator: Locator, **options: Any) -> None:
         self._locator = locator
         super().__init__(**options)
@@ -38,4 +39,8 @@ class PlainConnection(Connection):
 
 
 class TlsConnection(PlainConnection, SSLConnection):
+    pass
+
+
+class SocketConnection(NotesSending, UnixDomainSocketConnection):
     pass

@@ -6,8 +6,10 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from redis.exceptions import (
     AuthenticationError,
@@ -21,10 +23,11 @@ from redis.exceptions import (
 )
 
 from horae.clock import monotonic
-from horae.errors import StoreError, StoreUnavailable, UnsafeStore
+from horae.errors import StoreError, StoreUnavailable, StoreUncertain, UnsafeStore
 from horae.redis.address import shown
 from horae.redis.clients import configurations, open_blocking_client, open_client, replicas
 from horae.redis.keys import key_prefix
+from horae.redis.sending import sending
 from horae.settings import StoreSettings
 
 log = logging.getLogger(__name__)
@@ -39,6 +42,18 @@ LOOK_SECONDS = 10.0
 AWAY = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OSError)
 REFUSES_FOR_NOW = ("MISCONF", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN")
 """Begin what a server says that cannot write now, such as one whose disk is full, and may again later."""
+
+
+type Packed = tuple[str | bytes, ...]
+REPEATABLE = frozenset(
+    (
+        *("due", "in_force", "watch", "account", "declare", "forget", "figures"),
+        *("renew", "report", "published", "pause", "prune"),
+    )
+)
+"""Functions with the same effect and answer however often they are sent. Every other one names its operation."""
+RESEND_WAITS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.5, 2.0)
+"""Seconds before an operation is sent again whose connection broke."""
 
 
 @contextmanager
@@ -58,6 +73,15 @@ def translated(url: str) -> Iterator[None]:
         raise StoreError(f"the store at {shown(url)}: {error}") from error
 
 
+def _sentence(error: Exception, url: str) -> str:
+    """What `translated` says of an error."""
+    try:
+        with translated(url):
+            raise error
+    except StoreError as said:
+        return str(said)
+
+
 def scripts() -> dict[str, str]:
     """Each noun's Lua, with the shared beginning."""
     prelude = (FOLDER / "prelude.lua").read_text()
@@ -71,6 +95,7 @@ class Connection:
         self.url, self.namespace = url, namespace
         self._allow_without_append_only, self._safe = settings.allow_without_append_only, False
         self._replicated, self._looks_again_at = False, 0.0
+        self._name, self._operations = f"{uuid4().hex}:", count()
         self.prefix = key_prefix(namespace)
         # What every script is told after its function and arguments; prelude.lua reads them.
         self._configured = (
@@ -96,10 +121,30 @@ class Connection:
         """
         if not self._safe:
             await self.ensure_safe()
+        repeats = function not in REPEATABLE
+        if repeats:
+            arguments["operation"] = f"{self._name}{next(self._operations)}"
+        packed = self._arguments(function, arguments)
         with translated(self.url):
-            if durable and await self._has_replicas():
-                return await self._call_and_wait(noun, function, arguments)
-            return await self._scripts[noun](keys=[self.prefix], args=self._arguments(function, arguments))
+            return await self._until_answered(noun, packed, durable=durable, repeats=repeats)
+
+    async def _until_answered(self, noun: str, packed: Packed, *, durable: bool, repeats: bool) -> Any:
+        """Send an operation until its answer is known. What cannot have reached the server is refused at once."""
+        with sending() as sent:
+            for wait in (*RESEND_WAITS, None):
+                try:
+                    if durable and await self._has_replicas():
+                        return await self._call_and_wait(noun, packed)
+                    return await self._scripts[noun](keys=[self.prefix], args=packed)
+                except AWAY as error:
+                    if not (repeats and sent.begun):
+                        raise
+                    if wait is None or isinstance(error, TimeoutError | AuthenticationError):
+                        raise StoreUncertain(
+                            f"{_sentence(error, self.url)}; it may have done what was asked"
+                        ) from error
+                    await asyncio.sleep(wait)
+        raise AssertionError("the last round returns or raises")
 
     async def _has_replicas(self) -> bool:
         if monotonic() >= self._looks_again_at:
@@ -107,10 +152,10 @@ class Connection:
             self._looks_again_at = monotonic() + LOOK_SECONDS
         return self._replicated
 
-    async def _call_and_wait(self, noun: str, function: str, arguments: dict[str, Any]) -> Any:
+    async def _call_and_wait(self, noun: str, packed: Packed) -> Any:
         """WAIT counts what its own connection wrote, so both go in one pipeline."""
         async with self.client.pipeline(transaction=False) as pipe:
-            await self._scripts[noun](keys=[self.prefix], args=self._arguments(function, arguments), client=pipe)
+            await self._scripts[noun](keys=[self.prefix], args=packed, client=pipe)
             pipe.wait(1, REPLICA_WAIT_MILLIS)
             answer, reached = await pipe.execute()
         if not reached:
@@ -124,7 +169,7 @@ class Connection:
         with translated(self.url):
             return self._blocking_scripts[noun](keys=[self.prefix], args=self._arguments(function, arguments))
 
-    def _arguments(self, function: str, arguments: dict[str, Any]) -> tuple[str | bytes, ...]:
+    def _arguments(self, function: str, arguments: dict[str, Any]) -> Packed:
         return (function, in_utf8(json.dumps(arguments, ensure_ascii=False)), *self._configured)
 
     async def now(self) -> datetime:

@@ -118,4 +118,4 @@ function calls.advance(a)
   return done
 end
 
-return calls[ARGV[1]](cjson.decode(ARGV[2]))
+return respond()

@@ -75,6 +75,15 @@ function calls.prune(a)
   return gone
 end
 
+-- append_log {id, lines, keep}: the newest `keep` lines stay, as long as a settled run does.
+function calls.append_log(a)
+  local key = k('log:' .. a.id)
+  redis.call('RPUSH', key, unpack(a.lines))
+  redis.call('LTRIM', key, -a.keep, -1)
+  redis.call('PEXPIRE', key, KEEP)
+  return 1
+end
+
 -- figures {} -> {flat counts, flat noticed, milliseconds since the first outbox entry fell due, entries in the outbox, runs that
 -- wait for others of their job or for the end of a pause, runs under a lease, dead letters}.
 function calls.figures()
@@ -86,4 +95,4 @@ function calls.figures()
     redis.call('ZCARD', k('outbox')), waiting, redis.call('ZCARD', k('leases')), redis.call('ZCARD', k('dead')) }
 end
 
-return calls[ARGV[1]](cjson.decode(ARGV[2]))
+return respond()

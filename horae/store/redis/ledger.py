@@ -3,16 +3,17 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from horae.clock import to_millis
 from horae.runs import Run, Verdict
 from horae.settings import StoreSettings
-from horae.store.redis.connection import Connection, in_utf8, translated
+from horae.store.redis.connection import Connection, batches, translated
 from horae.store.rows import MILLI, run_of
 from horae.store.values import ALL_RUNS, Figures, Happening, Latest, Only
 
+LINES_A_CALL = 500
 PAGE = 500
 """Entries of an index that are looked at together."""
 
@@ -20,7 +21,6 @@ PAGE = 500
 class RedisLedger:
     def __init__(self, connection: Connection, settings: StoreSettings) -> None:
         self._connection = connection
-        self._keep = timedelta(days=settings.keep_runs_days)
         self._keep_log_lines, self._keep_dead = settings.keep_log_lines, settings.keep_dead_letters
 
     async def run(self, run_id: str) -> Run | None:
@@ -119,13 +119,9 @@ class RedisLedger:
     async def append_log(self, run_id: str, lines: Sequence[str]) -> None:
         if not lines or not self._keep_log_lines:
             return
-        key = self._connection.key(f"log:{run_id}")
-        with translated(self._connection.url):
-            async with self._connection.client.pipeline(transaction=True) as pipe:
-                pipe.rpush(key, *map(in_utf8, lines))
-                pipe.ltrim(key, -self._keep_log_lines, -1)
-                pipe.pexpire(key, self._keep)
-                await pipe.execute()
+        newest = lines[-self._keep_log_lines :]
+        for batch in batches(newest, LINES_A_CALL):
+            await self._connection.call("ledger", "append_log", id=run_id, lines=list(batch), keep=self._keep_log_lines)
 
     async def log(self, run_id: str) -> list[str]:
         with translated(self._connection.url):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from horae.clock import from_millis, to_millis
-from horae.store.redis.connection import Connection, translated
+from horae.store.redis.connection import Connection
 from horae.store.values import Happening, Notice
 
 
@@ -14,15 +14,12 @@ class RedisNotices:
         self._connection = connection
 
     async def take(self, limit: int) -> list[Notice]:
-        with translated(self._connection.url):
-            taken = await self._connection.client.rpop(self._connection.key("notices"), limit)
-        return [_notice(text) for text in taken or []]
+        return [_notice(text) for text in await self._connection.call("notices", "take", limit=limit)]
 
     async def put_back(self, notices: Sequence[Notice]) -> None:
         if notices:
             texts = [_text(notice) for notice in reversed(notices)]
-            with translated(self._connection.url):
-                await self._connection.client.rpush(self._connection.key("notices"), *texts)
+            await self._connection.call("notices", "put_back", texts=texts)
 
 
 def _notice(text: str) -> Notice:

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from horae.clock import to_millis
+from horae.errors import StoreUnavailable, StoreUncertain
 from horae.messages import Message
 from horae.store.redis.connection import Connection, batches
 from horae.store.rows import MILLI, message_text
@@ -33,6 +34,20 @@ def row_of(run: NewRun) -> dict[str, Any]:
     return row | {key: value for key, value in more.items() if value}
 
 
+def _unsaid(runs: Sequence[NewRun], known: int, error: StoreUnavailable) -> StoreUnavailable:
+    """What the caller has to know: which runs may stand, and how to find out."""
+    if isinstance(error, StoreUncertain):
+        first, others = runs[known].run_id, len(runs) - known - 1
+        more = f" and {others} more" if others else ""
+        return StoreUncertain(
+            f"it may have been accepted as {first}{more}: ask with `horae show {first}`, or enqueue it again with the "
+            f"same run_id, which makes it one run. {error}"
+        )
+    if known:
+        return StoreUncertain(f"{known} of {len(runs)} runs were accepted, up to {runs[known - 1].run_id}. {error}")
+    return error
+
+
 class RedisOutbox:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -41,7 +56,10 @@ class RedisOutbox:
         accepted: list[Accepted] = []
         for batch in batches(runs, BATCH):
             rows = [row_of(run) for run in batch]
-            answers = await self._connection.call("outbox", "accept", durable=True, runs=rows, hold=hold // MILLI)
+            try:
+                answers = await self._connection.call("outbox", "accept", durable=True, runs=rows, hold=hold // MILLI)
+            except StoreUnavailable as error:
+                raise _unsaid(runs, len(accepted), error) from error
             accepted += [Accepted(run_id=run, new=new == 1, published=sent == 1) for run, new, sent in answers]
         return accepted
 

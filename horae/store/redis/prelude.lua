@@ -12,6 +12,7 @@ local UNKNOWN = 600000      -- how long workers may not know a job before its ru
 local UNKNOWN_WAIT = 5000   -- how long a run rests between workers that do not know its job
 local GRACE = 60000         -- a fire that is no later than this was not missed, whatever the policy
 local FRESH = 60000         -- a settled run is never dropped so soon, however many there are: copies may be under way
+local OPERATION = 60000     -- how long the answer to an operation is kept for one that sends it again
 local NOTICES = 10000       -- what nobody came to hear, at the most
 local calls = {}
 
@@ -219,4 +220,15 @@ local function hand_out_again(id, state, delay, what, note)
   redis.call('HSET', key, 'state', state, 'attempt', attempt + 1, 'worker', '', 'token', '', 'story', (story or '') .. line(what, attempt, note))
   redis.call('ZREM', k('leases'), id)
   if delay > 0 then redis.call('ZADD', k('outbox'), int(NOW + delay), id) else hand_out(id) end
+end
+
+-- Run the function that was asked for. An operation that is sent again, because no answer came, gets the answer of the first time.
+local function respond()
+  local asked = cjson.decode(ARGV[2])
+  if not asked.operation then return calls[ARGV[1]](asked) end
+  local known = redis.call('GET', k('operation:' .. asked.operation))
+  if known then return cmsgpack.unpack(known) end
+  local answer = calls[ARGV[1]](asked)
+  redis.call('SET', k('operation:' .. asked.operation), cmsgpack.pack(answer), 'PX', OPERATION)
+  return answer
 end

@@ -1,0 +1,12 @@
+-- take {limit} -> notices as JSON, the oldest first. What is taken is gone.
+function calls.take(a)
+  return redis.call('RPOP', k('notices'), a.limit) or {}
+end
+
+-- put_back {texts}: nobody could be told; they come first the next time.
+function calls.put_back(a)
+  redis.call('RPUSH', k('notices'), unpack(a.texts))
+  return 1
+end
+
+return respond()

@@ -1,0 +1,206 @@
+"""An answer of the store that is lost on the way: what was asked is done once, and its answer is known all the same.
+
+Each function of each script is asked over a connection that is cut after the server has answered. A twin without cuts, in
+another namespace, says what the answers and the rows have to be.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from horae.errors import StoreUncertain
+from horae.jobs.policies import Overlap, Tier
+from horae.redis.keys import PROVIDER
+from horae.runs import Cause, Run, State, Verdict
+from horae.settings import StoreSettings
+from horae.store.base import Store
+from horae.store.redis import RedisStore
+from horae.store.redis.connection import REPEATABLE, scripts
+from horae.store.values import Advance, Cursor, Declared, Happening, NewRun, Notice, Settlement, Watched
+from tests.contract.stores import LEASE, T0, Clock, claim, new, steered_store
+from tests.cutting_proxy import CuttingProxy
+
+type Ask = Callable[[Store], Awaitable[Any]]
+
+
+def one(run_id: str, **fields: object) -> NewRun:
+    return new(run_id=run_id, **fields)
+
+
+async def held(store: Store) -> Any:
+    await store.outbox.accept([one("r1")])
+    return await claim(store, one("r1").message)
+
+
+def fire(at: int) -> NewRun:
+    return NewRun(
+        run_id=f"f{at}", job="backup", tier=Tier.ONEIRIC, cause=Cause.SCHEDULE, scheduled_for=T0 + timedelta(seconds=at)
+    )
+
+
+async def declared(store: Store) -> dict[str, str]:
+    backup = Declared(job="backup", fingerprint="f1", next_after_now=T0)
+    return await store.cursors.declare([backup], 1)
+
+
+def settlement(held: Any, **how: Any) -> Settlement:
+    return Settlement(claim=held, **how)
+
+
+async def begin(store: Store) -> Any:
+    return await store.claims.begin(one("r1", cause=Cause.MANUAL), Overlap.ALLOW, "w1", LEASE)
+
+
+async def record(store: Store) -> None:
+    row = Run(
+        run_id="x1",
+        job="flow",
+        tier=Tier.PREFECT,
+        cause=Cause.SCHEDULE,
+        state=State.MISSED,
+        scheduled_for=T0,
+        reason="r",
+    )
+    await store.ledger.record([row])
+
+
+async def renewed(store: Store, claim: Any) -> Any:
+    return await asyncio.to_thread(store.claims.renew, [claim], LEASE)
+
+
+NOTICE = Notice(what=Happening.MISSED, run_id="r", job="j", at=T0, scheduled_for=None, reason="why")
+WATCHED = Watched(job="beat", fingerprint="f1")
+ADVANCE = Advance(
+    cursor=Cursor(job="backup", fingerprint="f1", at=T0), to=T0, next_fire=T0 + LEASE, runs=[fire(0), fire(-5)]
+)
+CASES: dict[tuple[str, str], tuple[Ask, Callable[[Store, Any], Awaitable[Any]]]] = {}
+
+
+def case(noun: str, function: str, before: Ask, ask: Callable[[Store, Any], Awaitable[Any]]) -> None:
+    CASES[noun, function] = before, ask
+
+
+async def nothing(store: Store) -> None:
+    return None
+
+
+async def accepted(store: Store) -> Any:
+    return await store.outbox.accept([one("r1")])
+
+
+async def buried(store: Store) -> Any:
+    held_claim = await held(store)
+    return await store.claims.settle([settlement(held_claim, verdict=Verdict.FAILED, reason="broke")])
+
+
+async def put_back(store: Store) -> None:
+    await store.notices.put_back([NOTICE])
+
+
+async def paused(store: Store) -> None:
+    await store.pauses.pause("backup")
+    await store.outbox.accept([one("r1")])
+    await claim(store, one("r1").message)
+
+
+async def watched(store: Store) -> Any:
+    return await store.cursors.watch([WATCHED], 1)
+
+
+case("outbox", "accept", nothing, lambda s, _: s.outbox.accept([one("r1", unique="k"), one("r2", unique="k")]))
+case("outbox", "take", accepted, lambda s, _: s.outbox.take(10, LEASE))
+case("outbox", "published", accepted, lambda s, _: s.outbox.published([one("r1").message]))
+case("claims", "claim", accepted, lambda s, _: claim(s, one("r1").message))
+case("claims", "begin", nothing, lambda s, _: begin(s))
+case("claims", "renew", held, renewed)
+case("claims", "settle", held, lambda s, c: s.claims.settle([settlement(c, verdict=Verdict.RAN)]))
+case("claims", "sweep", held, lambda s, _: s.claims.sweep(10))
+case("claims", "report", held, lambda s, c: s.claims.report(c, "half"))
+case("claims", "cancel", accepted, lambda s, _: s.claims.cancel("r1"))
+case("cursors", "declare", nothing, lambda s, _: declared(s))
+case("cursors", "forget", declared, lambda s, _: s.cursors.declare([], 2))
+case("cursors", "in_force", declared, lambda s, _: s.cursors.in_force(["backup"]))
+case("cursors", "watch", nothing, lambda s, _: watched(s))
+case("cursors", "account", watched, lambda s, _: s.cursors.account([WATCHED], T0 + LEASE))
+case("cursors", "due", declared, lambda s, _: s.cursors.due(10))
+case("cursors", "advance", declared, lambda s, _: s.cursors.advance([ADVANCE]))
+case("ledger", "record", nothing, lambda s, _: record(s))
+case("ledger", "append_log", held, lambda s, _: s.ledger.append_log("r1", ["a", "b"]))
+case("ledger", "prune", nothing, lambda s, _: s.ledger.prune())
+case("ledger", "figures", held, lambda s, _: s.ledger.figures())
+case("notices", "take", put_back, lambda s, _: s.notices.take(10))
+case("notices", "put_back", nothing, lambda s, _: put_back(s))
+case("dead_letters", "bury", nothing, lambda s, _: s.dead_letters.bury(b"{", "no message"))
+case("dead_letters", "drop", buried, lambda s, _: s.dead_letters.drop(["r1"]))
+case("pauses", "pause", nothing, lambda s, _: s.pauses.pause("backup"))
+case("pauses", "resume", paused, lambda s, _: s.pauses.resume("backup"))
+
+
+def test_each_function_of_each_script_has_a_case() -> None:
+    there = {(noun, name) for noun, text in scripts().items() for name in re.findall(r"function calls\.(\w+)\(", text)}
+    assert there - set(CASES) == set(), "add a case: its answer may be lost too"
+    assert {function for _, function in CASES} >= REPEATABLE
+
+
+@pytest.fixture
+async def proxy(valkey_url: str) -> AsyncIterator[CuttingProxy]:
+    async with CuttingProxy(int(valkey_url.rpartition(":")[2].partition("/")[0])) as opened:
+        yield opened
+
+
+async def look(store: Store) -> Any:
+    """What is in the store, as far as it does not depend on the namespace."""
+    runs = [(run.run_id, run.state, run.attempts, len(run.story)) for run in await store.ledger.runs(limit=100)]
+    logs = [await store.ledger.log(run_id) for run_id, *_ in runs]
+    return len(runs), [run[1:] for run in runs], logs, await store.ledger.counts(), await store.pauses.paused()
+
+
+@pytest.mark.parametrize("carried", ["", PROVIDER])
+@pytest.mark.parametrize(("noun", "function"), CASES, ids=[".".join(key) for key in CASES])
+async def test_an_answer_that_was_lost_is_given_again(
+    valkey_url: str, proxy: CuttingProxy, namespace: str, noun: str, function: str, carried: str
+) -> None:
+    before, ask = CASES[noun, function]
+    answers, rows = [], []
+    for place in ("cut", "whole"):
+        clock = Clock()
+        url = f"redis://127.0.0.1:{proxy.port}/0" if place == "cut" else valkey_url
+        store = steered_store(url, f"{namespace}{place}", StoreSettings(), clock, carried)
+        prepared = await before(store)
+        if function == "sweep":
+            clock.move(2 * LEASE)
+        if place == "cut":
+            proxy.cut(f"{function}\r\n")
+        answers.append(await asyncio.wait_for(ask(store, prepared), 10))
+        rows.append(await look(store))
+        await store.close()
+    assert proxy.cuts == 1, "nothing was cut"
+    if (noun, function) != ("dead_letters", "bury"):  # it answers with an id of its own
+        assert answers[0] == answers[1]
+    assert rows[0] == rows[1]
+
+
+async def test_a_server_that_stays_away_leaves_it_open(valkey_url: str, proxy: CuttingProxy, namespace: str) -> None:
+    """Asked and never answered: the error names the run, and asking again with its id is one run."""
+    store = RedisStore(f"redis://127.0.0.1:{proxy.port}/0", namespace, StoreSettings())
+    await store.now()
+    await store.outbox.accept([one("r0")])
+    proxy.cut("accept\r\n", for_good=True)
+    with pytest.raises(StoreUncertain, match=r"may have been accepted as r1: ask with `horae show r1`"):
+        await store.outbox.accept([one("r1")])
+    await store.close()
+    direct = RedisStore(valkey_url, namespace, StoreSettings())
+    [again] = await direct.outbox.accept([one("r1")])
+    assert not again.new
+    await direct.close()
+
+
+async def test_two_hundred_at_once_wait_for_a_connection(valkey_url: str, namespace: str) -> None:
+    store = RedisStore(valkey_url, namespace, StoreSettings())
+    found = await asyncio.gather(*(store.outbox.accept([one(f"r{number}")]) for number in range(200)))
+    assert all(accepted.new for [accepted] in found)
+    await store.close()
