@@ -23,9 +23,9 @@ from horae.redis.address import Kind, RedisAddress, parse
 from horae.redis.credentials import Credentials
 from horae.redis.directories import directory_of
 from horae.redis.locator import Locator
-from horae.redis.replication import configurations, replicas
+from horae.redis.replication import configurations, online, replicas
 
-__all__ = ["configurations", "open_blocking_client", "open_client", "replicas"]
+__all__ = ["configurations", "online", "open_blocking_client", "open_client", "replicas"]
 
 CONNECT_SECONDS = 5.0
 ASK_SECONDS = 2.0

@@ -1,5 +1,6 @@
 """What the servers behind a client say about how safe it is with them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from redis.exceptions import ResponseError
@@ -9,7 +10,11 @@ from horae.redis.address import place
 
 async def replicas(client: Any) -> int:
     """How many replicas follow the primary and are up to date with its stream: how many a WAIT can hope for."""
-    said = await client.info("replication")
+    return online(await client.info("replication"))
+
+
+def online(said: Mapping[str, Any]) -> int:
+    """The same, from what INFO says of replication."""
     attached = (value for name, value in said.items() if name.startswith("slave") and isinstance(value, dict))
     return sum(value.get("state") == "online" for value in attached)
 

@@ -1,7 +1,7 @@
 """An answer of the store that is lost on the way: what was asked is done once, and its answer is known all the same.
 
-Each function of each script is asked over a connection that is cut after the server has answered. A twin without cuts, in
-another namespace, says what the answers and the rows have to be.
+Each function of each script is asked over a connection that is cut after the server has answered. A twin without cuts,
+in another namespace, says what the answers and the rows have to be.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ type Ask = Callable[[Store], Awaitable[Any]]
 
 
 def one(run_id: str, **fields: object) -> NewRun:
-    return new(run_id=run_id, **fields)
+    return new(**{"run_id": run_id} | fields)  # type: ignore[arg-type]
 
 
 async def held(store: Store) -> Any:
@@ -56,16 +56,8 @@ async def begin(store: Store) -> Any:
 
 
 async def record(store: Store) -> None:
-    row = Run(
-        run_id="x1",
-        job="flow",
-        tier=Tier.PREFECT,
-        cause=Cause.SCHEDULE,
-        state=State.MISSED,
-        scheduled_for=T0,
-        reason="r",
-    )
-    await store.ledger.record([row])
+    missed: dict[str, Any] = {"cause": Cause.SCHEDULE, "state": State.MISSED, "scheduled_for": T0, "reason": "r"}
+    await store.ledger.record([Run(run_id="x1", job="flow", tier=Tier.PREFECT, **missed)])
 
 
 async def renewed(store: Store, claim: Any) -> Any:

@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 
 from horae.jobs.policies import CatchUp, Overlap
-from horae.runs import Verdict
+from horae.runs import Cause, Verdict
 from horae.store import Store
 from horae.store.values import Answer, Hold
 from tests.contract.stores import (
@@ -191,3 +191,25 @@ class TestCancelOther:
         [again] = await handed_out(store)
         assert again.run_id == second.run_id
         assert (await claim(store, again, **self.POLICY)).answer is Answer.RUN
+
+
+async def test_under_all_waiting_fires_go_oldest_first_however_often_they_waited(steered: Store, clock: Clock) -> None:
+    """A fire that waits again keeps its place before younger ones, and ties go by the fire."""
+    policy: dict[str, Any] = {"overlap": Overlap.QUEUE, "catch_up": CatchUp.ALL}
+    messages = await send(steered, *(fire(minute) for minute in (3, 1, 2, 5, 4)))
+    holder = await claim(steered, messages[0], **policy)
+    for message in messages[1:]:
+        assert (await claim(steered, message, **policy)).answer is Answer.LATER
+    order = []
+    for _ in range(4):
+        await settle(steered, holder)
+        [next_one] = await handed_out(steered)
+        blocker = await steered.claims.begin(new(cause=Cause.MANUAL), Overlap.ALLOW, "w2", LEASE)
+        clock.move(MILLI)
+        assert (await claim(steered, next_one, **policy)).answer is Answer.LATER, "it waits a second time"
+        await settle(steered, blocker)
+        [again] = await handed_out(steered)
+        holder = await claim(steered, again, **policy)
+        assert holder.answer is Answer.RUN
+        order.append(again.scheduled_for)
+    assert order == sorted(message.scheduled_for for message in messages[1:] if message.scheduled_for)

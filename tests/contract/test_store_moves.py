@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from horae.clock import monotonic
+from horae.clock import monotonic, now, to_millis
 from horae.errors import HoraeError, QueueUnavailable, StoreUnavailable, UnsafeStore
 from horae.messages import Message
 from horae.queues.redis import RedisConsumer, RedisPublisher
@@ -17,6 +17,7 @@ from horae.redis.keys import key_prefix
 from horae.redis.locator import CHECK_SECONDS
 from horae.settings import StoreSettings
 from horae.store.redis import RedisStore
+from horae.store.values import Answer
 from horae.up.ports import LOOPBACK
 from tests.contract.stores import claim, new, send, settle, state
 from tests.redis_servers import Cluster, Server, Watched, cluster, server, watched
@@ -327,5 +328,58 @@ async def test_what_was_accepted_before_the_store_came_back_is_marked_at_least_o
             marked = ["at least once" in [event.what for event in run.story] for run in stories]
             assert marked == [False, True, False], "what began before is as it was; what may have begun unseen is told"
             assert await settle(store, held)
+        finally:
+            await store.close()
+
+
+async def test_what_is_accepted_after_a_clean_restart_has_no_gap_behind_it(tmp_path: Path, namespace: str) -> None:
+    """The gap ends when the server is up again, not with the first claim."""
+    with server(tmp_path / "restarted", "--appendfsync", "always") as restarted:
+        store = store_at(restarted.url, namespace)
+        try:
+            await claim(store, (await send(store, new()))[0])
+            restarted.kill()
+            restarted.start()
+            began = await wait_until(store.now, "the store", 10)
+
+            async def a_second_later() -> bool:  # the server counts its uptime in whole seconds
+                return await store.now() > began + timedelta(seconds=1.5)
+
+            await wait_until(a_second_later, "a second of uptime")
+            [message] = await send(store, new())
+            assert (await claim(store, message)).token
+            assert "at least once" not in [event.what for event in (await state(store, message.run_id)).story]
+        finally:
+            await store.close()
+
+
+async def test_tokens_do_not_go_backwards_when_claims_were_lost(tmp_path: Path, namespace: str) -> None:
+    """A server that comes back without its last claims, as a replica that took over does."""
+    with server(tmp_path / "first") as first, server(tmp_path / "second") as second:
+        tokens = []
+        for one in (first, second):
+            store = store_at(one.url, namespace)
+            if one is second:  # what the replica had: the server's name and no token that was handed out since
+                second.ask("SET", f"{key_prefix(namespace)}server", "another")
+            for _ in range(3):
+                [message] = await send(store, new())
+                held = await claim(store, message)
+                tokens.append(held.token)
+                assert (await claim(store, message)).answer is not Answer.RUN
+                assert await settle(store, held), "a token that large is compared digit by digit"
+            await store.close()
+    assert tokens == sorted(set(tokens))
+    assert tokens[3] > to_millis(now()) * 1000, "beyond what counting can have reached by a clock that is ahead"
+
+
+async def test_the_first_write_after_a_replica_came_waits_for_it(tmp_path: Path, namespace: str) -> None:
+    with server(tmp_path / "primary") as primary, server(tmp_path / "replica") as replica:
+        store = store_at(primary.url, namespace)
+        try:
+            await send(store, new())
+            replica.ask("REPLICAOF", LOOPBACK, primary.port)
+            await wait_until(lambda: replica.ask("ROLE")[3] == "connected", "the replica", 20)
+            [message] = await send(store, new())
+            assert replica.ask("EXISTS", f"{key_prefix(namespace)}run:{message.run_id}") == 1
         finally:
             await store.close()

@@ -39,6 +39,7 @@ class Row:
     cancel: str = ""
     unique: str = ""
     unknown_since: datetime | None = None
+    waits_since: datetime | None = None
 
 
 class Books:

@@ -161,7 +161,9 @@ class MemoryClaims(Noun):
             return self._settled(message, Verdict.MISSED, "superseded")
         books.outbox.pop(message.run_id, None)
         books.active[message.job].pop(message.run_id, None)  # or it might wait for itself
-        books.waiting[message.job][message.run_id] = books.clock()
+        row = books.rows[message.run_id]
+        row.waits_since = row.waits_since or (row.run.scheduled_for if fire else None) or books.clock()
+        books.waiting[message.job][message.run_id] = row.waits_since
         books.bounds[message.job] = policy.most
         books.change(message.run_id, state=State.PENDING)
         books.tell(message.run_id, "waits", note)

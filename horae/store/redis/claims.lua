@@ -1,13 +1,22 @@
 local OPEN = { pending = true, queued = true, retrying = true }
 
 -- The last instant at which this store came back as another process: restarted, or a replica that took over. What was written
--- just before may be lost, and with it that a run began.
+-- just before may be lost, and with it that a run began. A restart ends the gap; when a replica took over is not told, so then the
+-- gap lasts until the first claim.
 local gap
 local function look_for_gap()
-  local server, known = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)'), redis.call('GET', k('server'))
+  local info, known = redis.call('INFO', 'server'), redis.call('GET', k('server'))
+  local server = string.match(info, 'run_id:(%x+)')
   if server and server ~= known then
     redis.call('SET', k('server'), server)
-    if known then redis.call('SET', k('gap'), NOW_TEXT) end
+    if known then
+      local promoted = not string.find(redis.call('INFO', 'replication'), 'second_repl_offset:%-1')
+      local up = tonumber(string.match(info, 'uptime_in_seconds:(%d+)') or 0) * 1000
+      redis.call('SET', k('gap'), promoted and NOW_TEXT or int(NOW - up))
+      -- Tokens that were handed out may be lost too. None comes again: the clock in microseconds is beyond what counting reaches, and a
+      -- minute beyond what the other server's clock can have been ahead.
+      redis.call('SET', k('token'), int(math.max(tonumber(redis.call('GET', k('token')) or 0), NOW * 1000) + 60000000))
+    end
   end
   gap = tonumber(redis.call('GET', k('gap')) or 0)
 end
@@ -19,7 +28,7 @@ local function grant(id, row, worker, lease)
   end
   local token = redis.call('INCR', k('token'))
   local attempts = tonumber(row.attempts or 0) + 1
-  redis.call('HSET', key, 'state', 'running', 'started_at', NOW_TEXT, 'worker', worker, 'token', token, 'attempts', attempts,
+  redis.call('HSET', key, 'state', 'running', 'started_at', NOW_TEXT, 'worker', worker, 'token', int(token), 'attempts', attempts,
     'story', (row.story or '') .. line('claimed', row.attempt, worker))
   if tonumber(row.attempt) > 1 or row.state ~= 'queued' then
     redis.call('HDEL', key, 'cancel', 'unknown_since', 'progress')
@@ -102,7 +111,9 @@ local function wait(id, row, policy, why, note)
   if row.fire and policy.catch_up == 'latest' and supersede(id, row) then return settled(id, 'missed', 'superseded') end
   redis.call('ZREM', k('outbox'), id)
   redis.call('ZREM', k('active:' .. row.job), id)
-  redis.call('ZADD', k('waiting:' .. row.job), NOW_TEXT, id)
+  -- It keeps its place, however often it waits: a fire by its instant, any other run by when it first waited.
+  if not row.fire then redis.call('HSETNX', k('run:' .. id), 'waits_since', NOW_TEXT) end
+  redis.call('ZADD', k('waiting:' .. row.job), row.fire and int(row.fire) or redis.call('HGET', k('run:' .. id), 'waits_since'), id)
   redis.call('SADD', k('waiters'), row.job)
   redis.call('HSET', k('bounds'), row.job, policy.most)
   redis.call('HSET', k('run:' .. id), 'state', 'pending', 'attempt', row.attempt + 1,

@@ -25,7 +25,7 @@ from redis.exceptions import (
 from horae.clock import monotonic
 from horae.errors import StoreError, StoreUnavailable, StoreUncertain, UnsafeStore
 from horae.redis.address import shown
-from horae.redis.clients import configurations, open_blocking_client, open_client, replicas
+from horae.redis.clients import configurations, online, open_blocking_client, open_client, replicas
 from horae.redis.keys import key_prefix
 from horae.redis.sending import sending
 from horae.settings import StoreSettings
@@ -38,7 +38,7 @@ TIMEOUT_SECONDS = 5.0
 REPLICA_WAIT_MILLIS = 1000
 """For how long a claim waits for a replica that does not keep up."""
 LOOK_SECONDS = 10.0
-"""Between looks at whether there are replicas."""
+"""Between looks at whether there are still replicas. Whether the first one has come is looked at with each write."""
 AWAY = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OSError)
 REFUSES_FOR_NOW = ("MISCONF", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN")
 """Begin what a server says that cannot write now, such as one whose disk is full, and may again later."""
@@ -133,8 +133,8 @@ class Connection:
         with sending() as sent:
             for wait in (*RESEND_WAITS, None):
                 try:
-                    if durable and await self._has_replicas():
-                        return await self._call_and_wait(noun, packed)
+                    if durable:
+                        return await self._call_durably(noun, packed)
                     return await self._scripts[noun](keys=[self.prefix], args=packed)
                 except AWAY as error:
                     if not (repeats and sent.begun):
@@ -146,23 +146,35 @@ class Connection:
                     await asyncio.sleep(wait)
         raise AssertionError("the last round returns or raises")
 
-    async def _has_replicas(self) -> bool:
-        if monotonic() >= self._looks_again_at:
+    async def _call_durably(self, noun: str, packed: Packed) -> Any:
+        """WAIT counts what its own connection wrote, so both go in one pipeline."""
+        if self._replicated and monotonic() >= self._looks_again_at:
             self._replicated = await replicas(self.client) > 0
             self._looks_again_at = monotonic() + LOOK_SECONDS
-        return self._replicated
-
-    async def _call_and_wait(self, noun: str, packed: Packed) -> Any:
-        """WAIT counts what its own connection wrote, so both go in one pipeline."""
+        waits = self._replicated
         async with self.client.pipeline(transaction=False) as pipe:
             await self._scripts[noun](keys=[self.prefix], args=packed, client=pipe)
-            pipe.wait(1, REPLICA_WAIT_MILLIS)
-            answer, reached = await pipe.execute()
-        if not reached:
+            if waits:
+                pipe.wait(1, REPLICA_WAIT_MILLIS)
+            else:
+                pipe.info("replication")
+            answer, said = await pipe.execute()
+        if not waits and online(said):
+            self._replicated, self._looks_again_at, waits = True, monotonic() + LOOK_SECONDS, True
+            said = await self._wait_for_replica()
+        if waits and not said:
             # The store has it all the same. Going on without a copy is better than not going on.
             self._looks_again_at = 0.0
             log.warning("no replica has what was written", extra={"action": "replica_behind", "noun": noun})
         return answer
+
+    async def _wait_for_replica(self) -> int:
+        """For all that was written so far, by any connection: a replica has it once it has this."""
+        async with self.client.pipeline(transaction=False) as pipe:
+            pipe.set(self.key("probe"), "1", px=1)
+            pipe.wait(1, REPLICA_WAIT_MILLIS)
+            _, reached = await pipe.execute()
+        return int(reached)
 
     def call_blocking(self, noun: str, function: str, **arguments: Any) -> Any:
         """The same, from a thread."""
