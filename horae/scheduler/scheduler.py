@@ -108,7 +108,8 @@ class Scheduler:
         `job` is the job or its name (`_` may stand for `-`), `context` its keyword arguments. `at` (aware) delays the
         run; None: at once. `run_id` names the run: accepted twice, it is one run. Where the job has a uniqueness key,
         the run that holds it is returned instead of a second one. `metadata` travels along, and nothing in it is read.
-        Raises UnknownName, InvalidJob, UsageError, MessageTooLarge, or StoreUnavailable, and then nothing was accepted.
+        Raises UnknownName, InvalidJob, UsageError, MessageTooLarge, or StoreUnavailable: nothing was accepted, except
+        where it is a StoreUncertain, which names the run that may have been.
         """
         name = job if isinstance(job, str) else job.name
         new = self._new_run(
