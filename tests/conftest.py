@@ -1,6 +1,7 @@
 """Fixtures that every kind of test shares: real servers, a project folder, and what to do when a server is absent."""
 
 import os
+import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -8,10 +9,29 @@ from pathlib import Path
 
 import pytest
 
+from horae.up import valkey
 from horae.up.ports import free_port
 from horae.up.valkey import answers, command
 from tests.requirements import REQUIREMENTS
 from tests.waiting import wait_for
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--store-server",
+        metavar="PROGRAM",
+        help="the server program that every test starts instead of the embedded Valkey, such as redis-server",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    wanted = config.getoption("--store-server")
+    if wanted:
+        program = shutil.which(wanted)
+        if program is None:
+            raise pytest.UsageError(f"--store-server {wanted}: there is no such program; scripts/servers redis gets it")
+        # Before a test module imports it: every server of every test is this one.
+        valkey.binary = lambda: Path(program)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

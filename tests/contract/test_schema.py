@@ -15,6 +15,7 @@ from horae.redis.keys import PROVIDER, key_prefix
 from horae.runs import Cause, State, Verdict
 from horae.settings import StoreSettings
 from horae.store.redis import RedisStore
+from horae.store.redis.connection import check_version
 from horae.store.values import Answer, Cancelled, Hold
 from tests.contract.stores import LEASE, NONE, T0, claim, handed_out, new, settle, state, verdict_of
 from tests.waiting import wait_until
@@ -199,3 +200,14 @@ class TestRows:
         store = opened()
         assert (await claim(store, Message(job="backup", run_id="r2"), overlap=Overlap.QUEUE)).answer is Answer.LATER
         assert await verdict_of(store, "r2") == (None, "")
+
+
+@pytest.mark.parametrize("version", ["7.0.15", "7.2.4", "8.6.0", "255.255.255", ""])
+def test_a_server_that_is_new_enough_or_does_not_say(version: str) -> None:
+    check_version({"redis_version": version}, "redis://here")
+
+
+@pytest.mark.parametrize("version", ["6.2.14", "5.0.3", "2.8"])
+def test_a_server_that_is_too_old_is_refused(version: str) -> None:
+    with pytest.raises(UnsafeStore, match=rf"at redis://here is Redis {version}; Horae needs Redis 7\.0 or newer"):
+        check_version({"redis_version": version}, "redis://here")

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import count
@@ -33,6 +33,8 @@ from horae.settings import StoreSettings
 log = logging.getLogger(__name__)
 SCHEMA = 2
 """How rows and indexes are written. What the one before it wrote is read as well, and left as it is."""
+LOWEST_VERSION = (7, 0)
+"""Of Redis. Every Valkey is newer."""
 FOLDER = Path(__file__).parent
 TIMEOUT_SECONDS = 5.0
 REPLICA_WAIT_MILLIS = 1000
@@ -197,6 +199,7 @@ class Connection:
         if self._safe:
             return
         with translated(self.url):
+            check_version(await self.client.info("server"), shown(self.url))
             configs = await configurations(self.client, "maxmemory-policy", "maxmemory", "appendonly")
             await self.client.set(self.key("schema"), SCHEMA, nx=True)
             schema = int(await self.client.get(self.key("schema")))
@@ -233,6 +236,15 @@ def check_schema(schema: int) -> None:
             f"the store holds schema {schema} and this Horae reads {SCHEMA - 1} and {SCHEMA}; "
             "start the release in between first, or use another namespace"
         )
+
+
+def check_version(info: Mapping[str, Any], server: str) -> None:
+    """Raises UnsafeStore for a server older than what the tests run on. Valkey tells the Redis that it is compatible with."""
+    told = str(info.get("redis_version", ""))
+    numbers = tuple(int(part) for part in told.split(".")[:2] if part.isdecimal())
+    if numbers and numbers < LOWEST_VERSION:
+        lowest = ".".join(map(str, LOWEST_VERSION))
+        raise UnsafeStore(f"the store at {server} is Redis {told}; Horae needs Redis {lowest} or newer, or Valkey")
 
 
 def check_safety(config: dict[str, str], allow_without_append_only: bool, server: str) -> None:
