@@ -239,7 +239,7 @@ def check_schema(schema: int) -> None:
 
 
 def check_version(info: Mapping[str, Any], server: str) -> None:
-    """Raises UnsafeStore for a server older than those the tests run on. Valkey tells which Redis it is compatible with."""
+    """Raises UnsafeStore for a server older than those the tests run on. Valkey tells the Redis that it resembles."""
     told = str(info.get("redis_version", ""))
     numbers = tuple(int(part) for part in told.split(".")[:2] if part.isdecimal())
     if numbers and numbers < LOWEST_VERSION:
