@@ -1,4 +1,4 @@
-"""Writes the generated tables of docs/reference: `python scripts/reference.py` rewrites what differs.
+"""Writes the generated tables of docs: `python scripts/reference.py` rewrites what differs.
 
 A table stands between `<!-- generated: name -->` and `<!-- end -->`; all else on these pages is written by hand.
 """
@@ -27,6 +27,7 @@ from horae.jobs.policies import CatchUp, Isolation, Overlap, Retry, Scope, Tier,
 from horae.matrix import STEPS  # noqa: E402
 from horae.messages import Message  # noqa: E402
 from horae.metrics.process import Metrics  # noqa: E402
+from horae.project.loading import load as load_registry  # noqa: E402
 from horae.project.loading import own_packages  # noqa: E402
 from horae.redis.access import RedisAccess  # noqa: E402
 from horae.runs import new_run_id  # noqa: E402
@@ -34,9 +35,6 @@ from horae.schedules.durations import format_duration  # noqa: E402
 from horae.settings import Settings  # noqa: E402
 
 own_packages(ROOT, [tier.folder for tier in Tier])  # another project may have been loaded in this process
-
-from infra._backup.settings import BackupSettings  # noqa: E402
-from internal._health.settings import HealthSettings  # noqa: E402
 
 MARKED = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 ELSEWHERE = {"project", "folders", "store", "prefect", "queue", "redis", "worker", "sidecar", "jobs"}
@@ -82,6 +80,7 @@ def spoken(annotation: str) -> str:
         "Path": "path",
         "bool": "true or false",
         "tuple[str, ...]": "list of texts",
+        "dict[str, str]": "table of texts",
     }
     return words.get(plain, plain)
 
@@ -98,6 +97,8 @@ def shown(value: Any) -> str:
         return f'`"{value.value}"`'
     if isinstance(value, Retry):
         return "`Retry()`: no retry"
+    if value == {}:
+        return "none"
     if isinstance(value, (tuple, frozenset)):
         return f"`{list(value)}`".replace("'", '"') if value else "none"
     return f'`"{value}"`' if isinstance(value, str) else f"`{value}`"
@@ -217,8 +218,11 @@ TABLES: dict[str, Callable[[], str]] = {
         for name in ("folders", "store", "prefect", "queue", "worker", "sidecar")
     },
     "settings-queue-redis": lambda: settings_of(RedisAccess, "HORAE_QUEUE__REDIS__"),
-    "settings-database-backup": lambda: settings_of(BackupSettings, None),
-    "settings-health-check": lambda: settings_of(HealthSettings, None),
+    **{
+        f"settings-{job.name}": lambda model=job.settings: settings_of(model, None)  # type: ignore[misc]
+        for job in load_registry(Settings(project=ROOT))
+        if job.settings
+    },
     "job": job_fields,
     "retry": retry_fields,
     "overlap": lambda: choices(Overlap),
@@ -238,8 +242,8 @@ def rewritten(text: str) -> str:
 
 
 def pages() -> list[Path]:
-    """The reference pages with a generated table."""
-    return [path for path in sorted((ROOT / "docs/reference").glob("*.md")) if MARKED.search(path.read_text())]
+    """The pages with a generated table: of the reference, and of the jobs, which show their settings."""
+    return [path for path in sorted((ROOT / "docs").glob("*/*.md")) if MARKED.search(path.read_text())]
 
 
 if __name__ == "__main__":

@@ -195,6 +195,25 @@ class PrefectApi:
             await self._call("POST", f"/flow_runs/{flow_run['id']}/set_state", crashed)
         return len(found)
 
+    async def online_workers(self, pool: str) -> list[str] | None:
+        """The names of the workers of a work pool that Prefect counts as online; None when there is no such pool."""
+        names: list[str] = []
+        offset = 0
+        while True:
+            body = {"limit": PAGE, "offset": offset}
+            page = await self._call("POST", f"/work_pools/{quote(pool, safe='')}/workers/filter", body)
+            if page is None:
+                return None
+            names += [str(worker["name"]) for worker in page if worker["status"] == "ONLINE"]
+            if len(page) < PAGE:
+                return names
+            offset += PAGE
+
+    async def late_flow_runs(self) -> int:
+        """How many flow runs should have begun and did not: those in the state `Late`."""
+        wanted = {"flow_runs": {"state": {"name": {"any_": ["Late"]}}}}
+        return int(await self._call("POST", "/flow_runs/count", wanted))
+
     async def default_job_template(self, pool_type: str = "process") -> dict[str, Any]:
         """The base job template that the server knows for a type of work pool."""
         packages = await self._call("GET", "/collections/views/aggregate-worker-metadata")

@@ -1,0 +1,57 @@
+"""The dead-man's switch: pings to a server outside, which raises the alarm when they stop.
+
+The protocol is that of healthchecks.io: URL is a success, URL/start, URL/fail and URL/log are what they say. The body
+is kept with the ping, and `rid` ties a start to its end.
+"""
+
+import re
+from enum import StrEnum
+from urllib.parse import urlsplit, urlunsplit
+
+from internal._heartbeat.processes import trusted
+
+BODY_LIMIT_BYTES = 10_000
+REFUSED = re.compile(r"\s*OK \((?P<why>[^)]+)\)\s*")
+"""The hosted service answers 200 to a ping that it did not take, and says so in the body only."""
+
+
+class Ping(StrEnum):
+    START = "start"
+    SUCCESS = "success"
+    FAIL = "fail"
+    LOG = "log"
+    """Kept, without a word on how things are: this sidecar lives, but it could not see everything."""
+
+
+def address(url: str, ping: Ping, rid: str = "") -> str:
+    """The URL of a ping. What the given URL has after `?` stays."""
+    parts = urlsplit(url)
+    path = parts.path.rstrip("/") + ("" if ping is Ping.SUCCESS else f"/{ping.value}")
+    query = "&".join(part for part in (parts.query, f"rid={rid}" if rid else "") if part)
+    return urlunsplit((parts.scheme, parts.netloc, path, query, ""))
+
+
+async def send(url: str, ping: Ping, body: str, timeout_seconds: float, rid: str = "") -> str:
+    """Send a ping; empty when the server took it, else why it did not. The URL is a secret and never in the answer."""
+    import httpx
+
+    host = urlsplit(url).hostname
+    try:
+        async with httpx.AsyncClient(timeout=timeout_seconds, verify=trusted()) as client:
+            answer = await client.post(address(url, ping, rid), content=body.encode()[:BODY_LIMIT_BYTES])
+    except httpx.TimeoutException:
+        return f"{host} did not answer a ping within {timeout_seconds:g} s"
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        return f"{host} does not answer pings: {type(error).__name__}"
+    if not answer.is_success:
+        return f"{host} refused a ping with status {answer.status_code}; check jobs.heartbeat.ping_url"
+    if refused := REFUSED.fullmatch(answer.text[:200]):
+        return f"{host} did not take a ping: {refused['why']}; check jobs.heartbeat.ping_url"
+    return ""
+
+
+def due(ping: Ping, last: str, seconds_since: float | None, every_seconds: float, least_seconds: float) -> bool:
+    """Whether to send it: news at once, but not before `least_seconds` have passed; the same again every so often."""
+    if seconds_since is None or seconds_since < 0:  # never, or the clock was set back
+        return True
+    return seconds_since >= (every_seconds if ping == last else min(every_seconds, least_seconds))

@@ -1,0 +1,38 @@
+"""`[jobs.heartbeat]` in horae.toml."""
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+SCHEMES = ("http://", "https://")
+
+
+class HeartbeatSettings(BaseModel):
+    # A ping URL is a secret: whoever knows it can keep the alarm silent.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    processes: dict[str, str] = {}
+    """Processes to watch beside those of `horae up` and this sidecar: a name, and the base URL of its /health."""
+    prefect_workers: int = Field(default=1, ge=0)
+    """Prefect workers that must be online in the work pool. 0: none is watched."""
+    silent_after_seconds: float = Field(default=30, gt=0)
+    """A process that gives no proof of life for so long is silent."""
+    timeout_seconds: float = Field(default=1.5, gt=0, le=1.5)
+    """How long one look, one ping or telling Prefect may take. All looks go on at once; the job itself has 5 s."""
+    ping_url: SecretStr | None = None
+    """The dead-man's switch: a ping URL of healthchecks.io or of a server that speaks its protocol. Default: none."""
+    ping_every_seconds: float = Field(default=60, ge=15)
+    """Time between two pings that say the same. The hosted service refuses more than five a minute."""
+
+    @field_validator("processes")
+    @classmethod
+    def _urls(cls, processes: dict[str, str]) -> dict[str, str]:
+        for name, url in processes.items():
+            if not url.startswith(SCHEMES):
+                raise ValueError(f"{name}: give the base URL of its /health, such as http://10.0.0.5:8702")
+        return processes
+
+    @field_validator("ping_url")
+    @classmethod
+    def _ping_url(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not url.get_secret_value().startswith(SCHEMES):
+            raise ValueError("give an http:// or https:// URL, such as https://hc-ping.com/UUID")
+        return url

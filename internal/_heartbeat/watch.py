@@ -1,0 +1,127 @@
+"""Who is silent: what was seen before, what changes now, and which events are still to be told."""
+
+import json
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from horae.clock import isoformat, parse_instant
+from internal._heartbeat.processes import Beat
+
+EVENTS = uuid.UUID("2b1f0f0c-7f0d-5c6e-8d4f-6a3d1c7b9e21")
+ABSENCE = timedelta(seconds=30)
+"""Three beats: when nobody looked for longer, the watch was absent."""
+UNTOLD = 100
+"""Events that wait here while Prefect is away, the newest."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seen:
+    """What is known of one process."""
+
+    since: str
+    """The last proof of life; before the first one, when the watch began."""
+    silent: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """A process fell silent, or is alive again."""
+
+    name: str
+    silent: bool
+    at: str
+    since: str
+    """Its last proof of life."""
+    detail: str
+
+    def event(self, namespace: str, observer: str) -> dict[str, Any]:
+        """The change as Prefect's API takes an event. Its id follows from the change, so that it is stored once."""
+        what = "silent" if self.silent else "alive"
+        return {
+            "id": str(uuid.uuid5(EVENTS, f"{namespace}/{observer}/{self.name}/{what}/{self.since}")),
+            "occurred": self.at,
+            "event": f"horae.process.{what}",
+            "resource": {
+                "prefect.resource.id": f"horae.process.{self.name}",
+                "prefect.resource.name": self.name,
+                "horae.namespace": namespace,
+            },
+            "payload": {"process": self.name, "observer": observer, "last_seen": self.since, "detail": self.detail},
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class State:
+    """What the next beat must know. Instants are ISO 8601 in UTC."""
+
+    looked_at: str = ""
+    processes: Mapping[str, Seen] = field(default_factory=dict)
+    untold: Sequence[Change] = ()
+    """Changes that Prefect does not know yet."""
+    pinged: str = ""
+    """What the last ping that was taken said: success, fail or log."""
+    pinged_at: str = ""
+
+
+def judge(before: State, beats: Sequence[Beat], now: datetime, patience: timedelta) -> tuple[State, list[Change]]:
+    """The state after these beats, and what changed.
+
+    A process is silent when its last proof of life is older than `patience`. After an absence of the watch the count
+    begins anew: what happened meanwhile says nothing about this process.
+    """
+    stamp = isoformat(now)
+    absent = not before.looked_at or now - parse_instant(before.looked_at) > max(patience, ABSENCE)
+    known: dict[str, Seen] = {}
+    changes: list[Change] = []
+    for beat in beats:
+        seen = before.processes.get(beat.name) or Seen(since=stamp)
+        if beat.alive or (absent and not seen.silent):
+            after = Seen(since=stamp)
+        else:
+            after = replace(seen, silent=seen.silent or now - parse_instant(seen.since) > patience)
+        if after.silent != seen.silent:
+            changes.append(Change(name=beat.name, silent=after.silent, at=stamp, since=seen.since, detail=beat.detail))
+        known[beat.name] = after
+    untold = (*before.untold, *changes)[-UNTOLD:]
+    return replace(before, looked_at=stamp, processes=known, untold=untold), changes
+
+
+def read_state(path: Path) -> tuple[State, str]:
+    """The state that the last beat left, and what is wrong with it: a broken file counts as none."""
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        return State(), ""
+    except OSError as error:
+        return State(), f"cannot read {path}: {error.strerror}"
+    try:
+        found = json.loads(text)
+        state = State(
+            looked_at=str(found["looked_at"]),
+            processes={str(name): Seen(**seen) for name, seen in found["processes"].items()},
+            untold=tuple(Change(**change) for change in found["untold"]),
+            pinged=str(found["pinged"]),
+            pinged_at=str(found["pinged_at"]),
+        )
+        instants = [state.looked_at, state.pinged_at, *(seen.since for seen in state.processes.values())]
+        for instant in filter(None, instants):
+            parse_instant(instant)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return State(), f"{path} is broken: the watch begins anew"
+    return state, ""
+
+
+def write_state(path: Path, state: State) -> None:
+    """Put it in place in one step; raises OSError, and then the old state stands."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(json.dumps(asdict(state), indent=1))
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,142 @@
+"""Looks every 10 seconds whether each process is alive and makes progress, and pings the dead-man's switch.
+
+Inside the sidecar because it is frequent and small, and because the pings must stop when the sidecar does. Each sidecar
+has its own view, and needs no store for it.
+"""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from horae import Settings, clock, current_run, every, job
+from horae.errors import HoraeError
+from horae.settings import load
+from internal._heartbeat.dead_man import Ping, due, send
+from internal._heartbeat.processes import Beat, look, watched
+from internal._heartbeat.settings import HeartbeatSettings
+from internal._heartbeat.watch import Change, State, judge, read_state, write_state
+
+log = logging.getLogger(__name__)
+STATE = "heartbeat.json"
+LEAST_SECONDS = 15.0
+"""Between two pings, whatever they say: the hosted service refuses more than five a minute."""
+
+
+@job(schedule=every("10s"), scope="each", time_limit=timedelta(seconds=5), settings=HeartbeatSettings)
+async def heartbeat(*, dry_run: bool = False) -> dict[str, Any]:
+    """Look at every process, tell once of each that falls silent or comes back, and ping the dead-man's switch.
+
+    Returns {"ok", "checks": [{"name", "ok", "detail", "figures"}], "unseen", "ping"}. `ok` is None when there was
+    nothing to look at. `dry_run` looks and says what would be told; it writes, tells and pings nothing.
+    """
+    run = current_run()
+    settings, own = load(run.project), run.settings or HeartbeatSettings()
+    processes = watched(settings, own, in_sidecar=run.scheduled_for is not None)
+    beats = await look(settings, own, processes)
+    path, now = settings.state / STATE, clock.now()
+    before, unread = read_state(path)
+    after, changes = judge(before, beats, now, timedelta(seconds=own.silent_after_seconds))
+    silent = [beat for beat in beats if after.processes[beat.name].silent]
+    in_doubt = [beat for beat in beats if not beat.alive and beat not in silent]
+    unseen = [unread] if unread else []
+    if not beats:
+        unseen.append("looked at no process: none is configured, and no `horae up` is running here")
+    unseen += [f"in doubt: {beat.name} {beat.detail}" for beat in in_doubt]
+    for change in changes:
+        _say(change)
+    ping = Ping.FAIL if silent else Ping.LOG if in_doubt or not beats else Ping.SUCCESS
+    if not dry_run:
+        after, troubles = await _tell(settings, own, after, ping, _summary(unseen, silent, beats), now)
+        try:
+            write_state(path, after)
+        except OSError as error:
+            troubles.append(f"cannot write {path}: {error.strerror}; the same news may be told again")
+        unseen = troubles + unseen
+    run.report(_summary(unseen, silent, beats) + (f"; dry run, would ping {ping.value}" if dry_run else ""))
+    return _result(beats, after, unseen, ping, now)
+
+
+def _say(change: Change) -> None:
+    if change.silent:
+        extra = {"action": "process_silent", "watched": change.name}
+        log.error("%s is silent since %s: %s", change.name, change.since, change.detail, extra=extra)
+    else:
+        log.info("%s is alive again", change.name, extra={"action": "process_alive", "watched": change.name})
+
+
+async def _tell(
+    settings: Settings, own: HeartbeatSettings, state: State, ping: Ping, body: str, now: datetime
+) -> tuple[State, list[str]]:
+    """Tell Prefect and the dead-man's switch; the state after it, and what they did not take."""
+    elapsed = (now - clock.parse_instant(state.pinged_at)).total_seconds() if state.pinged_at else None
+    pings = own.ping_url and due(ping, state.pinged, elapsed, own.ping_every_seconds, LEAST_SECONDS)
+    told, pinged = await asyncio.gather(
+        _emit(settings, own, state.untold),
+        _ping(own, ping, body, first=elapsed is None) if pings else _nothing(),
+    )
+    if not told:
+        state = replace(state, untold=())
+    if pings and not pinged:
+        state = replace(state, pinged=ping.value, pinged_at=clock.isoformat(now))
+    return state, [trouble for trouble in (told, pinged) if trouble]
+
+
+async def _nothing() -> str:
+    return ""
+
+
+async def _ping(own: HeartbeatSettings, ping: Ping, body: str, *, first: bool) -> str:
+    assert own.ping_url
+    url, rid = own.ping_url.get_secret_value(), str(uuid4()) if first else ""
+    if first:
+        trouble = await send(url, Ping.START, f"the watch begins on {socket.gethostname()}", own.timeout_seconds, rid)
+        if trouble:
+            return trouble
+    return await send(url, ping, body, own.timeout_seconds, rid)
+
+
+async def _emit(settings: Settings, own: HeartbeatSettings, changes: Sequence[Change]) -> str:
+    """Without a configured Prefect nobody is told but the log, and that is no trouble."""
+    if not changes or settings.prefect.api_url is None:
+        return ""
+    from horae.prefect.api import PrefectApi
+
+    key, observer = settings.prefect.api_key, socket.gethostname()
+    try:
+        async with asyncio.timeout(own.timeout_seconds):
+            async with PrefectApi(settings.prefect.api_url, key.get_secret_value() if key else None) as api:
+                await api.emit_events([change.event(settings.namespace, observer) for change in changes])
+    except TimeoutError:
+        return f"{len(changes)} events wait for Prefect: no answer in {own.timeout_seconds:g} s"
+    except HoraeError as error:
+        return f"{len(changes)} events wait for Prefect: {error.message}"
+    return ""
+
+
+def _summary(unseen: Sequence[str], silent: Sequence[Beat], beats: Sequence[Beat]) -> str:
+    """What could not be seen comes first, then who is silent, then how many are alive."""
+    alive = sum(beat.alive for beat in beats)
+    said = [*unseen, *(f"{beat.name} is silent: {beat.detail}" for beat in silent)]
+    return "; ".join([*said, f"{alive} of {len(beats)} processes are alive"] if beats else said)
+
+
+def _result(beats: Sequence[Beat], state: State, unseen: Sequence[str], ping: Ping, now: datetime) -> dict[str, Any]:
+    checks = []
+    for beat in beats:
+        seen = state.processes[beat.name]
+        ago = max(0.0, (now - clock.parse_instant(seen.since)).total_seconds())
+        checks.append(
+            {
+                "name": f"heartbeat/{beat.name}",
+                "ok": not seen.silent,
+                "detail": beat.detail,
+                "figures": {"last_seen_seconds": 0.0 if beat.alive else round(ago, 1)},
+            }
+        )
+    ok = all(check["ok"] for check in checks) if checks else None
+    return {"ok": ok, "checks": checks, "unseen": list(unseen), "ping": ping.value}

@@ -1,0 +1,117 @@
+"""The internal jobs that ask Prefect, on a real server."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+from pydantic import SecretStr
+
+from horae import RunContext, Settings
+from horae.jobs.context import running
+from horae.prefect.api import PrefectApi
+from horae.settings import PrefectSettings
+from horae.up.parts import Parts
+from horae.up.ports import LOOPBACK, free_port
+from horae.up.prefect_parts import server_part
+from internal._heartbeat.processes import look_at_workers
+from internal._heartbeat.settings import HeartbeatSettings
+from internal.heartbeat import heartbeat
+from tests.ping_server import ping_server
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
+POOL = "horae"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PrefectApi]:
+    folder, port = tmp_path_factory.mktemp("prefect"), free_port()
+    async with Parts(folder) as parts, PrefectApi(f"http://{LOOPBACK}:{port}/api") as opened:
+        await parts.start(server_part(folder, folder / ".horae", port))
+        yield opened
+
+
+async def add_pool(api: PrefectApi) -> None:
+    await api.ensure_work_pool(POOL, await api.default_job_template())
+
+
+async def work(api: PrefectApi, worker: str) -> None:
+    """A worker says that it is there, as Prefect's own does every 30 seconds."""
+    async with httpx.AsyncClient() as client:
+        beat = {"name": worker, "heartbeat_interval_seconds": 30}
+        answer = await client.post(f"{api.url}/work_pools/{POOL}/workers/heartbeat", json=beat)
+        answer.raise_for_status()
+
+
+async def test_prefect_says_how_many_workers_are_online(api: PrefectApi, project: Path) -> None:
+    settings = Settings(project=project, prefect=PrefectSettings(api_url=api.url))
+    one, two = HeartbeatSettings(), HeartbeatSettings(prefect_workers=2)
+    found = await look_at_workers(settings, one)
+    assert found
+    assert (found.alive, found.detail) == (False, "Prefect has no work pool 'horae'")
+    await add_pool(api)
+    assert await api.online_workers(POOL) == []
+    await work(api, "first")
+    assert await api.online_workers(POOL) == ["first"]
+    alive, short = await look_at_workers(settings, one), await look_at_workers(settings, two)
+    assert alive
+    assert short
+    assert (alive.alive, short.alive) == (True, False)
+    assert short.detail == "1 of 2 online in the work pool 'horae'"
+    assert await look_at_workers(settings, HeartbeatSettings(prefect_workers=0)) is None
+
+
+async def test_silence_and_return_are_one_event_each(
+    api: PrefectApi, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", api.url)
+    await add_pool(api)
+    with ping_server() as web:  # any server that is no Horae process
+        base = web.url.rpartition("/")[0]
+        own = HeartbeatSettings(silent_after_seconds=0.1, prefect_workers=0, processes={"shop-worker": base})
+        with running(RunContext(job="heartbeat", run_id="r", project=project, settings=own)):
+
+            async def silent() -> bool:
+                return (await heartbeat())["ok"] is False
+
+            await wait_until(silent, "the process to be silent")
+            await heartbeat()
+            await heartbeat()
+
+    async def told() -> list[str]:
+        wanted = {"filter": {"event": {"prefix": ["horae.process"]}}, "limit": 50}
+        async with httpx.AsyncClient() as client:
+            found = (await client.post(f"{api.url}/events/filter", json=wanted)).json()["events"]
+        return [f"{one['event']} {one['payload']['process']}" for one in found]
+
+    assert await wait_until(told, "the event in Prefect's feed") == ["horae.process.silent shop-worker"]
+
+
+async def test_an_event_waits_while_prefect_is_away(
+    api: PrefectApi, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = f"http://{LOOPBACK}:{free_port()}"
+    own = HeartbeatSettings(silent_after_seconds=0.1, prefect_workers=0, processes={"late-worker": gone})
+    told: list[str] = []
+    context = RunContext(job="heartbeat", run_id="r", project=project, settings=own, report=told.append)
+    monkeypatch.setenv("PREFECT_API_URL", f"{gone}/api")
+    with running(context):
+
+        async def waits() -> bool:
+            return any("1 events wait" in line for line in (await heartbeat())["unseen"])
+
+        await wait_until(waits, "an event that waits")
+        assert told[-1].startswith("1 events wait for Prefect")
+        monkeypatch.setenv("PREFECT_API_URL", api.url)
+        assert (await heartbeat())["unseen"] == []
+
+
+async def test_a_wrong_key_is_no_proof_of_life(project: Path) -> None:
+    with ping_server() as refusing:
+        refusing.status = 401
+        key = PrefectSettings(api_url=refusing.url, api_key=SecretStr("s3cret"))
+        found = await look_at_workers(Settings(project=project, prefect=key), HeartbeatSettings())
+    assert found
+    assert (found.alive, "refuses the key" in found.detail, "s3cret" in found.detail) == (False, True, False)
