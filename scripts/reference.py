@@ -80,6 +80,7 @@ def spoken(annotation: str) -> str:
         "Path": "path",
         "bool": "true or false",
         "tuple[str, ...]": "list of texts",
+        "tuple[Rule, ...]": "list of tables",
         "dict[str, str]": "table of texts",
     }
     return words.get(plain, plain)
@@ -99,6 +100,8 @@ def shown(value: Any) -> str:
         return "`Retry()`: no retry"
     if value == {}:
         return "none"
+    if isinstance(value, tuple) and any(isinstance(one, BaseModel) for one in value):
+        return "see there"
     if isinstance(value, (tuple, frozenset)):
         return f"`{list(value)}`".replace("'", '"') if value else "none"
     return f'`"{value}"`' if isinstance(value, str) else f"`{value}`"

@@ -1,22 +1,27 @@
 """The internal jobs that ask Prefect, on a real server."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 
-from horae import RunContext, Settings
+from horae import Cause, Run, RunContext, Settings, State, Tier
 from horae.jobs.context import running
 from horae.prefect.api import PrefectApi
-from horae.settings import PrefectSettings
+from horae.runs import new_run_id
+from horae.settings import PrefectSettings, load
+from horae.store import connect
 from horae.up.parts import Parts
 from horae.up.ports import LOOPBACK, free_port
 from horae.up.prefect_parts import server_part
 from internal._heartbeat.processes import look_at_workers
 from internal._heartbeat.settings import HeartbeatSettings
+from internal.dlq_processing import dlq_processing
 from internal.heartbeat import heartbeat
 from tests.ping_server import ping_server
 from tests.waiting import wait_until
@@ -106,6 +111,44 @@ async def test_an_event_waits_while_prefect_is_away(
         assert told[-1].startswith("1 events wait for Prefect")
         monkeypatch.setenv("PREFECT_API_URL", api.url)
         assert (await heartbeat())["unseen"] == []
+
+
+@pytest.mark.requires("valkey")
+async def test_dead_letters_are_raised_once_also_when_prefect_was_away(
+    api: PrefectApi, project: Path, valkey_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HORAE_STORE__URL", valkey_url)
+    monkeypatch.setenv("HORAE_NAMESPACE", namespace)
+    monkeypatch.setenv("PREFECT_API_URL", f"http://{LOOPBACK}:{free_port()}/api")
+    told: list[str] = []
+    context = RunContext(job="dlq-processing", run_id="r", project=project, report=told.append)
+
+    async def look() -> dict[str, Any]:
+        """One run, and its result where the sidecar puts it."""
+        with running(context):
+            result = await dlq_processing()
+        row = Run(run_id=new_run_id(), job="dlq-processing", tier=Tier.APSCHEDULER, cause=Cause.MANUAL, state=State.RAN)
+        async with connect(load(project)) as store:
+            await store.ledger.record([replace(row, result=result, ended_at=await store.now())])
+        return result
+
+    async with connect(load(project)) as store:
+        await store.dead_letters.bury(b"{", "not JSON")
+    first = await look()
+    assert told[-1].startswith("1 groups are not told to Prefect yet")
+    assert len(first["untold"]) == 1
+    monkeypatch.setenv("PREFECT_API_URL", api.url)
+    assert (await look())["untold"] == []
+    assert told[-1] == "1 dead letters: 0 replayed, 0 groups raised"
+    await look()
+
+    async def events() -> list[str]:
+        wanted = {"filter": {"event": {"prefix": ["horae.dead_letters"]}}, "limit": 50}
+        async with httpx.AsyncClient() as client:
+            found = (await client.post(f"{api.url}/events/filter", json=wanted)).json()["events"]
+        return [str(one["payload"]["cause"]) for one in found]
+
+    assert await wait_until(events, "the event in Prefect's feed") == ["(no message): not JSON"]
 
 
 async def test_a_wrong_key_is_no_proof_of_life(project: Path) -> None:

@@ -1,0 +1,1 @@
+"""The work of the dead-letter processing, in plain functions."""

@@ -1,0 +1,74 @@
+"""Dead letters as this job looks at them: small, and grouped by cause."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from horae import Job
+from horae.errors import InvalidJob
+from horae.store.values import DeadLetter
+
+COUNT = "dlq_replays"
+"""In a run's metadata: which replay by this job it is, counted from 1. A replay by hand hands the number on."""
+SAYS_CHARACTERS = 500
+NO_JOB = "(no message)"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Letter:
+    """A dead letter without its payload."""
+
+    run_id: str
+    job: str
+    at: datetime
+    reason: str
+    error: str
+    """The class name of the exception; empty when there was none."""
+    says: str
+    replays: int
+    """How often this job has replayed the work so far."""
+    refused: str = ""
+    """Why the job no longer accepts the letter's context; empty when it does."""
+
+    @property
+    def cause(self) -> str:
+        """Letters with the same cause are one group."""
+        job, error = self.job or NO_JOB, f" {self.error}" if self.error else ""
+        return f"{job}: {self.reason}{error}"
+
+
+def letter_of(found: DeadLetter, jobs: Mapping[str, Job]) -> Letter:
+    """`jobs`: the durable ones, by name."""
+    failure, message = found.failure, found.message
+    return Letter(
+        run_id=found.run_id,
+        job=message.job if message else "",
+        at=found.at,
+        reason=found.reason or "no reason given",
+        error=failure.type if failure else "",
+        says=failure.message[:SAYS_CHARACTERS] if failure else "",
+        replays=replays_of(message.metadata) if message else 0,
+        refused=_refusal(jobs.get(message.job), message.context) if message else "",
+    )
+
+
+def _refusal(job: Job | None, context: Mapping[str, Any]) -> str:
+    try:
+        if job:
+            job.accepts(context)
+    except InvalidJob as error:
+        return error.message
+    return ""
+
+
+def replays_of(metadata: Mapping[str, Any]) -> int:
+    """The count in a run's metadata. What is no count there is taken for many: nobody can say how many it were."""
+    given = metadata.get(COUNT, 0)
+    return given if isinstance(given, int) and not isinstance(given, bool) and given >= 0 else 1_000_000
+
+
+def mark_of(text: str) -> str:
+    """A short name for a group, for the list of those that were raised."""
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:12]

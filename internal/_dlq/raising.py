@@ -1,0 +1,89 @@
+"""The groups that a person must look at, each raised once."""
+
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from horae.clock import isoformat, to_millis
+from internal._dlq.letters import Letter, mark_of
+from internal._dlq.planning import RAISED, Fate
+
+EVENTS = uuid.UUID("8f6c9b2e-1d0a-5c3e-9a77-5b2f0e4d6c13")
+MOST = 100
+"""Groups that are told apart, those with the newest letters; the marks of more would not fit into a result."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Group:
+    """Dead letters with one cause and one fate."""
+
+    cause: str
+    job: str
+    fate: Fate
+    count: int
+    newest: datetime
+    says: str
+    """The message of the newest."""
+
+    @property
+    def mark(self) -> str:
+        stopped = self.fate is Fate.STOPPED
+        return stopped_mark(self.job) if stopped else mark_of(f"{self.cause}|{self.fate.name}")
+
+    @property
+    def text(self) -> str:
+        said = f": {self.says}" if self.says else ""
+        return f"{self.count} dead letters, {self.cause} ({self.fate.value}){said}"
+
+    def event(self, namespace: str) -> dict[str, Any]:
+        """As Prefect's API takes an event. Its id follows from the group and its newest letter: stored once."""
+        newest = isoformat(self.newest)
+        return {
+            "id": str(uuid.uuid5(EVENTS, f"{namespace}/{self.mark}/{newest}")),
+            "occurred": newest,
+            "event": "horae.dead_letters.raised",
+            "resource": {
+                "prefect.resource.id": f"horae.job.{self.job or 'none'}",
+                "prefect.resource.name": self.job or "messages that are no run",
+                "horae.namespace": namespace,
+            },
+            "payload": {"cause": self.cause, "fate": self.fate.value, "letters": self.count, "newest_says": self.says},
+        }
+
+
+def stopped_mark(job: str) -> str:
+    return mark_of(f"{job}|{Fate.STOPPED.name}")
+
+
+def grouped(letters: Iterable[Letter], fates: Mapping[str, Fate]) -> list[Group]:
+    """By cause and fate, those with the newest letters first."""
+    found: dict[tuple[str, Fate], list[Letter]] = {}
+    for letter in letters:
+        found.setdefault((letter.cause, fates[letter.run_id]), []).append(letter)
+    groups = []
+    for (cause, fate), members in found.items():
+        last = max(members, key=lambda letter: letter.at)
+        says = " ".join(last.says.split())[:200]
+        groups.append(Group(cause=cause, job=last.job, fate=fate, count=len(members), newest=last.at, says=says))
+    return sorted(groups, key=lambda group: group.newest, reverse=True)
+
+
+def unraised(
+    groups: Iterable[Group], marks: Mapping[str, int], proven: Iterable[str]
+) -> tuple[list[Group], dict[str, int]]:
+    """The groups to raise now, and the marks after it: by group, the newest letter that was raised, in milliseconds.
+
+    A group is raised again when it gets a newer letter. What is stopped is not, or each try would raise it again: a job
+    is raised as stopped once, until one of its replays has run. `proven`: the jobs of which the last replay ran.
+    """
+    before = {mark: at for mark, at in marks.items() if mark not in {stopped_mark(job) for job in proven}}
+    news, after = [], dict(before)
+    for group in [group for group in groups if group.fate in RAISED][:MOST]:
+        at, known = to_millis(group.newest), before.get(group.mark)
+        if known is None or (known < at and group.fate is not Fate.STOPPED):
+            news.append(group)
+            after[group.mark] = max(at, after.get(group.mark, 0))
+    kept = sorted(after.items(), key=lambda item: item[1], reverse=True)[: 2 * MOST]
+    return news, dict(kept)
