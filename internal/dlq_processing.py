@@ -4,7 +4,6 @@ Inside the sidecar because it is small and internal: a fire that is lost is made
 that it knows is in the store.
 """
 
-import asyncio
 import logging
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -100,6 +99,8 @@ async def process(store: "Store", settings: Settings, own: DlqSettings, found: F
 
 async def _read(store: "Store", settings: Settings, own: DlqSettings, found: Findings) -> None:
     """The newest dead letters; the older ones come into sight as these are replayed or dropped."""
+    import asyncio
+
     jobs = durable_jobs(settings.project)
     there = (await store.ledger.figures()).dead_letters
     try:
@@ -140,6 +141,8 @@ async def _emit(settings: Settings, groups: Collection[Group]) -> str:
     """Without a configured Prefect nobody is told but the log, and that is no trouble."""
     if not groups or settings.prefect.api_url is None:
         return ""
+    import asyncio
+
     from horae.prefect.api import PrefectApi
 
     key = settings.prefect.api_key

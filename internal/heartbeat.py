@@ -4,14 +4,11 @@ Inside the sidecar because it is frequent and small, and because the pings must 
 has its own view, and needs no store for it.
 """
 
-import asyncio
 import logging
-import socket
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 from horae import Settings, clock, current_run, every, job
 from horae.errors import HoraeError
@@ -73,6 +70,8 @@ async def _tell(
     settings: Settings, own: HeartbeatSettings, state: State, ping: Ping, body: str, now: datetime
 ) -> tuple[State, list[str]]:
     """Tell Prefect and the dead-man's switch; the state after it, and what they did not take."""
+    import asyncio
+
     elapsed = (now - clock.parse_instant(state.pinged_at)).total_seconds() if state.pinged_at else None
     pings = own.ping_url and due(ping, state.pinged, elapsed, own.ping_every_seconds, LEAST_SECONDS)
     told, pinged = await asyncio.gather(
@@ -91,6 +90,9 @@ async def _nothing() -> str:
 
 
 async def _ping(own: HeartbeatSettings, ping: Ping, body: str, *, first: bool) -> str:
+    import socket
+    from uuid import uuid4
+
     assert own.ping_url
     url, rid = own.ping_url.get_secret_value(), str(uuid4()) if first else ""
     if first:
@@ -104,6 +106,9 @@ async def _emit(settings: Settings, own: HeartbeatSettings, changes: Sequence[Ch
     """Without a configured Prefect nobody is told but the log, and that is no trouble."""
     if not changes or settings.prefect.api_url is None:
         return ""
+    import asyncio
+    import socket
+
     from horae.prefect.api import PrefectApi
 
     key, observer = settings.prefect.api_key, socket.gethostname()

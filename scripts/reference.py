@@ -81,6 +81,7 @@ def spoken(annotation: str) -> str:
         "bool": "true or false",
         "tuple[str, ...]": "list of texts",
         "tuple[Rule, ...]": "list of tables",
+        "tuple[Place, ...]": "list of tables",
         "dict[str, str]": "table of texts",
     }
     return words.get(plain, plain)

@@ -1,6 +1,5 @@
 """Replays in the store: what became of earlier ones, and the new ones."""
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -35,6 +34,8 @@ def durable_jobs(project: Path) -> Mapping[str, Job]:
 
 async def histories(store: Store, jobs: Iterable[str], own: DlqSettings, now: datetime) -> dict[str, History]:
     """What became of the replays of these jobs; without those of which it cannot be said in time, or in full."""
+    import asyncio
+
     found: dict[str, History] = {}
     limit, deadline = own.most_an_hour + MORE, asyncio.get_running_loop().time() + HISTORY_SECONDS
     for job in sorted(set(jobs)):

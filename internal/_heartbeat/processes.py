@@ -1,6 +1,5 @@
 """The processes that are watched, and a look at each: does it live, and do its duties go round?"""
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -49,6 +48,8 @@ def watched(settings: Settings, own: HeartbeatSettings, *, in_sidecar: bool) -> 
 
 async def look(settings: Settings, own: HeartbeatSettings, processes: Mapping[str, str]) -> list[Beat]:
     """One look at every process and at the Prefect workers, all at once. Never raises for what it sees."""
+    import asyncio
+
     import httpx
 
     async with httpx.AsyncClient(timeout=own.timeout_seconds, verify=trusted()) as client:
@@ -80,6 +81,8 @@ async def look_at_workers(settings: Settings, own: HeartbeatSettings) -> Beat | 
     """Whether as many Prefect workers as wanted are online; Prefect says so. None: none is wanted here."""
     if settings.prefect.api_url is None or own.prefect_workers == 0:
         return None
+    import asyncio
+
     from horae.prefect.api import PrefectApi
 
     pool, key = settings.prefect.work_pool, settings.prefect.api_key

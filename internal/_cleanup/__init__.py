@@ -1,0 +1,1 @@
+"""The work of the cache cleanup, in plain functions."""

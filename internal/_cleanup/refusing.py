@@ -1,0 +1,35 @@
+"""Which folders are never cleaned up, whatever the settings say."""
+
+from pathlib import Path
+
+from horae import Settings
+from internal._cleanup.settings import STATE, Place
+
+PROTECTED_IN_STATE = ("valkey", "backups", "tools", "run")
+PROTECTED_IN_PROJECT = (".git", ".venv", "flows", "infra", "internal")
+
+
+def folder_of(place: Place, settings: Settings) -> Path:
+    """The real folder, links resolved."""
+    path = place.path.replace(STATE, str(settings.state))
+    return (settings.project / Path(path).expanduser()).resolve()
+
+
+def refusal(folder: Path, settings: Settings) -> str:
+    """Why nothing may be deleted there; empty when it may.
+
+    A folder is refused when it is, holds, or lies in something that is no cache: the project, the state store, backups,
+    a git repository, the home folder.
+    """
+    project, state = settings.project.resolve(), settings.state.resolve()
+    whole = [Path(folder.anchor), Path.home().resolve(), project, state, state / "prefect"]
+    protected = [state / name for name in PROTECTED_IN_STATE] + [project / name for name in PROTECTED_IN_PROJECT]
+    for one in whole:
+        if folder == one or folder in one.parents:
+            return f"{folder} is or holds {one}, which is no cache"
+    for one in protected:
+        if folder == one or folder in one.parents or one in folder.parents:
+            return f"{folder} is, holds or lies in {one}, which is no cache"
+    if (folder / ".git").exists():
+        return f"{folder} is a git repository and no cache"
+    return ""

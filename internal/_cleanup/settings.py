@@ -1,0 +1,53 @@
+"""`[jobs.cache-cleanup]` in horae.toml."""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+STATE = "{state}"
+
+
+class Place(BaseModel):
+    """A folder, and what may stay in it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: str = Field(min_length=1)
+    """The folder, relative to the project. `{state}` stands for the state folder, `~` for the home folder."""
+    kind: Literal["files", "results"] = "files"
+    """`files`: any file, by age and size. `results`: results of Prefect's tasks, also by their own expiration."""
+    names: str = "*"
+    """Only files whose name fits, with `*` and `?`. Folders below are looked into in any case."""
+    older_than_days: float | None = Field(default=None, gt=0)
+    """A file that was last changed longer ago is deleted. Default: age does not matter."""
+    most_mib: float | None = Field(default=None, ge=0)
+    """When the files are larger in total, the oldest are deleted until they fit. Default: size does not matter."""
+    keep: int = Field(default=0, ge=0)
+    """The newest files, which stay in any case."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.kind == "files" and self.older_than_days is None and self.most_mib is None:
+            raise ValueError(f"{self.path}: say older_than_days, most_mib or both, else nothing is ever deleted")
+        return self
+
+
+TOOL_CACHES = (".ruff_cache", ".mypy_cache", ".pytest_cache", ".import_linter_cache")
+DEFAULT_PLACES = (
+    Place(path="{state}/prefect/storage", kind="results", older_than_days=30),
+    Place(path="{state}/reports", older_than_days=180, most_mib=500, keep=50),
+    Place(path="{state}/tmp", older_than_days=1),
+    Place(path="{state}/logs", names="*.log.1", older_than_days=30),
+    *(Place(path=name, older_than_days=30, most_mib=1024) for name in TOOL_CACHES),
+)
+
+
+class CleanupSettings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    places: tuple[Place, ...] = DEFAULT_PLACES
+    """What is cleaned up. Default: Prefect's results, old reports, temporary files and the caches of tools."""
+    youngest_minutes: float = Field(default=60, ge=1)
+    """A file that was changed within so many minutes stays, whatever else holds: somebody may be writing it."""
+    seconds: float = Field(default=3.5, gt=0, le=4)
+    """How long one run may take for all places. What it could not look at comes first in the next run's report."""
