@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from horae.messages import Message
 
@@ -40,6 +40,15 @@ class Delivery:
     """By what its consumer knows it again."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Backlog:
+    """What a broker holds: messages that no worker has acknowledged."""
+
+    messages: int
+    oldest: timedelta = timedelta(0)
+    """How long the first of them has been there, by the broker's clock. Zero when there is none."""
+
+
 class Publisher(Protocol):
     async def publish(self, messages: Sequence[Message]) -> None:
         """Durable at the broker when it returns; raises QueueUnavailable, and then some may be there all the same."""
@@ -48,6 +57,14 @@ class Publisher(Protocol):
         """Raises QueueUnavailable unless the broker answers."""
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class SupportsBacklog(Protocol):
+    """A publisher whose broker can say what it holds."""
+
+    async def backlog(self) -> Backlog:
+        """Raises QueueUnavailable."""
 
 
 class Consumer(Protocol):

@@ -23,7 +23,7 @@ from redis.exceptions import (
 from horae.clock import monotonic
 from horae.errors import QueueError, QueueUnavailable
 from horae.messages import Message, Priority
-from horae.queues.base import Capabilities, Delivery
+from horae.queues.base import Backlog, Capabilities, Delivery
 from horae.queues.decoding import delivery_of
 from horae.queues.priorities import wheel
 from horae.redis.access import RedisAccess
@@ -86,6 +86,21 @@ class RedisPublisher:
     async def check(self) -> None:
         with translated(self._url):
             await self._client.ping()
+
+    async def backlog(self) -> Backlog:
+        """An acknowledged entry is deleted, so the length of the streams is what nobody has acknowledged."""
+        streams = [stream_of(self._namespace, priority) for priority in Priority]
+        with translated(self._url):
+            async with self._client.pipeline(transaction=False) as pipe:
+                pipe.time()
+                for stream in streams:
+                    pipe.xlen(stream)
+                    pipe.xrange(stream, count=1)
+                (seconds, micros), *answers = await pipe.execute()
+        now = int(seconds) * 1000 + int(micros) // 1000
+        made = [int(entries[0][0].split(b"-")[0]) for entries in answers[1::2] if entries]
+        oldest = timedelta(milliseconds=max(0, now - min(made))) if made else timedelta(0)
+        return Backlog(messages=sum(answers[::2]), oldest=oldest)
 
     async def close(self) -> None:
         await self._client.aclose()

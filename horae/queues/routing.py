@@ -10,7 +10,7 @@ from typing import Any
 
 from horae.errors import QueueUnavailable, UnknownName
 from horae.messages import Message
-from horae.queues.base import Capabilities, Publisher
+from horae.queues.base import Backlog, Capabilities, Publisher, SupportsBacklog
 
 DOMAIN = "adapter"
 KEY = "queue"
@@ -117,6 +117,11 @@ class Router:
         """Raises QueueUnavailable unless every provider answers."""
         for name in self._providers:
             await (await self._publisher(name)).check()
+
+    async def backlog(self, provider: str) -> Backlog | None:
+        """What a provider's broker holds; None when that broker cannot say. Raises QueueUnavailable."""
+        publisher = await self._publisher(provider)
+        return await publisher.backlog() if isinstance(publisher, SupportsBacklog) else None
 
     async def close(self) -> None:
         for publisher in self._open.values():

@@ -21,6 +21,8 @@ from horae.up.ports import LOOPBACK, free_port
 from horae.up.prefect_parts import server_part
 from internal._heartbeat.processes import look_at_workers
 from internal._heartbeat.settings import HeartbeatSettings
+from internal._metrics.measurements import Measured, measure, prefect
+from internal._metrics.settings import MetricsSettings
 from internal.dlq_processing import dlq_processing
 from internal.heartbeat import heartbeat
 from tests.ping_server import ping_server
@@ -149,6 +151,25 @@ async def test_dead_letters_are_raised_once_also_when_prefect_was_away(
         return [str(one["payload"]["cause"]) for one in found]
 
     assert await wait_until(events, "the event in Prefect's feed") == ["(no message): not JSON"]
+
+
+async def test_late_flow_runs_are_counted(api: PrefectApi, project: Path) -> None:
+    async def late(url: str) -> Measured:
+        settings = Settings(project=project, prefect=PrefectSettings(api_url=url))
+        [found] = await measure(settings, MetricsSettings(), {"prefect": prefect})
+        return found
+
+    assert (await late(api.url)).figures == {"late_flow_runs": 0}
+    async with httpx.AsyncClient() as client:
+        flow = (await client.post(f"{api.url}/flows/", json={"name": "late"})).json()["id"]
+        body = {"flow_id": flow, "state": {"type": "SCHEDULED", "name": "Late"}}
+        (await client.post(f"{api.url}/flow_runs/", json=body)).raise_for_status()
+    assert (await late(api.url)).figures == {"late_flow_runs": 1}
+    gone = await late(f"http://{LOOPBACK}:{free_port()}/api")
+    assert (gone.ok, gone.figures) == (False, {})
+    with ping_server() as other:
+        wrong = await late(other.url)
+    assert (wrong.ok, wrong.figures) == (False, {})
 
 
 async def test_a_wrong_key_is_no_proof_of_life(project: Path) -> None:

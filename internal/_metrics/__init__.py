@@ -1,0 +1,1 @@
+"""The work of the metrics collection, in plain functions."""

@@ -1,0 +1,12 @@
+"""`[jobs.metrics-collection]` in horae.toml."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class MetricsSettings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    timeout_seconds: float = Field(default=3, gt=0, le=4.5)
+    """How long one measurement may take. All go on at once, and the job itself ends after 5 seconds."""
+    disks: tuple[str, ...] = ()
+    """Folders whose file systems are measured, relative to the project. Default: that of the state folder."""
