@@ -46,10 +46,9 @@ def _paused(job: Job, standing: "Standing | None") -> bool | None:
 
 
 def _standing(settings: Settings, names: tuple[str, ...]) -> "Standing | None":
-    """Where the jobs stand; without a store that answers nothing is known, and stderr says why."""
+    """Where the jobs stand; without a store that answers, where they stood by the snapshot, and stderr says why."""
     if settings.store.url is None:
-        print("horae: no verdicts: no state store is configured, and no `horae up` is running here", file=sys.stderr)
-        return None
+        return _remembered(settings, "no state store is configured, and no `horae up` is running here")
     from horae.store.glance import glance
 
     url = settings.store.url.get_secret_value()
@@ -62,8 +61,22 @@ def _standing(settings: Settings, names: tuple[str, ...]) -> "Standing | None":
             found = asyncio.run(_ask(settings, names))
         return found
     except StoreError as error:
-        print(f"horae: no verdicts: {error.message}", file=sys.stderr)
+        from horae.redis.address import shown
+
+        return _remembered(settings, error.message, shown(url))
+
+
+def _remembered(settings: Settings, why: str, store: str | None = None) -> "Standing | None":
+    from horae.store.snapshot import read
+
+    found = read(settings.state, settings.namespace, store)
+    if found is None:
+        print(f"horae: no verdicts: {why}", file=sys.stderr)
         return None
+    from horae.cli.output import relative
+
+    print(f"horae: these verdicts are from a snapshot, {relative(found.at, clock.now())}: {why}", file=sys.stderr)
+    return found.standing
 
 
 async def _ask(settings: Settings, names: tuple[str, ...]) -> "Standing":
