@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 async def cache_warming(*, dry_run: bool = False) -> dict[str, Any]:
     """Write what the store says of every job to `snapshot.json` in the state folder.
 
-    Returns {"ok", "jobs", "file"}. `ok` is None without a store and False when it does not answer; then the snapshot
-    before stays. `dry_run` reads and writes nothing.
+    Returns {"ok", "jobs", "file"}. `ok` is None without a store. It is False when the store does not answer or the file
+    cannot be written; then the snapshot before stays. `dry_run` reads and writes nothing.
     """
     run = current_run()
     settings = load(run.project)
@@ -37,8 +37,12 @@ async def cache_warming(*, dry_run: bool = False) -> dict[str, Any]:
     from horae.store.snapshot import FILE
 
     path = settings.state / FILE
-    if not dry_run:
-        snapshot.write(settings.state)
+    try:
+        if not dry_run:
+            snapshot.write(settings.state)
+    except OSError as error:
+        run.report(f"the snapshot before stays, {path} cannot be written: {error.strerror}")
+        return {"ok": False, "jobs": 0, "file": None}
     count = len(snapshot.standing.latest)
     run.report(f"{'dry run, would write' if dry_run else 'wrote'} where {count} jobs stand")
     return {"ok": True, "jobs": count, "file": str(path)}

@@ -6,7 +6,7 @@ has its own view, and needs no store for it.
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,7 +16,7 @@ from horae.settings import load
 from internal._heartbeat.dead_man import Ping, due, send
 from internal._heartbeat.processes import Beat, look, watched
 from internal._heartbeat.settings import HeartbeatSettings
-from internal._heartbeat.watch import Change, State, judge, read_state, write_state
+from internal._heartbeat.watch import Change, State, absent, judge, read_state, write_state
 
 log = logging.getLogger(__name__)
 STATE = "heartbeat.json"
@@ -35,9 +35,9 @@ async def heartbeat(*, dry_run: bool = False) -> dict[str, Any]:
     settings, own = load(run.project), run.settings or HeartbeatSettings()
     processes = watched(settings, own, in_sidecar=run.scheduled_for is not None)
     beats = await look(settings, own, processes)
-    path, now = settings.state / STATE, clock.now()
+    path, now, patience = settings.state / STATE, clock.now(), timedelta(seconds=own.silent_after_seconds)
     before, unread = read_state(path)
-    after, changes = judge(before, beats, now, timedelta(seconds=own.silent_after_seconds))
+    after, changes = judge(before, beats, now, patience)
     silent = [beat for beat in beats if after.processes[beat.name].silent]
     in_doubt = [beat for beat in beats if not beat.alive and beat not in silent]
     unseen = [unread] if unread else []
@@ -48,7 +48,8 @@ async def heartbeat(*, dry_run: bool = False) -> dict[str, Any]:
         _say(change)
     ping = Ping.FAIL if silent else Ping.LOG if in_doubt or not beats else Ping.SUCCESS
     if not dry_run:
-        after, troubles = await _tell(settings, own, after, ping, _summary(unseen, silent, beats), now)
+        news = News(ping=ping, body=_summary(unseen, silent, beats), begins=absent(before, now, patience))
+        after, troubles = await _tell(settings, own, after, news, now)
         try:
             write_state(path, after)
         except OSError as error:
@@ -63,25 +64,35 @@ def _say(change: Change) -> None:
         extra = {"action": "process_silent", "watched": change.name}
         log.error("%s is silent since %s: %s", change.name, change.since, change.detail, extra=extra)
     else:
-        log.info("%s is alive again", change.name, extra={"action": "process_alive", "watched": change.name})
+        log.warning("%s is alive again", change.name, extra={"action": "process_alive", "watched": change.name})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class News:
+    """What the dead-man's switch is told."""
+
+    ping: Ping
+    body: str
+    begins: bool
+    """The watch begins, or begins anew: a start is pinged first."""
 
 
 async def _tell(
-    settings: Settings, own: HeartbeatSettings, state: State, ping: Ping, body: str, now: datetime
+    settings: Settings, own: HeartbeatSettings, state: State, news: News, now: datetime
 ) -> tuple[State, list[str]]:
     """Tell Prefect and the dead-man's switch; the state after it, and what they did not take."""
     import asyncio
 
     elapsed = (now - clock.parse_instant(state.pinged_at)).total_seconds() if state.pinged_at else None
-    pings = own.ping_url and due(ping, state.pinged, elapsed, own.ping_every_seconds, LEAST_SECONDS)
+    pings = own.ping_url and due(news.ping, state.pinged, elapsed, own.ping_every_seconds, LEAST_SECONDS)
     told, pinged = await asyncio.gather(
         _emit(settings, own, state.untold),
-        _ping(own, ping, body, first=elapsed is None) if pings else _nothing(),
+        _ping(own, news) if pings else _nothing(),
     )
     if not told:
         state = replace(state, untold=())
     if pings and not pinged:
-        state = replace(state, pinged=ping.value, pinged_at=clock.isoformat(now))
+        state = replace(state, pinged=news.ping.value, pinged_at=clock.isoformat(now))
     return state, [trouble for trouble in (told, pinged) if trouble]
 
 
@@ -89,17 +100,17 @@ async def _nothing() -> str:
     return ""
 
 
-async def _ping(own: HeartbeatSettings, ping: Ping, body: str, *, first: bool) -> str:
+async def _ping(own: HeartbeatSettings, news: News) -> str:
     import socket
     from uuid import uuid4
 
     assert own.ping_url
-    url, rid = own.ping_url.get_secret_value(), str(uuid4()) if first else ""
-    if first:
+    url, rid = own.ping_url.get_secret_value(), str(uuid4()) if news.begins else ""
+    if news.begins:
         trouble = await send(url, Ping.START, f"the watch begins on {socket.gethostname()}", own.timeout_seconds, rid)
         if trouble:
             return trouble
-    return await send(url, ping, body, own.timeout_seconds, rid)
+    return await send(url, news.ping, news.body, own.timeout_seconds, rid)
 
 
 async def _emit(settings: Settings, own: HeartbeatSettings, changes: Sequence[Change]) -> str:

@@ -68,6 +68,11 @@ class State:
     pinged_at: str = ""
 
 
+def absent(before: State, now: datetime, patience: timedelta) -> bool:
+    """Whether nobody looked for longer than three beats and the patience: a first start, or a sidecar that was down."""
+    return not before.looked_at or now - parse_instant(before.looked_at) > max(patience, ABSENCE)
+
+
 def judge(before: State, beats: Sequence[Beat], now: datetime, patience: timedelta) -> tuple[State, list[Change]]:
     """The state after these beats, and what changed.
 
@@ -75,12 +80,12 @@ def judge(before: State, beats: Sequence[Beat], now: datetime, patience: timedel
     begins anew: what happened meanwhile says nothing about this process.
     """
     stamp = isoformat(now)
-    absent = not before.looked_at or now - parse_instant(before.looked_at) > max(patience, ABSENCE)
+    anew = absent(before, now, patience)
     known: dict[str, Seen] = {}
     changes: list[Change] = []
     for beat in beats:
         seen = before.processes.get(beat.name) or Seen(since=stamp)
-        if beat.alive or (absent and not seen.silent):
+        if beat.alive or (anew and not seen.silent):
             after = Seen(since=stamp)
         else:
             after = replace(seen, silent=seen.silent or now - parse_instant(seen.since) > patience)

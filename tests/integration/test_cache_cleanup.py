@@ -56,8 +56,13 @@ def test_killed_in_the_middle_and_run_again_it_ends_the_work(with_job: Path) -> 
         process.kill()
     left = len(os.listdir(with_job / "cache"))
     assert left < len(paths)
-    assert run(with_job)["verdict"] == "ran"
-    assert os.listdir(with_job / "cache") == []
+
+    def ended() -> bool:
+        """One run is enough, unless the machine is so busy that its time is over before."""
+        assert run(with_job)["verdict"] == "ran"
+        return os.listdir(with_job / "cache") == []
+
+    wait_for(ended, "the rest to go", 60)
 
 
 @contextmanager

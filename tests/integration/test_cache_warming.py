@@ -4,18 +4,22 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
-from horae import Verdict
+from horae import RunContext, Verdict
+from horae.jobs.context import running
 from horae.settings import Settings, StoreSettings
 from horae.store import connect
+from internal.cache_warming import cache_warming
 from tests.contract.stores import new, run_through
 from tests.processes import ROOT
 from tests.servers import OwnValkey
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.requires("valkey")
 JOBS = '''
@@ -84,31 +88,40 @@ async def test_horae_jobs_shows_the_snapshot_while_the_store_is_away(user: User,
     assert (found, said.startswith("horae: no verdicts: ")) == (None, True), "it is another store's"
 
 
-def test_a_store_that_does_not_answer_leaves_the_snapshot_before(user: User, valkey_url: str) -> None:
+async def test_a_store_that_is_away_or_refuses_leaves_the_snapshot_before(
+    user: User, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     user.horae("run", "cache-warming", store=valkey_url)
     path = user.project / ".horae" / "snapshot.json"
-    before = path.read_text()
-    script = (
-        "import asyncio, sys; from pathlib import Path; from horae import RunContext;"
-        "from horae.jobs.context import running; from internal.cache_warming import cache_warming\n"
-        "with running(RunContext(job='cache-warming', run_id='r', project=Path(sys.argv[1]), report=print)):\n"
-        "    print(asyncio.run(cache_warming()))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(user.project)],
-        cwd=ROOT,
-        env=os.environ | {"HORAE_STORE__URL": "redis://:s3cret@127.0.0.1:1/0"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.startswith("looked at no job, the snapshot before stays: ")
-    assert "'ok': False" in done.stdout
-    assert "s3cret" not in done.stdout + done.stderr
+    before, told = path.read_text(), list[str]()
+    context = RunContext(job="cache-warming", run_id="r", project=user.project, report=told.append)
+    for url in ("redis://:s3cret@127.0.0.1:1/0", valkey_url.replace("redis://", "redis://nobody:s3cret@")):
+        monkeypatch.setenv("HORAE_STORE__URL", url)
+        with running(context):
+            assert (await cache_warming())["ok"] is False
+        assert told[-1].startswith("looked at no job, the snapshot before stays: ")
+        assert "s3cret" not in told[-1]
+    monkeypatch.setenv("HORAE_STORE__URL", valkey_url)
+    with running(context):
+        assert (await cache_warming(dry_run=True))["ok"] is True
     assert path.read_text() == before
-    run, _ = user.horae("run", "cache-warming", "--context", "dry_run=true", store=valkey_url)
-    assert run["verdict"] == "ran"
-    assert path.read_text() == before
+
+
+async def test_a_snapshot_that_cannot_be_written_is_told(
+    user: User, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = user.project / ".horae" / "snapshot.json"
+    path.mkdir(parents=True)  # nothing can take its place
+    told: list[str] = []
+    monkeypatch.setenv("HORAE_STORE__URL", valkey_url)
+    with running(RunContext(job="cache-warming", run_id="r", project=user.project, report=told.append)):
+        assert (await cache_warming())["ok"] is False
+    assert told == [f"the snapshot before stays, {path} cannot be written: Is a directory"]
+    assert list(path.parent.iterdir()) == [path], "and no draft is left"
+
+
+def changed(process: "subprocess.Popen[bytes]", path: Path, seen: int) -> bool:
+    return process.poll() is not None or path.stat().st_mtime_ns != seen
 
 
 def test_killed_at_any_moment_the_snapshot_is_whole(user: User, valkey_url: str) -> None:
@@ -117,11 +130,10 @@ def test_killed_at_any_moment_the_snapshot_is_whole(user: User, valkey_url: str)
     path = user.project / ".horae" / "snapshot.json"
     command = [sys.executable, "-m", "horae", "run", "cache-warming"]
     environment = os.environ | {"HORAE_STORE__URL": valkey_url}
-    for _ in range(3):
+    for _ in range(2):
         seen = path.stat().st_mtime_ns
         with subprocess.Popen(command, cwd=user.project, env=environment, stdout=subprocess.DEVNULL) as process:
-            while process.poll() is None and path.stat().st_mtime_ns == seen:
-                pass
+            wait_for(partial(changed, process, path, seen), "the file to change", 30)
             process.kill()
         assert set(json.loads(path.read_text())["jobs"]) >= {"copy-files", "cache-warming"}
     user.horae("run", "cache-warming", store=valkey_url)

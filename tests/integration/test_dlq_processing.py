@@ -44,6 +44,14 @@ async def copy_files(*, number: int = 0) -> None:
     if not Path("there").exists():
         raise ConnectionRefusedError("the other side is not there")
 '''
+UNIQUE = '''
+from horae import job
+
+
+@job(traits={"infrastructure"}, idempotent=True, unique_by=())
+async def unique_files() -> None:
+    """Copy files, one run at a time."""
+'''
 REFUSED = Failure(type="ConnectionRefusedError", message="the other side is not there")
 REPLAYS = Only(causes=frozenset({Cause.REPLAY}))
 BEAT = timedelta(minutes=5)
@@ -52,6 +60,7 @@ BEAT = timedelta(minutes=5)
 @pytest.fixture
 def with_job(project: Path) -> Path:
     (project / "infra" / "copy_files.py").write_text(JOBS)
+    (project / "infra" / "unique_files.py").write_text(UNIQUE)
     return project
 
 
@@ -184,6 +193,16 @@ async def test_a_pause_holds_letters_back(world: World) -> None:
     found = await world.beat()
     assert set(found.plan.fates.values()) == {Fate.PAUSED}
     await world.store.pauses.resume("copy-files")
+    assert set((await world.beat()).plan.fates.values()) == {Fate.REPLAY}
+
+
+async def test_a_uniqueness_key_holds_a_letter_back_until_its_run_is_settled(world: World) -> None:
+    await world.store.outbox.accept([new("unique-files", unique="[]")])
+    await world.work(Verdict.FAILED)
+    await world.store.outbox.accept([new("unique-files", unique="[]")])
+    assert set((await world.beat()).plan.fates.values()) == {Fate.HELD}
+    assert len(await world.store.dead_letters.newest()) == 1
+    await world.work(Verdict.RAN)
     assert set((await world.beat()).plan.fates.values()) == {Fate.REPLAY}
 
 

@@ -13,7 +13,7 @@ from horae.queues.providers import open_queues
 from horae.settings import StoreSettings
 from horae.store import connect
 from horae.up.ports import free_port
-from internal._metrics.measurements import ledger, queues
+from internal._metrics.measurements import ledger, measure, process, queues
 from internal._metrics.settings import MetricsSettings
 from tests.contract.brokers import messages
 from tests.contract.stores import died, new, run_through
@@ -60,6 +60,18 @@ async def test_the_ledger_is_counted(settings: Settings) -> None:
         "running_runs": 0,
         "dead_letters": 1,
     }
+
+
+async def test_wrong_credentials_are_named_and_leave_no_figure(settings: Settings, valkey_url: str) -> None:
+    refused = StoreSettings(url=SecretStr(valkey_url.replace("redis://", "redis://nobody:s3cret@")))
+    found = await measure(
+        settings.model_copy(update={"store": refused}), OWN, {"queue": queues, "ledger": ledger, "process": process}
+    )
+    queue, counts, here = found
+    assert (queue.ok, counts.ok, here.ok) == (False, False, True)
+    assert (dict(queue.figures), dict(counts.figures)) == ({}, {})
+    assert "refuses these credentials" in queue.detail
+    assert "s3cret" not in queue.detail + counts.detail
 
 
 @pytest.fixture

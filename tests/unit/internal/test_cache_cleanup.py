@@ -208,7 +208,7 @@ class TestTroubles:
             old.write_text("new")
             return chosen
 
-        monkeypatch.setattr("internal._cleanup.cleaning.doomed", written_meanwhile)
+        monkeypatch.setitem(clean.__globals__, "doomed", written_meanwhile)
         assert cleaned(project).deleted == 0
         assert old.read_text() == "new"
 
@@ -223,7 +223,7 @@ class TestTroubles:
             old.unlink()
             return chosen
 
-        monkeypatch.setattr("internal._cleanup.cleaning.doomed", deleted_meanwhile)
+        monkeypatch.setitem(clean.__globals__, "doomed", deleted_meanwhile)
         done = cleaned(project)
         assert (done.deleted, done.failed) == (0, [])
 
