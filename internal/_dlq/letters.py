@@ -1,14 +1,15 @@
 """Dead letters as this job looks at them: small, and grouped by cause."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from horae import Job
 from horae.errors import InvalidJob
-from horae.store.values import DeadLetter
+
+if TYPE_CHECKING:
+    from horae.store.values import DeadLetter
 
 COUNT = "dlq_replays"
 """In a run's metadata: which replay by this job it is, counted from 1. A replay by hand hands the number on."""
@@ -39,7 +40,7 @@ class Letter:
         return f"{job}: {self.reason}{error}"
 
 
-def letter_of(found: DeadLetter, jobs: Mapping[str, Job]) -> Letter:
+def letter_of(found: "DeadLetter", jobs: Mapping[str, Job]) -> Letter:
     """`jobs`: the durable ones, by name."""
     failure, message = found.failure, found.message
     return Letter(
@@ -71,4 +72,6 @@ def replays_of(metadata: Mapping[str, Any]) -> int:
 
 def mark_of(text: str) -> str:
     """A short name for a group, for the list of those that were raised."""
+    import hashlib
+
     return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:12]

@@ -1,6 +1,5 @@
 """The groups that a person must look at, each raised once."""
 
-import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +9,7 @@ from horae.clock import isoformat, to_millis
 from internal._dlq.letters import Letter, mark_of
 from internal._dlq.planning import RAISED, Fate
 
-EVENTS = uuid.UUID("8f6c9b2e-1d0a-5c3e-9a77-5b2f0e4d6c13")
+EVENTS = "8f6c9b2e-1d0a-5c3e-9a77-5b2f0e4d6c13"
 MOST = 100
 """Groups that are told apart, those with the newest letters; the marks of more would not fit into a result."""
 
@@ -39,9 +38,11 @@ class Group:
 
     def event(self, namespace: str) -> dict[str, Any]:
         """As Prefect's API takes an event. Its id follows from the group and its newest letter: stored once."""
+        import uuid
+
         newest = isoformat(self.newest)
         return {
-            "id": str(uuid.uuid5(EVENTS, f"{namespace}/{self.mark}/{newest}")),
+            "id": str(uuid.uuid5(uuid.UUID(EVENTS), f"{namespace}/{self.mark}/{newest}")),
             "occurred": newest,
             "event": "horae.dead_letters.raised",
             "resource": {

@@ -4,17 +4,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from horae import Cause, Job, Settings, Tier
 from horae.errors import HoraeError
 from horae.runs import replay_id
-from horae.scheduler.replays import metadata_of
 from horae.settings import load
-from horae.store import Store
-from horae.store.values import DeadLetter, NewRun, Only
 from internal._dlq.letters import COUNT, Letter, replays_of
 from internal._dlq.planning import Fate, History
 from internal._dlq.settings import DlqSettings
+
+if TYPE_CHECKING:
+    from horae.store import Store
+    from horae.store.values import DeadLetter, NewRun
 
 LOOK_BACK = timedelta(hours=6)
 MORE = 200
@@ -32,9 +34,11 @@ def durable_jobs(project: Path) -> Mapping[str, Job]:
     return {job.name: job for job in loading.load(load(project)).by_tier(Tier.ONEIRIC)}
 
 
-async def histories(store: Store, jobs: Iterable[str], own: DlqSettings, now: datetime) -> dict[str, History]:
+async def histories(store: "Store", jobs: Iterable[str], own: DlqSettings, now: datetime) -> dict[str, History]:
     """What became of the replays of these jobs; without those of which it cannot be said in time, or in full."""
     import asyncio
+
+    from horae.store.values import Only
 
     found: dict[str, History] = {}
     limit, deadline = own.most_an_hour + MORE, asyncio.get_running_loop().time() + HISTORY_SECONDS
@@ -51,8 +55,11 @@ async def histories(store: Store, jobs: Iterable[str], own: DlqSettings, now: da
     return found
 
 
-def new_run(letter: DeadLetter, job: Job, settings: Settings) -> NewRun:
+def new_run(letter: "DeadLetter", job: Job, settings: Settings) -> "NewRun":
     """The run that takes the letter up; raises HoraeError when it cannot be written as a message any more."""
+    from horae.scheduler.replays import metadata_of
+    from horae.store.values import NewRun
+
     assert letter.message
     message = letter.message
     new = NewRun(
@@ -71,7 +78,7 @@ def new_run(letter: DeadLetter, job: Job, settings: Settings) -> NewRun:
     return new
 
 
-async def replay(store: Store, letters: Sequence[Letter], settings: Settings) -> dict[str, Fate]:
+async def replay(store: "Store", letters: Sequence[Letter], settings: Settings) -> dict[str, Fate]:
     """Replay these letters, each in one step with its new run; the fates that differ from the plan, by run.
 
     Killed in between and run again, none is replayed twice: the id of the new run follows from the letter.

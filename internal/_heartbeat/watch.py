@@ -2,7 +2,6 @@
 
 import json
 import os
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
@@ -12,7 +11,7 @@ from typing import Any
 from horae.clock import isoformat, parse_instant
 from internal._heartbeat.processes import Beat
 
-EVENTS = uuid.UUID("2b1f0f0c-7f0d-5c6e-8d4f-6a3d1c7b9e21")
+EVENTS = "2b1f0f0c-7f0d-5c6e-8d4f-6a3d1c7b9e21"
 ABSENCE = timedelta(seconds=30)
 """Three beats: when nobody looked for longer, the watch was absent."""
 UNTOLD = 100
@@ -41,9 +40,11 @@ class Change:
 
     def event(self, namespace: str, observer: str) -> dict[str, Any]:
         """The change as Prefect's API takes an event. Its id follows from the change, so that it is stored once."""
+        import uuid
+
         what = "silent" if self.silent else "alive"
         return {
-            "id": str(uuid.uuid5(EVENTS, f"{namespace}/{observer}/{self.name}/{what}/{self.since}")),
+            "id": str(uuid.uuid5(uuid.UUID(EVENTS), f"{namespace}/{observer}/{self.name}/{what}/{self.since}")),
             "occurred": self.at,
             "event": f"horae.process.{what}",
             "resource": {

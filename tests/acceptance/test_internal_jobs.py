@@ -35,7 +35,9 @@ def files_of(job: str) -> list[str]:
 
 
 def horae(project: Path, *arguments: str) -> Any:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("HORAE_", "PREFECT_"))}
+    # Without bytecode each look at the cost of an import compiles it anew; users have it.
+    left_out = ("HORAE_", "PREFECT_", "PYTHONDONTWRITEBYTECODE")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(left_out)}
     done = subprocess.run(
         [sys.executable, "-m", "horae", *arguments, "--json"],
         cwd=project,
