@@ -1,7 +1,7 @@
-"""Deletes what nobody needs any more, every hour: expired results, temporary files, old reports, caches of tools.
+"""Deletes expired results, temporary files, old reports and caches of tools every hour.
 
 Inside the sidecar because it is small, internal and needs nothing but this machine's disk: each sidecar cleans up where
-it runs, with or without the store. What a lost fire leaves, the next one finds.
+it runs, with or without the store. The next fire makes up for a lost one.
 """
 
 from collections.abc import Sequence

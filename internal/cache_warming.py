@@ -1,7 +1,7 @@
-"""Keeps a snapshot of where the jobs stand, every 45 seconds, in the state folder of this machine.
+"""Writes a snapshot of all jobs' states to the state folder of this machine every 45 seconds.
 
-`horae jobs` shows it while the store does not answer. Inside the sidecar because it is frequent and small; each sidecar
-keeps the snapshot of its own machine, and a lost fire is made up for by the next one.
+`horae jobs` shows it while the store does not answer. Inside the sidecar because it is frequent and small. Each sidecar
+keeps the snapshot of its own machine, and the next fire makes up for a lost one.
 """
 
 from datetime import timedelta
@@ -22,17 +22,17 @@ async def cache_warming(*, dry_run: bool = False) -> dict[str, Any]:
     """Write what the store says of every job to `snapshot.json` in the state folder.
 
     Returns {"ok", "jobs", "file"}. `ok` is None without a store. It is False when the store does not answer or the file
-    cannot be written; then the snapshot before stays. `dry_run` reads and writes nothing.
+    cannot be written; then the last snapshot stays. `dry_run` reads and writes nothing.
     """
     run = current_run()
     settings = load(run.project)
     if settings.store.url is None:
-        run.report("looked at no job: no state store is configured, and no `horae up` is running here")
+        run.report("read no job: no state store is configured, and no `horae up` is running here")
         return {"ok": None, "jobs": 0, "file": None}
     try:
         snapshot = await taken(settings)
     except StoreError as error:
-        run.report(f"looked at no job, the snapshot before stays: {error.message}")
+        run.report(f"read no job, the last snapshot stays: {error.message}")
         return {"ok": False, "jobs": 0, "file": None}
     from horae.store.snapshot import FILE
 
@@ -41,10 +41,10 @@ async def cache_warming(*, dry_run: bool = False) -> dict[str, Any]:
         if not dry_run:
             snapshot.write(settings.state)
     except OSError as error:
-        run.report(f"the snapshot before stays, {path} cannot be written: {error.strerror}")
+        run.report(f"the last snapshot stays, {path} cannot be written: {error.strerror}")
         return {"ok": False, "jobs": 0, "file": None}
     count = len(snapshot.standing.latest)
-    run.report(f"{'dry run, would write' if dry_run else 'wrote'} where {count} jobs stand")
+    run.report(f"{'dry run, would write' if dry_run else 'wrote'} the state of {count} jobs")
     return {"ok": True, "jobs": count, "file": str(path)}
 
 

@@ -1,4 +1,4 @@
-"""Looks every 5 minutes at the dead letters: replays what is transient, and raises the rest once.
+"""Replays dead letters with a transient cause every 5 minutes, and reports the others once.
 
 Inside the sidecar because it is small and internal: a fire that is lost is made up for by the next one, and everything
 that it knows is in the store.
@@ -40,21 +40,21 @@ class Findings:
     plan: Plan = field(default_factory=Plan)
     groups: list[Group] = field(default_factory=list)
     news: list[Group] = field(default_factory=list)
-    """The groups that are raised now."""
+    """The groups to report now."""
     marks: dict[str, int] = field(default_factory=dict)
-    """What was raised so far; see `unraised`."""
+    """What was reported so far; see `unraised`."""
     untold: list[str] = field(default_factory=list)
-    """Marks of groups that Prefect does not know yet."""
+    """Marks of groups whose events Prefect has not accepted yet."""
     unseen: list[str] = field(default_factory=list)
-    """What could not be looked at, or told."""
+    """What could not be read or reported."""
 
 
 @job(name=NAME, schedule=every("5m"), time_limit=timedelta(seconds=5), settings=DlqSettings)
 async def dlq_processing(*, dry_run: bool = False) -> dict[str, Any]:
-    """Replay dead letters with a transient cause, within bounds, and raise the others once.
+    """Replay dead letters with a transient cause, within limits, and report the others once.
 
     Returns {"letters", "unseen", "fates": {fate: letters}, "groups": [...], "raised", "untold"}; `letters` is None when
-    nothing could be looked at. `dry_run` says what would be done, and does none of it.
+    nothing could be looked at. `dry_run` says what would be done and changes nothing.
     """
     run = current_run()
     settings, own = load(run.project), run.settings or DlqSettings()
@@ -81,7 +81,7 @@ async def dlq_processing(*, dry_run: bool = False) -> dict[str, Any]:
 
 
 async def process(store: "Store", settings: Settings, own: DlqSettings, found: Findings, *, dry_run: bool) -> None:
-    """Fill `found`, and replay what the plan says. What is new for a person is left to the caller to tell."""
+    """Fill `found`, and replay what the plan says. The caller reports `found.news`."""
     now, jobs = await store.now(), durable_jobs(settings.project)
     await _read(store, settings, own, found)
     judged = {one.run_id: judge(one, jobs.get(one.job), own) for one in found.letters}
@@ -98,7 +98,7 @@ async def process(store: "Store", settings: Settings, own: DlqSettings, found: F
 
 
 async def _read(store: "Store", settings: Settings, own: DlqSettings, found: Findings) -> None:
-    """The newest dead letters; the older ones come into sight as these are replayed or dropped."""
+    """Read the newest dead letters. Older ones are read once these are replayed or dropped."""
     import asyncio
 
     jobs = durable_jobs(settings.project)
@@ -115,7 +115,7 @@ async def _read(store: "Store", settings: Settings, own: DlqSettings, found: Fin
 
 
 async def _read_marks(ledger: "Ledger", found: Findings) -> None:
-    """What earlier runs of this job raised: their results have it, so that every sidecar knows it."""
+    """Read what earlier runs reported from the last result in the ledger, so that every sidecar knows it."""
     from horae.store.values import Only
 
     runs = await ledger.runs(job=NAME, only=Only(states=frozenset({State.RAN})), limit=1)
@@ -123,7 +123,7 @@ async def _read_marks(ledger: "Ledger", found: Findings) -> None:
         found.marks = {str(mark): int(at) for mark, at in runs[0].result["raised"].items()} if runs else {}
         found.untold = [str(mark) for mark in runs[0].result["untold"]] if runs else []
     except (TypeError, KeyError, ValueError, AttributeError):
-        found.unseen.append("the result of the last run cannot be read: what it raised may be raised again")
+        found.unseen.append("the result of the last run cannot be read: what it reported may be reported again")
 
 
 async def _raise(settings: Settings, found: Findings) -> None:
@@ -138,7 +138,7 @@ async def _raise(settings: Settings, found: Findings) -> None:
 
 
 async def _emit(settings: Settings, groups: Collection[Group]) -> str:
-    """Without a configured Prefect nobody is told but the log, and that is no trouble."""
+    """Return why Prefect did not accept the events; empty if it did, or if no Prefect is configured."""
     if not groups or settings.prefect.api_url is None:
         return ""
     import asyncio
@@ -151,17 +151,17 @@ async def _emit(settings: Settings, groups: Collection[Group]) -> str:
             async with PrefectApi(settings.prefect.api_url, key.get_secret_value() if key else None) as api:
                 await api.emit_events([group.event(settings.namespace) for group in groups])
     except TimeoutError:
-        return f"{len(groups)} groups are not told to Prefect yet: no answer in {EMIT_SECONDS:g} s"
+        return f"{len(groups)} events wait for Prefect: no answer in {EMIT_SECONDS:g} s"
     except HoraeError as error:
-        return f"{len(groups)} groups are not told to Prefect yet: {error.message}"
+        return f"{len(groups)} events wait for Prefect: {error.message}"
     return ""
 
 
 def _summary(found: Findings, fates: Counter[Fate], *, dry_run: bool) -> str:
-    """What could not be seen comes first."""
+    """What could not be read comes first."""
     said: Sequence[str] = [*found.unseen]
     if found.plan.fates or not found.unseen:
-        replayed = f"{fates[Fate.REPLAY]} replayed, {len(found.news)} groups raised"
+        replayed = f"{fates[Fate.REPLAY]} replayed, {len(found.news)} groups reported"
         counted = f"{len(found.letters)} dead letters: {replayed}" if found.letters else "no dead letter"
         said = [*said, f"dry run, nothing done; {counted}" if dry_run else counted]
     return "; ".join(said)

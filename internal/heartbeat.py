@@ -1,4 +1,4 @@
-"""Looks every 10 seconds whether each process is alive and makes progress, and pings the dead-man's switch.
+"""Checks every 10 seconds whether each process is alive and makes progress, and pings the dead-man's switch.
 
 Inside the sidecar because it is frequent and small, and because the pings must stop when the sidecar does. Each sidecar
 has its own view, and needs no store for it.
@@ -21,15 +21,15 @@ from internal._heartbeat.watch import Change, State, absent, judge, read_state, 
 log = logging.getLogger(__name__)
 STATE = "heartbeat.json"
 LEAST_SECONDS = 15.0
-"""Between two pings, whatever they say: the hosted service refuses more than five a minute."""
+"""The least time between two pings: the hosted service refuses more than five a minute."""
 
 
 @job(schedule=every("10s"), scope="each", time_limit=timedelta(seconds=5), settings=HeartbeatSettings)
 async def heartbeat(*, dry_run: bool = False) -> dict[str, Any]:
-    """Look at every process, tell once of each that falls silent or comes back, and ping the dead-man's switch.
+    """Check every process, report once each that falls silent or comes back, and ping the dead-man's switch.
 
-    Returns {"ok", "checks": [{"name", "ok", "detail", "figures"}], "unseen", "ping"}. `ok` is None when there was
-    nothing to look at. `dry_run` looks and says what would be told; it writes, tells and pings nothing.
+    Returns {"ok", "checks": [{"name", "ok", "detail", "figures"}], "unseen", "ping"}. `ok` is None when there was no
+    process to check. `dry_run` checks and says what would be pinged; it writes, reports and pings nothing.
     """
     run = current_run()
     settings, own = load(run.project), run.settings or HeartbeatSettings()
@@ -42,7 +42,7 @@ async def heartbeat(*, dry_run: bool = False) -> dict[str, Any]:
     in_doubt = [beat for beat in beats if not beat.alive and beat not in silent]
     unseen = [unread] if unread else []
     if not beats:
-        unseen.append("looked at no process: none is configured, and no `horae up` is running here")
+        unseen.append("checked no process: none is configured, and no `horae up` is running here")
     unseen += [f"in doubt: {beat.name} {beat.detail}" for beat in in_doubt]
     for change in changes:
         _say(change)
@@ -53,7 +53,7 @@ async def heartbeat(*, dry_run: bool = False) -> dict[str, Any]:
         try:
             write_state(path, after)
         except OSError as error:
-            troubles.append(f"cannot write {path}: {error.strerror}; the same news may be told again")
+            troubles.append(f"cannot write {path}: {error.strerror}; the same change may be reported again")
         unseen = troubles + unseen
     run.report(_summary(unseen, silent, beats) + (f"; dry run, would ping {ping.value}" if dry_run else ""))
     return _result(beats, after, unseen, ping, now)
@@ -62,7 +62,7 @@ async def heartbeat(*, dry_run: bool = False) -> dict[str, Any]:
 def _say(change: Change) -> None:
     if change.silent:
         extra = {"action": "process_silent", "watched": change.name}
-        log.error("%s is silent since %s: %s", change.name, change.since, change.detail, extra=extra)
+        log.error("%s has been silent since %s: %s", change.name, change.since, change.detail, extra=extra)
     else:
         log.warning("%s is alive again", change.name, extra={"action": "process_alive", "watched": change.name})
 
@@ -74,13 +74,13 @@ class News:
     ping: Ping
     body: str
     begins: bool
-    """The watch begins, or begins anew: a start is pinged first."""
+    """The sidecar starts after a longer absence: ping a start first."""
 
 
 async def _tell(
     settings: Settings, own: HeartbeatSettings, state: State, news: News, now: datetime
 ) -> tuple[State, list[str]]:
-    """Tell Prefect and the dead-man's switch; the state after it, and what they did not take."""
+    """Send events to Prefect and pings to the dead-man's switch. Return the new state, and what was not accepted."""
     import asyncio
 
     elapsed = (now - clock.parse_instant(state.pinged_at)).total_seconds() if state.pinged_at else None
@@ -107,14 +107,14 @@ async def _ping(own: HeartbeatSettings, news: News) -> str:
     assert own.ping_url
     url, rid = own.ping_url.get_secret_value(), str(uuid4()) if news.begins else ""
     if news.begins:
-        trouble = await send(url, Ping.START, f"the watch begins on {socket.gethostname()}", own.timeout_seconds, rid)
+        trouble = await send(url, Ping.START, f"heartbeat starts on {socket.gethostname()}", own.timeout_seconds, rid)
         if trouble:
             return trouble
     return await send(url, news.ping, news.body, own.timeout_seconds, rid)
 
 
 async def _emit(settings: Settings, own: HeartbeatSettings, changes: Sequence[Change]) -> str:
-    """Without a configured Prefect nobody is told but the log, and that is no trouble."""
+    """Return why Prefect did not accept the events; empty if it did, or if no Prefect is configured."""
     if not changes or settings.prefect.api_url is None:
         return ""
     import asyncio
@@ -135,7 +135,7 @@ async def _emit(settings: Settings, own: HeartbeatSettings, changes: Sequence[Ch
 
 
 def _summary(unseen: Sequence[str], silent: Sequence[Beat], beats: Sequence[Beat]) -> str:
-    """What could not be seen comes first, then who is silent, then how many are alive."""
+    """What could not be checked comes first, then the silent processes, then how many are alive."""
     alive = sum(beat.alive for beat in beats)
     said = [*unseen, *(f"{beat.name} is silent: {beat.detail}" for beat in silent)]
     return "; ".join([*said, f"{alive} of {len(beats)} processes are alive"] if beats else said)

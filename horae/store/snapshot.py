@@ -1,4 +1,4 @@
-"""Where the jobs stood a moment ago: `.horae/snapshot.json`, for when the store does not answer.
+"""The last known state of every job, in `.horae/snapshot.json`, for when the store does not answer.
 
 The bundled job `cache-warming` writes it. Without that job, or before its first run, there is none.
 """

@@ -23,7 +23,7 @@ class Place(BaseModel):
     most_mib: float | None = Field(default=None, ge=0)
     """When the files are larger in total, the oldest are deleted until they fit. Default: size does not matter."""
     keep: int = Field(default=0, ge=0)
-    """The newest files, which stay in any case."""
+    """How many of the newest files are never deleted."""
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
@@ -48,6 +48,6 @@ class CleanupSettings(BaseModel):
     places: tuple[Place, ...] = DEFAULT_PLACES
     """What is cleaned up. Default: Prefect's results, old reports, temporary files and the caches of tools."""
     youngest_minutes: float = Field(default=60, ge=1)
-    """A file that was changed within so many minutes stays, whatever else holds: somebody may be writing it."""
+    """A file that was changed within so many minutes is never deleted: it may still be in use."""
     seconds: float = Field(default=3.5, gt=0, le=4)
-    """How long one run may take for all places. What it could not look at comes first in the next run's report."""
+    """How long one run may take for all places. The report begins with what it could not check in that time."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from horae.store.values import DeadLetter
 
 COUNT = "dlq_replays"
-"""In a run's metadata: which replay by this job it is, counted from 1. A replay by hand hands the number on."""
+"""In a run's metadata: which replay by this job it is, counted from 1. A manual replay keeps the number."""
 SAYS_CHARACTERS = 500
 NO_JOB = "(no message)"
 
@@ -65,7 +65,7 @@ def _refusal(job: Job | None, context: Mapping[str, Any]) -> str:
 
 
 def replays_of(metadata: Mapping[str, Any]) -> int:
-    """The count in a run's metadata. What is no count there is taken for many: nobody can say how many it were."""
+    """The count in a run's metadata. An invalid count counts as too many."""
     given = metadata.get(COUNT, 0)
     return given if isinstance(given, int) and not isinstance(given, bool) and given >= 0 else 1_000_000
 

@@ -15,14 +15,14 @@ HOUR = timedelta(hours=1)
 
 class Fate(StrEnum):
     REPLAY = "replayed"
-    RESTS = "rests before its next replay"
+    RESTS = "waits before its next replay"
     WAITS = "waits for its turn"
     HELD = "waits: another run has its uniqueness key"
     PAUSED = "waits: its job is paused"
     STOPPED = "stopped: a replay of this job failed again"
     EXHAUSTED = "replayed as often as allowed"
     NOT_TRANSIENT = "no rule calls it transient"
-    NOT_IDEMPOTENT = "its job does not say idempotent=True"
+    NOT_IDEMPOTENT = "its job does not declare idempotent=True"
     NO_JOB = "no such durable job is registered"
     REFUSED = "its job no longer accepts the context"
     NO_MESSAGE = "what came is no message"

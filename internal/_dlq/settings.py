@@ -23,11 +23,11 @@ NETWORK = (
     "QueueUnavailable",
     "PrefectUnavailable",
 )
-"""Exceptions of Python, httpx, requests, redis-py and Horae that say: the other side was not there."""
+"""Exceptions of Python, httpx, requests, redis-py and Horae for a peer that could not be reached."""
 
 
 class Rule(BaseModel):
-    """What counts as transient. Everything that a rule says must hold; patterns are those of a shell (`*`, `?`)."""
+    """Which dead letters count as transient: those that match every key. Patterns are those of a shell (`*`, `?`)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -40,7 +40,7 @@ class Rule(BaseModel):
     says: str = ""
     """Text that must be part of the exception's message."""
     not_idempotent_too: bool = False
-    """Replay jobs that do not say idempotent=True, too."""
+    """Also replay jobs that do not declare idempotent=True."""
 
     def holds(self, *, job: str, error: str, reason: str, says: str) -> bool:
         pairs = ((self.jobs, job), (self.errors, error), (self.reasons, reason))
@@ -54,16 +54,16 @@ class DlqSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     rules: tuple[Rule, ...] = DEFAULT_RULES
-    """What is replayed. Default: network errors and timeouts of the other side, in jobs that say idempotent=True."""
+    """Which letters are replayed. Default: network errors and timeouts, in jobs that declare idempotent=True."""
     look_at: int = Field(default=2000, ge=1, le=10_000)
-    """Dead letters that one run looks at, the newest. 2,000 take about a second."""
+    """How many dead letters one run reads, the newest first. 2,000 take about a second."""
     most_each: int = Field(default=3, ge=0, le=20)
-    """Replays of one piece of work by this job, ever. 0: nothing is replayed, everything is raised."""
+    """How often this job replays one piece of work. 0: nothing is replayed, everything is reported."""
     most_at_once: int = Field(default=20, ge=1, le=200)
-    """Replays in one run of this job, over all jobs."""
+    """How many letters one run of this job replays."""
     most_an_hour: int = Field(default=60, ge=1, le=1000)
-    """Replays by this job in one hour, of each job."""
+    """How many letters of one job are replayed in an hour."""
     rest_seconds: float = Field(default=300, ge=0)
-    """How long a letter rests before its first replay; twice as long before the next, and so on."""
+    """How long a letter waits before its first replay. The wait doubles with each further replay."""
     stop_seconds: float = Field(default=1800, gt=0)
-    """After a replay failed again, no letter of its job is replayed for so long; then one is, to try."""
+    """How long no letter of a job is replayed after one of its replays failed. Then one is replayed as a test."""

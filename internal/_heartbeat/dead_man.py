@@ -1,4 +1,4 @@
-"""The dead-man's switch: pings to a server outside, which raises the alarm when they stop.
+"""The dead-man's switch: pings to a server elsewhere, which sends an alert when they stop.
 
 The protocol is that of healthchecks.io: URL is a success, URL/start, URL/fail and URL/log are what they say. The body
 is kept with the ping, and `rid` ties a start to its end.
@@ -12,7 +12,7 @@ from internal._heartbeat.processes import trusted
 
 BODY_LIMIT_BYTES = 10_000
 REFUSED = re.compile(r"\s*OK \((?P<why>[^)]+)\)\s*")
-"""The hosted service answers 200 to a ping that it did not take, and says so in the body only."""
+"""The hosted service answers 200 even to a ping that it ignores; only the body says so."""
 
 
 class Ping(StrEnum):
@@ -20,7 +20,7 @@ class Ping(StrEnum):
     SUCCESS = "success"
     FAIL = "fail"
     LOG = "log"
-    """Kept, without a word on how things are: this sidecar lives, but it could not see everything."""
+    """Neither success nor failure: the sidecar is alive, but could not check everything."""
 
 
 def address(url: str, ping: Ping, rid: str = "") -> str:
@@ -51,7 +51,7 @@ async def send(url: str, ping: Ping, body: str, timeout_seconds: float, rid: str
 
 
 def due(ping: Ping, last: str, seconds_since: float | None, every_seconds: float, least_seconds: float) -> bool:
-    """Whether to send it: news at once, but not before `least_seconds` have passed; the same again every so often."""
+    """Whether to send it: a change after `least_seconds`, the same again after `every_seconds`."""
     if seconds_since is None or seconds_since < 0:  # never, or the clock was set back
         return True
     return seconds_since >= (every_seconds if ping == last else min(every_seconds, least_seconds))

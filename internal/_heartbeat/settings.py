@@ -10,13 +10,13 @@ class HeartbeatSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     processes: dict[str, str] = {}
-    """Processes to watch beside those of `horae up` and this sidecar: a name, and the base URL of its /health."""
+    """More processes to watch than this sidecar and those of `horae up`: names, and the base URLs of their /health."""
     prefect_workers: int = Field(default=1, ge=0)
     """Prefect workers that must be online in the work pool. 0: none is watched."""
     silent_after_seconds: float = Field(default=30, gt=0)
-    """A process that gives no proof of life for so long is silent."""
+    """A process that does not answer for so long is silent."""
     timeout_seconds: float = Field(default=1.5, gt=0, le=1.5)
-    """How long one look, one ping or telling Prefect may take. All looks go on at once; the job itself has 5 s."""
+    """Timeout of one check, one ping, or one request to Prefect. All checks run at once; the job itself has 5 s."""
     ping_url: SecretStr | None = None
     """The dead-man's switch: a ping URL of healthchecks.io or of a server that speaks its protocol. Default: none."""
     ping_every_seconds: float = Field(default=60, ge=15)

@@ -1,4 +1,4 @@
-"""Who is silent: what was seen before, what changes now, and which events are still to be told."""
+"""Which processes are silent: the state that is kept between runs, and what changes now."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from internal._heartbeat.processes import Beat
 
 EVENTS = "2b1f0f0c-7f0d-5c6e-8d4f-6a3d1c7b9e21"
 ABSENCE = timedelta(seconds=30)
-"""Three beats: when nobody looked for longer, the watch was absent."""
+"""Three runs of the job. A longer gap between two runs means that the sidecar was down."""
 UNTOLD = 100
 """Events that wait here while Prefect is away, the newest."""
 
@@ -70,15 +70,15 @@ class State:
 
 
 def absent(before: State, now: datetime, patience: timedelta) -> bool:
-    """Whether nobody looked for longer than three beats and the patience: a first start, or a sidecar that was down."""
+    """Whether the last run is longer ago than ABSENCE and `patience`, or there was none: the sidecar was down."""
     return not before.looked_at or now - parse_instant(before.looked_at) > max(patience, ABSENCE)
 
 
 def judge(before: State, beats: Sequence[Beat], now: datetime, patience: timedelta) -> tuple[State, list[Change]]:
     """The state after these beats, and what changed.
 
-    A process is silent when its last proof of life is older than `patience`. After an absence of the watch the count
-    begins anew: what happened meanwhile says nothing about this process.
+    A process is silent when its last proof of life is older than `patience`. After an absence of the sidecar the
+    count starts again: nobody knows what the process did meanwhile.
     """
     stamp = isoformat(now)
     anew = absent(before, now, patience)
@@ -118,7 +118,7 @@ def read_state(path: Path) -> tuple[State, str]:
         for instant in filter(None, instants):
             parse_instant(instant)
     except (ValueError, KeyError, TypeError, AttributeError):
-        return State(), f"{path} is broken: the watch begins anew"
+        return State(), f"{path} is broken: the watch starts again"
     return state, ""
 
 

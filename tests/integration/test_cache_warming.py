@@ -99,7 +99,7 @@ async def test_a_store_that_is_away_or_refuses_leaves_the_snapshot_before(
         monkeypatch.setenv("HORAE_STORE__URL", url)
         with running(context):
             assert (await cache_warming())["ok"] is False
-        assert told[-1].startswith("looked at no job, the snapshot before stays: ")
+        assert told[-1].startswith("read no job, the last snapshot stays: ")
         assert "s3cret" not in told[-1]
     monkeypatch.setenv("HORAE_STORE__URL", valkey_url)
     with running(context):
@@ -116,7 +116,7 @@ async def test_a_snapshot_that_cannot_be_written_is_told(
     monkeypatch.setenv("HORAE_STORE__URL", valkey_url)
     with running(RunContext(job="cache-warming", run_id="r", project=user.project, report=told.append)):
         assert (await cache_warming())["ok"] is False
-    assert told == [f"the snapshot before stays, {path} cannot be written: Is a directory"]
+    assert told == [f"the last snapshot stays, {path} cannot be written: Is a directory"]
     assert list(path.parent.iterdir()) == [path], "and no draft is left"
 
 

@@ -106,9 +106,9 @@ async def test_the_switch_is_not_told_that_all_is_well_by_a_watch_that_saw_nothi
     watch = Watch(project, ping_url=SecretStr(switch.url))
     result = await watch.beat()
     assert result["ok"] is None
-    assert watch.told[-1].startswith("looked at no process")
+    assert watch.told[-1].startswith("checked no process")
     assert switch.paths == [f"/{SECRET}/start", f"/{SECRET}/log"]
-    assert "looked at no process" in switch.pings[-1][1]
+    assert "checked no process" in switch.pings[-1][1]
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ async def test_a_state_that_cannot_be_written_or_read_is_named(project: Path) ->
     watch.state.mkdir(parents=True)
     result = await watch.beat()
     assert any("cannot read" in line for line in result["unseen"])
-    assert any("the same news may be told again" in line for line in result["unseen"])
+    assert any("the same change may be reported again" in line for line in result["unseen"])
 
 
 def test_killed_in_the_middle_of_a_ping_it_goes_on_at_the_next_beat(project: Path, switch: PingServer) -> None:

@@ -150,7 +150,7 @@ async def test_dead_letters_are_raised_once_also_when_prefect_was_away(
     async with connect(load(project)) as store:
         await store.dead_letters.bury(b"{", "not JSON")
     first = await look()
-    assert told[-1].startswith("1 groups are not told to Prefect yet")
+    assert told[-1].startswith("1 events wait for Prefect")
     assert len(first["untold"]) == 1
     monkeypatch.setenv("PREFECT_API_URL", api.url)
 
@@ -159,7 +159,7 @@ async def test_dead_letters_are_raised_once_also_when_prefect_was_away(
 
     await wait_until(taken, "Prefect to take the event", 60)
     await look()
-    assert told[-1] == "1 dead letters: 0 replayed, 0 groups raised"
+    assert told[-1] == "1 dead letters: 0 replayed, 0 groups reported"
 
     async def events() -> list[str]:
         wanted = {"filter": {"event": {"prefix": ["horae.dead_letters"]}}, "limit": 50}

@@ -126,7 +126,7 @@ def test_a_half_written_state_counts_as_none_and_is_named(tmp_path: Path, text: 
     path.write_text(text)
     state, wrong = read_state(path)
     assert state == State()
-    assert wrong == f"{path} is broken: the watch begins anew"
+    assert wrong == f"{path} is broken: the watch starts again"
 
 
 def test_a_failed_write_leaves_the_old_state_and_no_draft(tmp_path: Path) -> None:
