@@ -143,12 +143,11 @@ async def _emit(settings: Settings, groups: Collection[Group]) -> str:
         return ""
     import asyncio
 
-    from horae.prefect.api import PrefectApi
+    from horae.prefect.flow_runs import prefect_of
 
-    key = settings.prefect.api_key
     try:
         async with asyncio.timeout(EMIT_SECONDS):
-            async with PrefectApi(settings.prefect.api_url, key.get_secret_value() if key else None) as api:
+            async with prefect_of(settings) as api:
                 await api.emit_events([group.event(settings.namespace) for group in groups])
     except TimeoutError:
         return f"{len(groups)} events wait for Prefect: no answer in {EMIT_SECONDS:g} s"

@@ -120,12 +120,12 @@ async def _emit(settings: Settings, own: HeartbeatSettings, changes: Sequence[Ch
     import asyncio
     import socket
 
-    from horae.prefect.api import PrefectApi
+    from horae.prefect.flow_runs import prefect_of
 
-    key, observer = settings.prefect.api_key, socket.gethostname()
+    observer = socket.gethostname()
     try:
         async with asyncio.timeout(own.timeout_seconds):
-            async with PrefectApi(settings.prefect.api_url, key.get_secret_value() if key else None) as api:
+            async with prefect_of(settings) as api:
                 await api.emit_events([change.event(settings.namespace, observer) for change in changes])
     except TimeoutError:
         return f"{len(changes)} events wait for Prefect: no answer in {own.timeout_seconds:g} s"

@@ -6,7 +6,7 @@ from horae import Settings
 from internal._cleanup.settings import STATE, Place
 
 PROTECTED_IN_STATE = ("valkey", "backups", "tools", "run")
-PROTECTED_IN_PROJECT = (".git", ".venv", "flows", "infra", "internal")
+PROTECTED_IN_PROJECT = (".git", ".venv")
 
 
 def folder_of(place: Place, settings: Settings) -> Path:
@@ -23,7 +23,8 @@ def refusal(folder: Path, settings: Settings) -> str:
     """
     project, state = settings.project.resolve(), settings.state.resolve()
     whole = [Path(folder.anchor), Path.home().resolve(), project, state, state / "prefect"]
-    protected = [state / name for name in PROTECTED_IN_STATE] + [project / name for name in PROTECTED_IN_PROJECT]
+    protected = [state / name for name in PROTECTED_IN_STATE]
+    protected += [project / name for name in (*PROTECTED_IN_PROJECT, *settings.folders.all)]
     for one in whole:
         if folder == one or folder in one.parents:
             return f"{folder} is or holds {one}, which is no cache"

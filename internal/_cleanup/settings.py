@@ -10,7 +10,7 @@ STATE = "{state}"
 class Place(BaseModel):
     """A folder, and what may stay in it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     path: str = Field(min_length=1)
     """The folder, relative to the project. `{state}` stands for the state folder, `~` for the home folder."""
@@ -18,7 +18,7 @@ class Place(BaseModel):
     """`files`: any file, by age and size. `results`: results of Prefect's tasks, also by their own expiration."""
     names: str = "*"
     """Only files whose name fits, with `*` and `?`. Folders below are looked into in any case."""
-    older_than_days: float | None = Field(default=None, gt=0)
+    older_than_days: float | None = Field(default=None, gt=0, le=36_500)
     """A file that was last changed longer ago is deleted. Default: age does not matter."""
     most_mib: float | None = Field(default=None, ge=0)
     """When the files are larger in total, the oldest are deleted until they fit. Default: size does not matter."""
@@ -43,11 +43,11 @@ DEFAULT_PLACES = (
 
 
 class CleanupSettings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     places: tuple[Place, ...] = DEFAULT_PLACES
     """What is cleaned up. Default: Prefect's results, old reports, temporary files and the caches of tools."""
-    youngest_minutes: float = Field(default=60, ge=1)
+    youngest_minutes: float = Field(default=60, ge=1, le=1_000_000)
     """A file that was changed within so many minutes is never deleted: it may still be in use."""
     seconds: float = Field(default=3.5, gt=0, le=4)
     """How long one run may take for all places. The report begins with what it could not check in that time."""

@@ -29,7 +29,7 @@ NETWORK = (
 class Rule(BaseModel):
     """Which dead letters count as transient: those that match every key. Patterns are those of a shell (`*`, `?`)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     jobs: tuple[str, ...] = ("*",)
     """Names of jobs."""
@@ -51,7 +51,7 @@ DEFAULT_RULES = (Rule(errors=NETWORK),)
 
 
 class DlqSettings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     rules: tuple[Rule, ...] = DEFAULT_RULES
     """Which letters are replayed. Default: network errors and timeouts, in jobs that declare idempotent=True."""
@@ -63,7 +63,7 @@ class DlqSettings(BaseModel):
     """How many letters one run of this job replays."""
     most_an_hour: int = Field(default=60, ge=1, le=1000)
     """How many letters of one job are replayed in an hour."""
-    rest_seconds: float = Field(default=300, ge=0)
+    rest_seconds: float = Field(default=300, ge=0, le=86_400)
     """How long a letter waits before its first replay. The wait doubles with each further replay."""
-    stop_seconds: float = Field(default=1800, gt=0)
+    stop_seconds: float = Field(default=1800, gt=0, le=86_400)
     """How long no letter of a job is replayed after one of its replays failed. Then one is replayed as a test."""

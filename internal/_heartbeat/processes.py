@@ -83,12 +83,12 @@ async def look_at_workers(settings: Settings, own: HeartbeatSettings) -> Beat | 
         return None
     import asyncio
 
-    from horae.prefect.api import PrefectApi
+    from horae.prefect.flow_runs import prefect_of
 
-    pool, key = settings.prefect.work_pool, settings.prefect.api_key
+    pool = settings.prefect.work_pool
     try:
         async with asyncio.timeout(own.timeout_seconds):
-            async with PrefectApi(settings.prefect.api_url, key.get_secret_value() if key else None) as api:
+            async with prefect_of(settings) as api:
                 online = await api.online_workers(pool)
     except TimeoutError:
         return Beat(name="prefect-worker", alive=False, detail=f"Prefect gave no answer in {own.timeout_seconds:g} s")

@@ -160,10 +160,9 @@ async def prefect(settings: Settings, _own: MetricsSettings) -> list[Measured]:
     """How many flow runs should have begun and did not."""
     if settings.prefect.api_url is None:
         return [Measured(name="prefect", ok=None, detail="not configured")]
-    from horae.prefect.api import PrefectApi
+    from horae.prefect.flow_runs import prefect_of
 
-    key = settings.prefect.api_key
-    async with PrefectApi(settings.prefect.api_url, key.get_secret_value() if key else None) as api:
+    async with prefect_of(settings) as api:
         late = await api.late_flow_runs()
     return [Measured(name="prefect", ok=True, detail=f"{late} flow runs are late", figures={"late_flow_runs": late})]
 

@@ -4,7 +4,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class MetricsSettings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     timeout_seconds: float = Field(default=3, gt=0, le=4.5)
     """How long one measurement may take. All go on at once, and the job itself ends after 5 seconds."""
