@@ -84,7 +84,7 @@ def _ranking(settings: Settings, job: Job) -> list[dict[str, Any]]:
     """What Oneiric's resolver says; nothing connects. A provider that the job names goes before every ranking."""
     from pydantic import SecretStr
 
-    from horae.queues.providers import open_queues
+    from horae.queues.opened import open_queues
 
     if settings.store.url is None:  # as `horae up` would have it
         own = SecretStr(f"redis://127.0.0.1:{settings.store.port}/0")

@@ -164,7 +164,7 @@ class Dispatcher:
             tier=job.tier,
             cause=Cause.SCHEDULE,
             scheduled_for=at,
-            provider=self._router.choose(job.provider),
+            provider=self._router.fitting(job.provider),
             verdict=Verdict.MISSED if missed else None,
             reason=missed,
         )

@@ -10,11 +10,13 @@ from contextlib import suppress
 from datetime import timedelta
 
 from horae.messages import Message, Priority
-from horae.queues.base import Capabilities, Delivery
+from horae.queues.base import Capabilities, Delivery, Ordering
 from horae.queues.decoding import delivery_of
 from horae.queues.priorities import wheel
 
-CAPABILITIES = Capabilities(use_when="Scripts and tests: one process, nothing kept")
+CAPABILITIES = Capabilities(
+    redelivers_for=timedelta(0), native_schedules=None, priorities=True, ordering=Ordering.PRIORITY
+)
 
 
 class MemoryBroker:

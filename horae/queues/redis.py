@@ -1,7 +1,7 @@
 """Redis Streams: one stream a priority, one consumer group. An entry is deleted once it is acknowledged.
 
-An entry that a consumer took and neither acknowledged nor lost contact over is taken over by another after
-`ABANDONED`: a worker claims and acknowledges within a moment, so that a longer silence means that it died in between.
+When a consumer took an entry and has not acknowledged it after `ABANDONED`, another consumer takes it over: a worker
+claims and acknowledges within a moment, so it must have died in between.
 """
 
 import asyncio
@@ -11,27 +11,17 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from redis.exceptions import (
-    AuthenticationError,
-    ConnectionError,
-    NoPermissionError,
-    RedisError,
-    ResponseError,
-    TimeoutError,
-)
-
 from horae.clock import monotonic
 from horae.errors import QueueError, QueueUnavailable
 from horae.messages import Message, Priority
-from horae.queues.base import Capabilities, Delivery
+from horae.queues.base import Capabilities, Delivery, Ordering, Provider
 from horae.queues.decoding import delivery_of
 from horae.queues.priorities import wheel
 from horae.redis.access import RedisAccess
 from horae.redis.address import shown
-from horae.redis.clients import open_client
 from horae.redis.keys import FIELD, stream_of
+from horae.settings import Settings
 
-CAPABILITIES = Capabilities(use_when="Simple queue, fast")
 GROUP = "workers"
 ABANDONED = timedelta(seconds=5)
 FORGOTTEN = timedelta(days=1)
@@ -41,6 +31,15 @@ ACCESS = RedisAccess()
 
 @contextmanager
 def translated(url: str) -> Iterator[None]:
+    """Errors of the client as errors of ours."""
+    from redis.exceptions import (
+        AuthenticationError,
+        ConnectionError,
+        NoPermissionError,
+        RedisError,
+        TimeoutError,
+    )
+
     try:
         yield
     except (AuthenticationError, NoPermissionError) as error:
@@ -52,6 +51,8 @@ def translated(url: str) -> Iterator[None]:
 
 
 def client_of(url: str, timeout_seconds: float, namespace: str = "", access: RedisAccess = ACCESS) -> Any:
+    from horae.redis.clients import open_client
+
     return open_client(url, access, stream_of(namespace, Priority.NORMAL), timeout_seconds=timeout_seconds)
 
 
@@ -87,6 +88,22 @@ class RedisPublisher:
         with translated(self._url):
             await self._client.ping()
 
+    async def backlog(self) -> int:
+        """Entries that no consumer took yet. What is acknowledged is deleted, so the others are pending or waiting."""
+        from redis.exceptions import ResponseError
+
+        waiting = 0
+        with translated(self._url):
+            for priority in Priority:
+                stream = stream_of(self._namespace, priority)
+                waiting += await self._client.xlen(stream)
+                try:
+                    waiting -= (await self._client.xpending(stream, GROUP))["pending"]
+                except ResponseError as error:
+                    if "NOGROUP" not in str(error):
+                        raise  # without a group nobody took anything
+        return max(0, waiting)
+
     async def close(self) -> None:
         await self._client.aclose()
 
@@ -103,6 +120,8 @@ class RedisConsumer:
         self._looked_for_abandoned = -ABANDONED.total_seconds()
 
     async def receive(self, limit: int, wait: timedelta) -> list[Delivery]:
+        from redis.exceptions import ResponseError
+
         found = [self._spare.popleft() for _ in range(min(limit, len(self._spare)))]
         with translated(self._url):
             try:
@@ -122,6 +141,8 @@ class RedisConsumer:
         return found
 
     async def _create_groups(self) -> None:
+        from redis.exceptions import ResponseError
+
         for stream in self._streams.values():
             try:
                 await self._client.xgroup_create(stream, GROUP, id="0", mkstream=True)
@@ -202,3 +223,44 @@ class RedisConsumer:
         except QueueError:
             pass  # the server is away; an idle name does no harm
         await asyncio.shield(self._client.aclose())
+
+
+def _server(settings: Settings) -> tuple[str, RedisAccess]:
+    """The address, and how it is spoken to: another server is never sent the store's password."""
+    url = settings.queue.redis_url or settings.store.url
+    assert url is not None, "missing() says what to set"
+    own = settings.queue.redis_url not in (None, settings.store.url)
+    return url.get_secret_value(), settings.queue.redis if own else settings.store
+
+
+def _missing(settings: Settings, table: RedisAccess) -> str:
+    return "" if settings.queue.redis_url or settings.store.url else "queue.redis_url"
+
+
+def _open_publisher(settings: Settings, table: RedisAccess) -> RedisPublisher:
+    url, access = _server(settings)
+    return RedisPublisher(url, settings.namespace, settings.queue.message_limit_bytes, access)
+
+
+def _open_consumer(settings: Settings, table: RedisAccess, worker: str) -> RedisConsumer:
+    url, access = _server(settings)
+    return RedisConsumer(url, settings.namespace, settings.queue.message_limit_bytes, worker, access)
+
+
+PROVIDER = Provider(
+    name="redis",
+    title="Redis Streams",
+    use_when="Simple queue, fast",
+    settings=RedisAccess,
+    capabilities=Capabilities(
+        # A stream keeps its entries until they are acknowledged: as long as all workers may be away.
+        redelivers_for=timedelta(days=1),
+        native_schedules=None,
+        priorities=True,
+        ordering=Ordering.PRIORITY,
+    ),
+    missing=_missing,
+    open_publisher=_open_publisher,
+    open_consumer=_open_consumer,
+    backlog=RedisPublisher.backlog,
+)

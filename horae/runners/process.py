@@ -18,7 +18,7 @@ from horae.execution.work import Work
 from horae.metrics.process import Metrics
 from horae.project.loading import load
 from horae.project.registry import Registry
-from horae.queues.providers import Queues, open_queues
+from horae.queues.opened import Queues, open_queues
 from horae.runners.health import Health, HealthServer
 from horae.runners.logs import configure
 from horae.settings import Settings

@@ -23,7 +23,7 @@ async def run(settings: Settings) -> int:
     async with opened(settings, "queue-worker", own.slots) as process:
         listener = HealthServer(process.health, own.health_host, own.health_port, "HORAE_WORKER__HEALTH_PORT")
         lease = timedelta(seconds=own.lease_seconds)
-        sources = await process.queues.open_consumers(process.name)
+        sources = process.queues.open_consumers(process.name)
         consumers = [
             Consumer(name, source, process.store, process.registry, process.work, process.name, lease)
             for name, source in sources.items()

@@ -15,7 +15,7 @@ from horae.execution.capture import capturing
 from horae.execution.work import Work
 from horae.metrics.process import Metrics
 from horae.project.registry import Registry
-from horae.queues.providers import Queues, open_queues
+from horae.queues.opened import Queues, open_queues
 from horae.runs import new_run_id
 from horae.settings import Settings
 from horae.store import Store, connect
@@ -52,7 +52,7 @@ async def opened(settings: Settings, registry: Registry, stack: AsyncExitStack) 
     if settings.store.url is None:
         # Nobody else can see this memory, so this process is the queue worker too.
         duties: list[Duty] = [Relay(store, queues.router, metrics), Sweeper(store, metrics, lease)]
-        for provider, source in (await queues.open_consumers(name)).items():
+        for provider, source in queues.open_consumers(name).items():
             duties.append(Consumer(provider, source, store, registry, work, name, lease))
             stack.push_async_callback(source.close)
         _keep_doing(duties, metrics, stack)

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from horae.queues import redis as redis_queue
 from horae.settings import StoreSettings
 from horae.store import Store
 from horae.store.memory import MemoryStore
 from horae.store.redis import RedisStore
-from tests.contract.brokers import ABANDONED, PROVIDERS, SERVERS, Broker, Server
+from tests.contract.brokers import KINDS, Broker, Server, own_server, shared_broker
 from tests.contract.stores import Clock, steered_store
 
 STORES = ("memory", "valkey")
@@ -52,17 +51,17 @@ async def steered(
     await opened.close()
 
 
-@pytest.fixture(params=PROVIDERS)
+@pytest.fixture(params=KINDS)
 async def broker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Broker]:
-    monkeypatch.setattr(redis_queue, "ABANDONED", ABANDONED)
-    async with PROVIDERS[request.param](request) as opened:
+    KINDS[request.param].hastened(monkeypatch)
+    async with shared_broker(request.param, request) as opened:
         yield opened
 
 
-@pytest.fixture(params=SERVERS)
+@pytest.fixture(params=KINDS)
 async def server(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Server]:
-    monkeypatch.setattr(redis_queue, "ABANDONED", ABANDONED)
-    async with SERVERS[request.param](tmp_path) as opened:
+    KINDS[request.param].hastened(monkeypatch)
+    async with own_server(request.param, tmp_path) as opened:
         yield opened

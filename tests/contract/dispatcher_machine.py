@@ -18,7 +18,7 @@ from horae.jobs.job import Job
 from horae.jobs.policies import CatchUp, Tier
 from horae.metrics.process import Metrics
 from horae.project.registry import Registry
-from horae.queues.providers import open_queues
+from horae.queues.opened import open_queues
 from horae.runs import Verdict
 from horae.schedules.making import every
 from horae.settings import Settings

@@ -1,4 +1,4 @@
-"""What every provider does, on memory and on real servers; see brokers.py for how a further one joins."""
+"""What every provider does, on real servers; see brokers.py for how a further one joins."""
 
 import asyncio
 from datetime import timedelta
@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from horae.messages import Message, Priority
-from horae.queues.base import Consumer, Delivery
+from horae.queues.base import Consumer, Delivery, Ordering
 from horae.runs import Verdict
 from horae.store.memory import MemoryStore
 from horae.store.values import Answer
@@ -70,6 +70,8 @@ async def test_two_workers_share_what_there_is(broker: Broker) -> None:
 
 
 async def test_priorities_are_weighted_and_none_starves(broker: Broker) -> None:
+    if not broker.capabilities.priorities:
+        pytest.skip(f"{broker.configured.name} does not keep priorities apart")
     for priority in reversed(Priority):
         await broker.publisher.publish(messages(24, priority))
     consumer = broker.consumer("w1")
@@ -80,6 +82,31 @@ async def test_priorities_are_weighted_and_none_starves(broker: Broker) -> None:
         priorities.append(delivery.message.priority)
         await consumer.ack([delivery])
     assert [priorities.count(priority) for priority in (Priority.HIGH, Priority.NORMAL, Priority.LOW)] == [16, 6, 2]
+
+
+async def test_within_a_priority_the_order_is_kept_where_the_provider_promises_it(broker: Broker) -> None:
+    if broker.capabilities.ordering is not Ordering.PRIORITY:
+        pytest.skip(f"{broker.configured.name} keeps order: {broker.capabilities.ordering.value}")
+    sent = messages(50)
+    await broker.publisher.publish(sent)
+    found = await receive_all(broker.consumer("w1"), 50)
+    assert [one.message for one in found] == sent
+
+
+async def test_the_backlog_is_what_waits(broker: Broker) -> None:
+    backlog = broker.configured.provider.backlog
+    if backlog is None:
+        pytest.skip(f"{broker.configured.name} cannot say what waits")
+
+    async def waiting(count: int) -> bool:
+        return await backlog(broker.publisher) == count
+
+    await wait_until(lambda: waiting(0), "a backlog of 0")
+    await broker.publisher.publish([*messages(2), *messages(1, Priority.LOW)])
+    await wait_until(lambda: waiting(3), "a backlog of 3")
+    consumer = broker.consumer("w1")
+    await consumer.ack(await receive_all(consumer, 3))
+    await wait_until(lambda: waiting(0), "a backlog of 0 again")
 
 
 class TestDeath:

@@ -16,7 +16,7 @@ from horae.duties.sweeper import Sweeper
 from horae.execution.work import Work
 from horae.metrics.process import Metrics
 from horae.project.loading import load as load_registry
-from horae.queues.providers import open_queues
+from horae.queues.opened import open_queues
 from horae.runs import Run, Verdict
 from horae.scheduler.scheduler import Scheduler
 from horae.settings import Settings, StoreSettings, WorkerSettings, load
@@ -75,7 +75,7 @@ async def a_worker(settings: Settings, name: str = "w1") -> AsyncIterator[Work]:
         stack.push_async_callback(queues.router.close)
         work = await stack.enter_async_context(Work(settings, store, metrics, settings.worker.slots, lease))
         duties: list[Duty] = [Relay(store, queues.router, metrics), Sweeper(store, metrics, lease)]
-        for provider, source in (await queues.open_consumers(name)).items():
+        for provider, source in queues.open_consumers(name).items():
             stack.push_async_callback(source.close)
             duties.append(Consumer(provider, source, store, registry, work, name, lease))
         stopping = asyncio.Event()
