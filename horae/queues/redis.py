@@ -6,7 +6,7 @@ claims and acknowledges within a moment, so it must have died in between.
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -20,6 +20,7 @@ from horae.queues.priorities import wheel
 from horae.redis.access import RedisAccess
 from horae.redis.address import shown
 from horae.redis.keys import FIELD, stream_of
+from horae.redis.keys import PROVIDER as PROVIDER_NAME
 from horae.settings import Settings
 
 GROUP = "workers"
@@ -109,15 +110,36 @@ class RedisPublisher:
 
 
 class RedisConsumer:
-    def __init__(self, url: str, namespace: str, limit_bytes: int, name: str, access: RedisAccess = ACCESS) -> None:
-        self._url, self._limit_bytes, self._name = url, limit_bytes, name
-        self._streams = {priority: stream_of(namespace, priority) for priority in Priority}
+    def __init__(
+        self,
+        url: str,
+        namespace: str,
+        limit_bytes: int,
+        name: str,
+        access: RedisAccess = ACCESS,
+        queues: Iterable[str] = (PROVIDER_NAME,),
+    ) -> None:
+        """`name`: unique among the consumers that are open at once."""
+        self._url, self._namespace, self._limit_bytes, self._name = url, namespace, limit_bytes, name
+        self._streams: dict[Priority, list[str]] = {priority: [] for priority in Priority}
+        for queue in queues:
+            self.listen(queue)
         self._client = client_of(url, TIMEOUT_SECONDS * 4, namespace, access)
         self._polling = self._client.register_script(POLL)
         self._wheel = wheel()
         self._spare: deque[Delivery] = deque()
         self._ready = False
         self._looked_for_abandoned = -ABANDONED.total_seconds()
+
+    def listen(self, queue: str) -> None:
+        """Receive from that queue too, from the next `receive` on."""
+        for priority, streams in self._streams.items():
+            streams.append(stream_of(self._namespace, priority, queue))
+        self._ready = False
+
+    @property
+    def _all_streams(self) -> list[str]:
+        return [stream for streams in self._streams.values() for stream in streams]
 
     async def receive(self, limit: int, wait: timedelta) -> list[Delivery]:
         from redis.exceptions import ResponseError
@@ -131,7 +153,7 @@ class RedisConsumer:
                 found += await self._poll(limit - len(found))
                 if not found and wait:
                     # One from each priority at the most; what is over the limit waits here for the next call.
-                    got = await self._read(list(self._streams.values()), 1, max(1, wait // timedelta(milliseconds=1)))
+                    got = await self._read(self._all_streams, 1, max(1, wait // timedelta(milliseconds=1)))
                     found, rest = got[:limit], got[limit:]
                     self._spare.extend(rest)
             except ResponseError as error:
@@ -143,7 +165,7 @@ class RedisConsumer:
     async def _create_groups(self) -> None:
         from redis.exceptions import ResponseError
 
-        for stream in self._streams.values():
+        for stream in self._all_streams:
             try:
                 await self._client.xgroup_create(stream, GROUP, id="0", mkstream=True)
             except ResponseError as error:
@@ -162,7 +184,7 @@ class RedisConsumer:
         if limit <= 0 or monotonic() - self._looked_for_abandoned < ABANDONED.total_seconds() / 2:
             return []
         found: list[Delivery] = []
-        for stream in self._streams.values():
+        for stream in self._all_streams:
             if len(found) < limit:
                 idle = ABANDONED // timedelta(milliseconds=1)
                 answer = await self._client.xautoclaim(
@@ -176,7 +198,7 @@ class RedisConsumer:
     async def _poll(self, limit: int) -> list[Delivery]:
         if limit <= 0:
             return []
-        streams = [self._streams[priority] for priority in next(self._wheel)]
+        streams = [stream for priority in next(self._wheel) for stream in self._streams[priority]]
         return self._deliveries(await self._polling(keys=streams, args=[GROUP, self._name, limit]))
 
     async def _read(self, streams: list[str], count: int, block_millis: int | None) -> list[Delivery]:
@@ -216,7 +238,7 @@ class RedisConsumer:
         """Give the consumer's name back when nothing is pending under it, so that names do not pile up."""
         try:
             with translated(self._url):
-                for stream in self._streams.values():
+                for stream in self._all_streams:
                     pending = await self._client.xpending_range(stream, GROUP, "-", "+", 1, consumername=self._name)
                     if not pending:
                         await self._client.xgroup_delconsumer(stream, GROUP, self._name)
@@ -248,7 +270,7 @@ def _open_consumer(settings: Settings, table: RedisAccess, worker: str) -> Redis
 
 
 PROVIDER = Provider(
-    name="redis",
+    name=PROVIDER_NAME,
     title="Redis Streams",
     use_when="Simple queue, fast",
     settings=RedisAccess,

@@ -1,4 +1,4 @@
-"""Stores for the contract: each test runs on memory and on a real Valkey."""
+"""Stores for the contract: each test runs on the model and on a real Valkey."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -7,19 +7,19 @@ import pytest
 
 from horae.settings import StoreSettings
 from horae.store import Store
-from horae.store.memory import MemoryStore
 from horae.store.redis import RedisStore
 from tests.contract.brokers import KINDS, Broker, Server, own_server, shared_broker
 from tests.contract.stores import Clock, steered_store
+from tests.model import ModelStore
 
-STORES = ("memory", "valkey")
+STORES = ("model", "valkey")
 
 
 @pytest.fixture(params=STORES)
 async def store(request: pytest.FixtureRequest, namespace: str) -> AsyncIterator[Store]:
     """By its own clock: the machine's or the server's."""
-    if request.param == "memory":
-        yield MemoryStore(namespace)
+    if request.param == "model":
+        yield ModelStore(namespace)
         return
     opened = RedisStore(request.getfixturevalue("valkey_url"), namespace, StoreSettings())
     await opened.check()
@@ -43,8 +43,8 @@ async def steered(
     request: pytest.FixtureRequest, namespace: str, clock: Clock, store_settings: StoreSettings
 ) -> AsyncIterator[Store]:
     """By `clock`, which the test moves."""
-    if request.param == "memory":
-        yield MemoryStore(namespace, clock, store_settings)
+    if request.param == "model":
+        yield ModelStore(namespace, clock, store_settings)
         return
     opened = steered_store(request.getfixturevalue("valkey_url"), namespace, store_settings, clock)
     yield opened

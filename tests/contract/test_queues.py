@@ -8,7 +8,6 @@ import pytest
 from horae.messages import Message, Priority
 from horae.queues.base import Consumer, Delivery, Ordering
 from horae.runs import Verdict
-from horae.store.memory import MemoryStore
 from horae.store.values import Answer
 from tests.contract.brokers import (
     ABANDONED,
@@ -20,6 +19,7 @@ from tests.contract.brokers import (
     receive_all,
 )
 from tests.contract.stores import claim, settle
+from tests.model import ModelStore
 from tests.waiting import wait_until
 
 
@@ -123,7 +123,7 @@ class TestDeath:
         return alive, delivery
 
     async def test_before_the_claim_another_claims_it(self, broker: Broker) -> None:
-        store = MemoryStore()
+        store = ModelStore()
         await broker.publisher.publish(messages(1))
         dead = broker.consumer("dead")
         await receive_all(dead, 1)
@@ -134,7 +134,7 @@ class TestDeath:
         await alive.ack([delivery])
 
     async def test_after_the_claim_the_copy_is_a_duplicate(self, broker: Broker) -> None:
-        store = MemoryStore()
+        store = ModelStore()
         await broker.publisher.publish(messages(1))
         dead = broker.consumer("dead")
         [first] = await receive_all(dead, 1)
@@ -165,7 +165,7 @@ class TestCopies:
         [message] = messages(1)
         await broker.publisher.publish([message, message])
         await broker.publisher.publish([message])
-        consumer, store = broker.consumer("w1"), MemoryStore()
+        consumer, store = broker.consumer("w1"), ModelStore()
         found = await receive_all(consumer, 3)
         answers = [(await claim(store, one.message)).answer for one in found if one.message]
         assert answers == [Answer.RUN, Answer.DUPLICATE, Answer.DUPLICATE]
