@@ -5,8 +5,8 @@ from pathlib import Path
 import redis
 
 from benchmarks.processes import Processes
-from horae.up.ports import LOOPBACK, free_port
-from horae.up.valkey import answers, command
+from horae.local.ports import LOOPBACK, free_port
+from horae.local.valkey import answers, command
 from tests.waiting import wait_for
 
 REWRITE_SECONDS = 60.0

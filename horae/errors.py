@@ -3,6 +3,7 @@
 HoraeError
 ├── UsageError              the caller gave something wrong; nothing was done
 │   ├── UnknownName         a name that is not there, with the nearest that is
+│   │   └── NotConfigured   … a queue provider that could be, with the setting that configures it
 │   ├── InvalidJob          a job that cannot be registered
 │   ├── InvalidSchedule     a schedule that cannot be read, or can never fire
 │   ├── InvalidSettings     horae.toml or HORAE_* variables
@@ -70,6 +71,18 @@ class UnknownName(UsageError):
         self.kind, self.given, self.allowed = kind, given, tuple(sorted(allowed))
         self.nearest = nearest(given, self.allowed)
         super().__init__(unknown(kind, given, self.allowed))
+
+
+class NotConfigured(UnknownName):
+    """This queue provider is not configured."""
+
+    def __init__(self, provider: str, setting: str, usable: Iterable[str]) -> None:
+        super().__init__("queue provider", provider, usable)
+        self.setting = setting
+        variable = "HORAE_" + setting.replace(".", "__").upper()
+        table, _, name = setting.rpartition(".")
+        what = f"queue provider {provider!r} is not configured: give {name} in [{table}] of horae.toml, or {variable}"
+        self.args = (what + (f"; configured: {', '.join(self.allowed)}" if self.allowed else ""),)
 
 
 class InvalidJob(UsageError):

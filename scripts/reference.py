@@ -29,7 +29,9 @@ from horae.messages import Message  # noqa: E402
 from horae.metrics.process import Metrics  # noqa: E402
 from horae.project.loading import load as load_registry  # noqa: E402
 from horae.project.loading import own_packages  # noqa: E402
-from horae.redis.access import RedisAccess  # noqa: E402
+from horae.queues.base import ALWAYS  # noqa: E402
+from horae.queues.providers import names as provider_names  # noqa: E402
+from horae.queues.providers import provider  # noqa: E402
 from horae.runs import new_run_id  # noqa: E402
 from horae.schedules.durations import format_duration  # noqa: E402
 from horae.settings import Settings  # noqa: E402
@@ -37,7 +39,7 @@ from horae.settings import Settings  # noqa: E402
 own_packages(ROOT, [tier.folder for tier in Tier])  # another project may have been loaded in this process
 
 MARKED = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-ELSEWHERE = {"project", "folders", "store", "prefect", "queue", "redis", "worker", "sidecar", "jobs"}
+ELSEWHERE = {"project", "folders", "store", "prefect", "queue", "redis", "worker", "sidecar", "jobs", "tables"}
 """Tables of `Settings` and in them, and what is no setting."""
 
 
@@ -176,6 +178,39 @@ def message_fields() -> str:
     return table(["key", "JSON", "default", "meaning"], iter(rows))
 
 
+def providers() -> str:
+    rows = []
+    for name in provider_names():
+        found = provider(name)
+        can = found.capabilities
+        schedules = {None: "no: the outbox keeps times", ALWAYS: "built in"}.get(can.native_schedules)
+        rows.append(
+            [
+                f"`{name}`",
+                found.title,
+                found.use_when,
+                "8:3:1" if can.priorities else "all alike",
+                can.ordering.value,
+                schedules or f"from version {can.native_schedules}",
+                format_duration(can.redelivers_for),
+                "workers poll" if found.open_consumer else "it calls the receiver",
+                "can be asked" if found.backlog else "unknown",
+                f"`horae[{found.extra}]`" if found.extra else "always there",
+            ]
+        )
+    head = ["name", "broker", "use when", "priorities", "order", "schedules", "redelivers for"]
+    return table([*head, "delivery", "backlog", "client library"], iter(rows))
+
+
+def provider_settings() -> str:
+    """The table `[queue.NAME]` of each provider."""
+    parts = []
+    for name in provider_names():
+        prefix = f"HORAE_QUEUE__{name.upper()}__"
+        parts.append(f"## [queue.{name}]\n\n{settings_of(provider(name).settings, prefix)}")
+    return "\n".join(parts)
+
+
 MADE: dict[Any, str] = {new_run_id: "a new UUIDv7", dict: "empty"}
 
 JSON_TYPES = {
@@ -221,7 +256,8 @@ TABLES: dict[str, Callable[[], str]] = {
         )
         for name in ("folders", "store", "prefect", "queue", "worker", "sidecar")
     },
-    "settings-queue-redis": lambda: settings_of(RedisAccess, "HORAE_QUEUE__REDIS__"),
+    "providers": providers,
+    "provider-settings": provider_settings,
     **{
         f"settings-{job.name}": lambda model=job.settings: settings_of(model, None)  # type: ignore[misc]
         for job in load_registry(Settings(project=ROOT))

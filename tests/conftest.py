@@ -5,13 +5,16 @@ import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
-from horae.up import valkey
-from horae.up.ports import free_port
-from horae.up.valkey import answers, command
+from horae.local import valkey
+from horae.local.ports import free_port
+from horae.local.valkey import answers, command
+from horae.settings import QueueSettings, Settings, StoreSettings
 from tests.requirements import REQUIREMENTS
 from tests.waiting import wait_for
 
@@ -53,8 +56,20 @@ def require(name: str) -> None:
 @pytest.fixture(scope="session")
 def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """One real Valkey for the session, append-only, shared: use a namespace of your own instead of FLUSHALL."""
+    with _valkey(tmp_path_factory.mktemp("valkey")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def second_valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Another one, for messages that the store's server does not carry."""
+    with _valkey(tmp_path_factory.mktemp("second-valkey")) as url:
+        yield url
+
+
+@contextmanager
+def _valkey(folder: Path) -> Iterator[str]:
     require("valkey")
-    folder = tmp_path_factory.mktemp("valkey")
     port = free_port()
     with (folder / "valkey.log").open("wb") as log:
         server = subprocess.Popen(command(folder, port), stdout=log, stderr=log)
@@ -64,6 +79,25 @@ def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     finally:
         server.kill()
         server.wait()
+
+
+@pytest.fixture
+def program_settings(tmp_path: Path, valkey_url: str, namespace: str) -> Settings:
+    """Of a program that uses the Valkey of the session as its store."""
+    return Settings(project=tmp_path, namespace=namespace, store=StoreSettings(url=SecretStr(valkey_url)))
+
+
+CARRYING = ("carried by the store", "on a second server")
+
+
+@pytest.fixture(params=CARRYING)
+def carried_both_ways(request: pytest.FixtureRequest, valkey_url: str, namespace: str) -> Settings:
+    """A store, whose server carries the messages of the provider `redis` too, or leaves them to another server."""
+    store = StoreSettings(url=SecretStr(valkey_url))
+    if request.param == CARRYING[0]:
+        return Settings(namespace=namespace, store=store)
+    queue = QueueSettings(redis_url=SecretStr(request.getfixturevalue("second_valkey_url")))
+    return Settings(namespace=namespace, store=store, queue=queue)
 
 
 @pytest.fixture

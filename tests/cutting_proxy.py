@@ -5,7 +5,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from horae.up.ports import LOOPBACK
+from horae.local.ports import LOOPBACK
 
 
 class CuttingProxy:

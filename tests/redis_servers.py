@@ -10,8 +10,8 @@ from typing import Any
 
 import redis
 
-from horae.up.ports import LOOPBACK, free_port
-from horae.up.valkey import binary, command
+from horae.local.ports import LOOPBACK, free_port
+from horae.local.valkey import binary, command
 from tests.tls import TlsDoor
 from tests.waiting import wait_for
 

@@ -65,7 +65,7 @@ REQUIREMENTS = {
 
 def _valkey_there() -> bool:
     from horae.errors import StartError
-    from horae.up.valkey import binary
+    from horae.local.valkey import binary
 
     try:
         return binary().is_file()

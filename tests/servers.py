@@ -3,8 +3,8 @@
 import subprocess
 from pathlib import Path
 
-from horae.up.ports import free_port
-from horae.up.valkey import answers, command
+from horae.local.ports import free_port
+from horae.local.valkey import answers, command
 from tests.waiting import wait_for
 
 

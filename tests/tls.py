@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from horae.up.ports import LOOPBACK
+from horae.local.ports import LOOPBACK
 
 HANDSHAKE = b"\x16"
 CHUNK = 65536

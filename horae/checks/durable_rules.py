@@ -16,11 +16,9 @@ from horae.findings import ERROR, WARNING, Rule
 from horae.jobs.job import Job
 from horae.jobs.policies import CatchUp, Scope, Tier, Trait
 from horae.matrix import Frequency
+from horae.queues.providers import choice, names
 
 ONEIRIC = frozenset({Tier.ONEIRIC})
-BACKENDS = frozenset({"redis", "nats", "kafka", "rabbitmq", "cloudtasks"})
-MEMORY = "memory"
-"""Ships for tests and examples; forgets everything with its process."""
 
 
 def _high(subject: Subject) -> Tripped:
@@ -33,14 +31,12 @@ def _workflow(subject: Subject) -> Tripped:
 
 
 def _backend(job: Job) -> Tripped:
-    if job.provider is None or job.provider in BACKENDS | {MEMORY}:
+    if job.provider is None or job.provider in names():
         return None
-    return {"problem": unknown("queue provider", job.provider, BACKENDS)}
+    return {"problem": unknown("queue provider", job.provider, names())}
 
 
 def _forgets(job: Job) -> Tripped:
-    if job.provider == MEMORY:
-        return {"problem": "is queued in memory, and is lost with the process"}
     drops = Trait.SURVIVES_RESTARTS in job.traits and job.schedule is not None and job.catch_up is CatchUp.NONE
     return when(drops, problem="must survive restarts, but catch_up='none' drops what fell due meanwhile")
 
@@ -100,7 +96,7 @@ DURABLE_RULES: tuple[JobRule, ...] = (
             code="HR211",
             level=ERROR,
             says="a durable job names a queue backend that does not exist",
-            remedy="Use redis, nats, kafka, rabbitmq or cloudtasks, or leave provider out.",
+            remedy=f"Use {choice()}, or leave provider out.",
             line="Oneiric: needs queue backend (Redis/CloudTasks/etc.)",
         ),
         tiers=ONEIRIC,
@@ -112,7 +108,7 @@ DURABLE_RULES: tuple[JobRule, ...] = (
             code="HR212",
             level=WARNING,
             says="a durable job would not survive a restart",
-            remedy="Use a real backend, and catch_up='latest' or 'all'.",
+            remedy="Use catch_up='latest' or 'all'.",
             line="Oneiric: must survive app restarts",
         ),
         tiers=ONEIRIC,

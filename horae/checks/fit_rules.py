@@ -9,17 +9,9 @@ from horae.checks.project_rules import OUTGROWN, OUTLASTS_GRACE, SHORT_RETENTION
 from horae.findings import Finding, Source
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier
+from horae.queues.providers import names, provider
 from horae.settings import FILE, Settings
 
-REDELIVERS = {
-    "redis": timedelta(days=1),
-    "nats": timedelta(days=7),
-    "kafka": timedelta(days=7),
-    "rabbitmq": timedelta(days=7),
-    "cloudtasks": timedelta(days=31),
-}
-"""How long after its run has ended a broker may still hand a message out: where nobody bounded it, an outage of all
-workers; Kafka keeps offsets and records for 7 days, Cloud Tasks a task for 31."""
 LEAST_RUNS = 10
 """Fewer say nothing about a 95th percentile."""
 
@@ -38,21 +30,29 @@ def misfits(settings: Settings, jobs: Iterable[Job], took: Mapping[str, Sequence
 
 def _retention(settings: Settings, durable: Sequence[Job]) -> Iterator[Finding]:
     kept, most = timedelta(days=settings.store.keep_runs_days), settings.store.keep_runs_per_job
-    providers = {job.provider or settings.queue.provider for job in durable} | {settings.queue.provider}
-    for provider in sorted(providers & REDELIVERS.keys()):
-        if kept < REDELIVERS[provider]:
-            message = f"store.keep_runs_days is {spoken(kept)}, and {provider} may hand a message out again for "
-            yield SHORT_RETENTION.finding(message + spoken(REDELIVERS[provider]), at=Source(file=FILE, line=1))
+    every = {settings.queue.provider, *(_provider(settings, job) for job in durable)}
+    for name in sorted(every):
+        if kept < (longest := _redelivers_for(name)):
+            message = f"store.keep_runs_days is {spoken(kept)}, and {name} may hand a message out again for "
+            yield SHORT_RETENTION.finding(message + spoken(longest), at=Source(file=FILE, line=1))
     for job in durable:
-        longest = REDELIVERS.get(job.provider or settings.queue.provider, timedelta(0))
+        name = _provider(settings, job)
         gap = job.schedule.shortest_gap() if job.schedule else None
-        if gap and gap * most < longest:
+        if gap and gap * most < (longest := _redelivers_for(name)):
             message = (
                 f"store.keep_runs_per_job is {most}: at a fire every {spoken(gap)} the ledger reaches back "
-                f"{spoken(gap * most)}, and {job.provider or settings.queue.provider} may hand a message out again for "
-                f"{spoken(longest)}"
+                f"{spoken(gap * most)}, and {name} may hand a message out again for {spoken(longest)}"
             )
             yield SHORT_RETENTION.finding(f"{job.name}: {message}", job=job.name, at=job.source)
+
+
+def _provider(settings: Settings, job: Job) -> str:
+    return job.provider or settings.queue.provider
+
+
+def _redelivers_for(name: str) -> timedelta:
+    """Zero for a name that is no provider: another rule says so."""
+    return provider(name).capabilities.redelivers_for if name in names() else timedelta(0)
 
 
 def _outlasts_grace(settings: Settings, job: Job) -> Iterator[Finding]:

@@ -4,17 +4,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from horae.checks.checklist import check_job
-from horae.checks.durable_rules import BACKENDS, MEMORY
 from horae.checks.fit_rules import misfits
 from horae.checks.import_cost import LIMIT, slow_imports
-from horae.checks.project_rules import SLOW_IMPORT, UNKNOWN_PROVIDER
-from horae.errors import unknown
+from horae.checks.project_rules import PROVIDER_TABLE, SLOW_IMPORT, UNKNOWN_PROVIDER
+from horae.errors import InvalidSettings, unknown
 from horae.findings import Finding, Source
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier
 from horae.prefect.rules import DST_DIFFERENCE
 from horae.project.loading import job_files, load, module_of
 from horae.project.registry import Registry
+from horae.queues.configured import configured
+from horae.queues.providers import names
 from horae.settings import FILE as SETTINGS_FILE
 from horae.settings import Settings
 
@@ -43,10 +44,14 @@ def check_project(
 
 def _settings(settings: Settings) -> Iterator[Finding]:
     provider = settings.queue.provider
-    if provider not in BACKENDS | {MEMORY}:
+    if provider not in names():
         yield UNKNOWN_PROVIDER.finding(
-            unknown("queue provider", provider, BACKENDS), at=Source(file=SETTINGS_FILE, line=1)
+            unknown("queue provider", provider, names()), at=Source(file=SETTINGS_FILE, line=1)
         )
+    try:
+        configured(settings)
+    except InvalidSettings as error:
+        yield PROVIDER_TABLE.finding(error.message, at=Source(file=SETTINGS_FILE, line=1))
 
 
 def _imports(settings: Settings, registry: Registry) -> Iterator[Finding]:

@@ -1,6 +1,7 @@
 """The rules about a project as a whole: its folders, its settings and how its jobs fit together."""
 
 from horae.findings import ERROR, WARNING, Rule
+from horae.queues.providers import choice
 
 WRONG_FOLDER = Rule(
     code="HR401",
@@ -20,7 +21,7 @@ UNKNOWN_PROVIDER = Rule(
     code="HR707",
     level=ERROR,
     says="`provider` in `[queue]` of horae.toml is no queue backend",
-    remedy="Use redis, nats, kafka, rabbitmq or cloudtasks.",
+    remedy=f"Use {choice()}.",
 )
 
 SHORT_RETENTION = Rule(
@@ -45,4 +46,19 @@ OUTLASTS_GRACE = Rule(
     "idempotent=True: every deploy stops workers, and what is handed back begins again.",
 )
 
-PROJECT_RULES = (WRONG_FOLDER, SLOW_IMPORT, UNKNOWN_PROVIDER, SHORT_RETENTION, OUTGROWN, OUTLASTS_GRACE)
+PROVIDER_TABLE = Rule(
+    code="HR711",
+    level=ERROR,
+    says="a table `[queue.NAME]` is not what its provider reads, or no provider reads it",
+    remedy="Correct it: docs/reference/providers.md lists what each provider reads. No process starts until then.",
+)
+
+PROJECT_RULES = (
+    WRONG_FOLDER,
+    SLOW_IMPORT,
+    UNKNOWN_PROVIDER,
+    SHORT_RETENTION,
+    OUTGROWN,
+    OUTLASTS_GRACE,
+    PROVIDER_TABLE,
+)

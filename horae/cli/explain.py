@@ -11,6 +11,7 @@ from horae.checks.checklist import check_job
 from horae.cli.next import coming, fire_lines
 from horae.cli.options import JobName, Json
 from horae.cli.project import jobs_of, settings_of
+from horae.errors import UnknownName
 from horae.findings import Finding
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier
@@ -84,21 +85,28 @@ def _ranking(settings: Settings, job: Job) -> list[dict[str, Any]]:
     """What Oneiric's resolver says; nothing connects. A provider that the job names goes before every ranking."""
     from pydantic import SecretStr
 
-    from horae.queues.providers import open_queues
+    from horae.queues.opened import open_queues
 
     if settings.store.url is None:  # as `horae up` would have it
         own = SecretStr(f"redis://127.0.0.1:{settings.store.port}/0")
         settings = settings.model_copy(update={"store": settings.store.model_copy(update={"url": own})})
     router = open_queues(settings).router
-    chosen = router.choose(job.provider)
+    refused = ""
+    try:
+        chosen = router.choose(job.provider)
+    except UnknownName as error:
+        chosen, refused = router.choose(), error.message
     ranked = [
         {"provider": entry["provider"], "chosen": entry["provider"] == chosen, "reasons": list(entry["reasons"])}
         for entry in router.explain()["ordered"]
     ]
-    if job.provider:
+    if job.provider and not refused:
         for entry in ranked:
             if entry["chosen"]:
                 entry["reasons"].insert(0, "the job names it")
+    if refused:
+        why = f"the job names it, and {refused}; the default carries its fires"
+        ranked.append({"provider": job.provider, "chosen": False, "reasons": [why]})
     return sorted(ranked, key=lambda entry: not entry["chosen"])
 
 

@@ -12,7 +12,7 @@ from horae.settings import Settings, load
 
 def settings_of(context: typer.Context) -> Settings:
     """As configured, and with the addresses of a running `horae up` where nothing is; raises InvalidSettings."""
-    from horae.up.reachable import effective
+    from horae.local.reachable import effective
 
     return effective(configured(context))
 
@@ -41,8 +41,7 @@ def jobs_of(settings: Settings) -> Registry:
 def with_store(settings: Settings) -> Settings:
     """The same settings; raises StoreUnavailable when they name no store."""
     if settings.store.url is None:
-        raise StoreUnavailable(
-            "no state store is configured and no `horae up` is running here; start `horae up`, "
-            "or set HORAE_STORE__URL (redis://host:port/0) or store.url in horae.toml"
-        )
+        from horae.store import NOT_CONFIGURED
+
+        raise StoreUnavailable(NOT_CONFIGURED)
     return settings

@@ -8,10 +8,10 @@ import typer
 
 from horae.cli.options import Context, JobName, Json, context_of
 from horae.cli.project import jobs_of, settings_of
+from horae.local.reachable import lend
 from horae.project.registry import Registry
 from horae.runs import Run, Verdict
 from horae.settings import Settings
-from horae.up.reachable import lend
 
 
 def command(context: typer.Context, job: JobName, given: Context = None, json: Json = False) -> int:
@@ -46,7 +46,7 @@ async def _run(settings: Settings, registry: Registry, job: str, given: dict[str
         to.flush()
 
     scheduler = Scheduler(settings, registry)
-    async with scheduler.lifecycle():
+    async with scheduler.lifecycle(receives=False):
         return await scheduler.run_now(job, given, on_line=show)
 
 

@@ -32,6 +32,8 @@ class Consumer:
         self.name = name
         self._source, self._store, self._registry, self._work = source, store, registry, work
         self._worker, self._lease = worker, lease
+        self._receiving: asyncio.Task[list[Delivery]] | None = None
+        self._interrupted = False
         self._acking: asyncio.Task[None] | None = None
 
     async def step(self) -> float:
@@ -39,10 +41,23 @@ class Consumer:
             await asyncio.wait_for(self._work.room(), WAIT.total_seconds())
         except TimeoutError:
             return 0.0
-        deliveries = await self._source.receive(min(self._work.free, AT_ONCE), WAIT)
+        self._receiving = asyncio.create_task(self._source.receive(min(self._work.free, AT_ONCE), WAIT))
+        try:
+            deliveries = await self._receiving
+        except asyncio.CancelledError:
+            if not self._interrupted:
+                self._receiving.cancel()
+                raise
+            return 0.0
         if deliveries:
             await self._take(deliveries)
         return 0.0
+
+    def interrupt(self) -> None:
+        """End a receive that waits, for good; the step ends at once. A delivery on its way comes again later."""
+        self._interrupted = True
+        if self._receiving:
+            self._receiving.cancel()
 
     async def _take(self, deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:

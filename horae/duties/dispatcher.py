@@ -17,6 +17,7 @@ from horae.runs import Cause, Verdict, fire_id
 from horae.schedules.kinds import Schedule
 from horae.schedules.making import schedule_from
 from horae.store.base import Store
+from horae.store.limits import GRACE
 from horae.store.values import Advance, Cursor, Declared, InForce, NewRun
 
 log = logging.getLogger(__name__)
@@ -164,7 +165,7 @@ class Dispatcher:
             tier=job.tier,
             cause=Cause.SCHEDULE,
             scheduled_for=at,
-            provider=self._router.choose(job.provider),
+            provider=self._router.fitting(job.provider),
             verdict=Verdict.MISSED if missed else None,
             reason=missed,
         )
@@ -205,10 +206,6 @@ def fires_between(job: Job, after: datetime, until: datetime) -> list[datetime]:
         found.append(at)
         at = job.next_fire(at)
     return found
-
-
-GRACE = timedelta(seconds=60)
-"""A fire that is no later than this was not missed, whatever the policy: sidecars restart."""
 
 
 def judged(job: Job, due: list[datetime], now: datetime, *, more_follow: bool) -> list[tuple[datetime, str]]:

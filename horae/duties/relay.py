@@ -4,7 +4,7 @@ import logging
 from collections import defaultdict
 from datetime import timedelta
 
-from horae.errors import MessageTooLarge, QueueError, UnknownName
+from horae.errors import MessageTooLarge, QueueError
 from horae.messages import Message
 from horae.metrics.process import Metrics
 from horae.queues.routing import Router
@@ -27,7 +27,7 @@ class Relay:
         taken = await self._store.outbox.take(BATCH, HOLD)
         by_provider: dict[str, list[Message]] = defaultdict(list)
         for entry in taken.entries:
-            by_provider[self._provider(entry.provider)].append(entry.message)
+            by_provider[self._router.fitting(entry.provider or None)].append(entry.message)
         trouble: QueueError | None = None
         for provider, messages in by_provider.items():
             try:
@@ -51,13 +51,6 @@ class Relay:
                 await self._publish(provider, [message])
         else:
             self._metrics.published.labels(provider).inc(len(messages))
-
-    def _provider(self, wanted: str) -> str:
-        try:
-            return self._router.choose(wanted or None)
-        except UnknownName:
-            log.warning("provider %s is not configured here; the default carries it", wanted)
-            return self._router.choose()
 
 
 async def publish(outbox: Outbox, router: Router, provider: str, messages: list[Message]) -> None:

@@ -1,4 +1,4 @@
-"""Priority priorities: which one is polled first. Weighted 8:3:1 and not strict, so that no priority starves."""
+"""Which priority is polled first. Weighted 8:3:1 and not strict, so that no priority starves."""
 
 from collections.abc import Iterator
 from itertools import cycle

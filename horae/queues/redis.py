@@ -1,37 +1,28 @@
 """Redis Streams: one stream a priority, one consumer group. An entry is deleted once it is acknowledged.
 
-An entry that a consumer took and neither acknowledged nor lost contact over is taken over by another after
-`ABANDONED`: a worker claims and acknowledges within a moment, so that a longer silence means that it died in between.
+When a consumer took an entry and has not acknowledged it after `ABANDONED`, another consumer takes it over: a worker
+claims and acknowledges within a moment, so it must have died in between.
 """
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from redis.exceptions import (
-    AuthenticationError,
-    ConnectionError,
-    NoPermissionError,
-    RedisError,
-    ResponseError,
-    TimeoutError,
-)
-
 from horae.clock import monotonic
 from horae.errors import QueueError, QueueUnavailable
 from horae.messages import Message, Priority
-from horae.queues.base import Backlog, Capabilities, Delivery
+from horae.queues.base import Backlog, Capabilities, Delivery, Ordering, Provider
 from horae.queues.decoding import delivery_of
 from horae.queues.priorities import wheel
 from horae.redis.access import RedisAccess
 from horae.redis.address import shown
-from horae.redis.clients import open_client
 from horae.redis.keys import FIELD, stream_of
+from horae.redis.keys import PROVIDER as PROVIDER_NAME
+from horae.settings import Settings
 
-CAPABILITIES = Capabilities(use_when="Simple queue, fast")
 GROUP = "workers"
 ABANDONED = timedelta(seconds=5)
 FORGOTTEN = timedelta(days=1)
@@ -41,6 +32,15 @@ ACCESS = RedisAccess()
 
 @contextmanager
 def translated(url: str) -> Iterator[None]:
+    """Errors of the client as errors of ours."""
+    from redis.exceptions import (
+        AuthenticationError,
+        ConnectionError,
+        NoPermissionError,
+        RedisError,
+        TimeoutError,
+    )
+
     try:
         yield
     except (AuthenticationError, NoPermissionError) as error:
@@ -52,6 +52,8 @@ def translated(url: str) -> Iterator[None]:
 
 
 def client_of(url: str, timeout_seconds: float, namespace: str = "", access: RedisAccess = ACCESS) -> Any:
+    from horae.redis.clients import open_client
+
     return open_client(url, access, stream_of(namespace, Priority.NORMAL), timeout_seconds=timeout_seconds)
 
 
@@ -107,9 +109,20 @@ class RedisPublisher:
 
 
 class RedisConsumer:
-    def __init__(self, url: str, namespace: str, limit_bytes: int, name: str, access: RedisAccess = ACCESS) -> None:
-        self._url, self._limit_bytes, self._name = url, limit_bytes, name
-        self._streams = {priority: stream_of(namespace, priority) for priority in Priority}
+    def __init__(
+        self,
+        url: str,
+        namespace: str,
+        limit_bytes: int,
+        name: str,
+        access: RedisAccess = ACCESS,
+        queues: Iterable[str] = (PROVIDER_NAME,),
+    ) -> None:
+        """`name`: unique among the consumers that are open at once."""
+        self._url, self._namespace, self._limit_bytes, self._name = url, namespace, limit_bytes, name
+        self._streams: dict[Priority, list[str]] = {priority: [] for priority in Priority}
+        for queue in queues:
+            self.listen(queue)
         self._client = client_of(url, TIMEOUT_SECONDS * 4, namespace, access)
         self._polling = self._client.register_script(POLL)
         self._wheel = wheel()
@@ -117,7 +130,19 @@ class RedisConsumer:
         self._ready = False
         self._looked_for_abandoned = -ABANDONED.total_seconds()
 
+    def listen(self, queue: str) -> None:
+        """Receive from that queue too, from the next `receive` on."""
+        for priority, streams in self._streams.items():
+            streams.append(stream_of(self._namespace, priority, queue))
+        self._ready = False
+
+    @property
+    def _all_streams(self) -> list[str]:
+        return [stream for streams in self._streams.values() for stream in streams]
+
     async def receive(self, limit: int, wait: timedelta) -> list[Delivery]:
+        from redis.exceptions import ResponseError
+
         found = [self._spare.popleft() for _ in range(min(limit, len(self._spare)))]
         with translated(self._url):
             try:
@@ -127,7 +152,7 @@ class RedisConsumer:
                 found += await self._poll(limit - len(found))
                 if not found and wait:
                     # One from each priority at the most; what is over the limit waits here for the next call.
-                    got = await self._read(list(self._streams.values()), 1, max(1, wait // timedelta(milliseconds=1)))
+                    got = await self._read(self._all_streams, 1, max(1, wait // timedelta(milliseconds=1)))
                     found, rest = got[:limit], got[limit:]
                     self._spare.extend(rest)
             except ResponseError as error:
@@ -137,7 +162,9 @@ class RedisConsumer:
         return found
 
     async def _create_groups(self) -> None:
-        for stream in self._streams.values():
+        from redis.exceptions import ResponseError
+
+        for stream in self._all_streams:
             try:
                 await self._client.xgroup_create(stream, GROUP, id="0", mkstream=True)
             except ResponseError as error:
@@ -156,7 +183,7 @@ class RedisConsumer:
         if limit <= 0 or monotonic() - self._looked_for_abandoned < ABANDONED.total_seconds() / 2:
             return []
         found: list[Delivery] = []
-        for stream in self._streams.values():
+        for stream in self._all_streams:
             if len(found) < limit:
                 idle = ABANDONED // timedelta(milliseconds=1)
                 answer = await self._client.xautoclaim(
@@ -170,7 +197,7 @@ class RedisConsumer:
     async def _poll(self, limit: int) -> list[Delivery]:
         if limit <= 0:
             return []
-        streams = [self._streams[priority] for priority in next(self._wheel)]
+        streams = [stream for priority in next(self._wheel) for stream in self._streams[priority]]
         return self._deliveries(await self._polling(keys=streams, args=[GROUP, self._name, limit]))
 
     async def _read(self, streams: list[str], count: int, block_millis: int | None) -> list[Delivery]:
@@ -210,10 +237,51 @@ class RedisConsumer:
         """Give the consumer's name back when nothing is pending under it, so that names do not pile up."""
         try:
             with translated(self._url):
-                for stream in self._streams.values():
+                for stream in self._all_streams:
                     pending = await self._client.xpending_range(stream, GROUP, "-", "+", 1, consumername=self._name)
                     if not pending:
                         await self._client.xgroup_delconsumer(stream, GROUP, self._name)
         except QueueError:
             pass  # the server is away; an idle name does no harm
         await asyncio.shield(self._client.aclose())
+
+
+def _server(settings: Settings) -> tuple[str, RedisAccess]:
+    """The address, and how it is spoken to: another server is never sent the store's password."""
+    url = settings.queue.redis_url or settings.store.url
+    assert url is not None, "missing() says what to set"
+    own = settings.queue.redis_url not in (None, settings.store.url)
+    return url.get_secret_value(), settings.queue.redis if own else settings.store
+
+
+def _missing(settings: Settings, table: RedisAccess) -> str:
+    return "" if settings.queue.redis_url or settings.store.url else "queue.redis_url"
+
+
+def _open_publisher(settings: Settings, table: RedisAccess) -> RedisPublisher:
+    url, access = _server(settings)
+    return RedisPublisher(url, settings.namespace, settings.queue.message_limit_bytes, access)
+
+
+def _open_consumer(settings: Settings, table: RedisAccess, worker: str) -> RedisConsumer:
+    url, access = _server(settings)
+    return RedisConsumer(url, settings.namespace, settings.queue.message_limit_bytes, worker, access)
+
+
+PROVIDER = Provider(
+    name=PROVIDER_NAME,
+    title="Redis Streams",
+    use_when="Simple queue, fast",
+    settings=RedisAccess,
+    capabilities=Capabilities(
+        # A stream keeps its entries until they are acknowledged: as long as all workers may be away.
+        redelivers_for=timedelta(days=1),
+        native_schedules=None,
+        priorities=True,
+        ordering=Ordering.PRIORITY,
+    ),
+    missing=_missing,
+    open_publisher=_open_publisher,
+    open_consumer=_open_consumer,
+    backlog=RedisPublisher.backlog,
+)

@@ -4,25 +4,19 @@ One Oneiric key a provider (`queue.redis`), because a key has one live instance,
 choose a default by selection and capability.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from horae.errors import QueueUnavailable, UnknownName
+from horae.errors import HoraeError, QueueUnavailable, UnknownName
 from horae.messages import Message
-from horae.queues.base import Backlog, Capabilities, Publisher, SupportsBacklog
+from horae.queues.base import Backlog, Publisher
+from horae.queues.configured import Configured, not_configured
+from horae.settings import Settings
 
+log = logging.getLogger(__name__)
 DOMAIN = "adapter"
 KEY = "queue"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Provider:
-    """A queue backend as it is configured here."""
-
-    name: str
-    capabilities: Capabilities
-    open_publisher: Callable[[], Awaitable[Publisher]]
 
 
 def _quiet_oneiric() -> None:
@@ -42,12 +36,17 @@ async def _never() -> None:
 
 
 class Router:
-    """Chooses a provider for a message and publishes there. Close it: Oneiric's lifecycle has no shutdown."""
+    """Chooses a provider for a message and publishes there. Close it: Oneiric's lifecycle has no shutdown.
 
-    def __init__(self, providers: Sequence[Provider], default: str) -> None:
-        self._providers = {provider.name: provider for provider in providers}
-        self._default = self.known(default)
+    Raises NotConfigured or UnknownName for a default that cannot be used here.
+    """
+
+    def __init__(self, settings: Settings, providers: Sequence[Configured]) -> None:
+        self._settings = settings
+        self._providers = {one.name: one for one in providers}
+        self._default = self.known(settings.queue.provider)
         self._open: dict[str, Publisher] = {}
+        self._replaced: set[str] = set()
         self._resolver, self._lifecycle = self._register()
 
     def _register(self) -> tuple[Any, Any]:
@@ -56,48 +55,51 @@ class Router:
         from oneiric.core.resolution import Candidate, CandidateSource, Resolver, ResolverSettings
 
         resolver = Resolver(ResolverSettings(selections={DOMAIN: {KEY: self._default}}))
-        for provider in self._providers.values():
-            for key, factory in ((KEY, _never), (f"{KEY}.{provider.name}", provider.open_publisher)):
-                resolver.register(
-                    Candidate(
-                        domain=DOMAIN,
-                        key=key,
-                        provider=provider.name,
-                        factory=factory,
-                        source=CandidateSource.MANUAL,
-                        metadata={"capabilities": list(provider.capabilities.names())},
-                    )
-                )
+        for name in self._providers:
+            for key, factory in ((KEY, _never), (f"{KEY}.{name}", self._factory(name))):
+                source = CandidateSource.MANUAL
+                resolver.register(Candidate(domain=DOMAIN, key=key, provider=name, factory=factory, source=source))
         return resolver, LifecycleManager(resolver)
+
+    def _factory(self, name: str) -> Any:
+        async def opened() -> Publisher:
+            return self._providers[name].open_publisher()
+
+        return opened
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self._providers)
 
     def known(self, provider: str) -> str:
-        """The same name; raises UnknownName for a provider that is not configured here."""
+        """The same name; raises NotConfigured, naming the setting, or UnknownName."""
         if provider not in self._providers:
-            raise UnknownName("queue provider", provider, self._providers)
+            raise not_configured(self._settings, provider, self._providers)
         return provider
 
-    def choose(self, provider: str | None = None, needs: Sequence[str] = ()) -> str:
-        """The provider asked for, or the default; raises UnknownName when none fits."""
+    def choose(self, provider: str | None = None) -> str:
+        """The provider asked for, or the default; raises NotConfigured, naming the setting, or UnknownName."""
         if provider:
             return self.known(provider)
-        chosen = self._resolver.resolve(DOMAIN, KEY, capabilities=needs or None)
-        if chosen is None:
-            raise UnknownName("queue provider that can", ", ".join(needs), self._providers)
-        return str(chosen.provider)
+        return str(self._resolver.resolve(DOMAIN, KEY).provider)
+
+    def fitting(self, provider: str | None) -> str:
+        """The provider asked for if it can be used here, else the default: a message that was accepted must move."""
+        try:
+            return self.choose(provider)
+        except UnknownName as error:
+            if provider not in self._replaced:
+                self._replaced.add(str(provider))
+                extra = {"action": "provider_replaced", "provider": provider}
+                log.warning(
+                    "the default provider, %s, carries what is for %s: %s", self._default, provider, error, extra=extra
+                )
+            return self._default
 
     def explain(self) -> Mapping[str, Any]:
         """Oneiric's ranking of the providers, with scores and reasons."""
         ranking: dict[str, Any] = self._resolver.explain(DOMAIN, KEY).as_dict()
         return ranking
-
-    async def open(self) -> None:
-        """Activate every provider, in series: Oneiric's `activate` has no lock."""
-        for name in self._providers:
-            await self._publisher(name)
 
     async def _publisher(self, name: str) -> Publisher:
         if name not in self._open:
@@ -106,6 +108,8 @@ class Router:
             try:
                 self._open[name] = await self._lifecycle.activate(DOMAIN, f"{KEY}.{name}")
             except LifecycleError as error:
+                if isinstance(error.__cause__, HoraeError):
+                    raise error.__cause__ from error
                 raise QueueUnavailable(f"provider {name} cannot be opened: {error.__cause__ or error}") from error
         return self._open[name]
 
@@ -120,8 +124,8 @@ class Router:
 
     async def backlog(self, provider: str) -> Backlog | None:
         """What a provider's broker holds; None when that broker cannot say. Raises QueueUnavailable."""
-        publisher = await self._publisher(provider)
-        return await publisher.backlog() if isinstance(publisher, SupportsBacklog) else None
+        counting = self._providers[self.known(provider)].provider.backlog
+        return await counting(await self._publisher(provider)) if counting else None
 
     async def close(self) -> None:
         for publisher in self._open.values():

@@ -1,9 +1,12 @@
 """How things are named in Redis and Valkey: what begins every key, and the streams that carry messages.
 
-The streams are written by the queue provider `redis`, and by the state store's own scripts where both are one server.
+The queue provider `redis` writes the streams of its messages. The state store's scripts do so where both are one
+server, and they write the streams of `OWN`.
 """
 
 PROVIDER = "redis"
+OWN = "own"
+"""In place of a provider: the job is declared in one program alone, and the store carries its messages to that one."""
 FIELD = b"m"
 """The field of a stream's entry that holds the message."""
 
@@ -13,6 +16,11 @@ def key_prefix(namespace: str) -> str:
     return f"{{{namespace}}}:"
 
 
-def stream_of(namespace: str, priority: str) -> str:
-    """The stream of a priority (`high`, `normal`, `low`); `prelude.lua` spells it the same."""
-    return f"{key_prefix(namespace)}queue:{PROVIDER}:{priority}"
+def own_queue(job: str) -> str:
+    """The queue of a job that one program alone declares."""
+    return f"{OWN}:{job}"
+
+
+def stream_of(namespace: str, priority: str, queue: str = PROVIDER) -> str:
+    """The stream of a priority (`high`, `normal`, `low`) of a queue; `prelude.lua` spells it the same."""
+    return f"{key_prefix(namespace)}queue:{queue}:{priority}"

@@ -8,21 +8,17 @@ import socket
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any, NoReturn
 
 from horae.duties.duty import Duty, Progresses, keep_doing
+from horae.duties.workplace import Workplace, open_workplace
 from horae.errors import HoraeError, StartError, StoreUnavailable
-from horae.execution.capture import capturing
-from horae.execution.work import Work
 from horae.metrics.process import Metrics
 from horae.project.loading import load
 from horae.project.registry import Registry
-from horae.queues.providers import Queues, open_queues
 from horae.runners.health import Health, HealthServer
 from horae.runners.logs import configure
 from horae.settings import Settings
-from horae.store import Store, connect
 
 log = logging.getLogger(__name__)
 RESTART_WANTED = 75
@@ -38,14 +34,8 @@ LEFT_WAIT_SECONDS = 1.0
 class Process:
     """The parts that the duties of one process share."""
 
-    name: str
-    """Unique among all processes: host, pid and kind."""
-    settings: Settings
+    place: Workplace
     registry: Registry
-    store: Store
-    queues: Queues
-    work: Work
-    metrics: Metrics
     progresses: Progresses
     health: Health
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -69,29 +59,12 @@ async def opened(settings: Settings, kind: str, slots: int) -> AsyncIterator[Pro
         extra = {"action": "job_file_problem", "code": problem.code, "file": problem.file}
         log.error("%s: %s", problem.file, problem.message, extra=extra)
     progresses = Progresses(metrics)
-    lease = timedelta(seconds=settings.worker.lease_seconds)
-    queues = open_queues(settings)
-    async with connect(settings) as store:
+    async with open_workplace(settings, process_name(kind), slots, metrics) as place:
         try:
-            await store.check()
+            await place.store.check()
         except StoreUnavailable as error:
             log.warning("starting all the same: %s", error, extra={"action": "store_away"})
-        with capturing():
-            async with Work(settings, store, metrics, slots, lease) as work:
-                try:
-                    yield Process(
-                        name=process_name(kind),
-                        settings=settings,
-                        registry=registry,
-                        store=store,
-                        queues=queues,
-                        work=work,
-                        metrics=metrics,
-                        progresses=progresses,
-                        health=Health(progresses, metrics),
-                    )
-                finally:
-                    await queues.router.close()
+        yield Process(place=place, registry=registry, progresses=progresses, health=Health(progresses, metrics))
 
 
 async def serve(
@@ -107,19 +80,19 @@ async def serve(
     tasks = [*takers, *(asyncio.create_task(keep_doing(duty, process.progresses, ended)) for duty in moving)]
     with listener:
         process.health.obstacles.pop("start", None)
-        log.info("%s is up, %s/health", process.name, listener.url, extra={"action": "process_up"})
+        log.info("%s is up, %s/health", process.place.name, listener.url, extra={"action": "process_up"})
         status = await _until_stopped(process, tasks)
         process.health.obstacles["drain"] = "draining"
-        log.info("%s drains", process.name, extra={"action": "process_drains"})
+        log.info("%s drains", process.place.name, extra={"action": "process_drains"})
         process.stopping.set()
         # What is handed back comes up at once: nobody here may take it again.
-        await asyncio.gather(_end_of(takers), process.work.finish(grace_seconds))
-        await process.work.drain(0)
+        await asyncio.gather(_end_of(takers), process.place.work.finish(grace_seconds))
+        await process.place.work.drain(0)
         ended.set()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    log.info("%s is down", process.name, extra={"action": "process_down"})
+    log.info("%s is down", process.place.name, extra={"action": "process_down"})
     return status
 
 
@@ -133,7 +106,7 @@ async def _until_stopped(process: Process, tasks: Sequence["asyncio.Task[None]"]
         for task in tasks:
             if task.done():
                 task.result()  # a duty never ends by itself: this raises its error
-        if process.work.runner.abandoned:
+        if process.place.work.runner.abandoned:
             process.health.obstacles["abandoned"] = "a job left a thread behind; this process will be restarted"
             log.error("a thread cannot be ended; restarting", extra={"action": "process_restarts"})
             return RESTART_WANTED

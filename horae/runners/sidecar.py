@@ -17,8 +17,6 @@ from horae.duties.duty import Duty
 from horae.duties.figures import Figures
 from horae.duties.flow_mirror import FlowMirror
 from horae.duties.flow_pauses import FlowPauses
-from horae.duties.relay import Relay
-from horae.duties.sweeper import Sweeper
 from horae.jobs.policies import Tier
 from horae.prefect.api import PrefectApi
 from horae.runners.health import HealthServer
@@ -44,28 +42,24 @@ async def run(settings: Settings, start: str | None = None) -> int:
     async with opened(settings, "sidecar", SLOTS) as process, AsyncExitStack() as stack:
         listener = HealthServer(process.health, own.health_host, own.health_port, "HORAE_SIDECAR__HEALTH_PORT")
         clock = SteadyClock(trusts_host=False)
-        fires = InternalFires(process.store, process.work, process.name, process.metrics.checked, clock.now)
+        place = process.place
+        store = place.store
+        fires = InternalFires(store, place.work, place.name, place.metrics.checked, clock.now)
         process.health.details = lambda: _details(fires)
         scheduler = await stack.enter_async_context(InternalScheduler(fires.fire, clock))
         internal = process.registry.by_tier(Tier.APSCHEDULER)
         for job in internal:
             scheduler.add(job)
         revision = revision_of(settings)
-        taking: list[Duty] = [
-            Dispatcher(process.store, process.registry, process.queues.router, process.metrics, revision)
-        ]
-        taking += [HostClock(process.store, scheduler), Absences(process.store, process.registry, revision)]
+        taking: list[Duty] = [Dispatcher(store, process.registry, place.queues.router, place.metrics, revision)]
+        taking += [HostClock(store, scheduler), Absences(store, process.registry, revision)]
         prefect = await _prefect(settings, stack)
         if prefect and process.registry.by_tier(Tier.PREFECT):
             keep = timedelta(days=settings.store.keep_runs_days)
-            taking.append(FlowMirror(process.store, process.registry, prefect, keep))
-            taking.append(FlowPauses(process.store, process.registry, prefect))
-        taking.append(Announcer(process.store, prefect))
-        moving: list[Duty] = [
-            Relay(process.store, process.queues.router, process.metrics),
-            Sweeper(process.store, process.metrics, process.work.lease),
-            Figures(process.store, process.registry, process.metrics),
-        ]
+            taking.append(FlowMirror(store, process.registry, prefect, keep))
+            taking.append(FlowPauses(store, process.registry, prefect))
+        taking.append(Announcer(store, prefect))
+        moving = [*place.movers(), Figures(store, process.registry, place.metrics)]
         if start and now() - (made_at(start) or EPOCH) < JUST_STARTED:
             for job in internal:
                 if job.run_on_start:

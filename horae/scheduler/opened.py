@@ -1,71 +1,84 @@
-"""What an open scheduler holds: the store, the queues, the runs that go on here, and the fires of internal tasks."""
+"""What an open scheduler holds: where it works, the worker inside this program, and the fires of internal tasks."""
 
-import asyncio
+import logging
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from horae.apscheduler.fires import InternalFires
-from horae.duties.consumer import Consumer
-from horae.duties.duty import Duty, Progresses, keep_doing
-from horae.duties.relay import Relay
-from horae.duties.sweeper import Sweeper
-from horae.execution.capture import capturing
-from horae.execution.work import Work
+from horae.duties.workplace import Workplace, open_workplace
+from horae.errors import StoreError
+from horae.jobs.policies import Tier
 from horae.metrics.process import Metrics
 from horae.project.registry import Registry
-from horae.queues.providers import Queues, open_queues
-from horae.runs import new_run_id
+from horae.runs import Run, State, new_run_id
+from horae.scheduler.stores import with_store
+from horae.scheduler.worker import ProgramWorker, is_own
 from horae.settings import Settings
-from horae.store import Store, connect
+from horae.store.values import Only
 
 if TYPE_CHECKING:
     from horae.apscheduler.scheduler import InternalScheduler
 
+log = logging.getLogger(__name__)
 SLOTS = 16
+OPEN = Only(
+    states=frozenset({State.PENDING, State.QUEUED, State.RUNNING, State.RETRYING}), tiers=frozenset({Tier.ONEIRIC})
+)
+TOLD = 10
+"""Open runs that are named when a program leaves."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OpenScheduler:
     """What an open scheduler holds."""
 
-    name: str
-    store: Store
-    queues: Queues
-    work: Work
+    place: Workplace
+    registry: Registry
     internal: "InternalScheduler"
+    worker: ProgramWorker
+    embedded: bool
+    """The store is one that only programs like this one work on."""
+
+    async def drain(self) -> None:
+        """Take nothing more, let what runs here end, hand back the rest, and name the runs that stay open."""
+        await self.worker.stop_taking()
+        await self.place.work.drain(self.place.settings.sidecar.grace_seconds)
+        try:
+            runs = await self._open_runs()
+        except StoreError as error:
+            log.warning("the store is away, so runs that are still open cannot be named: %s", error)
+            return
+        if runs:
+            named = ", ".join(f"{run.run_id} ({run.job}, {run.state.value})" for run in runs[:TOLD])
+            more = " and more" if len(runs) > TOLD else ""
+            who = "this program, or `horae up`," if self.embedded else "this program"
+            text = "runs that are still open: %s%s; they stay in the store, and %s goes on with them when it starts"
+            extra = {"action": "runs_open", "runs": [run.run_id for run in runs[:TOLD]]}
+            log.warning(text, named, more, who, extra=extra)
+
+    async def _open_runs(self) -> Sequence[Run]:
+        """Of jobs that nobody else runs, the newest first, and one more than are named."""
+        ledger = self.place.store.ledger
+        if not self.worker.receives:
+            return []
+        if self.embedded:
+            return await ledger.runs(only=OPEN, limit=TOLD + 1)
+        own = [job.name for job in self.registry if is_own(job)]
+        return [run for name in own for run in await ledger.runs(job=name, only=OPEN, limit=TOLD + 1)]
 
 
-async def opened(settings: Settings, registry: Registry, stack: AsyncExitStack) -> OpenScheduler:
+async def opened(settings: Settings, registry: Registry, stack: AsyncExitStack, *, receives: bool) -> OpenScheduler:
+    """Raises StartError, StoreUnavailable or UnsafeStore for an embedded store that cannot be used."""
     from horae.apscheduler.scheduler import InternalScheduler
 
-    metrics, name = Metrics(), f"scheduler:{new_run_id()[-12:]}"
-    lease = timedelta(seconds=settings.worker.lease_seconds)
-    store = await stack.enter_async_context(connect(settings))
-    stack.enter_context(capturing())
-    work = await stack.enter_async_context(Work(settings, store, metrics, SLOTS, lease))
-    queues = open_queues(settings)
-    stack.push_async_callback(queues.router.close)
-    fires = InternalFires(store, work, name)
-    internal = await stack.enter_async_context(InternalScheduler(fires.fire))
-    if settings.store.url is None:
-        # Nobody else can see this memory, so this process is the queue worker too.
-        duties: list[Duty] = [Relay(store, queues.router, metrics), Sweeper(store, metrics, lease)]
-        for provider, source in (await queues.open_consumers(name)).items():
-            duties.append(Consumer(provider, source, store, registry, work, name, lease))
-            stack.push_async_callback(source.close)
-        _keep_doing(duties, metrics, stack)
-    return OpenScheduler(name=name, store=store, queues=queues, work=work, internal=internal)
-
-
-def _keep_doing(duties: list[Duty], metrics: Metrics, stack: AsyncExitStack) -> None:
-    progresses, stopping = Progresses(metrics), asyncio.Event()
-    for duty in duties:
-        task = asyncio.create_task(keep_doing(duty, progresses, stopping))
-        stack.push_async_callback(_ended, task)
-
-
-async def _ended(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    found, embedded = await with_store(settings, stack)
+    name = f"scheduler:{new_run_id()[-12:]}"
+    place = await stack.enter_async_context(open_workplace(found, name, SLOTS, Metrics()))
+    if embedded:
+        await place.store.check()
+    worker = ProgramWorker(place, registry, receives=receives, everything=embedded)
+    await stack.enter_async_context(worker)
+    internal = await stack.enter_async_context(InternalScheduler(InternalFires(place.store, place.work, name).fire))
+    return OpenScheduler(place=place, registry=registry, internal=internal, worker=worker, embedded=embedded)

@@ -63,7 +63,7 @@ def refused(letter: DeadLetter, error: HoraeError) -> NotReplayable:
     """Why no run can take the letter up, and what to do."""
     if isinstance(error, NotReplayable):
         return error
-    if isinstance(error, UnknownName):
+    if isinstance(error, UnknownName) and error.kind == "job":
         hint = f"did you mean {error.nearest!r}? " if error.nearest else ""
         why = (
             f"no job {error.given!r} is registered any more, {hint}bring it back, or `horae enqueue` the one that took "

@@ -17,10 +17,12 @@ from horae.jobs.policies import Overlap, Scope, Tier
 from horae.messages import Priority
 from horae.project.loading import load as load_registry
 from horae.project.registry import Registry
+from horae.redis.keys import OWN
 from horae.runs import Cause, Run, new_run_id, replay_id
 from horae.scheduler.enqueued import Enqueued, PriorityName, due_of, instant_of, priority_of
 from horae.scheduler.opened import OpenScheduler, opened
 from horae.scheduler.replays import AS_IT_WAS, Edit, Replay, letter_of, message_of, metadata_of, refused
+from horae.scheduler.worker import is_own
 from horae.schedules.kinds import Schedule
 from horae.settings import Settings
 from horae.store.base import DeadLetters, Ledger
@@ -32,7 +34,11 @@ HOLD = timedelta(seconds=5)
 
 
 class Scheduler:
-    """Use it inside `lifecycle()`. Without a configured store everything happens in memory, in this process.
+    """Use it inside `lifecycle()`.
+
+    The store is the configured one, else that of the `horae up` that runs in the project, else an embedded Valkey whose
+    data stays in the state folder. On an embedded store this process also runs the durable jobs. Durable jobs that are
+    declared in this program, and not in a file of the project, are always run by this process.
 
     async with scheduler.lifecycle():
         await scheduler.enqueue("database-backup", {"databases": ["app.db"]}, priority="high")
@@ -44,14 +50,18 @@ class Scheduler:
         self._open: OpenScheduler | None = None
 
     @asynccontextmanager
-    async def lifecycle(self) -> AsyncIterator[Self]:
-        """Connect, fire internal tasks while it is open, and let what runs here end when it closes."""
+    async def lifecycle(self, *, receives: bool = True) -> AsyncIterator[Self]:
+        """Connect, fire internal tasks while it is open, and let what runs here end when it closes.
+
+        Runs that are still open then are named in the log. `receives=False`: run nothing here but what `run_now` is
+        asked for. Raises StartError, UnsafeStore or StoreUnavailable for an embedded store that cannot be used.
+        """
         async with AsyncExitStack() as stack:
-            self._open = await opened(self.settings, self.registry, stack)
+            self._open = await opened(self.settings, self.registry, stack, receives=receives)
             try:
                 yield self
             finally:
-                await self._open.work.drain(self.settings.sidecar.grace_seconds)
+                await self._open.drain()
                 self._open = None
 
     @property
@@ -61,14 +71,19 @@ class Scheduler:
         return self._open
 
     @property
+    def _settings(self) -> Settings:
+        """With what was found on this machine, while it is open."""
+        return self._open.place.settings if self._open else self.settings
+
+    @property
     def ledger(self) -> Ledger:
         """What became of every run."""
-        return self._here.store.ledger
+        return self._here.place.store.ledger
 
     @property
     def dead_letters(self) -> DeadLetters:
         """What durable runs that failed left behind."""
-        return self._here.store.dead_letters
+        return self._here.place.store.dead_letters
 
     async def schedule_internal_task(
         self, func: Callable[..., Any], trigger_type: str, *, id: str, **trigger_args: Any
@@ -108,8 +123,9 @@ class Scheduler:
         `job` is the job or its name (`_` may stand for `-`), `context` its keyword arguments. `at` (aware) delays the
         run; None: at once. `run_id` names the run: accepted twice, it is one run. Where the job has a uniqueness key,
         the run that holds it is returned instead of a second one. `metadata` travels along, and nothing in it is read.
-        Raises UnknownName, InvalidJob, UsageError, MessageTooLarge, or StoreUnavailable: nothing was accepted, except
-        where it is a StoreUncertain, which names the run that may have been.
+        Raises UnknownName, NotConfigured for a provider whose setting is missing, InvalidJob, UsageError,
+        MessageTooLarge, or StoreUnavailable: nothing was accepted, except where it is a StoreUncertain, which names the
+        run that may have been.
         """
         name = job if isinstance(job, str) else job.name
         new = self._new_run(
@@ -184,13 +200,18 @@ class Scheduler:
             cause=cause,
             due=due,
             priority=priority,
-            provider=self._here.queues.router.choose(provider or job.provider),
+            provider=self._provider(job, provider),
             context=context,
             metadata=metadata,
             unique=job.uniqueness(context),
         )
         new.message.encode(self.settings.queue.message_limit_bytes)
         return new
+
+    def _provider(self, job: Job, asked: str | None) -> str:
+        """`OWN` for a job that nobody else could run, whatever was asked for; raises NotConfigured or UnknownName."""
+        chosen = self._here.place.queues.router.choose(asked or job.provider)
+        return OWN if is_own(job) else chosen
 
     async def replay(
         self, run_id: str, context: Mapping[str, Any] | None = None, *, without: Collection[str] = (), reason: str = ""
@@ -232,10 +253,12 @@ class Scheduler:
 
     async def _accept(self, news: Sequence[NewRun]) -> list[Enqueued]:
         here = self._here
-        accepted = await here.store.outbox.accept(news, HOLD)
+        for new in news:
+            here.worker.include(self.registry.get(new.job))
+        accepted = await here.place.store.outbox.accept(news, HOLD)
         at_once = [new for new, one in zip(news, accepted, strict=True) if one.new and not one.published]
         if at_once:
-            now = await here.store.now()
+            now = await here.place.store.now()
             await self._publish([new for new in at_once if new.due is None or new.due <= now])
         return [
             Enqueued(run_id=one.run_id, job=new.job, provider=new.provider, due=new.due, new=one.new)
@@ -246,7 +269,7 @@ class Scheduler:
         for provider in {new.provider for new in news}:
             messages = [new.message for new in news if new.provider == provider]
             try:
-                await publish(self._here.store.outbox, self._here.queues.router, provider, messages)
+                await publish(self._here.place.store.outbox, self._here.place.queues.router, provider, messages)
             except QueueError as error:
                 log.warning("accepted, and the relay will publish it: %s", error, extra={"action": "publish_left"})
 
@@ -265,7 +288,7 @@ class Scheduler:
         """
         from horae.prefect.deploying import deploy_flow
 
-        return await deploy_flow(self.settings, flow, name, schedule)
+        return await deploy_flow(self._settings, flow, name, schedule)
 
     async def run_now(
         self,
@@ -281,18 +304,18 @@ class Scheduler:
         if job.tier is Tier.PREFECT:
             from horae.prefect.flow_runs import run_flow
 
-            return await run_flow(self.settings, job, context or {}, on_line)
+            return await run_flow(self._settings, job, context or {}, on_line)
         job.accepts(context or {})
         here, run_id = self._here, new_run_id()
         new = NewRun(run_id=run_id, job=job.name, tier=job.tier, cause=Cause.MANUAL, context=dict(context or {}))
-        claim = await here.store.claims.begin(new, Overlap.ALLOW, here.name, here.work.lease)
+        claim = await here.place.store.claims.begin(new, Overlap.ALLOW, here.place.name, here.place.work.lease)
         assert claim.answer is Answer.RUN, claim
-        task = here.work.begin(job, claim, on_line)
+        task = here.place.work.begin(job, claim, on_line)
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
-            await here.work.cancel(run_id)
+            await here.place.work.cancel(run_id)
             raise
-        run = await here.store.ledger.run(run_id)
+        run = await here.place.store.ledger.run(run_id)
         assert run
         return run

@@ -1,6 +1,6 @@
 """The settings of a project: the models, and how they are read."""
 
-from horae.settings.loading import FILE, find_project, load
+from horae.settings.loading import FILE, find_project, load, read_table
 from horae.settings.tables import (
     FolderSettings,
     PrefectSettings,
@@ -24,4 +24,5 @@ __all__ = [
     "WorkerSettings",
     "find_project",
     "load",
+    "read_table",
 ]

@@ -5,7 +5,7 @@ The later source prevails: `horae.toml`, then `.env`, then a directory of secret
 
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +76,23 @@ def load(project: Path | None = None, environment: Mapping[str, str] | None = No
     try:
         settings = Settings(**{**values, "project": folder})
     except ValidationError as error:
-        raise InvalidSettings(_sentence(error, origins)) from None  # its inputs may be secrets
+        raise InvalidSettings(_sentence(error, origins.of)) from None  # its inputs may be secrets
     queue = settings.queue.model_copy(update={"redis": settings.queue.redis.below(folder)})
     return settings.model_copy(update={"store": settings.store.below(folder), "queue": queue}).with_origins(origins)
+
+
+def read_table[T: BaseModel](settings: Settings, model: type[T], name: str) -> T:
+    """The table `[queue.NAME]` as that model, its paths relative to the project; raises InvalidSettings."""
+    known = getattr(settings.queue, name, None)
+    if isinstance(known, model):
+        return known
+    try:
+        table = model(**settings.queue.tables.get(name, {}))
+    except ValidationError as error:
+        sentence = _sentence(error, lambda place: settings.origin(*place), ("queue", name), model)
+        raise InvalidSettings(sentence) from None  # its inputs may be secrets
+    paths = {key: settings.project / value for key, value in table if isinstance(value, Path)}
+    return table.model_copy(update=paths)
 
 
 def _read_toml(path: Path) -> tuple[dict[str, Any], dict[Place, str]]:
@@ -135,25 +149,28 @@ def _texts(value: Any, place: Place = ()) -> Iterator[tuple[Place, str]]:
             yield from _texts(inner, place)
 
 
-def _sentence(error: ValidationError, origins: Origins) -> str:
+def _sentence(
+    error: ValidationError, origin: Callable[[Place], str], above: Place = (), model: type[BaseModel] = Settings
+) -> str:
+    """What is wrong, and where it was written; `model` is that of the table `above`."""
     problems = []
     for item in error.errors(include_url=False, include_input=False):
-        place = [str(part) for part in item["loc"]]
-        where = origins.of(place)
+        inner = tuple(str(part) for part in item["loc"])
+        place = (*above, *inner)
+        where = origin(place)
         if item["type"] == "extra_forbidden":
             table = f" in [{'.'.join(place[:-1])}]" if place[:-1] else ""
-            problems.append(unknown("setting", place[-1], _known(tuple(place[:-1]))) + f" ({where or FILE}{table})")
+            problems.append(unknown("setting", place[-1], _known(inner[:-1], model)) + f" ({where or FILE}{table})")
         else:
             why = item["msg"].removeprefix("Value error, ").replace("a valid tuple", 'a list, such as ["."]')
             problems.append(f"{'.'.join(place)}: {why} ({where})")
     return "; ".join(problems)
 
 
-def _known(tables: Place) -> list[str]:
-    model: type[BaseModel] = Settings
+def _known(tables: Place, model: type[BaseModel] = Settings) -> list[str]:
     for table in tables:
         annotation = model.model_fields[table].annotation
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
             return []
         model = annotation
-    return [name for name in model.model_fields if name != "project"]
+    return [name for name in model.model_fields if name not in ("project", "tables")]

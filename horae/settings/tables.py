@@ -85,6 +85,18 @@ class QueueSettings(Table):
     """`[queue.redis]`: user, password and TLS of `redis_url`."""
     message_limit_bytes: int = Field(256 * 1024, ge=1024, le=2**29)
     """A larger message is refused when it is enqueued."""
+    tables: dict[str, dict[str, Any]] = Field({}, repr=False)
+    """`[queue.NAME]` of every other provider, as given; `read_table` reads it as the model of that provider."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gathered(cls, given: Any) -> Any:
+        """A table that is no setting here is a provider's."""
+        if not isinstance(given, dict):
+            return given
+        own = cls.model_fields.keys() - {"tables"}
+        tables = {name: value for name, value in given.items() if name not in own and isinstance(value, dict)}
+        return {name: value for name, value in given.items() if name not in tables} | {"tables": tables}
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

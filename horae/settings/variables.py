@@ -116,7 +116,7 @@ def check_names(settings: type[BaseModel], given: list[Given]) -> None:
         if depth_of(_from_json(one.value)) > DEEPEST:
             problems.append(f"{one.name}: lists or objects are nested deeper than {DEEPEST} ({one.where})")
             continue
-        if one.place in values or (one.place[0] == "jobs" and len(one.place) > 2):
+        if one.place in values or (len(one.place) > 2 and _is_open(one.place, tables)):
             continue
         if one.place in tables:
             if not one.value.lstrip().startswith("{"):
@@ -131,6 +131,11 @@ def check_names(settings: type[BaseModel], given: list[Given]) -> None:
         raise InvalidSettings("; ".join(problems))
 
 
+def _is_open(place: Place, tables: set[Place]) -> bool:
+    """Whether it is in the table of a job or of a queue provider, which its own model reads later."""
+    return place[0] == "jobs" or (place[0] == "queue" and place[:2] not in tables)
+
+
 def variable(place: Place) -> str:
     """The variable of a setting."""
     return PREFIX + DELIMITER.join(place).upper()
@@ -141,7 +146,7 @@ def known_places(model: type[BaseModel], above: Place = ()) -> tuple[set[Place],
     tables, values = set(), set()
     for name, one in model.model_fields.items():
         place, kind = (*above, name), one.annotation
-        if place == ("project",):
+        if place in (("project",), ("queue", "tables")):
             continue
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             inner_tables, inner_values = known_places(kind, place)
@@ -173,12 +178,12 @@ class NamedValues(EnvSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         values = super().__call__()
-        jobs = values.get("jobs")
-        if isinstance(jobs, dict):
-            values["jobs"] = {
-                name: {key: _from_json(value) for key, value in table.items()} if isinstance(table, dict) else table
-                for name, table in jobs.items()
-            }
+        for open_table in ("jobs", "queue"):
+            if isinstance(found := values.get(open_table), dict):
+                values[open_table] = {
+                    name: {key: _from_json(value) for key, value in table.items()} if isinstance(table, dict) else table
+                    for name, table in found.items()
+                }
         return values
 
 

@@ -1,26 +1,29 @@
-"""The state store: Redis or Valkey, or memory for scripts and tests."""
+"""The state store: Redis or Valkey."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from horae.errors import StoreUnavailable
 from horae.settings import Settings
 from horae.store.base import Store
 
-__all__ = ["Store", "connect"]
+__all__ = ["NOT_CONFIGURED", "Store", "connect"]
+
+NOT_CONFIGURED = (
+    "no state store is configured and no `horae up` is running here; start `horae up`, "
+    "or set HORAE_STORE__URL (redis://host:port/0) or store.url in horae.toml"
+)
 
 
 @asynccontextmanager
 async def connect(settings: Settings) -> AsyncIterator[Store]:
-    """The configured store; `memory` when none is configured.
+    """The configured store; raises StoreUnavailable when none is configured.
 
     It connects when it is first used. `check()` raises StoreUnavailable, or UnsafeStore for one that could lose what
     it accepts; so does every later step.
     """
     if settings.store.url is None:
-        from horae.store.memory import MemoryStore
-
-        yield MemoryStore(settings.namespace)
-        return
+        raise StoreUnavailable(NOT_CONFIGURED)
     from horae.store.redis import RedisStore
 
     store = RedisStore(settings.store.url.get_secret_value(), settings.namespace, settings.store, settings.carried)

@@ -1,8 +1,8 @@
 """The seam of the state store: what holds runs, the outbox, claims, cursors, dead letters and logs.
 
-Two implementations: `horae.store.redis` for Redis and Valkey, `horae.store.memory` for scripts and tests. Every method
-is one atomic step, judged by the store's clock; one that takes many things is one step for each batch of them. All
-raise StoreUnavailable when the store does not answer.
+`horae.store.redis` implements it on Redis and Valkey; `tests/model` is an independent model of it. Every method is one
+atomic step, judged by the store's clock; one that takes many things is one step for each batch of them. All raise
+StoreUnavailable when the store does not answer.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -45,6 +45,9 @@ class Outbox(Protocol):
 
     async def take(self, limit: int, hold: timedelta) -> Taken:
         """What is due, oldest first; no other relay gets it before `hold` has passed."""
+
+    async def publish_own(self, limit: int) -> int:
+        """Of the first `limit` due entries, publish those of jobs that one program alone declares. Returns how many."""
 
     async def published(self, messages: Sequence[Message]) -> None:
         """The broker has them: forget their entries."""

@@ -14,11 +14,11 @@ from rich.text import Text
 from horae.clock import now
 from horae.errors import StoreError
 from horae.jobs.job import Job
+from horae.local.endpoints import Endpoints
 from horae.project.registry import Registry
 from horae.runs import Run, State
 from horae.store import Store
 from horae.store.values import Latest
-from horae.up.endpoints import Endpoints
 from horae.up.job_table import JobRow, job_lines, packed
 from horae.up.parts import PartEvent, PartStatus, What
 from horae.urls import shown

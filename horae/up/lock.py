@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from horae.errors import StartError
-from horae.up import endpoints
+from horae.local import endpoints
 from horae.urls import shown
 
 FILE = "up.lock"

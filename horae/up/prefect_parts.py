@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from horae.errors import StartError
+from horae.local.ports import LOOPBACK, free_port
 from horae.prefect.api import PrefectApi
 from horae.up.parts import Part
-from horae.up.ports import LOOPBACK, free_port
 from horae.urls import cleaned
 
 DEPLOY_SECONDS = 120.0

@@ -5,9 +5,9 @@ import sys
 import urllib.error
 import urllib.request
 
+from horae.local.ports import LOOPBACK
 from horae.settings import Settings
 from horae.up.parts import DRAIN_SECONDS, Part
-from horae.up.ports import LOOPBACK
 
 COMMANDS = {"sidecar": "sidecar", "queue-worker": "worker"}
 TABLES = {"sidecar": "sidecar", "queue-worker": "worker"}

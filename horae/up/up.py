@@ -17,6 +17,9 @@ from horae.errors import HoraeError, StoreUnavailable
 from horae.findings import Level
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier
+from horae.local import endpoints
+from horae.local.endpoints import Endpoints
+from horae.local.ports import LOOPBACK, choose_port
 from horae.prefect.flow_runs import prefect_of, run_flow_in_turn
 from horae.project.loading import load as load_registry
 from horae.project.registry import Registry
@@ -24,15 +27,12 @@ from horae.runs import Cause, Run, Verdict, new_run_id, start_id
 from horae.scheduler.scheduler import Scheduler
 from horae.settings import Settings
 from horae.store import Store, connect
-from horae.up import endpoints
 from horae.up.board import Board
-from horae.up.endpoints import Endpoints
 from horae.up.lock import project_lock
 from horae.up.parts import Parts
-from horae.up.ports import LOOPBACK, choose_port
 from horae.up.prefect_parts import deploy, prepare, server_part, worker_part
 from horae.up.service_parts import service_part
-from horae.up.valkey import valkey_part
+from horae.up.store_part import store_part
 
 POLL_SECONDS = 0.5
 ERRORS_TOLD = 5
@@ -138,7 +138,7 @@ async def _together(*steps: Coroutine[Any, Any, None]) -> None:
 async def _start_store(up: Up) -> None:
     if up.settings.store.url is None:
         port = choose_port(up.settings.store.port, "the embedded Valkey", "store.port")
-        await up.parts.start(valkey_part(up.settings.state, port))
+        await up.parts.start(store_part(up.settings.state, port))
         _change(up, "store", url=SecretStr(f"redis://{LOOPBACK}:{port}/0"))
     async with connect(up.settings) as store:
         await store.check()

@@ -75,17 +75,21 @@ async def check_store(settings: Settings, _limits: HealthSettings) -> Seen:
 
 
 async def check_queue(settings: Settings, _limits: HealthSettings) -> Seen:
-    """Whether every configured queue provider answers."""
+    """Whether every configured queue provider answers, and how many messages wait there."""
     if settings.store.url is None:
         return NOT_CONFIGURED
-    from horae.queues.providers import open_queues
+    from horae.queues.opened import open_queues
 
     router = open_queues(settings).router
     try:
         await router.check()
+        held = {name: await router.backlog(name) for name in router.names}
     finally:
         await router.close()
-    return Seen(ok=True, detail=f"{', '.join(router.names)} answers")
+    waiting = {name: backlog.messages for name, backlog in held.items() if backlog}
+    counted = "".join(f"; {count} messages wait at {name}" for name, count in waiting.items() if count)
+    figures = {f"{name}_waiting_messages": float(count) for name, count in waiting.items()}
+    return Seen(ok=True, detail=f"{', '.join(router.names)} answers{counted}", figures=figures)
 
 
 async def check_disk(settings: Settings, limits: HealthSettings) -> Seen:

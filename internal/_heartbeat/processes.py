@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from horae import Settings
 from horae.errors import HoraeError
-from horae.up.endpoints import read
+from horae.local.endpoints import read
 from internal._heartbeat.settings import HeartbeatSettings
 
 if TYPE_CHECKING:

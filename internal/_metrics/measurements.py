@@ -110,7 +110,7 @@ async def queues(settings: Settings, _own: MetricsSettings) -> list[Measured]:
     """For each provider, how many messages its broker holds, and how old the oldest is."""
     if settings.store.url is None:
         return [Measured(name="queue", ok=None, detail="not configured")]
-    from horae.queues.providers import open_queues
+    from horae.queues.opened import open_queues
 
     router = open_queues(settings).router
     found = []

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from horae.up.endpoints import Endpoints
-from horae.up.ports import free_port
+from horae.local.endpoints import Endpoints
+from horae.local.ports import free_port
 
 REPOSITORY = Path(__file__).parents[2]
 HORAE = (sys.executable, "-m", "horae")

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import pytest
 
-from horae.up.ports import LOOPBACK, free_port
+from horae.local.ports import LOOPBACK, free_port
 from tests.processes import services
 from tests.redis_servers import Server, cluster, server
 from tests.waiting import wait_for

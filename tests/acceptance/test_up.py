@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from horae.up import endpoints
+from horae.local import endpoints
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]

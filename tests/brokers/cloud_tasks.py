@@ -6,7 +6,7 @@ It keeps its queues and tasks in memory: a killed emulator has lost them, which 
 import socket
 from pathlib import Path
 
-from horae.up.ports import LOOPBACK, free_port
+from horae.local.ports import LOOPBACK, free_port
 from tests.brokers.process import BrokerProcess
 from tests.requirements import SERVERS
 

@@ -4,7 +4,7 @@ import socket
 import sysconfig
 from pathlib import Path
 
-from horae.up.ports import LOOPBACK, free_port
+from horae.local.ports import LOOPBACK, free_port
 from tests.brokers.process import BrokerProcess
 
 

@@ -5,7 +5,7 @@ import subprocess
 import uuid
 from pathlib import Path
 
-from horae.up.ports import LOOPBACK, free_port
+from horae.local.ports import LOOPBACK, free_port
 from tests.brokers.process import BrokerProcess
 
 SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")

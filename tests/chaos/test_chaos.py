@@ -15,7 +15,7 @@ from chaos.driver import play
 from chaos.plan import Blow, plan_of
 from chaos.report import report_of
 from chaos.stage import left_behind
-from horae.up.ports import LOOPBACK
+from horae.local.ports import LOOPBACK
 from tests.processes import ROOT
 from tests.proxy import Proxy
 from tests.waiting import wait_for, wait_until

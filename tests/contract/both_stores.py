@@ -10,22 +10,22 @@ from horae.messages import Message
 from horae.runs import Run, State, Verdict
 from horae.settings import StoreSettings
 from horae.store import Store
-from horae.store.memory import MemoryStore
 from horae.store.redis import RedisStore
 from horae.store.values import Accepted, NewRun, Policy
 from tests.contract.server_law import ServerLaw
 from tests.contract.stores import NONE, Clock, steered_store
+from tests.model import ModelStore
 
 ALL = 1000
 
 
 class BothStores:
-    """`carried`: the server carries the provider's messages itself; memory is given a relay that never rests."""
+    """`carried`: the server carries the provider's messages itself; the model is given a relay that never rests."""
 
     def __init__(self, url: str, namespace: str, carried: str) -> None:
         self.loop, self.clock, self.carried = asyncio.new_event_loop(), Clock(), carried
         settings = StoreSettings(keep_runs_per_job=10)
-        self.memory: MemoryStore = MemoryStore(namespace, self.clock, settings)
+        self.model: ModelStore = ModelStore(namespace, self.clock, settings)
         self.server: RedisStore = steered_store(url, namespace, settings, self.clock, carried)
         self._law = ServerLaw(url, namespace)
         self._verdicts: dict[str, tuple[Verdict, str]] = {}
@@ -38,7 +38,7 @@ class BothStores:
     def __call__[R](self, step: Callable[[Store], Awaitable[R]]) -> R:
         """The answer, which is the same of both."""
         self.agreed = False
-        expected, found = self.wait(step(self.memory)), self.wait(step(self.server))
+        expected, found = self.wait(step(self.model)), self.wait(step(self.server))
         assert expected == found, _difference(expected, found)
         self.agreed = True
         return found
@@ -50,10 +50,10 @@ class BothStores:
         return self(accepted)
 
     def relayed(self) -> list[Message]:
-        """What the server published itself, and what it left to the relay; memory's relay does the same."""
-        mine = [due.message for due in self.wait(self.memory.outbox.take(ALL, NONE)).entries]
+        """What the server published itself, and what it left to the relay; the model's relay does the same."""
+        mine = [due.message for due in self.wait(self.model.outbox.take(ALL, NONE)).entries]
         left = [due.message for due in self.wait(self.server.outbox.take(ALL, NONE)).entries]
-        self.wait(self.memory.outbox.published(mine))
+        self.wait(self.model.outbox.published(mine))
         self.wait(self.server.outbox.published(left))
         sent = [*self.wait(self._law.published()), *left]
         assert sorted(mine, key=repr) == sorted(sent, key=repr)
@@ -100,7 +100,7 @@ def _difference(expected: Any, found: Any) -> str:
     """The first place where they differ."""
     if isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
         return next(_difference(one, other) for one, other in zip(expected, found, strict=True) if one != other)
-    return f"\nmemory says: {expected}\nserver says: {found}"
+    return f"\nmodel says: {expected}\nserver says: {found}"
 
 
 async def _coroutine[R](step: Awaitable[R]) -> R:

@@ -1,4 +1,4 @@
-"""Queue providers to hold to the contract: a further one joins PROVIDERS, and SERVERS if it has a server."""
+"""Queue providers to hold to the contract, from their `PROVIDER` values. A further one is a line in KINDS."""
 
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,9 +12,12 @@ import pytest
 import redis.asyncio
 
 from horae.messages import Message, Priority
-from horae.queues.base import Consumer, Delivery, Publisher
-from horae.queues.memory import MemoryBroker, MemoryConsumer, MemoryPublisher
+from horae.queues import redis as redis_queue
+from horae.queues.base import Capabilities, Consumer, Delivery, Publisher
+from horae.queues.configured import Configured, with_settings
+from horae.queues.providers import provider
 from horae.redis.keys import FIELD, stream_of
+from horae.settings import Settings
 from tests.servers import OwnValkey
 from tests.waiting import wait_until
 
@@ -28,14 +31,46 @@ QUOTED = "s3cret%2Fword"
 
 
 @dataclass(frozen=True, kw_only=True)
+class OwnServer:
+    """A server of the test's own."""
+
+    queue: dict[str, Any]
+    """What `[queue]` says to use it."""
+    refused: dict[str, Any] = field(repr=False)
+    """The same with credentials that the server refuses."""
+    kill: Callable[[], None]
+    """As kill -9 does."""
+    start: Callable[[], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """How a provider is tried."""
+
+    shared: Callable[[pytest.FixtureRequest], dict[str, Any]]
+    """What `[queue]` says to use a server that all tests share; skips the test where there is none."""
+    own: Callable[[Path], AbstractAsyncContextManager[OwnServer]]
+    """Starts a server in that folder."""
+    put: Callable[[Settings, bytes], Awaitable[None]]
+    """Publishes raw bytes at normal priority, as another program would."""
+    hastened: Callable[[pytest.MonkeyPatch], None] = lambda patch: None
+    """Makes it hand out within `ABANDONED` what a dead worker left, if it would take seconds otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Broker:
     """One provider with a namespace of its own."""
 
+    configured: Configured
     publisher: Publisher
     consumer: Callable[[str], Consumer]
     """A worker of that name."""
     put: Callable[[bytes], Awaitable[None]]
     """Publish raw bytes, as another program would."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self.configured.provider.capabilities
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,79 +79,72 @@ class Server:
 
     broker: Broker
     kill: Callable[[], None]
-    """As kill -9 does."""
     start: Callable[[], None]
     refused: Broker = field(repr=False)
-    """The same with credentials that the server refuses."""
 
 
-@asynccontextmanager
-async def memory_broker(request: pytest.FixtureRequest) -> AsyncIterator[Broker]:
-    async with AsyncExitStack() as stack:
-        server = MemoryBroker(LIMIT_BYTES)
-
-        async def put(body: bytes) -> None:
-            server.put(Priority.NORMAL, body)
-
-        def consumer(name: str) -> Consumer:
-            opened = MemoryConsumer(server)
-            stack.push_async_callback(opened.close)
-            return opened
-
-        yield Broker(publisher=MemoryPublisher(server), consumer=consumer, put=put)
-
-
-def redis_broker_at(url: str, stack: AsyncExitStack) -> Broker:
-    from horae.queues.redis import RedisConsumer, RedisPublisher
-
+def broker_of(name: str, queue: dict[str, Any], stack: AsyncExitStack) -> Broker:
+    """That provider with those settings, opened as the product opens it; the stack closes it."""
     namespace = f"t{uuid.uuid4().hex[:12]}"
-    publisher = RedisPublisher(url, namespace, LIMIT_BYTES)
+    settings = Settings(namespace=namespace, queue={"provider": name, "message_limit_bytes": LIMIT_BYTES, **queue})
+    configured = with_settings(provider(name), settings)
+    assert not configured.missing
+    publisher = configured.open_publisher()
     stack.push_async_callback(publisher.close)
 
     async def put(body: bytes) -> None:
-        client = redis.asyncio.Redis.from_url(url)
-        await client.xadd(stream_of(namespace, Priority.NORMAL), {FIELD: body})
-        await client.aclose()
+        await KINDS[name].put(settings, body)
 
-    def consumer(name: str) -> Consumer:
-        opened = RedisConsumer(url, namespace, LIMIT_BYTES, name)
+    def consumer(worker: str) -> Consumer:
+        opened = configured.open_consumer(worker)
+        assert opened, f"{name} is not polled"
         stack.push_async_callback(opened.close)
         return opened
 
-    return Broker(publisher=publisher, consumer=consumer, put=put)
+    return Broker(configured=configured, publisher=publisher, consumer=consumer, put=put)
 
 
 @asynccontextmanager
-async def redis_broker(request: pytest.FixtureRequest) -> AsyncIterator[Broker]:
+async def shared_broker(name: str, request: pytest.FixtureRequest) -> AsyncIterator[Broker]:
     async with AsyncExitStack() as stack:
-        yield redis_broker_at(request.getfixturevalue("valkey_url"), stack)
+        yield broker_of(name, KINDS[name].shared(request), stack)
 
 
 @asynccontextmanager
-async def redis_server(folder: Path) -> AsyncIterator[Server]:
+async def own_server(name: str, folder: Path) -> AsyncIterator[Server]:
+    async with KINDS[name].own(folder) as own, AsyncExitStack() as stack:
+        broker, refused = broker_of(name, own.queue, stack), broker_of(name, own.refused, stack)
+        yield Server(broker=broker, refused=refused, kill=own.kill, start=own.start)
+
+
+@asynccontextmanager
+async def own_valkey(folder: Path) -> AsyncIterator[OwnServer]:
     own = OwnValkey(folder, fsync="always")
     own.start()
     try:
         admin: Any = redis.asyncio.Redis.from_url(own.url)
         await admin.execute_command("ACL", "SETUSER", "worker", "on", f">{PASSWORD}", "~*", "&*", "+@all")
         await admin.aclose()
-        async with AsyncExitStack() as stack:
-            wrong = own.url.replace("redis://", f"redis://worker:{QUOTED}x@")
-            yield Server(
-                broker=redis_broker_at(own.url, stack),
-                refused=redis_broker_at(wrong, stack),
-                kill=own.kill,
-                start=own.start,
-            )
+        wrong = own.url.replace("redis://", f"redis://worker:{QUOTED}x@")
+        yield OwnServer(queue={"redis_url": own.url}, refused={"redis_url": wrong}, kill=own.kill, start=own.start)
     finally:
         own.kill()
 
 
-PROVIDERS: dict[str, Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[Broker]]] = {
-    "memory": memory_broker,
-    "redis": redis_broker,
-}
-SERVERS: dict[str, Callable[[Path], AbstractAsyncContextManager[Server]]] = {"redis": redis_server}
+async def put_on_redis(settings: Settings, body: bytes) -> None:
+    assert settings.queue.redis_url
+    client = redis.asyncio.Redis.from_url(settings.queue.redis_url.get_secret_value())
+    await client.xadd(stream_of(settings.namespace, Priority.NORMAL), {FIELD: body})
+    await client.aclose()
+
+
+REDIS = Kind(
+    shared=lambda request: {"redis_url": request.getfixturevalue("valkey_url")},
+    own=own_valkey,
+    put=put_on_redis,
+    hastened=lambda patch: patch.setattr(redis_queue, "ABANDONED", ABANDONED),
+)
+KINDS: dict[str, Kind] = {"redis": REDIS}
 
 
 def messages(count: int, priority: Priority = Priority.NORMAL) -> list[Message]:

@@ -1,26 +1,25 @@
-"""Stores for the contract: each test runs on memory and on a real Valkey."""
+"""Stores for the contract: each test runs on the model and on a real Valkey."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from horae.queues import redis as redis_queue
 from horae.settings import StoreSettings
 from horae.store import Store
-from horae.store.memory import MemoryStore
 from horae.store.redis import RedisStore
-from tests.contract.brokers import ABANDONED, PROVIDERS, SERVERS, Broker, Server
+from tests.contract.brokers import KINDS, Broker, Server, own_server, shared_broker
 from tests.contract.stores import Clock, steered_store
+from tests.model import ModelStore
 
-STORES = ("memory", "valkey")
+STORES = ("model", "valkey")
 
 
 @pytest.fixture(params=STORES)
 async def store(request: pytest.FixtureRequest, namespace: str) -> AsyncIterator[Store]:
     """By its own clock: the machine's or the server's."""
-    if request.param == "memory":
-        yield MemoryStore(namespace)
+    if request.param == "model":
+        yield ModelStore(namespace)
         return
     opened = RedisStore(request.getfixturevalue("valkey_url"), namespace, StoreSettings())
     await opened.check()
@@ -44,25 +43,25 @@ async def steered(
     request: pytest.FixtureRequest, namespace: str, clock: Clock, store_settings: StoreSettings
 ) -> AsyncIterator[Store]:
     """By `clock`, which the test moves."""
-    if request.param == "memory":
-        yield MemoryStore(namespace, clock, store_settings)
+    if request.param == "model":
+        yield ModelStore(namespace, clock, store_settings)
         return
     opened = steered_store(request.getfixturevalue("valkey_url"), namespace, store_settings, clock)
     yield opened
     await opened.close()
 
 
-@pytest.fixture(params=PROVIDERS)
+@pytest.fixture(params=KINDS)
 async def broker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Broker]:
-    monkeypatch.setattr(redis_queue, "ABANDONED", ABANDONED)
-    async with PROVIDERS[request.param](request) as opened:
+    KINDS[request.param].hastened(monkeypatch)
+    async with shared_broker(request.param, request) as opened:
         yield opened
 
 
-@pytest.fixture(params=SERVERS)
+@pytest.fixture(params=KINDS)
 async def server(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Server]:
-    monkeypatch.setattr(redis_queue, "ABANDONED", ABANDONED)
-    async with SERVERS[request.param](tmp_path) as opened:
+    KINDS[request.param].hastened(monkeypatch)
+    async with own_server(request.param, tmp_path) as opened:
         yield opened

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from pydantic import SecretStr
 
 from horae.clock import EPOCH
 from horae.duties.dispatcher import Dispatcher
@@ -18,12 +19,15 @@ from horae.jobs.job import Job
 from horae.jobs.policies import CatchUp, Tier
 from horae.metrics.process import Metrics
 from horae.project.registry import Registry
-from horae.queues.providers import open_queues
+from horae.queues.opened import open_queues
 from horae.runs import Verdict
 from horae.schedules.making import every
-from horae.settings import Settings
+from horae.settings import Settings, StoreSettings
 from horae.store import Store
 from tests.contract.stores import NONE, Clock
+
+NOWHERE = Settings(store=StoreSettings(url=SecretStr("redis://127.0.0.1:1/0")))
+"""Routing chooses a provider and connects to none."""
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 WINDOW = timedelta(hours=30)
@@ -93,7 +97,7 @@ class DispatcherMachine(RuleBasedStateMachine):
         super().__init__()
         self.loop, self.clock = asyncio.new_event_loop(), Clock()
         self.store, self.account = store(self.clock), Account()
-        self.router = open_queues(Settings()).router
+        self.router = open_queues(NOWHERE).router
         self.sidecars: list[Sidecar] = []
         self.published: set[str] = set()
 

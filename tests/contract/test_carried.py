@@ -11,7 +11,7 @@ import pytest
 from horae.jobs.policies import Overlap
 from horae.messages import Message, Priority
 from horae.queues.redis import RedisConsumer
-from horae.redis.keys import PROVIDER
+from horae.redis.keys import OWN, PROVIDER, own_queue
 from horae.runs import State, Verdict
 from horae.settings import StoreSettings
 from horae.store import Store
@@ -109,7 +109,7 @@ class TestAccepting:
         assert [one.published for one in accepted] == [True, False, False]
         assert [message.run_id for message in await carrying.received()] == [run.run_id]
 
-    @pytest.mark.parametrize("provider", ["", "memory"])
+    @pytest.mark.parametrize("provider", ["", "elsewhere"])
     async def test_what_another_provider_carries_waits_for_the_relay(self, carrying: Carrying, provider: str) -> None:
         run = new(provider=provider)
         [accepted] = await carrying.store.outbox.accept([run])
@@ -240,3 +240,62 @@ class TestHandingOutAgain:
         assert await carrying.store.claims.cancel(run.run_id) is Cancelled.CANCELLED
         [message] = await carrying.received()
         assert (await claim(carrying.store, message)).answer is Answer.DUPLICATE
+
+
+class TestOwn:
+    """What only one program declares is carried by the store to that program, whatever server the provider is on."""
+
+    @pytest.fixture(params=["", PROVIDER])
+    async def own(
+        self, request: pytest.FixtureRequest, valkey_url: str, namespace: str, clock: Clock
+    ) -> AsyncIterator[Carrying]:
+        store = steered_store(valkey_url, namespace, StoreSettings(), clock, request.param)
+        queues = [own_queue("elsewhere"), own_queue("backup")]
+        consumer = RedisConsumer(valkey_url, namespace, LIMIT_BYTES, "program", queues=queues)
+        yield Carrying(store, consumer)
+        await consumer.close()
+        await store.close()
+
+    async def test_it_is_published_in_the_step_that_accepts_it_and_by_each_retry(self, own: Carrying) -> None:
+        run = new(provider=OWN)
+        [accepted] = await own.store.outbox.accept([run], LEASE)
+        assert accepted.published
+        assert await own.received() == [run.message]
+        held = await claim(own.store, run.message)
+        await settle(own.store, held, None, retry_after=NONE)
+        assert [message.generation for message in await own.received()] == [2]
+
+    async def test_whoever_looks_when_it_is_due_publishes_it_and_no_relay_gets_it(
+        self, own: Carrying, clock: Clock
+    ) -> None:
+        await own.store.outbox.accept([new(provider=OWN, due=T0 + LEASE)])
+        clock.move(LEASE)
+        found = await own.store.outbox.take(10, LEASE)
+        assert (found.entries, found.published) == ([], 1)
+        await own.received()
+
+    async def test_its_program_publishes_it_and_leaves_the_rest_as_it_is(self, own: Carrying, clock: Clock) -> None:
+        other = new(provider="elsewhere", due=T0 + LEASE)
+        await own.store.outbox.accept([other, new(provider=OWN, due=T0 + LEASE)])
+        clock.move(LEASE - MILLI)
+        assert await own.store.outbox.publish_own(10) == 0
+        clock.move(MILLI + LEASE)
+        assert await own.store.outbox.publish_own(10) == 1
+        await own.received()
+        assert (await own.store.ledger.figures()).overdue == LEASE
+        assert [message.run_id for message in await taken(own.store)] == [other.run_id]
+
+    async def test_no_worker_sees_it(self, own: Carrying, valkey_url: str, namespace: str) -> None:
+        worker = RedisConsumer(valkey_url, namespace, LIMIT_BYTES, "worker")
+        await own.store.outbox.accept([new(provider=OWN)])
+        assert await worker.receive(10, AT_ONCE) == []
+        await worker.close()
+        await own.received()
+
+    async def test_another_program_sees_only_its_own_jobs(self, own: Carrying, valkey_url: str, namespace: str) -> None:
+        other = RedisConsumer(valkey_url, namespace, LIMIT_BYTES, "other", queues=[own_queue("report")])
+        await own.store.outbox.accept([new(provider=OWN)])
+        assert await other.receive(10, AT_ONCE) == []
+        other.listen(own_queue("backup"))
+        assert len(await other.receive(10, AT_ONCE)) == 1
+        await other.close()

@@ -9,11 +9,11 @@ from hypothesis.stateful import run_state_machine_as_test
 from horae.duties import dispatcher
 from horae.settings import StoreSettings
 from horae.store import Store
-from horae.store.memory import MemoryStore
 from tests.contract.conftest import STORES
 from tests.contract.dispatcher_machine import DispatcherMachine
 from tests.contract.stores import Clock, steered_store
 from tests.contract.test_store_law import EXAMPLES
+from tests.model import ModelStore
 
 
 @pytest.mark.timeout(0)
@@ -22,12 +22,12 @@ def test_each_fire_is_written_once_and_by_policy(
     kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dispatcher, "FIRES_A_STEP", 7)
-    url = "" if kind == "memory" else request.getfixturevalue("valkey_url")
+    url = "" if kind == "model" else request.getfixturevalue("valkey_url")
 
     def opened(clock: Clock) -> Store:
         namespace = f"t{uuid.uuid4().hex[:12]}"
         if not url:
-            return MemoryStore(namespace, clock)
+            return ModelStore(namespace, clock)
         return steered_store(url, namespace, StoreSettings(), clock)
 
     run_state_machine_as_test(

@@ -1,4 +1,4 @@
-"""What the store can say in numbers, and what somebody should hear of: on memory and on a real Valkey."""
+"""What the store can say in numbers, and what somebody should hear of: on the model and on a real Valkey."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -19,13 +19,13 @@ T0 = datetime(2026, 3, 1, tzinfo=UTC)
 LATE, FAILED, MISSED = Happening.LATE, Happening.FAILED, Happening.MISSED
 
 
-@pytest.fixture(params=["memory", "valkey"])
+@pytest.fixture(params=["model", "valkey"])
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     namespace = f"t{uuid.uuid4().hex[:12]}"
-    if request.param == "memory":
-        from horae.store.memory import MemoryStore
+    if request.param == "model":
+        from tests.model import ModelStore
 
-        yield MemoryStore(namespace)
+        yield ModelStore(namespace)
         return
     from horae.store.redis import RedisStore
 

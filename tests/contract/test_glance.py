@@ -11,12 +11,12 @@ import pytest
 from horae.clock import monotonic
 from horae.errors import StoreUnavailable
 from horae.jobs.policies import Tier
+from horae.local.ports import free_port
+from horae.local.valkey import command
 from horae.runs import Cause, Failure, Run, State, fire_id
 from horae.settings import StoreSettings
 from horae.store.glance import Standing, durations, glance
 from horae.store.redis import RedisStore
-from horae.up.ports import free_port
-from horae.up.valkey import command
 from tests.waiting import wait_for
 
 T0 = datetime(2026, 11, 1, 2, tzinfo=UTC)

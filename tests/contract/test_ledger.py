@@ -8,10 +8,10 @@ from horae.jobs.policies import Tier
 from horae.runs import Cause, Failure, Run, State, Verdict, new_run_id
 from horae.settings import StoreSettings
 from horae.store import Store
-from horae.store.memory import MemoryStore
 from horae.store.redis import RedisStore
 from horae.store.values import Settlement
 from tests.contract.stores import LEASE, NONE, T0, claim, fire, handed_out, new, run_through, send, settle, state, wants
+from tests.model import ModelStore
 
 
 class TestLedger:
@@ -126,14 +126,14 @@ class TestReading:
 
     async def test_a_store_without_lines_of_log_keeps_none(self, valkey_url: str, namespace: str) -> None:
         store = RedisStore(valkey_url, namespace, StoreSettings(keep_log_lines=0))
-        for kept in (store, MemoryStore(namespace, settings=StoreSettings(keep_log_lines=0))):
+        for kept in (store, ModelStore(namespace, settings=StoreSettings(keep_log_lines=0))):
             await kept.ledger.append_log("run", ["one", "two"])
             assert await kept.ledger.log("run") == []
         await store.close()
 
     async def test_the_newest_lines_of_a_log_are_kept(self, valkey_url: str, namespace: str) -> None:
         store = RedisStore(valkey_url, namespace, StoreSettings(keep_log_lines=2))
-        for kept in (store, MemoryStore(namespace, settings=StoreSettings(keep_log_lines=2))):
+        for kept in (store, ModelStore(namespace, settings=StoreSettings(keep_log_lines=2))):
             await kept.ledger.append_log("run", [])
             await kept.ledger.append_log("run", ["one", "two", "three"])
             assert await kept.ledger.log("run") == ["two", "three"]

@@ -1,4 +1,4 @@
-"""What every provider does, on memory and on real servers; see brokers.py for how a further one joins."""
+"""What every provider does, on real servers; see brokers.py for how a further one joins."""
 
 import asyncio
 from datetime import timedelta
@@ -6,9 +6,8 @@ from datetime import timedelta
 import pytest
 
 from horae.messages import Message, Priority
-from horae.queues.base import Consumer, Delivery
+from horae.queues.base import Consumer, Delivery, Ordering
 from horae.runs import Verdict
-from horae.store.memory import MemoryStore
 from horae.store.values import Answer
 from tests.contract.brokers import (
     ABANDONED,
@@ -20,6 +19,7 @@ from tests.contract.brokers import (
     receive_all,
 )
 from tests.contract.stores import claim, settle
+from tests.model import ModelStore
 from tests.waiting import wait_until
 
 
@@ -70,6 +70,8 @@ async def test_two_workers_share_what_there_is(broker: Broker) -> None:
 
 
 async def test_priorities_are_weighted_and_none_starves(broker: Broker) -> None:
+    if not broker.capabilities.priorities:
+        pytest.skip(f"{broker.configured.name} does not keep priorities apart")
     for priority in reversed(Priority):
         await broker.publisher.publish(messages(24, priority))
     consumer = broker.consumer("w1")
@@ -80,6 +82,35 @@ async def test_priorities_are_weighted_and_none_starves(broker: Broker) -> None:
         priorities.append(delivery.message.priority)
         await consumer.ack([delivery])
     assert [priorities.count(priority) for priority in (Priority.HIGH, Priority.NORMAL, Priority.LOW)] == [16, 6, 2]
+
+
+async def test_within_a_priority_the_order_is_kept_where_the_provider_promises_it(broker: Broker) -> None:
+    if broker.capabilities.ordering is not Ordering.PRIORITY:
+        pytest.skip(f"{broker.configured.name} keeps order: {broker.capabilities.ordering.value}")
+    sent = messages(50)
+    await broker.publisher.publish(sent)
+    found = await receive_all(broker.consumer("w1"), 50)
+    assert [one.message for one in found] == sent
+
+
+async def test_the_backlog_is_what_no_worker_has_acknowledged(broker: Broker) -> None:
+    backlog = broker.configured.provider.backlog
+    if backlog is None:
+        pytest.skip(f"{broker.configured.name} cannot say what it holds")
+
+    async def held(count: int) -> bool:
+        return (await backlog(broker.publisher)).messages == count
+
+    await wait_until(lambda: held(0), "a backlog of 0")
+    await broker.publisher.publish([*messages(2, Priority.HIGH), *messages(1, Priority.LOW)])
+    consumer = broker.consumer("w1")
+    received = await receive_all(consumer, 3)
+    assert await held(3), "received is not acknowledged"
+    await consumer.ack(received[:1])
+    await wait_until(lambda: held(2), "a backlog of 2")
+    await consumer.ack(received[1:])
+    await wait_until(lambda: held(0), "a backlog of 0 again")
+    assert (await backlog(broker.publisher)).oldest == timedelta(0)
 
 
 class TestDeath:
@@ -96,7 +127,7 @@ class TestDeath:
         return alive, delivery
 
     async def test_before_the_claim_another_claims_it(self, broker: Broker) -> None:
-        store = MemoryStore()
+        store = ModelStore()
         await broker.publisher.publish(messages(1))
         dead = broker.consumer("dead")
         await receive_all(dead, 1)
@@ -107,7 +138,7 @@ class TestDeath:
         await alive.ack([delivery])
 
     async def test_after_the_claim_the_copy_is_a_duplicate(self, broker: Broker) -> None:
-        store = MemoryStore()
+        store = ModelStore()
         await broker.publisher.publish(messages(1))
         dead = broker.consumer("dead")
         [first] = await receive_all(dead, 1)
@@ -138,7 +169,7 @@ class TestCopies:
         [message] = messages(1)
         await broker.publisher.publish([message, message])
         await broker.publisher.publish([message])
-        consumer, store = broker.consumer("w1"), MemoryStore()
+        consumer, store = broker.consumer("w1"), ModelStore()
         found = await receive_all(consumer, 3)
         answers = [(await claim(store, one.message)).answer for one in found if one.message]
         assert answers == [Answer.RUN, Answer.DUPLICATE, Answer.DUPLICATE]

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from redis.exceptions import NoPermissionError
 
 from horae.errors import StoreUnavailable
+from horae.local.ports import LOOPBACK
 from horae.messages import Message
 from horae.queues.redis import RedisConsumer, RedisPublisher
 from horae.redis.access import RedisAccess
@@ -23,7 +24,6 @@ from horae.runs import State
 from horae.settings import StoreSettings
 from horae.store.redis import RedisStore
 from horae.store.values import Answer, Hold
-from horae.up.ports import LOOPBACK
 from tests.contract.stores import claim, new, send, settle, state
 from tests.redis_servers import SERVICE, Cluster, Server, Watched, cluster, sentinel, server, tls_watched, watched
 from tests.tls import Certificates, TlsDoor, make_certificates

@@ -9,6 +9,7 @@ import pytest
 
 from horae.clock import monotonic, now, to_millis
 from horae.errors import HoraeError, QueueUnavailable, StoreUnavailable, UnsafeStore
+from horae.local.ports import LOOPBACK
 from horae.messages import Message
 from horae.queues.redis import RedisConsumer, RedisPublisher
 from horae.redis.access import RedisAccess
@@ -18,7 +19,6 @@ from horae.redis.locator import CHECK_SECONDS
 from horae.settings import StoreSettings
 from horae.store.redis import RedisStore
 from horae.store.values import Answer
-from horae.up.ports import LOOPBACK
 from tests.contract.stores import claim, new, send, settle, state
 from tests.redis_servers import Cluster, Server, Watched, cluster, server, watched
 from tests.waiting import wait_until

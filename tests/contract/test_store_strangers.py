@@ -23,7 +23,7 @@ async def test_the_rests_of_a_run_that_nobody_knows_differ(valkey_url: str, name
         with redis.Redis.from_url(valkey_url) as client:
             for _ in range(20):
                 new = NewRun(
-                    run_id=new_run_id(), job="stranger", tier=Tier.ONEIRIC, cause=Cause.ENQUEUE, provider="memory"
+                    run_id=new_run_id(), job="stranger", tier=Tier.ONEIRIC, cause=Cause.ENQUEUE, provider="elsewhere"
                 )
                 await store.outbox.accept([new], SECOND)
                 wanted = Wanted(message=new.message, policy=Policy(known=False))

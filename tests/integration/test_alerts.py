@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from horae.local.ports import free_port
 from horae.settings import StoreSettings
-from horae.up.ports import free_port
 from tests.processes import services
 from tests.requirements import promtool
 from tests.waiting import wait_for

@@ -181,7 +181,7 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     password.chmod(0o644)
     initdb = [str(tools / "initdb"), "-D", str(data), "-U", "boss", f"--pwfile={password}", "-A", "scram-sha-256", "-N"]
     subprocess.run([*as_owner, *initdb], check=True, capture_output=True, cwd="/")
-    from horae.up.ports import free_port
+    from horae.local.ports import free_port
 
     port = free_port()
     options = ["-p", str(port), "-h", "127.0.0.1", "-k", "", "-c", "fsync=off"]

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from horae.jobs.policies import Tier
+from horae.local.ports import free_port
 from horae.runs import Cause, Run, State, fire_id
 from horae.settings import StoreSettings
 from horae.store.redis import RedisStore
-from horae.up.ports import free_port
 
 T0 = datetime(2026, 11, 1, 2, tzinfo=UTC)
 SCAN = """

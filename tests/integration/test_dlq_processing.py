@@ -18,12 +18,12 @@ from pydantic import SecretStr
 from horae import Cause, Run, RunContext, State, Tier, Verdict
 from horae.errors import StoreUnavailable
 from horae.jobs.context import running
+from horae.local.ports import free_port
 from horae.messages import Message
 from horae.runs import Failure, new_run_id
 from horae.settings import Settings, StoreSettings
 from horae.store import Store, connect
 from horae.store.values import Only
-from horae.up.ports import free_port
 from internal._dlq.planning import Fate
 from internal._dlq.settings import DlqSettings
 from internal.dlq_processing import NAME, Findings, dlq_processing, process

@@ -1,25 +1,20 @@
-"""A durable job's way: accepted, published, claimed, run, settled; on a real Valkey with everything in this process."""
+"""A durable job's way: accepted, published, claimed, run, settled; on real Valkeys with everything in this process."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
-from horae.duties.consumer import Consumer
-from horae.duties.duty import Duty, Progresses, keep_doing
-from horae.duties.relay import Relay
-from horae.duties.sweeper import Sweeper
+from horae.duties.duty import Progresses, keep_doing
+from horae.duties.workplace import open_workplace
 from horae.execution.work import Work
 from horae.metrics.process import Metrics
 from horae.project.loading import load as load_registry
-from horae.queues.providers import open_queues
 from horae.runs import Run, Verdict
 from horae.scheduler.scheduler import Scheduler
-from horae.settings import Settings, StoreSettings, WorkerSettings, load
+from horae.settings import Settings, WorkerSettings, load
 from horae.store import connect
 from tests.waiting import wait_until
 
@@ -49,7 +44,7 @@ def NAME(*, how: str = "well", seconds: float = 0.0) -> dict:
 
 
 @pytest.fixture
-def settings(project: Path, valkey_url: str, namespace: str) -> Settings:
+def settings(project: Path, carried_both_ways: Settings) -> Settings:
     (project / "infra" / "told.py").write_text(JOBS.replace("NAME", "told"))
     (project / "infra" / "short.py").write_text(
         JOBS.replace("NAME", "short").replace("seconds=20", "seconds=1").replace("retries=1", "retries=0")
@@ -57,8 +52,9 @@ def settings(project: Path, valkey_url: str, namespace: str) -> Settings:
     own = load(project)
     return own.model_copy(
         update={
-            "namespace": namespace,
-            "store": StoreSettings(url=SecretStr(valkey_url)),
+            "namespace": carried_both_ways.namespace,
+            "store": carried_both_ways.store,
+            "queue": carried_both_ways.queue,
             "worker": WorkerSettings(lease_seconds=2, slots=3),
         }
     )
@@ -67,20 +63,16 @@ def settings(project: Path, valkey_url: str, namespace: str) -> Settings:
 @asynccontextmanager
 async def a_worker(settings: Settings, name: str = "w1") -> AsyncIterator[Work]:
     """The duties of a queue worker, here."""
-    lease = timedelta(seconds=settings.worker.lease_seconds)
     metrics, registry = Metrics(), load_registry(settings)
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(connect(settings))
-        queues = open_queues(settings)
-        stack.push_async_callback(queues.router.close)
-        work = await stack.enter_async_context(Work(settings, store, metrics, settings.worker.slots, lease))
-        duties: list[Duty] = [Relay(store, queues.router, metrics), Sweeper(store, metrics, lease)]
-        for provider, source in (await queues.open_consumers(name)).items():
+        place = await stack.enter_async_context(open_workplace(settings, name, settings.worker.slots, metrics))
+        duties = place.movers()
+        for provider, source in place.queues.open_consumers(name).items():
             stack.push_async_callback(source.close)
-            duties.append(Consumer(provider, source, store, registry, work, name, lease))
+            duties.append(place.consumer(provider, source, registry))
         stopping = asyncio.Event()
         tasks = [asyncio.create_task(keep_doing(duty, Progresses(metrics), stopping)) for duty in duties]
-        yield work
+        yield place.work
         stopping.set()
         await asyncio.gather(*tasks)
 

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from horae import RunContext
 from horae.jobs.context import running
-from horae.up.ports import free_port
+from horae.local.ports import free_port
 from internal._heartbeat.settings import HeartbeatSettings
 from internal.heartbeat import heartbeat
 from tests.ping_server import PingServer, ping_server

@@ -20,13 +20,13 @@ from horae.clock import now
 from horae.execution.work import Work
 from horae.jobs.job import Job
 from horae.jobs.policies import Overlap, Scope, Tier
+from horae.local.ports import free_port
 from horae.metrics.process import Metrics
 from horae.runs import Verdict, new_run_id
 from horae.schedules.making import every
 from horae.settings import Settings, StoreSettings
 from horae.store import Store, connect
-from horae.store.memory import MemoryStore
-from horae.up.ports import free_port
+from tests.model import ModelStore
 from tests.servers import OwnValkey
 from tests.waiting import wait_until
 
@@ -71,7 +71,7 @@ def recently(seconds: int = 1) -> datetime:
 
 
 async def test_one_of_several_sidecars_runs_a_fire(stack: AsyncExitStack) -> None:
-    store, counted = MemoryStore(), Counted()
+    store, counted = ModelStore(), Counted()
     at = recently()
     for name in ("s1", "s2", "s3"):
         await (await sidecar(stack, store, name)).fire(counted.job(), [at])
@@ -80,7 +80,7 @@ async def test_one_of_several_sidecars_runs_a_fire(stack: AsyncExitStack) -> Non
 
 
 async def test_with_scope_each_every_sidecar_runs_it(stack: AsyncExitStack) -> None:
-    store, counted = MemoryStore(), Counted()
+    store, counted = ModelStore(), Counted()
     at = recently()
     for name in ("s1", "s2", "s3"):
         await (await sidecar(stack, store, name)).fire(counted.job(scope=Scope.EACH), [at])
@@ -90,7 +90,7 @@ async def test_with_scope_each_every_sidecar_runs_it(stack: AsyncExitStack) -> N
 
 @pytest.mark.parametrize("scope", list(Scope))
 async def test_a_fire_during_a_run_is_skipped(stack: AsyncExitStack, scope: Scope) -> None:
-    store, counted = MemoryStore(), Counted()
+    store, counted = ModelStore(), Counted()
     fires, job = await sidecar(stack, store), counted.job(waits=True, scope=scope)
     first = asyncio.create_task(fires.fire(job, [recently(2)]))
     await wait_until(lambda: counted.times == 1, "the first run to begin")
@@ -103,7 +103,7 @@ async def test_a_fire_during_a_run_is_skipped(stack: AsyncExitStack, scope: Scop
 
 @pytest.mark.parametrize("scope", list(Scope))
 async def test_what_is_asked_for_runs_also_during_a_fire(stack: AsyncExitStack, scope: Scope) -> None:
-    store, counted = MemoryStore(), Counted()
+    store, counted = ModelStore(), Counted()
     fires, job = await sidecar(stack, store), counted.job(waits=True, scope=scope)
     first = asyncio.create_task(fires.fire(job, [recently(1)]))
     await wait_until(lambda: counted.times == 1, "the fire's run to begin")
@@ -115,7 +115,7 @@ async def test_what_is_asked_for_runs_also_during_a_fire(stack: AsyncExitStack, 
 
 
 async def test_overlap_allow_runs_both(stack: AsyncExitStack) -> None:
-    store, counted = MemoryStore(), Counted()
+    store, counted = ModelStore(), Counted()
     fires, job = await sidecar(stack, store), counted.job(waits=True, scope=Scope.EACH, overlap=Overlap.ALLOW)
     both = [asyncio.create_task(fires.fire(job, [recently(2 - n)])) for n in range(2)]
     await wait_until(lambda: counted.times == 2, "both runs to begin")
@@ -124,19 +124,19 @@ async def test_overlap_allow_runs_both(stack: AsyncExitStack) -> None:
 
 
 async def test_after_a_pause_only_the_newest_fire_runs(stack: AsyncExitStack) -> None:
-    store, counted = MemoryStore(), Counted()
+    store, counted = ModelStore(), Counted()
     await (await sidecar(stack, store)).fire(counted.job(), [recently(3), recently(2), recently(1)])
     assert counted.times == 1
 
 
 async def test_an_async_job_over_its_limit_is_cancelled(stack: AsyncExitStack) -> None:
-    store, counted = MemoryStore(), Counted()
+    store, counted = ModelStore(), Counted()
     await (await sidecar(stack, store)).fire(counted.job(waits=True, time_limit=SECOND / 20), [recently()])
     assert await verdicts(store) == [(Verdict.FAILED, "timed out")]
 
 
 async def test_a_sync_job_over_its_limit_is_abandoned_and_the_process_owes_a_restart(stack: AsyncExitStack) -> None:
-    store, let_go = MemoryStore(), threading.Event()
+    store, let_go = ModelStore(), threading.Event()
     stack.callback(let_go.set)
 
     def stuck() -> None:
@@ -164,7 +164,7 @@ async def test_without_a_store_scope_each_goes_on_and_scope_one_gives_way(stack:
 @pytest.mark.parametrize("scope", list(Scope))
 @pytest.mark.parametrize("paused", ["beat", None])
 async def test_a_fire_of_a_paused_job_is_skipped(stack: AsyncExitStack, scope: Scope, paused: str | None) -> None:
-    store, counted = MemoryStore(), Counted()
+    store, counted = ModelStore(), Counted()
     await store.pauses.pause(paused)
     job = counted.job(scope=scope)
     await (await sidecar(stack, store)).fire(job, [recently()])
@@ -178,7 +178,7 @@ async def test_a_fire_of_a_paused_job_is_skipped(stack: AsyncExitStack, scope: S
 
 
 async def test_what_is_paused_is_known_for_five_seconds() -> None:
-    store, seconds = MemoryStore(), 0.0
+    store, seconds = ModelStore(), 0.0
     jobs = PausedJobs(store.pauses, lambda: seconds)
     assert not await jobs.holds("beat")
     await store.pauses.pause("beat")
@@ -204,7 +204,7 @@ async def test_what_is_paused_stays_so_while_the_store_is_away(stack: AsyncExitS
 
 
 async def test_apscheduler_fires_by_our_schedule(stack: AsyncExitStack) -> None:
-    store, counted = MemoryStore(), Counted()
+    store, counted = ModelStore(), Counted()
     fires = await sidecar(stack, store)
     scheduler = await stack.enter_async_context(InternalScheduler(fires.fire))
     scheduler.add(counted.job())

@@ -12,12 +12,12 @@ from pydantic import SecretStr
 
 from horae import Cause, Run, RunContext, Settings, State, Tier
 from horae.jobs.context import running
+from horae.local.ports import LOOPBACK, free_port
 from horae.prefect.api import PrefectApi
 from horae.runs import new_run_id
 from horae.settings import PrefectSettings, load
 from horae.store import connect
 from horae.up.parts import Parts
-from horae.up.ports import LOOPBACK, free_port
 from horae.up.prefect_parts import server_part
 from internal._heartbeat.processes import Beat, look_at_workers
 from internal._heartbeat.settings import HeartbeatSettings

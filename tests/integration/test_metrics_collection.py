@@ -9,10 +9,10 @@ import pytest
 from pydantic import SecretStr
 
 from horae import Settings, Verdict
-from horae.queues.providers import open_queues
+from horae.local.ports import free_port
+from horae.queues.opened import open_queues
 from horae.settings import StoreSettings
 from horae.store import connect
-from horae.up.ports import free_port
 from internal._metrics.measurements import ledger, measure, process, queues
 from internal._metrics.settings import MetricsSettings
 from tests.contract.brokers import messages

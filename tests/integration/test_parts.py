@@ -14,13 +14,13 @@ import pytest
 
 from horae import settings
 from horae.errors import StartError
-from horae.up import endpoints
-from horae.up.endpoints import Endpoints
+from horae.local import endpoints
+from horae.local.endpoints import Endpoints
+from horae.local.ports import LOOPBACK, choose_port, free_port
 from horae.up.leftovers import MARK
 from horae.up.lock import project_lock
 from horae.up.parts import Part, PartEvent, Parts, What
-from horae.up.ports import LOOPBACK, choose_port, free_port
-from horae.up.valkey import valkey_part
+from horae.up.store_part import store_part
 from tests.waiting import wait_for, wait_until
 
 SERVER = """
@@ -189,7 +189,7 @@ class TestValkey:
 
         port = free_port()
         async with Parts(tmp_path) as parts, redis.Redis(host=LOOPBACK, port=port) as client:
-            await parts.start(valkey_part(tmp_path, port))
+            await parts.start(store_part(tmp_path, port))
             await client.set("kept", "yes")
             await client.waitaof(1, 0, 5000)
             os.kill(pid_of(parts, "valkey"), signal.SIGKILL)
@@ -197,7 +197,7 @@ class TestValkey:
                 lambda: parts.status()[0].restarts == 1 and parts.status()[0].what is What.READY, "restart"
             )
         async with Parts(tmp_path) as parts, redis.Redis(host=LOOPBACK, port=port) as client:
-            await parts.start(valkey_part(tmp_path, port))
+            await parts.start(store_part(tmp_path, port))
             assert await client.get("kept") == b"yes"
             assert (await client.config_get("maxmemory-policy"))["maxmemory-policy"] == "noeviction"
 

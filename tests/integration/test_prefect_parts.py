@@ -23,6 +23,7 @@ from horae.duties.flow_pauses import FlowPauses
 from horae.errors import PrefectUnavailable, StartError, UsageError
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier
+from horae.local.ports import LOOPBACK, free_port
 from horae.prefect.api import PrefectApi
 from horae.prefect.flow_runs import run_flow, run_flow_in_turn
 from horae.prefect.values import FlowRun
@@ -31,10 +32,9 @@ from horae.project.registry import Registry
 from horae.runs import Verdict
 from horae.settings import PrefectSettings, Settings, StoreSettings
 from horae.store import connect
-from horae.store.memory import MemoryStore
 from horae.up.parts import Parts, What
-from horae.up.ports import LOOPBACK, free_port
 from horae.up.prefect_parts import deploy, prepare, server_part, worker_part
+from tests.model import ModelStore
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
@@ -250,7 +250,7 @@ async def test_its_database_stays_in_the_state_folder(trial: Trial) -> None:
 
 async def test_a_paused_deployment_makes_no_run_and_the_store_hears_of_it(trial: Trial) -> None:
     every_minute = await deployment(trial, "where/every-minute")
-    registry, store = Registry(), MemoryStore()
+    registry, store = Registry(), ModelStore()
     for job, name in (("every-minute", "where/every-minute"), ("by-hand", "where/by-hand"), ("gone", "where/gone")):
         registry.add(Job(name=job, tier=Tier.PREFECT, deployment=name))
     duty = FlowPauses(store, registry, trial.api)

@@ -9,8 +9,8 @@ from horae.execution.runner import Active, Stop
 from horae.jobs.job import Job
 from horae.jobs.policies import CatchUp, Overlap, Tier
 from horae.runs import Cause, new_run_id
-from horae.store.memory import MemoryStore
 from horae.store.values import Answer, Claim, NewRun, Policy, Wanted
+from tests.model import ModelStore
 from tests.waiting import wait_until
 
 LEASE = timedelta(seconds=0.3)
@@ -18,14 +18,14 @@ JOB = Job(name="work", tier=Tier.ONEIRIC)
 POLICY = Policy(overlap=Overlap.ALLOW, catch_up=CatchUp.ALL, catch_up_window=timedelta(days=1))
 
 
-async def claimed(store: MemoryStore, lease: timedelta) -> Claim:
+async def claimed(store: ModelStore, lease: timedelta) -> Claim:
     [due] = (await store.outbox.take(10, LEASE)).entries
     [claim] = await store.claims.claim([Wanted(message=due.message, policy=POLICY)], "w1", lease)
     assert claim.answer is Answer.RUN
     return claim
 
 
-async def twice_claimed(store: MemoryStore) -> tuple[Active, Active]:
+async def twice_claimed(store: ModelStore) -> tuple[Active, Active]:
     """The attempt that is lost, and the one that replaces it on the same worker."""
     await store.outbox.accept([NewRun(run_id=new_run_id(), job="work", tier=Tier.ONEIRIC, cause=Cause.ENQUEUE)])
     lost = await claimed(store, timedelta(milliseconds=1))
@@ -34,7 +34,7 @@ async def twice_claimed(store: MemoryStore) -> tuple[Active, Active]:
 
 
 async def test_the_end_of_a_lost_attempt_leaves_the_lease_of_the_next_alone() -> None:
-    store = MemoryStore("t")
+    store = ModelStore("t")
     lost, present = await twice_claimed(store)
     async with Renewer(store.claims, LEASE) as renewer:
         renewer.hold(lost)
@@ -46,7 +46,7 @@ async def test_the_end_of_a_lost_attempt_leaves_the_lease_of_the_next_alone() ->
 
 
 async def test_a_lost_attempt_is_told_although_the_run_is_here_again() -> None:
-    store = MemoryStore("t")
+    store = ModelStore("t")
     lost, present = await twice_claimed(store)
     lost.task = present.task = asyncio.create_task(asyncio.Event().wait())
     async with Renewer(store.claims, LEASE) as renewer:

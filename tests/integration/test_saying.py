@@ -19,6 +19,7 @@ from horae.duties.flow_mirror import FlowMirror
 from horae.errors import PrefectUnavailable
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier
+from horae.local.ports import LOOPBACK, free_port
 from horae.prefect.api import PrefectApi
 from horae.prefect.values import FlowRun
 from horae.project.registry import Registry
@@ -28,7 +29,6 @@ from horae.store import Store
 from horae.store.redis import RedisStore
 from horae.store.values import Happening, Notice
 from horae.up.parts import Parts
-from horae.up.ports import LOOPBACK, free_port
 from horae.up.prefect_parts import server_part
 from tests.waiting import wait_until
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from horae.up.ports import free_port
+from horae.local.ports import free_port
 from tests.processes import Services, services
 from tests.servers import OwnValkey
 from tests.waiting import wait_for

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from horae.local.ports import LOOPBACK, free_port
 from horae.prefect.api import PrefectApi
 from horae.prefect.values import FlowRun
 from horae.up.parts import Parts
-from horae.up.ports import LOOPBACK, free_port
 from horae.up.prefect_parts import environment, prepare, server_part
 from tests.waiting import wait_until
 

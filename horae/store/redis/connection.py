@@ -26,9 +26,11 @@ from horae.clock import monotonic
 from horae.errors import StoreError, StoreUnavailable, StoreUncertain, UnsafeStore
 from horae.redis.address import shown
 from horae.redis.clients import configurations, online, open_blocking_client, open_client, replicas
-from horae.redis.keys import key_prefix
+from horae.redis.keys import OWN, key_prefix
 from horae.redis.sending import sending
 from horae.settings import StoreSettings
+from horae.store import limits
+from horae.store.rows import MILLI
 
 log = logging.getLogger(__name__)
 SCHEMA = 2
@@ -36,6 +38,17 @@ SCHEMA = 2
 LOWEST_VERSION = (7, 0)
 """Of Redis. Every Valkey is newer."""
 FOLDER = Path(__file__).parent
+LIMITS = (
+    limits.DEATHS,
+    limits.LAPSES,
+    limits.UNKNOWN,
+    limits.UNKNOWN_WAIT,
+    limits.GRACE,
+    limits.FRESH,
+    limits.NOTICES,
+    limits.OPERATION,
+)
+"""As numbers and milliseconds, in the order in which prelude.lua reads them."""
 TIMEOUT_SECONDS = 5.0
 REPLICA_WAIT_MILLIS = 1000
 """For how long a claim waits for a replica that does not keep up."""
@@ -50,7 +63,7 @@ type Packed = tuple[str | bytes, ...]
 REPEATABLE = frozenset(
     (
         *("due", "in_force", "watch", "account", "declare", "forget", "figures"),
-        *("renew", "report", "published", "pause", "prune"),
+        *("renew", "report", "published", "publish_own", "pause", "prune"),
     )
 )
 """Functions with the same effect and answer however often they are sent. Every other one names its operation."""
@@ -99,12 +112,14 @@ class Connection:
         self._replicated, self._looks_again_at = False, 0.0
         self._name, self._operations = f"{uuid4().hex}:", count()
         self.prefix = key_prefix(namespace)
-        # What every script is told after its function and arguments; prelude.lua reads them.
+        # Every script gets these after its function and arguments; prelude.lua reads them in this order.
         self._configured = (
             str(int(settings.keep_runs_days * 86_400_000)),
             str(settings.keep_runs_per_job),
             str(int(settings.late_after_seconds * 1000)),
             carried,
+            OWN,
+            *(str(limit if isinstance(limit, int) else limit // MILLI) for limit in LIMITS),
         )
         self.client = open_client(
             url, settings, self.prefix, timeout_seconds=TIMEOUT_SECONDS, decode=True, moved=self._doubt
@@ -239,7 +254,7 @@ def check_schema(schema: int) -> None:
 
 
 def check_version(info: Mapping[str, Any], server: str) -> None:
-    """Raises UnsafeStore for a server older than those the tests run on. Valkey tells the Redis that it resembles."""
+    """Raises UnsafeStore for a server older than those the tests run on. Valkey says which Redis it replaces."""
     told = str(info.get("redis_version", ""))
     numbers = tuple(int(part) for part in told.split(".")[:2] if part.isdecimal())
     if numbers and numbers < LOWEST_VERSION:

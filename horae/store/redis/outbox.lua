@@ -29,7 +29,7 @@ function calls.take(a)
     local message, attempt, provider = unpack(redis.call('HMGET', k('run:' .. id), 'message', 'attempt', 'provider'))
     if not attempt then
       redis.call('ZREM', k('outbox'), id)
-    elseif CARRIED ~= '' and provider == CARRIED then
+    elseif carries(provider) then
       hand_out(id)
       published = published + 1
     else
@@ -40,6 +40,19 @@ function calls.take(a)
   local first = redis.call('ZRANGE', k('outbox'), 0, 0, 'WITHSCORES')
   found[1], found[2] = published, first[2] and math.max(0, tonumber(first[2]) - NOW) or -1
   return found
+end
+
+-- publish_own {limit} -> how many. Of the first `limit` entries that are due, publish those of jobs that one program alone
+-- declares; the others are left to relays, untouched.
+function calls.publish_own(a)
+  local published = 0
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', k('outbox'), '-inf', NOW_TEXT, 'LIMIT', 0, a.limit)) do
+    if redis.call('HGET', k('run:' .. id), 'provider') == OWN then
+      hand_out(id)
+      published = published + 1
+    end
+  end
+  return published
 end
 
 -- published {runs = [[id, attempt]]}: forget the entries, unless the run was handed out again meanwhile.

@@ -72,6 +72,10 @@ class RedisOutbox:
             next_in=None if millis < 0 else millis * MILLI,
         )
 
+    async def publish_own(self, limit: int) -> int:
+        published: int = await self._connection.call("outbox", "publish_own", limit=limit)
+        return published
+
     async def published(self, messages: Sequence[Message]) -> None:
         for batch in batches(messages, BATCH):
             runs = [[message.run_id, message.generation] for message in batch]

@@ -1,19 +1,15 @@
 -- Shared by every script of the store. One key is passed, the namespace's prefix with its hash tag, so that all keys
 -- live in one slot. ARGV: the function, its arguments as JSON, then what is configured: how long settled runs are kept
--- (milliseconds), how many for each job, after how long a fire is late (milliseconds), and the provider that this very
--- server carries, or ''.
+-- (milliseconds), how many for each job, after how long a fire is late (milliseconds), the provider that this very
+-- server carries, or '', the name of the provider for jobs that only one program declares, which this server always
+-- carries, and the limits of horae/store/limits.py.
 local P = KEYS[1]
 local time = redis.call('TIME')
 local NOW = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local KEEP, KEEP_EACH, LATE, CARRIED = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
-local DEATHS = 3            -- processes of its own that a run may kill before it is failed
-local LAPSES = 10           -- workers that may die with a run before it is failed
-local UNKNOWN = 600000      -- how long workers may not know a job before its run is failed: a rolling deploy
-local UNKNOWN_WAIT = 5000   -- how long a run rests between workers that do not know its job
-local GRACE = 60000         -- a fire that is no later than this was not missed, whatever the policy
-local FRESH = 60000         -- a settled run is never dropped so soon, however many there are: copies may be under way
-local OPERATION = 60000     -- how long the answer to an operation is kept for one that sends it again
-local NOTICES = 10000       -- what nobody came to hear, at the most
+local OWN, DEATHS, LAPSES, UNKNOWN = ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local UNKNOWN_WAIT, GRACE, FRESH, NOTICES = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
+local OPERATION = tonumber(ARGV[15])
 local calls = {}
 
 local function k(name) return P .. name end
@@ -43,8 +39,14 @@ local function body_of(message, attempt)
   return '{"attempt":' .. int(attempt) .. ',' .. string.sub(message, 2)
 end
 
-local function carry(lane, message, attempt)
-  redis.call('XADD', k('queue:redis:' .. (lane or 'normal')), '*', 'm', body_of(message, attempt))
+-- Whether this server carries the messages of that provider itself.
+local function carries(provider)
+  return provider ~= '' and (provider == CARRIED or provider == OWN)
+end
+
+local function carry(provider, job, lane, message, attempt)
+  local queue = provider == OWN and OWN .. ':' .. job or provider
+  redis.call('XADD', k('queue:' .. queue .. ':' .. (lane or 'normal')), '*', 'm', body_of(message, attempt))
 end
 
 -- Schema 1 kept the parts of a message instead of the message. Put together from them, once.
@@ -65,9 +67,10 @@ end
 -- Hand a run out now: to the broker if it is this server, else through the outbox.
 local function hand_out(id)
   local key = k('run:' .. id)
-  local provider, lane, message, attempt, story = unpack(redis.call('HMGET', key, 'provider', 'lane', 'message', 'attempt', 'story'))
-  if CARRIED ~= '' and provider == CARRIED then
-    carry(lane, message or message_of_parts(id), attempt)
+  local provider, job, lane, message, attempt, story =
+    unpack(redis.call('HMGET', key, 'provider', 'job', 'lane', 'message', 'attempt', 'story'))
+  if carries(provider) then
+    carry(provider, job, lane, message or message_of_parts(id), attempt)
     redis.call('ZREM', k('outbox'), id)
     redis.call('HSET', key, 'state', 'queued', 'story', (story or '') .. line('published', attempt))
     return true
@@ -81,10 +84,10 @@ end
 local function put_run(r, at_once)
   local key = k('run:' .. r.id)
   if redis.call('EXISTS', key) == 1 then return false end
-  local carried = at_once and CARRIED ~= '' and r.provider == CARRIED
+  local carried = at_once and carries(r.provider or '')
   local story = line('accepted', 1, r.replays and r.cause .. ' of ' .. r.replays or r.cause)
   if carried then
-    carry(r.priority, r.message, 1)
+    carry(r.provider, r.job, r.priority, r.message, 1)
     story = story .. line('published', 1)
   end
   redis.call('HSET', key, 'job', r.job, 'tier', r.tier, 'cause', r.cause, 'state', carried and 'queued' or 'pending', 'attempt', 1,

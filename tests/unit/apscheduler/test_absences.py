@@ -9,7 +9,7 @@ from horae.jobs.policies import Scope, Tier
 from horae.project.registry import Registry
 from horae.runs import Cause, Run, State, Verdict, fire_id
 from horae.schedules.making import every
-from horae.store.memory import MemoryStore
+from tests.model import ModelStore
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -20,7 +20,7 @@ class Ledger:
 
     def __init__(self, scope: Scope = Scope.ONE) -> None:
         self.at = NOON
-        self.store = MemoryStore(clock=lambda: self.at)
+        self.store = ModelStore(clock=lambda: self.at)
         self.job = Job(name="beat", tier=Tier.APSCHEDULER, schedule=every("1m"), scope=scope)
         registry = Registry()
         registry.add(self.job)

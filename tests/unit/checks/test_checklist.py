@@ -72,7 +72,7 @@ CASES: dict[str, tuple[Job, Job]] = {
     "HR202": (durable(traits=traits(T.INFRASTRUCTURE, T.OBSERVABILITY)), durable()),
     "HR203": (durable(traits=traits(T.INFRASTRUCTURE, T.USER_TRIGGERED)), durable()),
     "HR204": (durable(traits=traits()), durable(traits=traits(T.MULTI_MACHINE))),
-    "HR211": (durable(provider="kafak"), durable(provider="kafka")),
+    "HR211": (durable(provider="redsi"), durable(provider="redis")),
     "HR212": (
         durable(traits=traits(T.SURVIVES_RESTARTS), catch_up=CatchUp.NONE),
         durable(traits=traits(T.SURVIVES_RESTARTS), catch_up=CatchUp.LATEST),
@@ -133,7 +133,6 @@ def test_sound_jobs_trip_nothing() -> None:
 
 def test_other_ways_to_trip() -> None:
     assert "HR302" in codes(internal(time_limit=None))
-    assert "HR212" in codes(durable(provider="memory"))
     assert "HR215" not in codes(durable(idempotent=False))
     assert "HR315" in codes(internal(retry=Retry(retries=1)))
     assert "HR315" in codes(internal(overlap=Overlap.ALLOW, concurrency=2))
@@ -149,8 +148,8 @@ def test_every_rule_is_tested() -> None:
 def test_messages_name_what_was_given() -> None:
     (finding,) = [f for f in check_job(internal(time_limit=timedelta(minutes=90))) if f.code == "HR302"]
     assert finding.message == "beat is an internal job with a time limit of 1h30m"
-    (finding,) = [f for f in check_job(durable(provider="kafak")) if f.code == "HR211"]
-    assert "did you mean 'kafka'" in finding.message
+    (finding,) = [f for f in check_job(durable(provider="redsi")) if f.code == "HR211"]
+    assert "did you mean 'redis'" in finding.message
     (finding,) = [f for f in check_job(flow_job(schedule=OFTEN)) if f.code == "HR101"]
     assert "fires every 10s" in finding.message
 

@@ -41,7 +41,12 @@ def test_exactly_what_is_planted_is_found_where_it_is(findings: list[Finding]) -
 def test_every_rule_but_those_of_whole_files_is_planted() -> None:
     from horae.checks.reference import all_rules
 
-    assert {rule.code for rule in all_rules()} - {code for code, _, _ in planted()} == {"HR707", "HR708", "HR709"}
+    assert {rule.code for rule in all_rules()} - {code for code, _, _ in planted()} == {
+        "HR707",
+        "HR708",
+        "HR709",
+        "HR711",
+    }
 
 
 def test_every_finding_says_what_to_do(findings: list[Finding]) -> None:
@@ -78,10 +83,19 @@ def test_dates_on_which_prefect_fires_differently_are_named(findings: list[Findi
 
 
 def test_an_unknown_default_provider_is_refused(project: Path) -> None:
-    settings = load(project, {"HORAE_QUEUE__PROVIDER": "kafak"})
+    settings = load(project, {"HORAE_QUEUE__PROVIDER": "redsi"})
     (finding,) = check_project(settings, START)
     assert (finding.code, finding.level) == ("HR707", Level.ERROR)
-    assert "did you mean 'kafka'" in finding.message
+    assert "did you mean 'redis'" in finding.message
+
+
+@pytest.mark.parametrize("table", ["reddis", "redsi"])
+def test_a_table_that_no_provider_reads_is_refused(project: Path, table: str) -> None:
+    settings = load(project, {f"HORAE_QUEUE__{table.upper()}__URL": "x"})
+    (finding,) = check_project(settings, START)
+    assert (finding.code, finding.level) == ("HR711", Level.ERROR)
+    assert "did you mean 'redis'" in finding.message
+    assert f"HORAE_QUEUE__{table.upper()}__" in finding.message
 
 
 def test_a_project_without_jobs_is_sound(project: Path) -> None:

@@ -1,4 +1,4 @@
-"""Following the ledger, in memory: each change once, whatever came before."""
+"""Following the ledger: each change once, whatever came before."""
 
 from datetime import timedelta
 
@@ -8,25 +8,25 @@ from horae.cli import following as module
 from horae.cli.following import Following
 from horae.jobs.policies import Tier
 from horae.runs import Cause, State, Verdict, new_run_id
-from horae.store.memory import MemoryStore
 from horae.store.values import Claim, NewRun, Only, Policy, Settlement, Wanted
+from tests.model import ModelStore
 
 LEASE = timedelta(seconds=30)
 
 
-async def accept(store: MemoryStore, job: str = "backup") -> str:
+async def accept(store: ModelStore, job: str = "backup") -> str:
     run = NewRun(run_id=new_run_id(), job=job, tier=Tier.ONEIRIC, cause=Cause.ENQUEUE)
     await store.outbox.accept([run])
     return run.run_id
 
 
-async def begin(store: MemoryStore) -> Claim:
+async def begin(store: ModelStore) -> Claim:
     entries = (await store.outbox.take(1, LEASE)).entries
     [claim] = await store.claims.claim([Wanted(message=entries[0].message, policy=Policy())], "w1", LEASE)
     return claim
 
 
-async def end(store: MemoryStore, claim: Claim, verdict: Verdict = Verdict.RAN) -> None:
+async def end(store: ModelStore, claim: Claim, verdict: Verdict = Verdict.RAN) -> None:
     await store.claims.settle([Settlement(claim=claim, verdict=verdict)])
 
 
@@ -35,7 +35,7 @@ async def told(following: Following) -> list[tuple[str, str]]:
 
 
 async def test_each_change_is_told_once() -> None:
-    store = MemoryStore()
+    store = ModelStore()
     settled = await accept(store)
     await end(store, await begin(store))
     old = await accept(store)
@@ -53,7 +53,7 @@ async def test_each_change_is_told_once() -> None:
 
 
 async def test_only_what_is_asked_for_is_told() -> None:
-    store = MemoryStore()
+    store = ModelStore()
     following = Following(store.ledger, "backup", None, Only(states=frozenset({State.FAILED})))
     await following.begin()
     await accept(store, "other")
@@ -66,7 +66,7 @@ async def test_only_what_is_asked_for_is_told() -> None:
 
 async def test_an_unsettled_run_is_followed_however_many_are_newer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LOOKED_AT", 2)
-    store = MemoryStore()
+    store = ModelStore()
     old = await accept(store)
     claim = await begin(store)
     for _ in range(5):

@@ -17,10 +17,10 @@ from horae.cli.reference import leaves, page
 from horae.clock import EPOCH, now
 from horae.errors import UsageError
 from horae.findings import Finding, Level
+from horae.local.endpoints import Endpoints
+from horae.local.reachable import effective
 from horae.schedules.durations import parse_duration
 from horae.settings import load
-from horae.up.endpoints import Endpoints
-from horae.up.reachable import effective
 
 REPOSITORY = Path(__file__).parents[3]
 PLANTED = str(REPOSITORY / "tests/planted")
@@ -134,6 +134,17 @@ def test_explain_prints_its_documented_shape(capsys: Output) -> None:
     drawn = capsys.readouterr().out
     assert "▶ Oneiric queue" in drawn
     assert "▶ redis" in drawn
+
+
+def test_explain_says_that_a_provider_is_not_there_and_which_carries_its_fires(small: Path, capsys: Output) -> None:
+    (small / "infra/sent.py").write_text(
+        'from horae import job\n\n@job(traits={"infrastructure"}, provider="pigeon")\ndef sent() -> None: ...\n'
+    )
+    assert run(["explain", "sent", "--json"]) == 0
+    chosen, other = json.loads(capsys.readouterr().out)["providers"]
+    assert (chosen["provider"], chosen["chosen"]) == ("redis", True)
+    assert (other["provider"], other["chosen"]) == ("pigeon", False)
+    assert "unknown queue provider 'pigeon'" in other["reasons"][0]
 
 
 def test_check_fails_on_planted_mistakes(capsys: Output) -> None:

@@ -4,18 +4,22 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from pydantic import SecretStr
 
 from horae.duties.dispatcher import FIRES_A_STEP, JOBS_A_STEP, Dispatcher, judged
 from horae.jobs.job import Job
 from horae.jobs.policies import CatchUp, Tier
 from horae.metrics.process import Metrics
 from horae.project.registry import Registry
-from horae.queues.providers import open_queues
+from horae.queues.opened import open_queues
 from horae.runs import Verdict
 from horae.schedules.kinds import Schedule
 from horae.schedules.making import cron, every
-from horae.settings import Settings
-from horae.store.memory import MemoryStore
+from horae.settings import Settings, StoreSettings
+from tests.model import ModelStore
+
+NOWHERE = Settings(store=StoreSettings(url=SecretStr("redis://127.0.0.1:1/0")))
+"""Routing chooses a provider and connects to none."""
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -35,14 +39,14 @@ def job(schedule: Schedule | None = None, **fields: object) -> Job:
     return Job(name="backup", tier=Tier.ONEIRIC, schedule=schedule or every("1h"), **fields)  # type: ignore[arg-type]
 
 
-def dispatcher(store: MemoryStore, *jobs: Job, revision: int = 1) -> Dispatcher:
+def dispatcher(store: ModelStore, *jobs: Job, revision: int = 1) -> Dispatcher:
     registry = Registry()
     for one in jobs:
         registry.add(one)
-    return Dispatcher(store, registry, open_queues(Settings()).router, Metrics(), revision)
+    return Dispatcher(store, registry, open_queues(NOWHERE).router, Metrics(), revision)
 
 
-async def fires(store: MemoryStore) -> list[tuple[int, str]]:
+async def fires(store: ModelStore) -> list[tuple[int, str]]:
     """(hour, verdict or empty) of every fire, oldest first."""
     runs = await store.ledger.runs(limit=10_000)
     return [(run.scheduled_for.hour, run.reason) for run in reversed(runs) if run.scheduled_for]
@@ -50,7 +54,7 @@ async def fires(store: MemoryStore) -> list[tuple[int, str]]:
 
 async def test_a_fire_is_written_when_it_is_due_and_not_before() -> None:
     clock = Clock()
-    store = MemoryStore(clock=clock)
+    store = ModelStore(clock=clock)
     duty = dispatcher(store, job())
     assert await duty.step() <= 0.5
     clock.at = NOON + HOUR - timedelta(milliseconds=1)
@@ -62,9 +66,23 @@ async def test_a_fire_is_written_when_it_is_due_and_not_before() -> None:
     assert len((await store.outbox.take(10, HOUR)).entries) == 1
 
 
+async def test_a_job_whose_provider_is_not_configured_fires_by_the_default_and_holds_up_no_other() -> None:
+    clock = Clock()
+    store = ModelStore(clock=clock)
+    elsewhere = Job(name="elsewhere", tier=Tier.ONEIRIC, schedule=every("1h"), provider="pigeon")
+    duty = dispatcher(store, job(), elsewhere)
+    await duty.step()
+    clock.at = NOON + HOUR
+    await duty.step()
+    assert {(run.job, run.provider) for run in await store.ledger.runs()} == {
+        ("backup", "redis"),
+        ("elsewhere", "redis"),
+    }
+
+
 async def test_several_sidecars_write_each_fire_once() -> None:
     clock = Clock()
-    store = MemoryStore(clock=clock)
+    store = ModelStore(clock=clock)
     duties = [dispatcher(store, job()) for _ in range(3)]
     for minutes in range(0, 300, 7):
         clock.at = NOON + timedelta(minutes=minutes)
@@ -85,7 +103,7 @@ async def test_what_fell_due_while_all_were_down_is_caught_up_by_policy(
     policy: CatchUp, expected: list[tuple[int, str]]
 ) -> None:
     clock = Clock()
-    store = MemoryStore(clock=clock)
+    store = ModelStore(clock=clock)
     duty = dispatcher(store, job(catch_up=policy))
     await duty.step()
     clock.at = NOON + 3.5 * HOUR
@@ -104,7 +122,7 @@ async def test_what_is_older_than_the_window_is_missed() -> None:
 @pytest.mark.parametrize("more", [-1, 0, 1, 10])
 async def test_a_long_gap_is_written_in_bounded_steps_and_runs_its_newest_fire(more: int) -> None:
     clock = Clock()
-    store = MemoryStore(clock=clock)
+    store = ModelStore(clock=clock)
     duty = dispatcher(store, job(every("1m"), catch_up_window=timedelta(days=9)))
     await duty.step()
     clock.at = NOON + timedelta(minutes=FIRES_A_STEP * 2 + more)
@@ -117,7 +135,7 @@ async def test_a_long_gap_is_written_in_bounded_steps_and_runs_its_newest_fire(m
 
 async def test_an_edited_schedule_goes_on_from_now() -> None:
     clock = Clock()
-    store = MemoryStore(clock=clock)
+    store = ModelStore(clock=clock)
     await dispatcher(store, job()).step()
     clock.at = NOON + HOUR / 2
     edited = dispatcher(store, job(cron("15 * * * *")), revision=2)
@@ -130,7 +148,7 @@ async def test_an_edited_schedule_goes_on_from_now() -> None:
 
 async def test_an_older_sidecar_stands_aside() -> None:
     clock = Clock()
-    store = MemoryStore(clock=clock)
+    store = ModelStore(clock=clock)
     old, new = dispatcher(store, job()), dispatcher(store, job(every("4h")), revision=2)
     await old.step()
     await new.step()
@@ -141,7 +159,7 @@ async def test_an_older_sidecar_stands_aside() -> None:
 
 async def test_a_clock_that_steps_back_writes_nothing_twice() -> None:
     clock = Clock()
-    store = MemoryStore(clock=clock)
+    store = ModelStore(clock=clock)
     duty = dispatcher(store, job())
     await duty.step()
     for at in (NOON + HOUR, NOON + 0.5 * HOUR, NOON + HOUR, NOON + 1.5 * HOUR):
@@ -152,7 +170,7 @@ async def test_a_clock_that_steps_back_writes_nothing_twice() -> None:
 
 async def test_a_sidecar_that_a_newer_one_replaces_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
-    store = MemoryStore(clock=clock)
+    store = ModelStore(clock=clock)
     older = dispatcher(store, job(every("1h")))
     await older.step()
     await dispatcher(store, job(every("30m")), revision=2).step()
@@ -166,7 +184,7 @@ async def test_a_sidecar_that_a_newer_one_replaces_says_so_once(caplog: pytest.L
 
 async def test_overdue_jobs_of_another_revision_hide_none_of_ours() -> None:
     clock = Clock()
-    store = MemoryStore(clock=clock)
+    store = ModelStore(clock=clock)
     others = [replace(job(every("1h")), name=f"another-{number}") for number in range(JOBS_A_STEP + 5)]
     await dispatcher(store, *others, revision=2).step()
     ours = dispatcher(store, job(every("2h")))
@@ -180,7 +198,7 @@ async def test_overdue_jobs_of_another_revision_hide_none_of_ours() -> None:
 async def test_what_fell_due_before_an_edit_gets_its_verdict_by_the_former_schedule() -> None:
     """Everything was down, and came back with another schedule: the newest fire of the old one runs."""
     clock = Clock()
-    store = MemoryStore(clock=clock)
+    store = ModelStore(clock=clock)
     await dispatcher(store, job(every("1h"))).step()
     clock.at = NOON + 3 * HOUR + HOUR / 2
     duty = dispatcher(store, job(cron("0 0 1 1 *")), revision=2)
@@ -193,7 +211,7 @@ async def test_what_fell_due_before_an_edit_gets_its_verdict_by_the_former_sched
 
 async def test_an_older_revision_ends_nothing() -> None:
     clock = Clock()
-    store = MemoryStore(clock=clock)
+    store = ModelStore(clock=clock)
     await dispatcher(store, job(every("1h")), revision=5).step()
     clock.at = NOON + HOUR
     await dispatcher(store, job(every("10m")), revision=4).step()
@@ -203,7 +221,7 @@ async def test_an_older_revision_ends_nothing() -> None:
 async def test_what_the_store_lost_is_declared_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("horae.duties.dispatcher.VERIFY_SECONDS", 0.0)
     clock = Clock()
-    store = MemoryStore(clock=clock)
+    store = ModelStore(clock=clock)
     duty = dispatcher(store, job())
     await duty.step()
     books = store.cursors.books

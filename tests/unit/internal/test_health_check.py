@@ -13,10 +13,10 @@ from horae.clock import now
 from horae.jobs.context import RunContext, running
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier
+from horae.local.ports import free_port
 from horae.schedules.making import every
 from horae.settings import PrefectSettings, Settings, StoreSettings
 from horae.store import connect
-from horae.up.ports import free_port
 from internal._health.checks import (
     CHECKS,
     WRITES,

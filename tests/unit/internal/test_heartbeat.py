@@ -8,8 +8,8 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from horae import Settings
+from horae.local.endpoints import Endpoints
 from horae.settings import SidecarSettings
-from horae.up.endpoints import Endpoints
 from internal._heartbeat.dead_man import Ping, address, due
 from internal._heartbeat.processes import Beat, watched
 from internal._heartbeat.settings import HeartbeatSettings

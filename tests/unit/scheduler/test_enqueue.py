@@ -25,10 +25,10 @@ COPY = Job(name="copy-files", tier=Tier.ONEIRIC, function=copy)
 
 
 @pytest_asyncio.fixture
-async def scheduler() -> AsyncIterator[Scheduler]:
+async def scheduler(program_settings: Settings) -> AsyncIterator[Scheduler]:
     registry = Registry()
     registry.add(COPY)
-    async with Scheduler(Settings(), registry).lifecycle() as opened:
+    async with Scheduler(program_settings, registry).lifecycle() as opened:
         yield opened
 
 

@@ -1,4 +1,4 @@
-"""Replays by the front door, in memory: what the new run gets, what is refused, and that one letter is one run."""
+"""Replays by the front door: what the new run gets, what is refused, and that one letter is one run."""
 
 from collections.abc import AsyncIterator
 
@@ -25,12 +25,12 @@ def copy(*, source: str = "/nowhere", count: int = 1) -> str:
 
 
 @pytest_asyncio.fixture
-async def scheduler() -> AsyncIterator[Scheduler]:
+async def scheduler(program_settings: Settings) -> AsyncIterator[Scheduler]:
     registry = Registry()
     registry.add(Job(name="copy", tier=Tier.ONEIRIC, function=copy))
     registry.add(Job(name="copy-once", tier=Tier.ONEIRIC, function=copy, unique_by=()))
     registry.add(Job(name="report", tier=Tier.PREFECT, deployment="report/report"))
-    async with Scheduler(Settings(), registry).lifecycle() as opened:
+    async with Scheduler(program_settings, registry).lifecycle() as opened:
         yield opened
 
 

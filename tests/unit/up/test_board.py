@@ -13,9 +13,9 @@ from horae.jobs.policies import Tier
 from horae.project.registry import Registry
 from horae.runs import Cause, Failure, Run, State
 from horae.schedules.making import every
-from horae.store.memory import MemoryStore
 from horae.up.board import Board, until
 from horae.up.parts import PartStatus, What
+from tests.model import ModelStore
 
 AT = datetime(2026, 11, 24, 22, tzinfo=UTC)
 
@@ -94,7 +94,7 @@ def test_why_a_run_failed_is_told_in_full(failed: Run, capsys: pytest.CaptureFix
 
 
 async def test_what_is_paused_shows_in_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    registry, store = Registry(), MemoryStore()
+    registry, store = Registry(), ModelStore()
     for name in ("copy", "sweep"):
         registry.add(Job(name=name, tier=Tier.ONEIRIC, schedule=every("30s")))
     await store.pauses.pause("copy")

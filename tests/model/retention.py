@@ -1,4 +1,4 @@
-"""How long settled runs stay, in memory, and how far back the ledger no longer reaches."""
+"""How long settled runs stay in the model, and how far back the ledger no longer reaches."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""All state of the memory store, and the steps that several nouns share."""
+"""All state of the model, and the steps that several nouns share."""
 
 import threading
 from collections import Counter, defaultdict, deque
@@ -12,8 +12,8 @@ from horae.jobs.policies import Tier
 from horae.messages import Message, Priority
 from horae.runs import Cause, Event, Run, State, Verdict
 from horae.settings import StoreSettings
-from horae.store.memory.retention import Retention, in_order
 from horae.store.values import Claim, DeadLetter, Happening, NewRun, Notice
+from tests.model.retention import Retention, in_order
 
 DEATHS = 3
 LAPSES = 10

@@ -1,15 +1,15 @@
-"""The ledger, in memory."""
+"""The ledger of the model."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from horae.runs import Run, State, Verdict
-from horae.store.memory.books import Noun
-from horae.store.memory.retention import in_order, when
 from horae.store.values import ALL_RUNS, Figures, Happening, Latest, NewRun, Only
+from tests.model.books import Noun
+from tests.model.retention import in_order, when
 
 
-class MemoryLedger(Noun):
+class ModelLedger(Noun):
     async def run(self, run_id: str) -> Run | None:
         with self.books.lock:
             row = self.books.row(run_id)

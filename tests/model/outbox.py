@@ -1,15 +1,15 @@
-"""The outbox, in memory."""
+"""The outbox of the model."""
 
 from collections.abc import Sequence
 from datetime import timedelta
 
 from horae.messages import Message
 from horae.runs import State
-from horae.store.memory.books import Noun
 from horae.store.values import Accepted, Due, NewRun, Taken
+from tests.model.books import Noun
 
 
-class MemoryOutbox(Noun):
+class ModelOutbox(Noun):
     async def accept(self, runs: Sequence[NewRun], hold: timedelta = timedelta(0)) -> list[Accepted]:
         with self.books.lock:
             return [self._accept(run, hold) for run in runs]
@@ -42,6 +42,9 @@ class MemoryOutbox(Noun):
             ]
             first = min(books.outbox.values(), default=None)
             return Taken(entries=entries, published=0, next_in=max(first - now, timedelta(0)) if first else None)
+
+    async def publish_own(self, limit: int) -> int:
+        return 0  # the model carries no messages
 
     async def published(self, messages: Sequence[Message]) -> None:
         books = self.books

@@ -1,15 +1,15 @@
-"""Dead letters, in memory."""
+"""Dead letters of the model."""
 
 from collections.abc import AsyncIterator, Sequence
 
 from horae.jobs.policies import Tier
 from horae.runs import Cause, Event, Run, State, new_run_id
-from horae.store.memory.books import Noun, Row
-from horae.store.memory.retention import in_order
 from horae.store.values import DeadLetter, Happening
+from tests.model.books import Noun, Row
+from tests.model.retention import in_order
 
 
-class MemoryDeadLetters(Noun):
+class ModelDeadLetters(Noun):
     async def newest(self, limit: int = 50, job: str | None = None) -> list[DeadLetter]:
         with self.books.lock:
             dead = self.books.dead

@@ -1,9 +1,9 @@
-"""Pauses, in memory."""
+"""Pauses of the model."""
 
-from horae.store.memory.books import Noun
+from tests.model.books import Noun
 
 
-class MemoryPauses(Noun):
+class ModelPauses(Noun):
     async def pause(self, job: str | None = None) -> None:
         with self.books.lock:
             self.books.paused.add(job)

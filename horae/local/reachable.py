@@ -4,9 +4,9 @@ import os
 
 from pydantic import SecretStr
 
+from horae.local.endpoints import read
 from horae.redis.access import RedisAccess
 from horae.settings import Settings
-from horae.up.endpoints import read
 
 
 def effective(settings: Settings) -> Settings:

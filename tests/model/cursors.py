@@ -1,13 +1,13 @@
-"""Cursors, in memory."""
+"""Cursors of the model."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from horae.store.memory.books import Noun
 from horae.store.values import Advance, Cursor, Declared, DueJobs, InForce, Watched
+from tests.model.books import Noun
 
 
-class MemoryCursors(Noun):
+class ModelCursors(Noun):
     async def declare(self, declared: Sequence[Declared], revision: int) -> dict[str, str]:
         books, aside = self.books, {}
         with books.lock:

@@ -1,12 +1,12 @@
-"""Notices, in memory."""
+"""Notices of the model."""
 
 from collections.abc import Sequence
 
-from horae.store.memory.books import Noun
 from horae.store.values import Notice
+from tests.model.books import Noun
 
 
-class MemoryNotices(Noun):
+class ModelNotices(Noun):
     async def take(self, limit: int) -> list[Notice]:
         with self.books.lock:
             return [self.books.notices.popleft() for _ in range(min(limit, len(self.books.notices)))]

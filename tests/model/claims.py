@@ -1,4 +1,4 @@
-"""Claims, in memory."""
+"""Claims of the model."""
 
 import hashlib
 from collections.abc import Sequence
@@ -7,8 +7,6 @@ from datetime import timedelta
 from horae.jobs.policies import CatchUp, Overlap, Tier
 from horae.messages import Message
 from horae.runs import Cause, Run, State, Verdict
-from horae.store.memory.books import DEATHS, GRACE, LAPSES, OPEN, UNKNOWN, UNKNOWN_WAIT, Noun, locked
-from horae.store.memory.retention import in_order
 from horae.store.values import (
     Answer,
     Cancelled,
@@ -21,9 +19,11 @@ from horae.store.values import (
     Settlement,
     Wanted,
 )
+from tests.model.books import DEATHS, GRACE, LAPSES, OPEN, UNKNOWN, UNKNOWN_WAIT, Noun, locked
+from tests.model.retention import in_order
 
 
-class MemoryClaims(Noun):
+class ModelClaims(Noun):
     async def claim(self, wanted: Sequence[Wanted], worker: str, lease: timedelta) -> list[Claim]:
         with self.books.lock:
             return [self._claim(want, worker, lease) for want in wanted]

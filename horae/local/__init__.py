@@ -1,0 +1,1 @@
+"""What of this project runs on this machine, and where it listens."""

@@ -1,0 +1,41 @@
+"""Which store a program uses: the configured one, that of a running `horae up`, or an embedded one."""
+
+import logging
+from contextlib import AsyncExitStack
+
+from pydantic import SecretStr
+
+from horae.local.embedded import FOLDER, embedded_store
+from horae.local.reachable import effective
+from horae.redis.address import shown
+from horae.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+async def with_store(settings: Settings, stack: AsyncExitStack) -> tuple[Settings, bool]:
+    """The settings with a store, and whether it is an embedded one, which the stack lets go. Says which in the log.
+
+    Raises StartError when none is configured and the embedded one cannot be started.
+    """
+    if settings.store.url is not None:
+        log.info("the store is %s", shown(settings.store.url.get_secret_value()), extra={"action": "store_configured"})
+        return settings, False
+    found = effective(settings)
+    if found.store.url is not None:
+        where = shown(found.store.url.get_secret_value())
+        log.info(
+            "the store is that of the `horae up` that runs in %s: %s",
+            settings.project.resolve(),
+            where,
+            extra={"action": "store_of_horae_up"},
+        )
+        return found, False
+    url = await stack.enter_async_context(embedded_store(settings.state.resolve()))
+    log.info(
+        "no store is configured and no `horae up` runs in %s: an embedded one is used, its data is in %s",
+        settings.project.resolve(),
+        settings.state.resolve() / FOLDER,
+        extra={"action": "store_embedded"},
+    )
+    return found.model_copy(update={"store": found.store.model_copy(update={"url": SecretStr(url)})}), True

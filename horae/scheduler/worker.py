@@ -1,0 +1,96 @@
+"""The queue worker inside a program: for jobs that only this program declares; on an embedded store, for all."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import Self
+
+from horae.duties.consumer import Consumer
+from horae.duties.duty import Duty, Progresses, keep_doing
+from horae.duties.workplace import Workplace
+from horae.jobs.job import Job
+from horae.jobs.policies import Tier
+from horae.project.registry import Registry
+from horae.queues.redis import RedisConsumer
+from horae.redis.keys import OWN, own_queue
+
+LAST_STEP_SECONDS = 3.0
+"""For a claim that is on its way."""
+
+
+def is_own(job: Job) -> bool:
+    """Whether the job is declared in this program and not in a file of the project: no other process knows it."""
+    return job.tier is Tier.ONEIRIC and job.source is None
+
+
+class ProgramWorker:
+    """Use it as a context. It receives what is for jobs of the registry that only this program declares, from the first
+    of them on; `everything`: what is for any job, from the beginning. Without `receives` it does nothing."""
+
+    def __init__(self, place: Workplace, registry: Registry, *, receives: bool, everything: bool) -> None:
+        self.receives = receives
+        self._place, self._registry, self._everything = place, registry, everything and receives
+        self._own: set[str] = set()
+        self._consumer: RedisConsumer | None = None
+        self._progresses = Progresses(place.metrics)
+        self._stopping, self._ended = asyncio.Event(), asyncio.Event()
+        self._consumers: list[Consumer] = []
+        self._takers: list[asyncio.Task[None]] = []
+        self._stack = AsyncExitStack()
+        self._moves = False
+
+    async def __aenter__(self) -> Self:
+        if self._everything:
+            for provider, source in self._place.queues.open_consumers(self._place.name).items():
+                self._stack.push_async_callback(source.close)
+                self._take(self._place.consumer(provider, source, self._registry))
+        for job in self._registry:
+            self.include(job)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._stack.aclose()
+
+    def include(self, job: Job) -> None:
+        """Receive the job's messages here from now on, if only this program declares it."""
+        if not self.receives or not is_own(job) or job.name in self._own:
+            return
+        queue = own_queue(job.name)
+        if self._consumer is None:
+            self._consumer = self._open(queue)
+            self._stack.push_async_callback(self._consumer.close)
+            self._take(self._place.consumer(OWN, self._consumer, self._registry))
+        else:
+            self._consumer.listen(queue)
+        self._own.add(job.name)
+
+    def _open(self, queue: str) -> RedisConsumer:
+        settings = self._place.settings
+        assert settings.store.url
+        url, limit = settings.store.url.get_secret_value(), settings.queue.message_limit_bytes
+        return RedisConsumer(url, settings.namespace, limit, self._place.name, settings.store, [queue])
+
+    def _take(self, duty: Consumer) -> None:
+        if not self._moves:
+            self._moves = True
+            for mover in self._place.movers(own_only=not self._everything):
+                self._stack.push_async_callback(_ended, self._begin(mover, self._ended))
+        self._consumers.append(duty)
+        self._takers.append(self._begin(duty, self._stopping))
+
+    def _begin(self, duty: Duty, until: asyncio.Event) -> "asyncio.Task[None]":
+        return asyncio.create_task(keep_doing(duty, self._progresses, until), name=duty.name)
+
+    async def stop_taking(self) -> None:
+        """Receive nothing more: what is handed back may not be taken again here."""
+        self._stopping.set()
+        for consumer in self._consumers:
+            consumer.interrupt()
+        if self._takers:
+            await asyncio.wait(self._takers, timeout=LAST_STEP_SECONDS)
+        for task in self._takers:
+            await _ended(task)
+
+
+async def _ended(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
