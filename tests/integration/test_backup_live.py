@@ -21,7 +21,7 @@ from infra._backup import artefact, sqlite
 from infra._backup.settings import BackupSettings
 from infra._backup.sqlite import BackupFailed
 from infra.database_backup import database_backup
-from tests.requirements import postgres_bin
+from tests.postgres_server import postgres_server, psql
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -165,43 +165,10 @@ def test_killed_at_any_moment_leaves_only_whole_backups(project: Path, tmp_path:
 @pytest.fixture(scope="module")
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real PostgreSQL with a password, a table of 1,000 rows and an empty one."""
-    tools = postgres_bin()
-    assert tools is not None
-    folder = tmp_path_factory.mktemp("postgres")
-    as_owner: list[str] = []
-    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-        as_owner = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
-        shutil.chown(folder, "nobody", "nogroup")
-        for parent in list(folder.parents)[:4]:
-            if parent.name.startswith(("pytest-", "popen-")):
-                parent.chmod(0o755)
-    data = folder / "data"
-    password = folder / "password"
-    password.write_text("s3cret/word")
-    password.chmod(0o644)
-    initdb = [str(tools / "initdb"), "-D", str(data), "-U", "boss", f"--pwfile={password}", "-A", "scram-sha-256", "-N"]
-    subprocess.run([*as_owner, *initdb], check=True, capture_output=True, cwd="/")
-    from horae.local.ports import free_port
-
-    port = free_port()
-    options = ["-p", str(port), "-h", "127.0.0.1", "-k", "", "-c", "fsync=off"]
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen([*as_owner, str(tools / "postgres"), "-D", str(data), *options], stderr=log, cwd="/")
-    url = f"postgresql://boss:s3cret%2Fword@127.0.0.1:{port}/postgres"
-    try:
-        wait_for(lambda: psql(url, "SELECT 1") == "1", "PostgreSQL")
+    with postgres_server(tmp_path_factory.mktemp("postgres")) as url:
         psql(url, "CREATE TABLE goods AS SELECT n, 'x' || n AS name FROM generate_series(1, 1000) AS n")
         psql(url, "CREATE TABLE nothing (a int)")
         yield url
-    finally:
-        server.send_signal(signal.SIGINT)
-        server.wait(20)
-
-
-def psql(url: str, statement: str) -> str:
-    """What psql prints; empty when it fails."""
-    done = subprocess.run(["psql", "-XAtc", statement, url], capture_output=True, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 @pytest.mark.requires("postgres")

@@ -1,0 +1,1 @@
+"""The work of the log aggregation, in plain functions."""

@@ -1,0 +1,1 @@
+"""The work of the security scan, in plain functions."""
