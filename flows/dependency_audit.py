@@ -8,7 +8,7 @@ several repositories. What could not be checked is the first line of its report;
 import os
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import (
@@ -19,7 +19,7 @@ from prefect.artifacts import (
 )
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from flows._audit.answers import Answer, nothing
 from flows._audit.inventory import Inventory, NotAudited, discover, take
@@ -106,17 +106,13 @@ def make_report(found: Report, given: AuditSettings, folder: Path) -> dict[str, 
     timeout_seconds=3600,
     task_runner=ThreadPoolTaskRunner(max_workers=4),  # type: ignore[arg-type]
 )
-def dependency_audit(
-    repos: Annotated[
-        list[str] | None,
-        Field(description="Repositories: paths or globs relative to the project. Default: `repos` of horae.toml."),
-    ] = None,
-    snapshot: Annotated[
-        str | None,
-        Field(description="Folder of OSV records to use for this run. Default: `snapshot` in [jobs.dependency-audit]."),
-    ] = None,
-) -> dict[str, Any]:
-    """Audit the dependencies of the repositories: vulnerabilities, withdrawn and outdated releases, licences."""
+def dependency_audit(repos: list[str] | None = None, snapshot: str | None = None) -> dict[str, Any]:
+    """Audit the dependencies of the repositories: vulnerabilities, withdrawn and outdated releases, licences.
+
+    Args:
+        repos: Repositories as paths or globs, relative to the project. Default: `repos` of horae.toml.
+        snapshot: Folder of OSV records to use for this run. Default: `snapshot` in [jobs.dependency-audit].
+    """
     require_extra()
     project = settings.load()
     given = _settings(project, snapshot)
