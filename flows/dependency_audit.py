@@ -19,7 +19,6 @@ from prefect.artifacts import (
 )
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
-from pydantic import ValidationError
 
 from flows._audit.answers import Answer, nothing
 from flows._audit.inventory import Inventory, NotAudited, discover, take
@@ -28,10 +27,13 @@ from flows._audit.registries import Releases
 from flows._audit.report import Report
 from flows._audit.services import ServiceUnavailable
 from flows._audit.settings import AuditSettings
-from horae import clock, settings
+from horae import Job, Tier, clock, settings
 from horae.errors import HoraeError, InvalidSettings
+from horae.project.loading import job_settings
 
 NAME = "dependency-audit"
+JOB = Job(name=NAME, tier=Tier.PREFECT, settings=AuditSettings)
+"""Says which table of horae.toml is its own."""
 
 
 class NothingAudited(HoraeError):
@@ -115,7 +117,9 @@ def dependency_audit(repos: list[str] | None = None, snapshot: str | None = None
     """
     require_extra()
     project = settings.load()
-    given = _settings(project, snapshot)
+    given: AuditSettings = job_settings(project, JOB)
+    if snapshot is not None:
+        given = given.model_copy(update={"snapshot": snapshot})
     now = clock.now()
     repositories = discover(project.project, list(project.repos) if repos is None else repos)
     if not repositories:
@@ -148,18 +152,6 @@ def dependency_audit(repos: list[str] | None = None, snapshot: str | None = None
     if not answer.checked:
         raise NothingAudited(" ".join([summary["headline"], *summary["unseen"][:3]]))
     return summary
-
-
-def _settings(project: settings.Settings, snapshot: str | None) -> AuditSettings:
-    table = dict(project.jobs.get(NAME, {}))
-    if snapshot is not None:
-        table["snapshot"] = snapshot
-    try:
-        return AuditSettings(**table)
-    except ValidationError as error:
-        said = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        known = ", ".join(AuditSettings.model_fields)
-        raise InvalidSettings(f"[jobs.{NAME}] of horae.toml: {said}. Known: {known}") from error
 
 
 def _read(repositories: list[tuple[str, Path]]) -> tuple[list[Inventory], dict[str, str]]:

@@ -17,16 +17,18 @@ from prefect.artifacts import (
     create_table_artifact,
     update_progress_artifact,
 )
-from pydantic import ValidationError
 
 from flows._ml import steps
 from flows._ml.errors import require_extra
 from flows._ml.settings import MlSettings
 from flows._ml.steps import Plan
-from horae import clock, settings
-from horae.errors import HoraeError, InvalidSettings
+from horae import Job, Tier, clock, settings
+from horae.errors import HoraeError
+from horae.project.loading import job_settings
 
 NAME = "ml-pipeline"
+JOB = Job(name=NAME, tier=Tier.PREFECT, settings=MlSettings)
+"""Says which table of horae.toml is its own."""
 
 
 def key_of(context: Any, parameters: dict[str, Any]) -> str:
@@ -146,7 +148,7 @@ def _plan(
     from flows._ml import datasets
 
     project = settings.load()
-    given = _settings(project)
+    given: MlSettings = job_settings(project, JOB)
     source = datasets.locate(dataset, project.project)
     columns = datasets.read(source, given.most_rows)
     return Plan(
@@ -159,12 +161,3 @@ def _plan(
         settings=given,
         models_folder=project.project / Path(given.folder).expanduser() if given.folder else project.state / "models",
     )
-
-
-def _settings(project: settings.Settings) -> MlSettings:
-    try:
-        return MlSettings(**project.jobs.get(NAME, {}))
-    except ValidationError as error:
-        said = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        known = ", ".join(MlSettings.model_fields)
-        raise InvalidSettings(f"[jobs.{NAME}] of horae.toml: {said}. Known: {known}") from error

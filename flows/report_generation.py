@@ -11,16 +11,18 @@ from typing import Any
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
-from pydantic import ValidationError
 
 from flows._report import headlines, rendering, report
 from flows._report.ledger import Ledger, read
 from flows._report.settings import ReportSettings
-from horae import clock, settings
-from horae.errors import HoraeError, InvalidSettings, StoreUnavailable
+from horae import Job, Tier, clock, settings
+from horae.errors import HoraeError, StoreUnavailable, UsageError
+from horae.project.loading import job_settings
 from horae.up.reachable import effective
 
 NAME = "report-generation"
+JOB = Job(name=NAME, tier=Tier.PREFECT, settings=ReportSettings)
+"""Says which table of horae.toml is its own."""
 TELL_EACH = 20_000
 """Runs between two lines of the log."""
 
@@ -74,10 +76,12 @@ def report_generation(days: int | None = None, until: datetime | None = None) ->
         until: End of the report, such as 2026-11-23T00:00:00Z; without a zone it is UTC. Default: now.
     """
     project = effective(settings.load())
-    given = _settings(project, days)
+    given: ReportSettings = job_settings(project, JOB)
+    if days is not None and days < 1:
+        raise UsageError(f"days={days}: give 1 or more")
     end = until or clock.now()
     end = (end.astimezone(UTC) if end.tzinfo else end.replace(tzinfo=UTC)).replace(microsecond=0)
-    since = end - timedelta(days=given.days)
+    since = end - timedelta(days=given.days if days is None else days)
     progress: Any = create_progress_artifact(progress=0.0, key=f"{NAME}-progress", description="Reading the ledger")
     ledger = read_ledger(project, since, end)
     update_progress_artifact(progress, 70.0, description="Writing the page")
@@ -96,15 +100,3 @@ def report_generation(days: int | None = None, until: datetime | None = None) ->
     if not found.runs:
         raise NoData(" ".join([summary["headline"], *summary["unseen"][:3]]))
     return summary
-
-
-def _settings(project: settings.Settings, days: int | None) -> ReportSettings:
-    table = dict(project.jobs.get(NAME, {}))
-    if days is not None:
-        table["days"] = days
-    try:
-        return ReportSettings(**table)
-    except ValidationError as error:
-        said = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        known = ", ".join(ReportSettings.model_fields)
-        raise InvalidSettings(f"[jobs.{NAME}] of horae.toml: {said}. Known: {known}") from error

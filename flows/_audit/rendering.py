@@ -10,6 +10,7 @@ from horae.clock import isoformat
 SHOWN = 50
 """Rows of a table in Markdown; the JSON has all."""
 UNSEEN_SHOWN = 20
+UNKNOWN = "not known"
 
 
 def headline(report: Report) -> str:
@@ -107,11 +108,13 @@ def _outdated(report: Report) -> str:
 
 
 def _licences(report: Report) -> str:
-    counts = Counter(name or "not known" for name in report.licences.values())
+    counts = Counter(name or UNKNOWN for name in report.licences.values())
     if not counts:
         return ""
     flagged = [{"package": str(package), "licence": name} for package, name in report.flagged.items()]
-    parts = ["## Licences", _table(flagged) if flagged else "None of the flagged licences was found."]
+    known = sum(count for name, count in counts.items() if name != UNKNOWN)
+    none = f"None of the flagged licences is among the {known} of {len(report.licences)} that are known."
+    parts = ["## Licences", _table(flagged) if flagged else none]
     parts.append(", ".join(f"{_cell(name)} {count}" for name, count in counts.most_common()))
     return "\n\n".join(parts)
 

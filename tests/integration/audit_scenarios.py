@@ -4,6 +4,7 @@ A process of its own, as sweep_scenarios.py is.
 """
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,7 +78,7 @@ def main() -> None:
             configure(osv, registries)  # which is gone now
             seen["away"] = run()
             seen["empty snapshot"] = run(snapshot="empty")
-        configure(osv, registries, snapshot="records")
+        os.environ["HORAE_JOBS__DEPENDENCY_AUDIT__SNAPSHOT"] = "records"
         seen["snapshot"] = run()
         sys.modules["cvss"] = None  # type: ignore[assignment] # as if the extra were not installed
         seen["no extra"] = run()

@@ -17,6 +17,7 @@ from flows._audit.package import Ecosystem, Package, package
 from tests.audit_servers import JINJA_GHSA, LODASH, registry
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.timeout(240)
 JINJA = package(Ecosystem.PYPI, "jinja2", "2.11.2")
 LODASH_OLD = package(Ecosystem.NPM, "@scope/lodash", "4.17.11")
 
@@ -39,7 +40,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=230,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]
@@ -95,7 +96,7 @@ def test_an_old_snapshot_makes_it_incomplete(seen: dict[str, Any]) -> None:
     ("scenario", "words"),
     [
         ("none", "there is no repository to audit"),
-        ("typing mistake", "[jobs.dependency-audit] of horae.toml: snapshto: "),
+        ("typing mistake", "[jobs.dependency-audit]: unknown setting 'snapshto', did you mean 'snapshot'?"),
         ("no extra", "pip install 'horae[audit]'"),
     ],
 )

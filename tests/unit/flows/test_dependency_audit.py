@@ -552,3 +552,11 @@ def test_the_markdown_has_all_and_nothing_breaks_out_of_its_cell() -> None:
     for part in ("## Withdrawn releases", "## Outdated", "| lodash 4.17.11 | GPL-3.0-only |", "`/x/shop.cdx.json`"):
         assert part in text
     assert text.startswith("**All 1 packages were checked: 1 known vulnerabilities (1 unknown).**")
+
+
+def test_the_page_names_every_setting_with_its_default() -> None:
+    page = (Path(__file__).parents[3] / "docs/how-to/audit-dependencies.md").read_text()
+    for name, field in AuditSettings.model_fields.items():
+        (row,) = [line for line in page.splitlines() if line.startswith("| `") and f"`{name}`" in line.split(" | ")[0]]
+        if isinstance(field.default, int | float) and not isinstance(field.default, bool):
+            assert f"| {field.default} |" in row

@@ -353,3 +353,11 @@ def test_a_model_that_is_no_better_than_a_guess_says_so_first() -> None:
     text = card.card(about, validated, scores, judged, datetime(2026, 11, 26, tzinfo=UTC))
     assert text.startswith("> **The model is no better than a guess without features")
     assert "Not looked at for leaks, as asked: city." in text
+
+
+def test_the_page_names_every_setting_with_its_default() -> None:
+    page = (Path(__file__).parents[3] / "docs/how-to/train-a-model.md").read_text()
+    for name, field in MlSettings.model_fields.items():
+        (row,) = [line for line in page.splitlines() if line.startswith("| `") and f"`{name}`" in line.split(" | ")[0]]
+        if isinstance(field.default, int | float) and not isinstance(field.default, bool):
+            assert f"| {field.default} |" in row

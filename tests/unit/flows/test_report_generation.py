@@ -11,6 +11,7 @@ import pytest
 
 from flows._report import headlines, ledger, rendering, report, svg
 from flows._report.figures import JobFigures, percentile
+from flows._report.settings import ReportSettings
 from horae.clock import isoformat
 from horae.jobs.policies import Tier
 from horae.runs import Cause, Failure, Run, State
@@ -239,3 +240,11 @@ def test_a_headline_that_cannot_be_read_is_told(tmp_path: Path, content: Any) ->
     put(tmp_path, "code-sweep", content)
     assert "cannot be read" in headlines.of_sweep(tmp_path, UNTIL).unseen
     assert "There is no report of dependency-audit" in headlines.of_audit(tmp_path, UNTIL).unseen
+
+
+def test_the_page_names_every_setting_with_its_default() -> None:
+    page = (Path(__file__).parents[3] / "docs/how-to/read-the-weekly-report.md").read_text()
+    for name, field in ReportSettings.model_fields.items():
+        (row,) = [line for line in page.splitlines() if line.startswith("| `") and f"`{name}`" in line.split(" | ")[0]]
+        if isinstance(field.default, int | float) and not isinstance(field.default, bool):
+            assert f"| {field.default} |" in row
