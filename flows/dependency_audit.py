@@ -89,7 +89,7 @@ def make_report(found: Report, given: AuditSettings, folder: Path) -> dict[str, 
     path = report.write(full, folder, given)
     return {
         "headline": rendering.headline(full),
-        "complete": not full.unseen,
+        "complete": full.complete,
         "unseen": list(full.unseen),
         "packages": len(full.packages),
         "checked": len(full.answer.checked),

@@ -20,7 +20,7 @@ def headline(report: Report) -> str:
     found = f"{len(report.findings)} known vulnerabilities ({counts})" if counts else "no vulnerability"
     if not checked:
         return "NOTHING WAS CHECKED for vulnerabilities."
-    if checked < total or report.broken or report.answer.warnings or any(one.unread for one in report.inventories):
+    if not report.complete:
         return f"INCOMPLETE: {checked} of {total} packages were checked for vulnerabilities; {found} among them."
     if counts:
         return f"All {total} packages were checked: {found}."

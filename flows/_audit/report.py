@@ -87,6 +87,13 @@ class Report:
         return tuple(_unseen(self))
 
     @property
+    def complete(self) -> bool:
+        """Whether every package of every repository was checked for vulnerabilities, by sources without a flaw."""
+        checked = bool(self.packages) and all(package in self.answer.checked for package in self.packages)
+        read = not self.broken and not any(inventory.unread for inventory in self.inventories)
+        return checked and read and not self.answer.warnings
+
+    @property
     def withdrawn(self) -> dict[Package, str]:
         """Packages whose version was yanked, deprecated, retracted or deleted, with the reason."""
         found = self.releases.found if self.releases else {}
@@ -121,7 +128,7 @@ class Report:
         return {
             "at": isoformat(self.at),
             "previous_at": self.previous_at,
-            "complete": not self.unseen,
+            "complete": self.complete,
             "unseen": list(self.unseen),
             "packages": len(self.packages),
             "checked": len(self.answer.checked),

@@ -18,6 +18,8 @@ from horae.errors import HoraeError
 
 BATCH = 500
 """Packages in one question; OSV allows 1,000."""
+PIP_AUDIT_SECONDS = 900.0
+"""How long pip-audit may take for all packages."""
 CANARIES = {
     Ecosystem.PYPI: package(Ecosystem.PYPI, "jinja2", "2.4.1"),
     Ecosystem.NPM: package(Ecosystem.NPM, "lodash", "4.17.4"),
@@ -135,7 +137,7 @@ def _pip_audit(packages: list[Package], timeout_seconds: float) -> list[dict[str
         command = [sys.executable, "-m", "pip_audit", "--requirement", file.name, "--no-deps", "--disable-pip"]
         command += ["--format", "json", "--progress-spinner", "off", "--timeout", str(max(1, round(timeout_seconds)))]
         try:
-            limit = timeout_seconds * (1 + len(packages))
+            limit = min(PIP_AUDIT_SECONDS, timeout_seconds * (1 + len(packages)))
             done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False, cwd=Path.home())
             return list(json.loads(done.stdout)["dependencies"])
         except subprocess.TimeoutExpired as error:

@@ -20,6 +20,10 @@ MOST_FIRES = 1_000_000
 """Expected fires of a job that are counted at most."""
 MILLISECOND = timedelta(milliseconds=1)
 """The ledger tells instants no finer."""
+ON_ITS_WAY = timedelta(minutes=2)
+"""A fire that was due later need not be in the ledger yet."""
+LEAD = timedelta(days=1)
+"""An oldest run that is younger than the begin of the report by more than this is where the ledger begins."""
 DEAD_LETTERS = 1_000
 """Dead letters that are read at most, the newest."""
 
@@ -32,6 +36,8 @@ class NoLedger(HoraeError):
 class Ledger:
     """What was read."""
 
+    begins: datetime
+    """The begin of the report, or the oldest run in it where older ones were dropped or never were."""
     jobs: dict[str, JobFigures]
     """Every job of the project and every other job that has runs, by name."""
     counts: dict[str, dict[str, int]]
@@ -62,8 +68,11 @@ async def read(settings: Settings, since: datetime, until: datetime, say: Callab
         for (job, verdict), count in (await store.ledger.counts()).items():
             counts.setdefault(job, {})[verdict.value] = count
         letters = await store.dead_letters.newest(DEAD_LETTERS)
-    _expect(registry, jobs, since, until)
+    oldest = min((one.oldest for one in jobs.values() if one.oldest), default=since)
+    begins = oldest if oldest - since > LEAD else since
+    _expect(registry, jobs, begins, until)
     return Ledger(
+        begins=begins,
         jobs=dict(sorted(jobs.items(), key=lambda item: (item[1].tier, item[0]))),
         counts=counts,
         dead_letters=tuple(letter for letter in letters if since <= letter.at < until),
@@ -97,13 +106,13 @@ async def _read_runs(
 
 
 def _expect(registry: Registry, jobs: dict[str, JobFigures], since: datetime, until: datetime) -> None:
-    """Count the fires that each schedule has in the time of the report."""
+    """Count the fires that each schedule has in the time of the report. The latest may still be on their way."""
     for job in registry:
         if job.schedule is None:
             continue
         count = 0
         at = job.schedule.next_after(since)
-        while at is not None and at < until and count < MOST_FIRES:
+        while at is not None and at < until - ON_ITS_WAY and count < MOST_FIRES:
             count += 1
             at = job.schedule.next_after(at)
         jobs[job.name].expected = count

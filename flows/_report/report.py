@@ -14,7 +14,7 @@ from typing import Any
 
 from flows._report.figures import OPEN, VERDICTS, JobFigures, percentile
 from flows._report.headlines import Headline
-from flows._report.ledger import Ledger
+from flows._report.ledger import LEAD, Ledger
 from horae.clock import isoformat, parse_instant
 from horae.errors import HoraeError
 
@@ -119,11 +119,14 @@ def _unseen(report: Report) -> Iterator[str]:
     if not report.runs:
         yield "The ledger has no run of this time: either nothing ran, or the store was emptied or is another one."
     yield from (f"{problem}." for problem in report.ledger.problems)
+    begins = report.ledger.begins
+    if begins > report.since:
+        yield f"The ledger begins at {isoformat(begins)}; fires that were due before it are not expected in it."
     for one in report.jobs:
         if one.expected is None or one.fires >= one.expected:
             continue
-        lacking = f"{one.job}: {one.expected - one.fires} of {one.expected} expected fires are not in the ledger"
-        if one.oldest is not None and one.oldest - report.since > timedelta(hours=1):
+        lacking = f"{one.job}: {one.expected - one.fires:,} of {one.expected:,} expected fires are not in the ledger"
+        if one.oldest is not None and one.oldest - begins > LEAD:
             yield f"{lacking}, which begins for it at {isoformat(one.oldest)}; {_counted(report, one.job)}."
         else:
             yield f"{lacking}. Was its scheduler down, or its schedule changed?"

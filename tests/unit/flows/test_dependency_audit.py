@@ -15,6 +15,10 @@ from flows._audit.answers import Answer, nothing
 from flows._audit.inventory import Inventory, NotAudited, discover, take
 from flows._audit.package import Ecosystem, Package, package
 from flows._audit.settings import AuditSettings
+from horae import decide
+from horae.jobs.policies import Tier
+from horae.project.loading import load
+from horae.settings import load as load_settings
 from tests.audit_servers import CRYPTO, JINJA, JINJA_GHSA, LODASH, RECORDS, SMALLVEC, osv_server, record, registry
 
 NOW = datetime(2026, 11, 26, 3, tzinfo=UTC)
@@ -560,3 +564,8 @@ def test_the_page_names_every_setting_with_its_default() -> None:
         (row,) = [line for line in page.splitlines() if line.startswith("| `") and f"`{name}`" in line.split(" | ")[0]]
         if isinstance(field.default, int | float) and not isinstance(field.default, bool):
             assert f"| {field.default} |" in row
+
+
+def test_the_matrix_puts_it_on_prefect() -> None:
+    job = load(load_settings(Path(__file__).parents[3], {})).get("dependency-audit")
+    assert job.tier is decide(job.traits, job.schedule).tier is Tier.PREFECT

@@ -14,6 +14,10 @@ from flows._ml import card, datasets, evaluating, models, plots, steps
 from flows._ml.errors import InvalidDataset, Leak
 from flows._ml.preparing import MISSING, Prepared, prepare
 from flows._ml.settings import MlSettings
+from horae import decide
+from horae.jobs.policies import Tier
+from horae.project.loading import load
+from horae.settings import load as load_settings
 
 SETTINGS = MlSettings()
 ROWS = 120
@@ -361,3 +365,8 @@ def test_the_page_names_every_setting_with_its_default() -> None:
         (row,) = [line for line in page.splitlines() if line.startswith("| `") and f"`{name}`" in line.split(" | ")[0]]
         if isinstance(field.default, int | float) and not isinstance(field.default, bool):
             assert f"| {field.default} |" in row
+
+
+def test_the_matrix_puts_it_on_prefect() -> None:
+    job = load(load_settings(Path(__file__).parents[3], {})).get("ml-pipeline")
+    assert job.tier is decide(job.traits, job.schedule).tier is Tier.PREFECT

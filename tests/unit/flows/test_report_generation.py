@@ -12,9 +12,12 @@ import pytest
 from flows._report import headlines, ledger, rendering, report, svg
 from flows._report.figures import JobFigures, percentile
 from flows._report.settings import ReportSettings
+from horae import decide
 from horae.clock import isoformat
 from horae.jobs.policies import Tier
+from horae.project.loading import load
 from horae.runs import Cause, Failure, Run, State
+from horae.settings import load as load_settings
 from horae.store.values import DeadLetter
 
 SINCE, UNTIL = datetime(2026, 11, 16, tzinfo=UTC), datetime(2026, 11, 23, tzinfo=UTC)
@@ -40,7 +43,11 @@ def made(*jobs: JobFigures, **more: Any) -> report.Report:
     letters = more.pop("letters", ())
     counts = more.pop("counts", {})
     read = ledger.Ledger(
-        jobs={one.job: one for one in jobs}, counts=counts, dead_letters=letters, waiting_letters=len(letters)
+        begins=more.pop("begins", SINCE),
+        jobs={one.job: one for one in jobs},
+        counts=counts,
+        dead_letters=letters,
+        waiting_letters=len(letters),
     )
     return report.Report(since=SINCE, until=UNTIL, ledger=read, **more)
 
@@ -94,6 +101,12 @@ def test_fires_that_left_no_row_are_told() -> None:
     (lacking,) = made(figures(*runs, expected=7)).unseen
     assert lacking.startswith("backup: 2 of 7 expected fires are not in the ledger")
     assert made(figures(*runs, expected=5)).unseen == ()
+
+
+def test_a_ledger_that_begins_later_is_told_once() -> None:
+    runs = [ran(UNTIL - timedelta(days=day)) for day in (1, 2)]
+    (begins,) = made(figures(*runs, expected=2), begins=UNTIL - timedelta(days=2)).unseen
+    assert begins.startswith("The ledger begins at 2026-11-21T00:00:00Z")
 
 
 def test_rows_that_were_dropped_are_told_with_the_counters() -> None:
@@ -248,3 +261,8 @@ def test_the_page_names_every_setting_with_its_default() -> None:
         (row,) = [line for line in page.splitlines() if line.startswith("| `") and f"`{name}`" in line.split(" | ")[0]]
         if isinstance(field.default, int | float) and not isinstance(field.default, bool):
             assert f"| {field.default} |" in row
+
+
+def test_the_matrix_puts_it_on_prefect() -> None:
+    job = load(load_settings(Path(__file__).parents[3], {})).get("report-generation")
+    assert job.tier is decide(job.traits, job.schedule).tier is Tier.PREFECT
