@@ -23,6 +23,7 @@ from horae.up.reachable import effective
 NAME = "report-generation"
 JOB = Job(name=NAME, tier=Tier.PREFECT, settings=ReportSettings)
 """Says which table of horae.toml is its own."""
+MOST_DAYS = 366
 TELL_EACH = 20_000
 """Runs between two lines of the log."""
 
@@ -77,8 +78,8 @@ def report_generation(days: int | None = None, until: datetime | None = None) ->
     """
     project = effective(settings.load())
     given: ReportSettings = job_settings(project, JOB)
-    if days is not None and days < 1:
-        raise UsageError(f"days={days}: give 1 or more")
+    if days is not None and not 1 <= days <= MOST_DAYS:
+        raise UsageError(f"days={days}: give 1 to {MOST_DAYS}")
     end = until or clock.now()
     end = (end.astimezone(UTC) if end.tzinfo else end.replace(tzinfo=UTC)).replace(microsecond=0)
     since = end - timedelta(days=given.days if days is None else days)

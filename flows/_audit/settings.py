@@ -9,7 +9,7 @@ class AuditSettings(BaseModel):
     snapshot: str | None = None
     """Folder with OSV records (JSON, YAML or `all.zip` of each ecosystem), relative to the project. Where it is set, no
     service is asked for vulnerabilities."""
-    snapshot_max_age_days: float = Field(default=14, gt=0)
+    snapshot_max_age_days: float = Field(default=14, gt=0, le=36_500)
     """Days: if the newest record of an ecosystem is older, the audit is called incomplete."""
     osv_url: str = "https://api.osv.dev"
     """OSV's API, or a mirror of it."""
@@ -24,9 +24,9 @@ class AuditSettings(BaseModel):
     go_url: str = "https://proxy.golang.org"
     crates_url: str = "https://index.crates.io"
     """The sparse index of Cargo."""
-    timeout_seconds: float = Field(default=20, gt=0)
+    timeout_seconds: float = Field(default=20, gt=0, le=3600)
     """How long one request may take."""
     flagged_licences: tuple[str, ...] = ("AGPL-*", "GPL-*", "GPL", "SSPL-*")
     """Patterns of SPDX names. A package that leaves no other choice is listed."""
-    keep_reports: int = Field(default=104, ge=1)
+    keep_reports: int = Field(default=104, ge=1, le=100_000)
     """Reports that stay on disk, the newest: two years of weekly ones."""

@@ -90,4 +90,4 @@ def test_the_end_is_not_included_and_days_can_be_said(seen: dict[str, Any]) -> N
 
 def test_a_wrong_number_of_days_is_refused(seen: dict[str, Any]) -> None:
     assert seen["bad days"]["state"] == "FAILED"
-    assert "days=0: give 1 or more" in seen["bad days"]["result"]
+    assert "days=0: give 1 to 366" in seen["bad days"]["result"]
