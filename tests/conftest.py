@@ -42,15 +42,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         require(*mark.args)
 
 
-def require(name: str) -> None:
-    """Go on if that requirement is there; otherwise skip, by name and with the way to get it, or in CI fail."""
+def require(name: str, *, module: bool = False) -> None:
+    """Go on if that requirement is there; otherwise skip, by name and with the way to get it, or in CI fail.
+
+    `module`: called while a test file is imported, whose tests all need it.
+    """
     requirement = REQUIREMENTS[name]
     if requirement.there():
         return
     reason = f"needs {name}. {requirement.how}"
     if os.environ.get("CI") == "true":
         pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
+    pytest.skip(reason, allow_module_level=module)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import shutil
 import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 
@@ -43,6 +44,10 @@ REQUIREMENTS = {
     "postgres": Requirement(
         there=lambda: postgres_bin() is not None and shutil.which("pg_dump") is not None,
         how="scripts/servers postgres (Debian); macOS: brew install postgresql",
+    ),
+    "ml": Requirement(
+        there=lambda: find_spec("skops") is not None and find_spec("pandas") is not None,
+        how="make setup EXTRAS=ml (640 MB)",
     ),
     "nats": Requirement(
         there=lambda: (Path(sysconfig.get_path("scripts")) / "nats-server").exists(),

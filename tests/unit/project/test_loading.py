@@ -240,6 +240,17 @@ def test_wrong_settings_of_a_job_are_named_with_the_line_of_their_table(
     assert message in finding.message
 
 
+def test_a_flow_may_have_settings_that_it_reads_itself(project: Path) -> None:
+    write(project, "flows/sweep.py", "from prefect import flow\n\n@flow\ndef sweep() -> None: ...\n")
+    deployment = "deployments:\n  - {name: sweep, entrypoint: 'flows/sweep.py:sweep', work_pool: {name: horae}}\n"
+    (project / "prefect.yaml").write_text(deployment)
+    (project / "horae.toml").write_text("[jobs.sweep]\ndepth = 1\n")
+    given = settings(project)
+    registry = load(given)
+    assert registry.names == ("sweep",)
+    assert not [finding for finding in registry.problems if finding.code == "HR704"]
+
+
 def test_wrong_settings_are_refused_when_they_are_asked_for(project: Path) -> None:
     write(project, "infra/backup.py", MODELLED)
     given = settings(project, HORAE_JOBS__DATABASE_BACKUP__KEEP="many")

@@ -1,0 +1,30 @@
+"""What a user gets wrong: each with what was given, what is allowed and what to do."""
+
+from horae.errors import HoraeError
+
+
+class InvalidDataset(HoraeError):
+    """This data set cannot be trained on."""
+
+
+class Leak(InvalidDataset):
+    """The target leaks into the features."""
+
+
+class MissingExtra(HoraeError):
+    """The libraries of the pipeline are not installed."""
+
+
+def require_extra() -> None:
+    """Raises MissingExtra unless all libraries of the pipeline can be imported."""
+    try:
+        import matplotlib  # noqa: F401
+        import pandas  # noqa: F401
+        import pyarrow  # noqa: F401
+        import sklearn  # noqa: F401
+        import skops  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra(
+            f"ml-pipeline needs {error.name}, which is not installed; install the extra: "
+            "pip install 'horae[ml]', or in a checkout of Horae `make setup EXTRAS=ml`"
+        ) from error
