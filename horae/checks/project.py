@@ -12,7 +12,7 @@ from horae.errors import unknown
 from horae.findings import Finding, Source
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier
-from horae.prefect.rules import DST_DIFFERENCE
+from horae.prefect.rules import DST_DIFFERENCE, NO_ENGINE
 from horae.project.loading import job_files, load, module_of
 from horae.project.registry import Registry
 from horae.settings import FILE as SETTINGS_FILE
@@ -70,12 +70,17 @@ def _millis(duration: timedelta) -> str:
 
 def _differences(registry: Registry, start: datetime) -> Iterator[Finding]:
     from horae.prefect.cron_differences import differences
+    from horae.prefect.cron_engine import NoEngine
 
     for name, deployment in registry.deployments.items():
         for item in deployment.schedules:
             if item.cron is None or not item.active or deployment.paused:
                 continue
-            found = differences(item.cron, item.timezone, start, start + HORIZON)
+            try:
+                found = differences(item.cron, item.timezone, start, start + HORIZON)
+            except NoEngine as error:
+                yield NO_ENGINE.finding(error.message, job=name, at=item.at)
+                return
             if found:
                 shown = "; ".join(str(difference) for difference in found[:DATES_SHOWN])
                 more = f"; and {len(found) - DATES_SHOWN} more" if len(found) > DATES_SHOWN else ""

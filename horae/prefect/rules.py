@@ -95,6 +95,13 @@ FLOATING_INTERVAL = Rule(
     "deploy), and for a day or more a cron, or no `timezone` but UTC.",
 )
 
+NO_ENGINE = Rule(
+    code="HR603",
+    level=WARNING,
+    says="the crons of flows cannot be compared with what Prefect makes of them, because Prefect is not installed here",
+    remedy="Install `horae[prefect]` where `horae check` runs.",
+)
+
 FLOW_FILE_RULES = (
     YAML_UNREADABLE,
     YAML_UNKNOWN_KEY,
@@ -109,4 +116,5 @@ FLOW_FILE_RULES = (
     NO_BRAKE,
     DST_DIFFERENCE,
     FLOATING_INTERVAL,
+    NO_ENGINE,
 )
