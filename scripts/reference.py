@@ -37,7 +37,7 @@ from horae.settings import Settings  # noqa: E402
 own_packages(ROOT, [tier.folder for tier in Tier])  # another project may have been loaded in this process
 
 MARKED = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-ELSEWHERE = {"project", "folders", "store", "prefect", "queue", "redis", "worker", "sidecar", "jobs"}
+ELSEWHERE = {"project", "folders", "store", "prefect", "queue", "redis", "worker", "sidecar", "check", "jobs"}
 """Tables of `Settings` and in them, and what is no setting."""
 
 
@@ -219,7 +219,7 @@ TABLES: dict[str, Callable[[], str]] = {
         f"settings-{name}": lambda name=name: settings_of(  # type: ignore[misc]
             type(Settings.model_fields[name].default), f"HORAE_{name.upper()}__"
         )
-        for name in ("folders", "store", "prefect", "queue", "worker", "sidecar")
+        for name in ("folders", "store", "prefect", "queue", "worker", "sidecar", "check")
     },
     "settings-queue-redis": lambda: settings_of(RedisAccess, "HORAE_QUEUE__REDIS__"),
     **{

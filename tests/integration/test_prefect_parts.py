@@ -334,12 +334,14 @@ async def test_flows_are_paused_shown_and_cancelled_from_the_command_line(
         return found is not None and found.paused
 
     done = await horae(trial, settings, "pause", "every-minute")
-    assert "every-minute is paused" in done.stdout, done.stderr
+    assert "where/every-minute is paused" in done.stdout, done.stderr
     assert (await at_prefect("every-minute"), await at_prefect("by-hand")) == (True, False)
-    assert await paused() == {"every-minute"}
+    assert await paused() == {"where/every-minute"}
     assert (await horae(trial, settings, "pause", "--all")).returncode == 0
-    assert (await at_prefect("by-hand"), await paused()) == (True, {"every-minute", "by-hand", "one-at-a-time"})
-    assert "still paused by name: every-minute" in (await horae(trial, settings, "resume", "--all")).stdout
+    assert (await at_prefect("by-hand"), await paused()) == (
+        True, {"where/every-minute", "where/by-hand", "where/one-at-a-time"},
+    )  # fmt: skip
+    assert "still paused by name: where/every-minute" in (await horae(trial, settings, "resume", "--all")).stdout
     assert (await at_prefect("every-minute"), await at_prefect("by-hand")) == (True, False)
     assert "runs again" in (await horae(trial, settings, "resume", "every-minute")).stdout
     assert not await at_prefect("every-minute")
@@ -352,7 +354,7 @@ async def test_flows_are_paused_shown_and_cancelled_from_the_command_line(
         mirror = FlowMirror(store, load_registry(settings), trial.api, timedelta(days=30))
         await mirror.step()
         told = json.loads((await horae(trial, settings, "show", run, "--json")).stdout)
-        assert (told["job"], told["tier"], told["state"]) == ("by-hand", "prefect", "running")
+        assert (told["job"], told["tier"], told["state"]) == ("where/by-hand", "prefect", "running")
         assert {"recorded", "began"} <= {event["what"] for event in told["story"]}
         done = await horae(trial, settings, "cancel", run, "--wait", "60s", "--json")
         assert json.loads(done.stdout)["verdict"] == "cancelled", done.stderr
