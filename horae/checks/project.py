@@ -24,11 +24,15 @@ DATES_SHOWN = 4
 
 
 def check_project(
-    settings: Settings, start: datetime, ask: Callable[[Sequence[str]], Mapping[str, Sequence[float]]] = lambda jobs: {}
+    settings: Settings,
+    start: datetime,
+    ask: Callable[[Sequence[str]], Mapping[str, Sequence[float]]] = lambda jobs: {},
+    look: Callable[[Registry], Sequence[Finding]] = lambda registry: (),
 ) -> list[Finding]:
     """All findings on a project, by file and line; `start` begins the year whose fires are compared.
 
-    `ask`: how many seconds the latest settled runs of these jobs took, by job, as far as that can be said.
+    `ask`: how many seconds the latest settled runs of these jobs took, by job, as far as that can be said. `look`: what
+    is deployed at Prefect beside what the files say.
     """
     registry = load(settings)
     findings = [*registry.problems, *_settings(settings)]
@@ -38,6 +42,7 @@ def check_project(
     findings += misfits(settings, registry, ask([job.name for job in registry if job.schedule]))
     findings += _imports(settings, registry)
     findings += _differences(registry, start)
+    findings += look(registry)
     findings = [one for one in findings if one.level is Level.ERROR or one.code not in settings.check.ignore]
     findings += _ignored(settings)
     return sorted(findings, key=lambda f: (f.file or "", f.line or 0, f.code))

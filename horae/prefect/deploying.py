@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from horae.clock import EPOCH
 from horae.errors import InvalidSchedule, PrefectUnavailable
+from horae.prefect.deployed import FROM_CODE
 from horae.schedules.kinds import AnyOf, At, Cron, Every, Schedule
 from horae.settings import Settings
 from horae.urls import cleaned, shown
@@ -31,7 +32,7 @@ async def deploy_flow(settings: Settings, flow: "Flow[..., Any]", name: str, sch
     schedules = prefect_schedules(schedule) if schedule else []
     with temporary_settings(configured):
         deployment: Any = await flow.ato_deployment(
-            name, schedules=schedules, work_pool_name=settings.prefect.work_pool
+            name, schedules=schedules, work_pool_name=settings.prefect.work_pool, tags=[FROM_CODE]
         )
         try:
             return str(await deployment.aapply())

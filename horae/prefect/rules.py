@@ -116,6 +116,27 @@ SHORT_NAME = Rule(
     remedy="Use the address `flow/deployment` in commands, or rename one of the jobs.",
 )
 
+NO_DEPLOYMENT = Rule(
+    code="HR517",
+    level=WARNING,
+    says="a file in the flows folder has a flow, and no deployment leads to it",
+    remedy="Write a deployment with it as `entrypoint` into prefect.yaml; begin the name of a helper's file with `_`.",
+)
+
+LEFT_DEPLOYMENT = Rule(
+    code="HR518",
+    level=WARNING,
+    says="Prefect has a deployment in the project's work pool that is in no file of the project",
+    remedy="Delete it with `prefect deployment delete`: no deploy removes it, and it goes on firing.",
+)
+
+LEFT_SCHEDULE = Rule(
+    code="HR519",
+    level=WARNING,
+    says="Prefect has a schedule of a deployment that its file no longer has, such as one whose slug was renamed",
+    remedy="Delete it with `prefect deployment schedule delete`: it fires beside those of the file.",
+)
+
 DST_DIFFERENCE = Rule(
     code="HR601",
     level=WARNING,
@@ -155,6 +176,9 @@ FLOW_FILE_RULES = (
     YAML_IGNORED,
     UNREAD_FLOW,
     SHORT_NAME,
+    NO_DEPLOYMENT,
+    LEFT_DEPLOYMENT,
+    LEFT_SCHEDULE,
     DST_DIFFERENCE,
     FLOATING_INTERVAL,
     NO_ENGINE,

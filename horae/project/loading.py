@@ -21,6 +21,7 @@ from horae.jobs.job import Job
 from horae.jobs.policies import Tier
 from horae.prefect.rules import SHORT_NAME
 from horae.prefect.yaml import read
+from horae.prefect.yaml.undeployed import undeployed
 from horae.project.registry import Registry
 from horae.project.rules import (
     BROKEN_FILE,
@@ -51,6 +52,7 @@ def load(settings: Settings) -> Registry:
     for folder, path in job_files(settings):
         _load_file(registry, settings.project, folder, path, tiers[folder])
     registry.report(*_check_tables(settings, registry), *_ambiguous(registry))
+    registry.report(*undeployed(settings.project, reading.deployments))
     return registry
 
 

@@ -10,6 +10,7 @@ from horae.errors import InvalidJob
 from horae.findings import Source
 from horae.jobs.policies import Overlap, Tier, Trait
 from horae.prefect.yaml import Deployment, Reading, read, read_flow
+from horae.prefect.yaml.undeployed import undeployed
 from horae.schedules.making import any_of, cron, every
 
 FLOW = '''
@@ -341,3 +342,18 @@ def test_an_old_schedule_is_read_and_an_empty_one_is_none(flows: Path) -> None:
     old = head + 'schedule: {cron: "0 2 * * *", slug: nightly}\n' + tail.partition("\n")[2].partition("\n")[2]
     assert one(deploy(flows, old)).job.schedule == cron("0 2 * * *")
     assert one(deploy(flows, old.replace('{cron: "0 2 * * *", slug: nightly}', "{}"))).job.schedule is None
+
+
+def test_a_flow_file_that_nothing_deploys_is_told(flows: Path) -> None:
+    deploy(flows, SOUND)
+    sources = {
+        "forgotten.py": "from prefect import flow\n\n@flow\ndef forgotten(): ...\n",
+        "_helper.py": "from prefect import flow\n\n@flow\ndef helper(): ...\n",
+        "served.py": "from prefect import flow\n\n@flow\ndef served(): ...\n\nserved.serve()\n",
+        "plain.py": "def overflow(): ...\n",
+        "broken.py": "flow = (\n",
+    }
+    for name, source in sources.items():
+        (flows / "flows" / name).write_text(source)
+    (finding,) = undeployed(flows, read(flows).deployments)
+    assert (finding.code, finding.file, finding.line) == ("HR517", "flows/forgotten.py", 4)
