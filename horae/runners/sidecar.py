@@ -17,6 +17,7 @@ from horae.duties.duty import Duty
 from horae.duties.figures import Figures
 from horae.duties.flow_mirror import FlowMirror
 from horae.duties.flow_pauses import FlowPauses
+from horae.duties.flow_rescuer import FlowRescuer
 from horae.duties.relay import Relay
 from horae.duties.sweeper import Sweeper
 from horae.jobs.policies import Tier
@@ -60,6 +61,7 @@ async def run(settings: Settings, start: str | None = None) -> int:
             keep = timedelta(days=settings.store.keep_runs_days)
             taking.append(FlowMirror(process.store, process.registry, prefect, keep))
             taking.append(FlowPauses(process.store, process.registry, prefect))
+            taking.append(FlowRescuer(process.registry, prefect))
         taking.append(Announcer(process.store, prefect))
         moving: list[Duty] = [
             Relay(process.store, process.queues.router, process.metrics),
