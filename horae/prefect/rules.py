@@ -63,7 +63,7 @@ FLOW_TAG = Rule(
     code="HR509",
     level=ERROR,
     says="a `horae:` tag is neither a trait nor an option",
-    remedy="Use `horae:` and the name of a trait, or `horae:run_on_start`.",
+    remedy="Use `horae:` and the name of a trait, `horae:run_on_start` or `horae:latest_only`.",
 )
 
 DEPLOYMENT_NAME = Rule(

@@ -18,6 +18,7 @@ from horae.duties.figures import Figures
 from horae.duties.flow_mirror import FlowMirror
 from horae.duties.flow_pauses import FlowPauses
 from horae.duties.flow_rescuer import FlowRescuer
+from horae.duties.late_flows import LateFlows
 from horae.duties.relay import Relay
 from horae.duties.sweeper import Sweeper
 from horae.jobs.policies import Tier
@@ -62,6 +63,7 @@ async def run(settings: Settings, start: str | None = None) -> int:
             taking.append(FlowMirror(process.store, process.registry, prefect, keep))
             taking.append(FlowPauses(process.store, process.registry, prefect))
             taking.append(FlowRescuer(process.registry, prefect))
+            taking.append(LateFlows(process.registry, prefect))
         taking.append(Announcer(process.store, prefect))
         moving: list[Duty] = [
             Relay(process.store, process.queues.router, process.metrics),

@@ -15,10 +15,14 @@ import pytest
 import pytest_asyncio
 
 from horae import clock
+from horae.duties.late_flows import LATE, LateFlows
 from horae.prefect.api import PrefectApi
 from horae.prefect.deployed import leftovers
 from horae.prefect.near_fires import NEAR, make_again, wait_past
+from horae.prefect.rows import mirrored
+from horae.prefect.values import FlowRun
 from horae.project.loading import load as load_registry
+from horae.runs import Verdict
 from horae.settings import PrefectSettings, Settings
 from horae.up.parts import Parts
 from horae.up.ports import LOOPBACK, free_port
@@ -238,6 +242,32 @@ async def test_what_is_deployed_and_in_no_file_is_told(server: Server) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
     left = {(one.code, one.job) for one in leftovers(settings, registry.deployments)}
     assert not left & {("HR518", "tick/removed"), ("HR519", "tick/kept")}
+
+
+async def test_only_the_newest_late_fire_is_left_where_the_job_says_so(server: Server) -> None:
+    """No worker is there: every fire is late."""
+    often = INTERVAL.format(seconds=5)
+    await server.deploy(latest=f"{often}, tags: ['horae:latest_only']", every=often)
+    registry = load_registry(Settings(project=server.project))
+
+    async def late(name: str) -> list[FlowRun]:
+        id = (await server.found(name))["id"]
+        return await server.api.flow_runs([id], until=clock.now() - LATE, state_types=["SCHEDULED"])
+
+    async def several() -> bool:
+        return len(await late("latest")) >= 3 and len(await late("every")) >= 3
+
+    await wait_until(several, "three late fires of each", 60)
+    before = await late("latest")
+    await LateFlows(registry, server.api).step()
+    left = await late("latest")
+    assert len(left) <= 2, "the newest, and one that fell due since"
+    assert before[-1].id in {run.id for run in left}
+    assert len(await late("every")) >= 3
+    given_way = await server.api.flow_run(before[0].id)
+    assert given_way
+    row = mirrored("ns", registry.get("latest"), given_way)
+    assert (row.verdict, row.reason) == (Verdict.MISSED, "superseded")
 
 
 async def test_prefect_that_does_not_answer_tells_nothing(server: Server) -> None:

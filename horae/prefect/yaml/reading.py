@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from horae.errors import InvalidJob, unknown
 from horae.findings import Finding, Rule
 from horae.jobs.job import Job
-from horae.jobs.policies import Overlap, Retry, Tier, Trait
+from horae.jobs.policies import CatchUp, Overlap, Retry, Tier, Trait
 from horae.prefect.rules import (
     DEPLOYMENT_NAME,
     DUPLICATE_DEPLOYMENT,
@@ -34,7 +34,8 @@ from horae.prefect.yaml.shape import FILE, NAME_BANNED, SKIPS, Shape, is_templat
 from horae.schedules.making import any_of
 
 TAG = "horae:"
-RUN_ON_START = "run_on_start"
+RUN_ON_START, LATEST_ONLY = "run_on_start", "latest_only"
+OPTIONS = frozenset({RUN_ON_START, LATEST_ONLY})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,19 +138,19 @@ class _Reader:
             return None
         given = self._given()
         flow = self._flow(given.entrypoint or "")
-        traits, run_on_start = self._tags()
+        traits, options = self._tags()
         schedules = Schedules(self.shape, self.entry, self.raw, self.name)
         schedules.read()
         self.findings += schedules.findings
         self._work_pool()
         self._brake(schedules.found)
         if flow is not None and isinstance(self.raw.get("parameters", {}), dict):
-            self.findings += self._parameters(flow, given, run_on_start)
+            self.findings += self._parameters(flow, given, RUN_ON_START in options)
         named = self._named()
         if flow is None or not named:
             return None
         return Deployment(
-            job=self._job(flow, given, traits, run_on_start, schedules.found),
+            job=self._job(flow, given, traits, options, schedules.found),
             flow=flow,
             entrypoint=given.entrypoint or "",
             work_pool=given.work_pool.name if given.work_pool else None,
@@ -206,9 +207,9 @@ class _Reader:
             self._say(YAML_IGNORED, message, self.entry.get("flow_name"))
         return flow
 
-    def _tags(self) -> tuple[frozenset[Trait], bool]:
+    def _tags(self) -> tuple[frozenset[Trait], frozenset[str]]:
         given = self.entry.get("tags")
-        known = {TAG + trait.value for trait in Trait} | {TAG + RUN_ON_START}
+        known = {TAG + trait.value for trait in Trait} | {TAG + option for option in OPTIONS}
         names: set[str] = set()
         for entry in given.list() if given else ():
             tag = "" if isinstance(entry.value, dict | list) else str(entry.value)
@@ -216,7 +217,7 @@ class _Reader:
                 names.add(tag.removeprefix(TAG))
             elif tag.lower().startswith(("horae:", "horae_", "horae-")):
                 self._say(FLOW_TAG, unknown("tag", tag, known), entry)
-        return frozenset(Trait(name) for name in names - {RUN_ON_START}), RUN_ON_START in names
+        return frozenset(Trait(name) for name in names - OPTIONS), frozenset(names & OPTIONS)
 
     def _work_pool(self) -> None:
         pool = self.raw.get("work_pool", {})
@@ -249,7 +250,7 @@ class _Reader:
         flow: FlowSource,
         given: models.Deployment,
         traits: frozenset[Trait],
-        run_on_start: bool,
+        options: frozenset[str],
         schedules: Sequence[FlowSchedule],
     ) -> Job:
         active = [item.schedule for item in schedules if item.active and not given.paused]
@@ -262,7 +263,8 @@ class _Reader:
             description=description or flow.description,
             time_limit=flow.time_limit,
             retry=Retry(retries=max(flow.retries, 0)),
-            run_on_start=run_on_start,
+            run_on_start=RUN_ON_START in options,
+            catch_up=CatchUp.LATEST if LATEST_ONLY in options else CatchUp.ALL,
             overlap=_overlap(given.concurrency_limit),
             source=self.shape.at(self.entry),
             deployment=f"{flow.name}/{self.name}",

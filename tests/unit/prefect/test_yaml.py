@@ -8,7 +8,7 @@ import pytest
 
 from horae.errors import InvalidJob
 from horae.findings import Source
-from horae.jobs.policies import Overlap, Tier, Trait
+from horae.jobs.policies import CatchUp, Overlap, Tier, Trait
 from horae.prefect.yaml import Deployment, Reading, read, read_flow
 from horae.prefect.yaml.undeployed import undeployed
 from horae.schedules.making import any_of, cron, every
@@ -72,6 +72,9 @@ def test_a_deployment_is_a_flow_job(flows: Path) -> None:
     assert job.short_name == "sweep"
     assert job.traits == {Trait.DASHBOARD, Trait.MULTI_REPO}
     assert job.run_on_start
+    assert job.catch_up is CatchUp.ALL, "as Prefect does by itself"
+    latest = one(deploy(flows, SOUND.replace("horae:run_on_start", "horae:latest_only"))).job
+    assert (latest.catch_up, latest.run_on_start) == (CatchUp.LATEST, False)
     assert job.schedule == cron("0 2 * * *", "Europe/Berlin")
     assert job.description == "Sweeps the code."
     assert job.source == Source(file="prefect.yaml", line=2)
