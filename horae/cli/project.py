@@ -42,7 +42,7 @@ def address_of(settings: Settings, name: str) -> str:
     """The address of the flow that a short name stands for, or else the name as it is; raises UsageError."""
     from horae.prefect.yaml import read
 
-    deployments = read(settings.project, settings.prefect.files).deployments
+    deployments = read(settings.project, settings.prefect.files, settings.folders.flows).deployments
     if "/" in name or all(name != one.job.short_name for one in deployments):
         return name
     return jobs_of(settings).get(name).name

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,6 +11,7 @@ from horae.findings import Finding
 from horae.prefect.rules import LEFT_DEPLOYMENT, LEFT_SCHEDULE
 from horae.prefect.yaml.deployment import Deployment
 from horae.settings import Settings
+from horae.urls import without_login
 
 SECONDS = 1.0
 """The longest that a quick look waits for Prefect."""
@@ -68,10 +70,13 @@ def _deployments(settings: Settings) -> Iterator[dict[str, Any]]:
     """Every deployment with its address; raises OSError, HTTPException or ValueError where Prefect does not answer."""
     if settings.prefect.api_url is None:
         return
-    url = urlsplit(settings.prefect.api_url.get_secret_value())
+    address, login = without_login(settings.prefect.api_url.get_secret_value())
+    url = urlsplit(address)
     kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
     connection = kind(url.hostname or "", url.port, timeout=SECONDS)
     headers = {"Content-Type": "application/json"}
+    if login:
+        headers["Authorization"] = f"Basic {b64encode(':'.join(login).encode()).decode()}"
     if settings.prefect.api_key:
         headers["Authorization"] = f"Bearer {settings.prefect.api_key.get_secret_value()}"
 

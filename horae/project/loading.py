@@ -52,7 +52,7 @@ def load(settings: Settings) -> Registry:
     for folder, path in job_files(settings):
         _load_file(registry, settings.project, folder, path, tiers[folder])
     registry.report(*_check_tables(settings, registry), *_ambiguous(registry))
-    registry.report(*undeployed(settings.project, reading.deployments))
+    registry.report(*undeployed(settings.project, reading.deployments, settings.folders.flows))
     return registry
 
 

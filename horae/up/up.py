@@ -185,8 +185,8 @@ async def _start_flows(up: Up) -> None:
 
 
 async def _deploy(up: Up, key: str | None) -> None:
-    assert up.settings.prefect.api_url
     prefect, project = up.settings.prefect, up.settings.project
+    assert prefect.api_url
     url = prefect.api_url.get_secret_value()
     files = read(project, prefect.files, up.settings.folders.flows).files
     await deploy(project, up.settings.state, url, key, pool=prefect.work_pool, files=files)

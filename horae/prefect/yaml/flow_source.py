@@ -40,8 +40,8 @@ def read_flow(base: Path, entrypoint: str, folder: str = Tier.PREFECT.folder) ->
     """The flow that an entrypoint leads to, from the folder in which it is deployed; raises InvalidJob.
 
     `file.py:function`, `package.module:function` or `package.module.function`, and `Class.method` for a function. If
-    only running the file could tell, the flow is `unread` and has the name that is most likely. `folder`: where files of
-    flows are expected.
+    only running the file could tell, the flow is `unread` and has the name that is most likely. `folder`: where flows
+    are expected.
     """
     place, name = split(entrypoint, folder)
     try:

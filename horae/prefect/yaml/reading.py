@@ -59,8 +59,8 @@ class Reading:
 def read(project: Path, files: Sequence[str] = (FILE,), folder: str = Tier.PREFECT.folder) -> Reading:
     """Read a project's files of deployments, and the source of the flows they name; without any there are no flows.
 
-    `files`: paths or globs, relative to the project. Only the usual prefect.yaml may be absent. `folder`: where the files
-    of flows are expected.
+    `files`: paths or globs, relative to the project. Only the usual prefect.yaml may be absent. `folder`: where flows
+    are expected.
     """
     deployments: dict[str, Deployment] = {}
     findings: list[Finding] = []
