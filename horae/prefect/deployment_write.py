@@ -66,6 +66,8 @@ def _differs(key: str, given: Any, there: Any) -> bool:
         return sorted(given) != sorted(there or ())
     if key in {"paused", "work_queue_name"} and given is None:
         return False  # the server's own choice stays
+    if key == "description" and given is None and there == "None":
+        return False  # so Prefect's SDK writes that there is none
     return bool(_bare(given) != _bare(there))
 
 
