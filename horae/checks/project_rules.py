@@ -45,7 +45,7 @@ OUTLASTS_GRACE = Rule(
     "idempotent=True: every deploy stops workers, and what is handed back begins again.",
 )
 IGNORED_CODE = Rule(
-    code="HR711",
+    code="HR719",
     level=ERROR,
     says="`ignore` in `[check]` of horae.toml names no warning",
     remedy="Name codes of warnings, such as HR506. An error has to be corrected.",

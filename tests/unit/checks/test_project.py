@@ -45,7 +45,7 @@ def test_every_rule_but_those_of_whole_files_is_planted() -> None:
         "HR518",
         "HR519",
         "HR603",
-        "HR711",
+        "HR719",
         "HR707",
         "HR708",
         "HR709",
@@ -131,7 +131,7 @@ def test_warnings_are_turned_off_by_code_and_errors_are_not(findings: list[Findi
     settings = load(PLANTED, {"HORAE_CHECK__IGNORE": "HR105:HR506:HR514:HR502:HR999"})
     left = check_project(settings, START)
     assert codes - {finding.code for finding in left} == {"HR105", "HR506", "HR514"}
-    told = [finding.message for finding in left if finding.code == "HR711"]
+    told = [finding.message for finding in left if finding.code == "HR719"]
     assert [("HR502 is an error" in one, "unknown code 'HR999'" in one) for one in told] == [
         (True, False),
         (False, True),
