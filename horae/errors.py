@@ -48,10 +48,10 @@ class UsageError(HoraeError):
     """What was given cannot be used."""
 
 
-def nearest(given: str, allowed: Iterable[str]) -> str | None:
-    """The allowed name that `given` most likely meant, or None."""
+def nearest(given: str, allowed: Iterable[str], likeness: float = 0.6) -> str | None:
+    """The allowed name that `given` most likely meant, or None. `likeness`: from 0 to 1, how near it must be."""
     lowered = {name.lower(): name for name in allowed}
-    found = difflib.get_close_matches(given.lower(), lowered, n=1, cutoff=0.6)
+    found = difflib.get_close_matches(given.lower(), lowered, n=1, cutoff=likeness)
     return lowered[found[0]] if found else None
 
 

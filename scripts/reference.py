@@ -39,7 +39,7 @@ from horae.settings import Settings  # noqa: E402
 own_packages(ROOT, [tier.folder for tier in Tier])  # another project may have been loaded in this process
 
 MARKED = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-ELSEWHERE = {"project", "folders", "store", "prefect", "queue", "redis", "worker", "sidecar", "jobs", "tables"}
+ELSEWHERE = {"project", "folders", "store", "prefect", "queue", "redis", "worker", "sidecar", "check", "jobs", "tables"}
 """Tables of `Settings` and in them, and what is no setting."""
 
 
@@ -254,7 +254,7 @@ TABLES: dict[str, Callable[[], str]] = {
         f"settings-{name}": lambda name=name: settings_of(  # type: ignore[misc]
             type(Settings.model_fields[name].default), f"HORAE_{name.upper()}__"
         )
-        for name in ("folders", "store", "prefect", "queue", "worker", "sidecar")
+        for name in ("folders", "store", "prefect", "queue", "worker", "sidecar", "check")
     },
     "providers": providers,
     "provider-settings": provider_settings,

@@ -1,6 +1,7 @@
 """What a test may need beyond the locked packages: how to see that it is there, and how to get it."""
 
 import shutil
+import subprocess
 import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -65,7 +66,25 @@ REQUIREMENTS = {
         there=lambda: (SERVERS / "cloudtasks/bin/cloud-tasks-emulator").exists(),
         how="scripts/servers cloudtasks (needs cargo; builds an emulator for some minutes)",
     ),
+    "registry": Requirement(
+        there=lambda: _registry_there(),
+        how="uv and the package registry that it is configured for; offline there is none",
+    ),
 }
+
+
+def _registry_there() -> bool:
+    """Whether uv is here and can ask the registry for a version of Prefect."""
+    own = Path(__file__).parents[1] / ".horae/tools/uv/bin/uv"
+    uv = str(own) if own.exists() else shutil.which("uv")
+    if uv is None:
+        return False
+    asked = [uv, "pip", "compile", "--quiet", "--no-deps", "--no-cache", "--no-header", "-"]
+    try:
+        done = subprocess.run(asked, input="prefect", capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
 
 
 def _valkey_there() -> bool:

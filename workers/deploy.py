@@ -6,6 +6,7 @@ import sys
 from horae import settings
 from horae.errors import HoraeError, InvalidSettings
 from horae.prefect.api import PrefectApi
+from horae.prefect.yaml import read
 from horae.up.prefect_parts import deploy, prepare
 
 
@@ -17,7 +18,8 @@ async def main() -> None:
     url = given.prefect.api_url.get_secret_value()
     async with PrefectApi(url, api_key) as api:
         await prepare(api, given.project, given.prefect.work_pool, ours=False)
-    print(await deploy(given.project, given.state, url, api_key))
+    files = read(given.project, given.prefect.files, given.folders.flows).files
+    print(await deploy(given.project, given.state, url, api_key, pool=given.prefect.work_pool, files=files))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from horae.checks.job_rules import JOB_RULES
 from horae.checks.project_rules import WRONG_FOLDER
 from horae.findings import Finding
 from horae.jobs.job import Job
-from horae.jobs.policies import Trait
+from horae.jobs.policies import Tier, Trait
 from horae.matrix import decide
 from horae.schedules.kinds import Schedule
 
@@ -43,8 +43,8 @@ def _look(subject: Subject) -> list[Finding]:
 def _agrees(job: Job, folders: Mapping[str, str]) -> list[Finding]:
     """The folder is the author's claim; the matrix must lead there too."""
     decision = decide(job.traits, job.schedule)
-    if decision.tier is job.tier:
-        return []
+    if decision.tier is job.tier or (job.tier is Tier.PREFECT and not job.traits):
+        return []  # a flow without a tag of ours is told of by HR105
     path = "; ".join(f"step {a.step}, {a.question} {a.answer}" for a in decision.path)
     here, there = folders[job.tier.folder], folders[decision.tier.folder]
     message = f"{job.name} is in {here}/ ({job.tier.label}), but the matrix leads to {decision.tier.label}: {path}"

@@ -24,6 +24,11 @@ def _high(subject: Subject) -> Tripped:
     return when(subject.frequency is Frequency.HIGH, gap=spoken(subject.gap))
 
 
+def _is_undescribed(subject: Subject) -> bool:
+    unread = subject.flow is not None and bool(subject.flow.unread)
+    return subject.job is not None and not subject.job.description.strip() and not unread
+
+
 def _overkill(subject: Subject) -> Tripped:
     simple = not subject.traits & COMPLEX
     return when(subject.frequency is Frequency.MEDIUM and simple, gap=spoken(subject.gap))
@@ -80,7 +85,18 @@ FLOW_RULES: tuple[JobRule, ...] = (
         ),
         tiers=PREFECT,
         message="{name} is a flow with no trait that asks for Prefect",
-        trips=lambda subject: when(not subject.traits & (VISIBLE | COMPLEX)),
+        trips=lambda subject: when(bool(subject.traits) and not subject.traits & (VISIBLE | COMPLEX)),
+    ),
+    JobRule(
+        rule=Rule(
+            code="HR105",
+            level=WARNING,
+            says="a flow has no `horae:` tag, so the decision matrix cannot judge it",
+            remedy="Tag the deployment with what it needs Prefect for, such as `horae:dashboard`.",
+        ),
+        tiers=PREFECT,
+        message="{name} has no `horae:` tag",
+        trips=with_job(lambda job: when(not job.traits)),
     ),
     JobRule(
         rule=Rule(
@@ -92,7 +108,7 @@ FLOW_RULES: tuple[JobRule, ...] = (
         ),
         tiers=PREFECT,
         message="{name} has no description: in the Prefect UI it is a name only",
-        trips=with_job(lambda job: when(not job.description.strip())),
+        trips=lambda subject: when(_is_undescribed(subject)),
     ),
     JobRule(
         rule=Rule(

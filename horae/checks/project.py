@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 from horae.checks.checklist import check_job
 from horae.checks.fit_rules import misfits
 from horae.checks.import_cost import LIMIT, slow_imports
-from horae.checks.project_rules import PROVIDER_TABLE, SLOW_IMPORT, UNKNOWN_PROVIDER
+from horae.checks.project_rules import IGNORED_CODE, PROVIDER_TABLE, SLOW_IMPORT, UNKNOWN_PROVIDER
 from horae.errors import InvalidSettings, unknown
-from horae.findings import Finding, Source
+from horae.findings import Finding, Level, Source
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier
-from horae.prefect.rules import DST_DIFFERENCE
+from horae.prefect.rules import DST_DIFFERENCE, FLOW_SCHEDULE, NO_ENGINE
 from horae.project.loading import job_files, load, module_of
 from horae.project.registry import Registry
 from horae.queues.configured import configured
@@ -25,11 +25,15 @@ DATES_SHOWN = 4
 
 
 def check_project(
-    settings: Settings, start: datetime, ask: Callable[[Sequence[str]], Mapping[str, Sequence[float]]] = lambda jobs: {}
+    settings: Settings,
+    start: datetime,
+    ask: Callable[[Sequence[str]], Mapping[str, Sequence[float]]] = lambda jobs: {},
+    look: Callable[[Registry], Sequence[Finding]] = lambda registry: (),
 ) -> list[Finding]:
     """All findings on a project, by file and line; `start` begins the year whose fires are compared.
 
-    `ask`: how many seconds the latest settled runs of these jobs took, by job, as far as that can be said.
+    `ask`: how many seconds the latest settled runs of these jobs took, by job, as far as that can be said. `look`: what
+    is deployed at Prefect beside what the files say.
     """
     registry = load(settings)
     findings = [*registry.problems, *_settings(settings)]
@@ -39,7 +43,22 @@ def check_project(
     findings += misfits(settings, registry, ask([job.name for job in registry if job.schedule]))
     findings += _imports(settings, registry)
     findings += _differences(registry, start)
+    findings += look(registry)
+    findings = [one for one in findings if one.level is Level.ERROR or one.code not in settings.check.ignore]
+    findings += _ignored(settings)
     return sorted(findings, key=lambda f: (f.file or "", f.line or 0, f.code))
+
+
+def _ignored(settings: Settings) -> Iterator[Finding]:
+    from horae.checks.reference import all_rules
+
+    levels = {rule.code: rule.level for rule in all_rules()}
+    for code in settings.check.ignore:
+        if levels.get(code) is not Level.WARNING:
+            message = (
+                f"{code} is an error, which cannot be turned off" if code in levels else unknown("code", code, levels)
+            )
+            yield IGNORED_CODE.finding(f"`ignore` in [check]: {message}", at=Source(file=SETTINGS_FILE, line=1))
 
 
 def _settings(settings: Settings) -> Iterator[Finding]:
@@ -75,13 +94,20 @@ def _millis(duration: timedelta) -> str:
 
 def _differences(registry: Registry, start: datetime) -> Iterator[Finding]:
     from horae.prefect.cron_differences import differences
+    from horae.prefect.cron_engine import NoEngine
 
     for name, deployment in registry.deployments.items():
         for item in deployment.schedules:
             if item.cron is None or not item.active or deployment.paused:
                 continue
-            found = differences(item.cron, item.timezone, start, start + HORIZON)
-            if found:
+            try:
+                found = differences(item.cron, item.timezone, start, start + HORIZON)
+            except NoEngine as error:
+                yield NO_ENGINE.finding(error.message, job=name, at=item.at)
+                return
+            if found and found[0].never:
+                yield FLOW_SCHEDULE.finding(f"{name}: {found[0]}", job=name, at=item.at)
+            elif found:
                 shown = "; ".join(str(difference) for difference in found[:DATES_SHOWN])
                 more = f"; and {len(found) - DATES_SHOWN} more" if len(found) > DATES_SHOWN else ""
                 yield DST_DIFFERENCE.finding(f"{name}: {shown}{more}", job=name, at=item.at)

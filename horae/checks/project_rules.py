@@ -45,6 +45,12 @@ OUTLASTS_GRACE = Rule(
     remedy="Raise `grace_seconds` in `[worker]` and in your orchestrator, give it a time_limit below that, or say "
     "idempotent=True: every deploy stops workers, and what is handed back begins again.",
 )
+IGNORED_CODE = Rule(
+    code="HR719",
+    level=ERROR,
+    says="`ignore` in `[check]` of horae.toml names no warning",
+    remedy="Name codes of warnings, such as HR506. An error has to be corrected.",
+)
 
 PROVIDER_TABLE = Rule(
     code="HR711",
@@ -55,6 +61,7 @@ PROVIDER_TABLE = Rule(
 
 PROJECT_RULES = (
     WRONG_FOLDER,
+    IGNORED_CODE,
     SLOW_IMPORT,
     UNKNOWN_PROVIDER,
     SHORT_RETENTION,

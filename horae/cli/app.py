@@ -56,6 +56,25 @@ Project = Annotated[
 ]
 
 
+def _remember_files(value: list[Path] | None) -> list[Path] | None:
+    """As the setting's variable: what a command starts reads the same files."""
+    if value:
+        os.environ["HORAE_PREFECT__FILES"] = os.pathsep.join(str(path.absolute()) for path in value)
+    return value
+
+
+PrefectFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--prefect-file",
+        help="A file of deployments, in place of the project's prefect.yaml; may be repeated.",
+        metavar="FILE",
+        callback=_remember_files,
+        expose_value=False,
+    ),
+]
+
+
 def _print_version(value: bool) -> None:
     if value:
         from importlib.metadata import version
@@ -71,7 +90,7 @@ Version = Annotated[
 
 
 class Commands(TyperGroup):
-    """Loads a command when it is called, and lets `--project` stand after it too."""
+    """Loads a command when it is called, and lets `--project` and `--prefect-file` stand after it too."""
 
     package = "horae.cli"
     names: tuple[str, ...] = COMMANDS
@@ -90,7 +109,7 @@ class Commands(TyperGroup):
             gc.enable()
         module = importlib.import_module(f"{self.package}.{cmd_name}")
         command = typer.main.get_command(_group(module) if hasattr(module, "COMMANDS") else _single(module, cmd_name))
-        command.params += [param for param in self.params if param.name == "project"]
+        command.params += [param for param in self.params if param.name in {"project", "prefect_files"}]
         return command
 
 
@@ -108,7 +127,9 @@ def _group(module: ModuleType) -> typer.Typer:
     return group
 
 
-def _horae(context: typer.Context, project: Project = None, version: Version = False) -> int:
+def _horae(
+    context: typer.Context, project: Project = None, prefect_files: PrefectFiles = None, version: Version = False
+) -> int:
     """Puts every recurring job on the right one of three schedulers, runs it there, and can say what became of it.
 
     \b

@@ -38,8 +38,15 @@ def command(context: typer.Context, json: Json = False, format: Output = None) -
     if json and format not in {None, Format.JSON}:
         raise UsageError(f"give --json or --format {format}, not both")
     from horae.checks.project import check_project
+    from horae.prefect.deployed import leftovers
 
-    findings = check_project(configured(context), clock.now(), lambda jobs: _took(settings_of(context), jobs))
+    found = settings_of(context)
+    findings = check_project(
+        configured(context),
+        clock.now(),
+        ask=lambda jobs: _took(found, jobs),
+        look=lambda registry: leftovers(found, registry.deployments),
+    )
     _print(findings, Format.JSON if json else format or Format.TEXT)
     return 1 if any(finding.level is Level.ERROR for finding in findings) else 0
 

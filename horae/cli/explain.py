@@ -70,8 +70,9 @@ def explain(settings: Settings, name: str) -> Explanation:
     """Raises UnknownName."""
     registry = jobs_of(settings)
     job = registry.get(name)
+    name = job.name
     deployment = registry.deployments.get(name)
-    here = [problem for problem in registry.problems if problem.job == name]
+    here = [problem for problem in registry.problems if problem.job in {name, job.short_name}]
     return Explanation(
         job=job,
         decision=decide(job.traits, job.schedule),

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -9,7 +10,7 @@ import typer
 from horae import clock
 from horae.cli.following import Question
 from horae.cli.options import Json, members_of, when_of
-from horae.cli.project import jobs_of, settings_of, with_store
+from horae.cli.project import address_of, jobs_of, settings_of, with_store
 from horae.errors import StoreUnavailable, UsageError, unknown
 from horae.jobs.policies import Tier
 from horae.runs import Cause, Run, State, Verdict
@@ -75,6 +76,7 @@ def command(
         limit=limit,
     )
     settings = with_store(settings_of(context))
+    question = replace(question, job=address_of(settings, job)) if job else question
     if follow:
         return _follow(settings, question, json)
     runs = asyncio.run(_runs(settings, question))

@@ -10,6 +10,8 @@ from horae.cli.options import Json
 from horae.cli.project import jobs_of, settings_of
 from horae.errors import StoreError
 from horae.jobs.job import Job
+from horae.jobs.policies import Tier
+from horae.project.registry import Registry
 from horae.settings import Settings
 from horae.store.values import Latest
 
@@ -38,7 +40,20 @@ def command(context: typer.Context, json: Json = False) -> int:
         print_json([_shape(*row) for row in rows])
     else:
         _draw(rows, settings)
+    _warn(settings, registry)
     return 0
+
+
+def _warn(settings: Settings, registry: Registry) -> None:
+    """A line on stderr for each flow that nothing deploys, and for what Prefect fires beside what the files say."""
+    from horae.prefect.deployed import leftovers
+    from horae.prefect.rules import NO_DEPLOYMENT
+
+    here = [problem for problem in registry.problems if problem.code == NO_DEPLOYMENT.code]
+    there = leftovers(settings, registry.deployments) if registry.by_tier(Tier.PREFECT) else []
+    for finding in (*here, *there):
+        if finding.code not in settings.check.ignore:
+            print(f"horae: {finding.code} {finding.message}", file=sys.stderr)
 
 
 def _paused(job: Job, standing: "Standing | None") -> bool | None:

@@ -40,6 +40,7 @@ class _Switch:
             if name is None:
                 return await (self._pause_all(store) if self._pause else self._resume_all(store, paused))
             job = None if name in paused and name not in self._registry else self._registry.get(name)
+            name = job.name if job else name
             if job and job.tier is Tier.PREFECT:
                 await self._prefect([job])
             print(await self._one(store, name, paused))

@@ -38,6 +38,16 @@ def jobs_of(settings: Settings) -> Registry:
     return registry
 
 
+def address_of(settings: Settings, name: str) -> str:
+    """The address of the flow that a short name stands for, or else the name as it is; raises UsageError."""
+    from horae.prefect.yaml import read
+
+    deployments = read(settings.project, settings.prefect.files, settings.folders.flows).deployments
+    if "/" in name or all(name != one.job.short_name for one in deployments):
+        return name
+    return jobs_of(settings).get(name).name
+
+
 def with_store(settings: Settings) -> Settings:
     """The same settings; raises StoreUnavailable when they name no store."""
     if settings.store.url is None:

@@ -16,8 +16,9 @@ HEAD = """# Command line
 | 2 | wrong use: nothing was done |
 | 130 | interrupted; `fires --follow`, which has no other end, exits with 0 |
 
-`--project FOLDER` may stand before or after the command. Errors are a sentence on stderr. What `--json` prints is in
-[json.md](json.md). Colours are left out where stdout is no terminal, and where `NO_COLOR` is set.
+`--project FOLDER` and `--prefect-file FILE` may stand before or after the command. Errors are a sentence on stderr.
+What `--json` prints is in [json.md](json.md). Colours are left out where stdout is no terminal, and where `NO_COLOR`
+is set.
 
 This page is written by `python -m horae.cli.reference`; a test holds it against the commands.
 """

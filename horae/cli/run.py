@@ -24,7 +24,7 @@ def command(context: typer.Context, job: JobName, given: Context = None, json: J
     settings = settings_of(context)
     arguments = context_of(given)
     registry = jobs_of(settings)
-    registry.get(job)
+    job = registry.get(job).name
     if job in registry.deployments:
         registry.deployments[job].accepts(arguments)  # Prefect would find out in the flow run's process
     lend(settings)

@@ -16,6 +16,7 @@ from horae.schedules.kinds import Schedule
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 NAME_LIMIT = 100
+ADDRESS_LIMIT = 500
 NO_RETRY = Retry()
 
 
@@ -23,12 +24,12 @@ NO_RETRY = Retry()
 class Job:
     """A registered unit of work.
 
-    Names are unique kebab-case. Durations are timedeltas. `tier` is the author's claim: the folder that the job
-    lives in; `horae check` compares it with the matrix.
+    Names are unique: kebab-case, but for a flow, whose name is its address `flow/deployment`. Durations are timedeltas.
+    `tier` is the author's claim: the folder that the job lives in; `horae check` compares it with the matrix.
     """
 
     name: str
-    """Unique over all three tiers, kebab-case. Default: the function's name."""
+    """Unique over all three tiers. Default: the function's name. Of a flow: its address, `flow/deployment`."""
     tier: Tier
     schedule: Schedule | None = None
     """None: fires only when somebody asks."""
@@ -72,7 +73,13 @@ class Job:
     """`flow/deployment`, as Prefect names it; flows only."""
 
     def __post_init__(self) -> None:
-        if not NAME.fullmatch(self.name) or len(self.name) > NAME_LIMIT:
+        if self.tier is Tier.PREFECT:
+            if not self.name.strip() or not self.name.isprintable() or len(self.name) > ADDRESS_LIMIT:
+                raise InvalidJob(
+                    f"the name of a flow job is `flow/deployment`, at most {ADDRESS_LIMIT} printable characters, "
+                    f"not {self.name!r}"
+                )
+        elif not NAME.fullmatch(self.name) or len(self.name) > NAME_LIMIT:
             better = re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
             hint = f"; {better!r} would do" if NAME.fullmatch(better) and len(better) <= NAME_LIMIT else ""
             raise InvalidJob(
@@ -89,6 +96,11 @@ class Job:
             )
         if self.jitter < timedelta(0):
             raise InvalidJob(f"job {self.name!r}: jitter must not be negative")
+
+    @property
+    def short_name(self) -> str:
+        """Its name, and of a flow that of its deployment: an alias, while no other job has it."""
+        return self.name.rpartition("/")[2] if self.tier is Tier.PREFECT else self.name
 
     @property
     def is_async(self) -> bool:

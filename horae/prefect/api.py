@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from horae import clock
 from horae.errors import HoraeError, PrefectUnavailable, UsageError
-from horae.prefect.values import Deployment, FlowRun, flow_run_of, log_line
+from horae.prefect.values import Deployment, Fire, FlowRun, fire_of, flow_run_of, log_line
 from horae.urls import shown, without_login
 
 if TYPE_CHECKING:
@@ -72,6 +72,24 @@ class PrefectApi:
             return None
         return Deployment(id=found["id"], name=name, paused=bool(found.get("paused")), tags=tuple(found["tags"]))
 
+    async def deployment_json(self, id_or_address: str) -> dict[str, Any] | None:
+        """A deployment as the API gives it, by id or by `flow/deployment`; None if there is none."""
+        flow, slash, deployment = id_or_address.partition("/")
+        path = f"name/{quote(flow, safe='')}/{quote(deployment, safe='')}" if slash else id_or_address
+        found: dict[str, Any] | None = await self._call("GET", f"/deployments/{path}")
+        return found
+
+    async def coming_fires(self, deployment_id: str, until: datetime) -> list[Fire]:
+        """The runs that its schedules made for later than now and up to `until`, and that nobody has taken yet."""
+        chosen = {
+            "deployment_id": {"any_": [deployment_id]},
+            "state": {"type": {"any_": ["SCHEDULED"]}},
+            "expected_start_time": {"after_": clock.isoformat(clock.now()), "before_": clock.isoformat(until)},
+        }
+        body = {"flow_runs": chosen, "sort": "EXPECTED_START_TIME_ASC", "limit": PAGE}
+        found = [fire_of(one) for one in await self._call("POST", "/flow_runs/filter", body)]
+        return [fire for fire in found if fire]
+
     async def create_flow_run(
         self,
         deployment_id: str,
@@ -80,11 +98,14 @@ class PrefectApi:
         idempotency_key: str | None = None,
         name: str | None = None,
         tags: Collection[str] = (),
+        scheduled_for: datetime | None = None,
     ) -> str:
-        """Order a run of a deployment, now; its id. The same key again orders nothing and gives the same id."""
+        """Order a run of a deployment, now or for an instant; its id. The same key again orders nothing and gives the
+        same id."""
+        details = {"scheduled_time": clock.isoformat(scheduled_for)} if scheduled_for else {}
         wanted = {
             "parameters": dict(parameters or {}),
-            "state": {"type": "SCHEDULED"},
+            "state": {"type": "SCHEDULED", "state_details": details},
             # Always one: when the server is busy it is asked again, and must not make a second run.
             "idempotency_key": idempotency_key or str(uuid4()),
             "name": name,
@@ -179,9 +200,24 @@ class PrefectApi:
         found = await self.flow_run(flow_run_id)
         if found is None or found.settled:
             return found
-        cancelling = {"state": {"type": "CANCELLING", "name": "Cancelling", "message": "asked for by horae cancel"}}
-        await self._call("POST", f"/flow_runs/{flow_run_id}/set_state", cancelling)
+        await self.set_state(flow_run_id, "CANCELLING", "Cancelling", "asked for by horae cancel")
         return await self.flow_run(flow_run_id)
+
+    async def set_state(self, flow_run_id: str, type: str, name: str, message: str) -> str:
+        """Propose a state for a flow run; returns the type of the state that it then has, empty if it is gone."""
+        state = {"type": type, "name": name, "message": message}
+        answer = await self._call("POST", f"/flow_runs/{flow_run_id}/set_state", {"state": state})
+        return str(((answer or {}).get("state") or {}).get("type") or "")
+
+    async def last_heartbeat(self, flow_run_id: str) -> datetime | None:
+        """When a flow run last said that it lives; None if it never did."""
+        wanted = {
+            "event": {"name": ["prefect.flow-run.heartbeat"]},
+            "resource": {"id": [f"prefect.flow-run.{flow_run_id}"]},
+            "order": "DESC",
+        }
+        found = (await self._call("POST", "/events/filter", {"filter": wanted, "limit": 1}))["events"]
+        return clock.parse_instant(found[0]["occurred"]) if found else None
 
     async def crash_unfinished(self, message: str) -> int:
         """Mark every flow run that began and has not ended as Crashed, and so free what it holds; returns how many.
@@ -191,8 +227,7 @@ class PrefectApi:
         began = {"flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}}, "limit": PAGE}
         found = await self._call("POST", "/flow_runs/filter", began)
         for flow_run in found:
-            crashed = {"state": {"type": "CRASHED", "name": "Crashed", "message": message}}
-            await self._call("POST", f"/flow_runs/{flow_run['id']}/set_state", crashed)
+            await self.set_state(flow_run["id"], "CRASHED", "Crashed", message)
         return len(found)
 
     async def online_workers(self, pool: str) -> list[str] | None:

@@ -1,17 +1,17 @@
 """Where Prefect's cron engine fires differently than ours.
 
-Prefect 3.8 (`prefect.server.schemas.schedules.CronSchedule`) walks the naive wall clock with croniter and reads each
-result in the zone: what falls into a gap moves on by the gap's length, what falls into a fold fires in its first pass.
-So it differs around a clock's jumps, and on whole days where croniter reads the fields differently. It schedules far
-ahead; a walk that begins in the middle of a jump can differ from what is said here.
+Prefect (`prefect.server.schemas.schedules.CronSchedule`) walks the naive wall clock and reads each result in the zone:
+what falls into a gap moves on by the gap's length, what falls into a fold fires in its first pass. So it differs around
+a clock's jumps, and on whole days where its engine reads the fields differently.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from itertools import takewhile
 from zoneinfo import ZoneInfo
 
+from horae.prefect import cron_engine
 from horae.schedules.expression import Expression, first_after, read
 from horae.schedules.zones import Transition, transitions, zone
 
@@ -31,63 +31,55 @@ class Difference:
     theirs: tuple[datetime, ...]
     """What Prefect will fire and Horae would not, in UTC."""
     says: str
+    never: bool = False
+    """Whether Prefect refuses the cron, or never fires it."""
 
     def __str__(self) -> str:
         return self.says
 
 
 def differences(expr: str, tz: str, start: datetime, end: datetime) -> list[Difference]:
-    """Every occasion between two aware instants, in order; raises InvalidSchedule for what is no cron of ours.
+    """Every occasion between two aware instants, in order.
 
-    An expression that Prefect refuses is one difference; so are all the days on which the fields are read differently.
+    An expression that Prefect refuses, or for which it finds no date, is one difference; so are all the days on which
+    the fields are read differently. Raises InvalidSchedule for what is no cron of ours, NoEngine without Prefect.
     """
-    from croniter import CroniterBadCronError, croniter
-
     expression, place = read(expr), zone(tz)
-    try:
-        engine = croniter(expression.text, datetime(2000, 1, 1, tzinfo=UTC))
-    except CroniterBadCronError as error:
-        says = f"Prefect refuses {expr!r} ({error}), so it never fires there"
-        return [Difference(at=start, ours=(), theirs=(), says=says)]
+    if why := cron_engine.refusal(expr):
+        says = f"Prefect refuses {expr!r} ({why}), so it never fires there"
+        return [Difference(at=start, ours=(), theirs=(), says=says, never=True)]
+    if cron_engine.never_fires(expr, start.astimezone(place).replace(tzinfo=None, fold=0)):
+        says = f"Prefect finds no date for {expr!r} and gives up the search each time, so it never fires there"
+        return [Difference(at=start, ours=(), theirs=(), says=says, never=True)]
+    cron = _Cron(expression=expression, given=expr, place=place)
     first, last = start.astimezone(place).date(), end.astimezone(place).date()
-    odd = _odd_days(expression, engine.expanded, first, last)
-    found = list(_by_day(expression, engine.expanded, place, odd, start, end))
+    odd = _odd_days(cron, first, last)
+    found = list(_by_day(cron, odd, start, end))
     for jump in transitions(place, start, end):
         edge = abs(jump.shift) + MINUTE
         days = {(jump.at + move).astimezone(place).date() for move in (-edge, timedelta(0), edge)}
         if not days & odd.keys():
-            found += _around(expression, place, jump)
+            found += _around(cron, jump)
     return found
 
 
-def prefect_fires(expr: str, tz: str, start: datetime, end: datetime) -> list[datetime]:
-    """What Prefect's engine yields from `start` to `end`, both inclusive, in UTC; as `CronSchedule.get_dates` does."""
-    from croniter import CroniterBadDateError, croniter
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Cron:
+    """One cron in one zone: as we read it, and as it was given, which is what Prefect reads."""
 
-    place = zone(tz)
-    begin = start.astimezone(place).replace(tzinfo=None, fold=0) - timedelta(seconds=1)
-    if begin.microsecond:
-        begin += timedelta(seconds=1)
-    engine, found = croniter(expr, begin), set[datetime]()
-    while True:
-        try:
-            wall: datetime = engine.get_next(datetime)
-        except CroniterBadDateError:
-            break
-        fire = wall.replace(tzinfo=place).astimezone(UTC)
-        if fire > end:
-            break
-        found.add(fire)
-    return sorted(found)
+    expression: Expression
+    given: str
+    place: ZoneInfo
 
 
-def _around(expression: Expression, place: ZoneInfo, jump: Transition) -> Iterator[Difference]:
+def _around(cron: _Cron, jump: Transition) -> Iterator[Difference]:
     """The difference at one jump of the clock, if there is one. A fold or gap reaches no further than its length."""
-    edge = abs(jump.shift) + MINUTE
+    place, edge = cron.place, abs(jump.shift) + MINUTE
     start, end = jump.at - edge, jump.at + edge
     # Prefect stops at the first fire beyond the end, and a gap brings its fires out of order: end later, cut here.
-    theirs = {fire for fire in prefect_fires(expression.text, place.key, start, end + edge) if start < fire <= end}
-    ours = set(_ours(expression, place, start, end))
+    listed = cron_engine.fires(cron.given, place.key, start, end + edge)
+    theirs = {fire for fire in listed if start < fire <= end}
+    ours = set(_ours(cron, start, end))
     if ours == theirs:
         return
     only_ours, only_theirs = tuple(sorted(ours - theirs)), tuple(sorted(theirs - ours))
@@ -105,12 +97,12 @@ def _around(expression: Expression, place: ZoneInfo, jump: Transition) -> Iterat
     yield Difference(at=jump.at, ours=only_ours, theirs=only_theirs, says=says)
 
 
-def _ours(expression: Expression, place: ZoneInfo, start: datetime, end: datetime) -> Iterator[datetime]:
+def _ours(cron: _Cron, start: datetime, end: datetime) -> Iterator[datetime]:
     """After `start`, `end` included."""
-    fire = first_after(expression, place, start)
+    fire = first_after(cron.expression, cron.place, start)
     while fire and fire <= end:
         yield fire
-        fire = first_after(expression, place, fire)
+        fire = first_after(cron.expression, cron.place, fire)
 
 
 def _times(fires: tuple[datetime, ...], place: ZoneInfo) -> str:
@@ -118,11 +110,10 @@ def _times(fires: tuple[datetime, ...], place: ZoneInfo) -> str:
     return shown + (f" and {len(fires) - SHOWN} more" if len(fires) > SHOWN else "")
 
 
-def _odd_days(expression: Expression, expanded: list[Any], first: date, last: date) -> dict[date, tuple[bool, bool]]:
+def _odd_days(cron: _Cron, first: date, last: date) -> dict[date, tuple[bool, bool]]:
     """Local days on which the engines read the fields differently: does ours fire on them, does Prefect's."""
-    ours = _our_days(expression, first, last)
-    theirs = ours if expression.every_day else _their_days(expression, first, last)
-    both = ours & theirs if _their_times(expanded) != expression.times else set()
+    ours, theirs = _our_days(cron.expression, first, last), _their_days(cron.given, first, last)
+    both = ours & theirs if _their_times(cron.given) != cron.expression.times else set()
     return {day: (day in ours, day in theirs) for day in sorted((ours ^ theirs) | both)}
 
 
@@ -134,44 +125,33 @@ def _our_days(expression: Expression, first: date, last: date) -> set[date]:
     return found
 
 
-def _their_days(expression: Expression, first: date, last: date) -> set[date]:
-    from croniter import CroniterBadDateError, croniter
-
-    fields = " ".join(expression.text.split()[2:])
-    engine, found = croniter(f"0 0 {fields}", datetime.combine(first, time()) - MINUTE), set[date]()
-    try:
-        while (day := engine.get_next(datetime).date()) <= last:
-            found.add(day)
-    except CroniterBadDateError:
-        pass
-    return found
+def _their_days(given: str, first: date, last: date) -> set[date]:
+    fields = given.split()
+    # A macro has one field; it is at midnight, but for `@hourly`, which fires on all days.
+    text = f"0 0 {' '.join(fields[2:])}" if len(fields) > 1 else "@daily" if fields == ["@hourly"] else given
+    walls = cron_engine.walk(text, datetime.combine(first, time()) - MINUTE)
+    return {wall.date() for wall in takewhile(lambda wall: wall.date() <= last, walls)}
 
 
-def _their_times(expanded: list[Any]) -> tuple[int, ...]:
-    minutes = range(60) if expanded[0] == ["*"] else expanded[0]
-    hours = range(24) if expanded[1] == ["*"] else expanded[1]
+def _their_times(given: str) -> tuple[int, ...]:
+    fields = cron_engine.expanded(given)
+    minutes = range(60) if "*" in fields[0] else fields[0]
+    hours = range(24) if "*" in fields[1] else fields[1]
     return tuple(sorted({hour * 60 + minute for hour in hours for minute in minutes}))
 
 
-def _by_day(
-    expression: Expression,
-    expanded: list[Any],
-    place: ZoneInfo,
-    odd: dict[date, tuple[bool, bool]],
-    start: datetime,
-    end: datetime,
-) -> Iterator[Difference]:
+def _by_day(cron: _Cron, odd: dict[date, tuple[bool, bool]], start: datetime, end: datetime) -> Iterator[Difference]:
     """One difference for all the days that are odd in the same way, with the fires of the first of them."""
     kinds = ((False, True, "also fires"), (True, False, "does not fire"), (True, True, "fires at other times"))
     for fires_here, fires_there, what in kinds:
         days = [day for day, kind in odd.items() if kind == (fires_here, fires_there)]
         for day in days:
             begin, finish = (
-                datetime.combine(day + timedelta(days=more), time(), place).astimezone(UTC) - timedelta(seconds=1)
+                datetime.combine(day + timedelta(days=more), time(), cron.place).astimezone(UTC) - timedelta(seconds=1)
                 for more in (0, 1)
             )
-            ours = set(_ours(expression, place, begin, finish)) if fires_here else set()
-            theirs = set(prefect_fires(expression.text, place.key, begin, finish)) if fires_there else set()
+            ours = set(_ours(cron, begin, finish)) if fires_here else set()
+            theirs = set(cron_engine.fires(cron.given, cron.place.key, begin, finish)) if fires_there else set()
             only = [fire for fire in sorted(ours ^ theirs) if start < fire <= end]
             if only:
                 on = f"on {day}" if len(days) == 1 else f"on {len(days)} days, the first {day}"
@@ -179,6 +159,6 @@ def _by_day(
                     at=only[0],
                     ours=tuple(fire for fire in only if fire in ours),
                     theirs=tuple(fire for fire in only if fire in theirs),
-                    says=f"Prefect reads the fields of {expression.text!r} differently: it {what} {on}",
+                    says=f"Prefect reads the fields of {cron.given!r} differently: it {what} {on}",
                 )
                 break

@@ -4,6 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 from horae.clock import EPOCH
 from horae.errors import InvalidSchedule, PrefectUnavailable
+from horae.prefect.api import PrefectApi
+from horae.prefect.deployed import FROM_CODE
+from horae.prefect.deployment_write import write
 from horae.schedules.kinds import AnyOf, At, Cron, Every, Schedule
 from horae.settings import Settings
 from horae.urls import cleaned, shown
@@ -16,8 +19,9 @@ if TYPE_CHECKING:
 async def deploy_flow(settings: Settings, flow: "Flow[..., Any]", name: str, schedule: Schedule | None) -> str:
     """Create or update the deployment `flow/name` in the configured work pool; returns its id.
 
-    The flow's code is found where it is: a file below the working folder of the pool's workers. Raises
-    PrefectUnavailable, or InvalidSchedule for a schedule that Prefect cannot hold.
+    The flow's code is found where it is: a file below the working folder of the pool's workers. What has not changed is
+    not written, and a write loses no fire: it may wait half a minute. Raises PrefectUnavailable, or InvalidSchedule
+    for a schedule that Prefect cannot hold.
     """
     from prefect.exceptions import PrefectHTTPStatusError
     from prefect.settings import PREFECT_API_KEY, PREFECT_API_URL, temporary_settings
@@ -31,10 +35,12 @@ async def deploy_flow(settings: Settings, flow: "Flow[..., Any]", name: str, sch
     schedules = prefect_schedules(schedule) if schedule else []
     with temporary_settings(configured):
         deployment: Any = await flow.ato_deployment(
-            name, schedules=schedules, work_pool_name=settings.prefect.work_pool
+            name, schedules=schedules, work_pool_name=settings.prefect.work_pool, tags=[FROM_CODE]
         )
         try:
-            return str(await deployment.aapply())
+            async with PrefectApi(url, configured.get(PREFECT_API_KEY)) as prefect:
+                id, _ = await write(prefect, deployment, None, deployment.aapply)
+                return str(id)
         except (PrefectHTTPStatusError, OSError) as error:
             raise PrefectUnavailable(f"Prefect at {shown(url)}: {cleaned(str(error), url)}") from error
 

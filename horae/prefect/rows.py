@@ -32,6 +32,8 @@ def rows_of(namespace: str, job: Job, flow_run: FlowRun, missed_by: datetime) ->
 
 NOT_STARTED = "not started"
 """By Prefect, within the job's catch-up window: no worker had room for it, or none was there."""
+SUPERSEDED = "superseded"
+"""By a newer fire, which was due before a worker took this one; the job wants only the newest."""
 DELETED = "deleted"
 """In Prefect: by somebody, or because its deployment was paused or deleted, which deletes what is late too."""
 
@@ -73,6 +75,8 @@ def state_of(flow_run: FlowRun) -> tuple[State, str]:
             return State.FAILED, "raised"
         case "CRASHED":
             return State.FAILED, "crashed"
+        case "CANCELLED" if flow_run.began is None and flow_run.message.startswith(SUPERSEDED):
+            return State.MISSED, SUPERSEDED
         case "CANCELLED" if flow_run.began is None and "concurrency" in flow_run.message.lower():
             return State.SKIPPED, "overlap"
         case "CANCELLED":

@@ -12,7 +12,7 @@ YAML_UNREADABLE = Rule(
 YAML_UNKNOWN_KEY = Rule(
     code="HR502",
     level=ERROR,
-    says="prefect.yaml has a key that Prefect does not know",
+    says="prefect.yaml has a key that looks like a slip of one that Prefect knows",
     remedy="Correct or remove the key: `prefect deploy` ignores it without a word.",
 )
 
@@ -33,13 +33,13 @@ ENTRYPOINT = Rule(
 FLOW_SCHEDULE = Rule(
     code="HR505",
     level=ERROR,
-    says="a schedule in prefect.yaml cannot be read, or does not mean what it says",
+    says="Prefect refuses a schedule in prefect.yaml, or never fires it",
     remedy='Write `cron: "0 2 * * *"` with `timezone: Europe/Berlin`, or `interval: 3600` with a quoted `anchor_date`.',
 )
 
 SCHEDULE_SLUG = Rule(
     code="HR506",
-    level=ERROR,
+    level=WARNING,
     says="a schedule has no slug of its own",
     remedy="Give each schedule a `slug`, unique in its deployment: without, a deploy replaces the whole list of them.",
 )
@@ -47,29 +47,30 @@ SCHEDULE_SLUG = Rule(
 DUPLICATE_DEPLOYMENT = Rule(
     code="HR507",
     level=ERROR,
-    says="two deployments have the same name",
-    remedy="Rename one of them: the deployment's name is the job's name.",
+    says="two deployments of one flow have the same name",
+    remedy="Rename one of them: the later one is deployed over the other.",
 )
 
 WORK_POOL = Rule(
     code="HR508",
-    level=ERROR,
+    level=WARNING,
     says="a deployment names no work pool",
-    remedy="Write `work_pool: {name: horae}`: without one, no worker picks up its runs.",
+    remedy="Write `work_pool: {name: horae}`. `horae up` deploys it to the pool of its own worker; `prefect deploy` by "
+    "itself refuses it, unless PREFECT_DEFAULT_WORK_POOL_NAME is set.",
 )
 
 FLOW_TAG = Rule(
     code="HR509",
     level=ERROR,
     says="a `horae:` tag is neither a trait nor an option",
-    remedy="Use `horae:` and the name of a trait, or `horae:run_on_start`.",
+    remedy="Use `horae:` and the name of a trait, `horae:run_on_start` or `horae:latest_only`.",
 )
 
 DEPLOYMENT_NAME = Rule(
     code="HR510",
     level=ERROR,
-    says="a deployment has no name that a job can have",
-    remedy="Give it a literal kebab-case name, such as `code-sweep`: `prefect deploy` skips unnamed deployments.",
+    says="a deployment has no name, or one that Prefect refuses",
+    remedy="Give it a name without / % & < >: `prefect deploy` skips unnamed deployments.",
 )
 
 NO_BRAKE = Rule(
@@ -78,6 +79,62 @@ NO_BRAKE = Rule(
     says="a scheduled deployment has no concurrency limit",
     remedy="Write `concurrency_limit: {limit: 1, collision_strategy: CANCEL_NEW}`: after an outage Prefect starts all "
     "missed runs at once, and nothing else holds them back.",
+)
+
+TEMPLATE = Rule(
+    code="HR512",
+    level=WARNING,
+    says="Prefect fills in a template when it deploys, so nobody can tell what it will be",
+    remedy="Write the value itself if Horae is to follow the flow and to check it.",
+)
+
+UNFOLLOWED_SCHEDULE = Rule(
+    code="HR513",
+    level=WARNING,
+    says="Prefect fires a schedule that Horae cannot follow: its next fire is not shown, and the matrix leaves it out",
+    remedy="Write a cron of five fields, several of them, or an interval with a quoted `anchor_date`.",
+)
+
+YAML_IGNORED = Rule(
+    code="HR514",
+    level=WARNING,
+    says="prefect.yaml has a key that Prefect ignores",
+    remedy="Remove the key if it was meant to do something; under `definitions` anchors are at home.",
+)
+
+UNREAD_FLOW = Rule(
+    code="HR515",
+    level=WARNING,
+    says="a flow cannot be read without running its file, so Horae does not know all of it",
+    remedy='Write `@flow(name="...")` with literals over a function in the file that the entrypoint names.',
+)
+
+SHORT_NAME = Rule(
+    code="HR516",
+    level=WARNING,
+    says="the short name of a flow job stands for several jobs",
+    remedy="Use the address `flow/deployment` in commands, or rename one of the jobs.",
+)
+
+NO_DEPLOYMENT = Rule(
+    code="HR517",
+    level=WARNING,
+    says="a file in the flows folder has a flow, and no deployment leads to it",
+    remedy="Write a deployment with it as `entrypoint` into prefect.yaml; begin the name of a helper's file with `_`.",
+)
+
+LEFT_DEPLOYMENT = Rule(
+    code="HR518",
+    level=WARNING,
+    says="Prefect has a deployment in the project's work pool that is in no file of the project",
+    remedy="Delete it with `prefect deployment delete`: no deploy removes it, and it goes on firing.",
+)
+
+LEFT_SCHEDULE = Rule(
+    code="HR519",
+    level=WARNING,
+    says="Prefect has a schedule of a deployment that its file no longer has, such as one whose slug was renamed",
+    remedy="Delete it with `prefect deployment schedule delete`: it fires beside those of the file.",
 )
 
 DST_DIFFERENCE = Rule(
@@ -95,6 +152,13 @@ FLOATING_INTERVAL = Rule(
     "deploy), and for a day or more a cron, or no `timezone` but UTC.",
 )
 
+NO_ENGINE = Rule(
+    code="HR603",
+    level=WARNING,
+    says="the crons of flows cannot be compared with what Prefect makes of them, because Prefect is not installed here",
+    remedy="Install `horae[prefect]` where `horae check` runs.",
+)
+
 FLOW_FILE_RULES = (
     YAML_UNREADABLE,
     YAML_UNKNOWN_KEY,
@@ -107,6 +171,15 @@ FLOW_FILE_RULES = (
     FLOW_TAG,
     DEPLOYMENT_NAME,
     NO_BRAKE,
+    TEMPLATE,
+    UNFOLLOWED_SCHEDULE,
+    YAML_IGNORED,
+    UNREAD_FLOW,
+    SHORT_NAME,
+    NO_DEPLOYMENT,
+    LEFT_DEPLOYMENT,
+    LEFT_SCHEDULE,
     DST_DIFFERENCE,
     FLOATING_INTERVAL,
+    NO_ENGINE,
 )

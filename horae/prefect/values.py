@@ -19,6 +19,17 @@ class Deployment:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fire:
+    """A run that Prefect's scheduler has made and that has not begun."""
+
+    run_id: str
+    at: datetime
+    schedule_id: str
+    key: str
+    """Its idempotency key, in which the ids of deployment and schedule stand."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class FlowRun:
     id: str
     name: str
@@ -30,7 +41,7 @@ class FlowRun:
     message: str
     """The server's reason for the state, or empty."""
     auto_scheduled: bool
-    """Whether the server's scheduler made it, from the deployment's schedule."""
+    """Whether the server's scheduler made it, from the deployment's schedule, or it was made again in its place."""
     idempotency_key: str | None
     run_count: int
     created: datetime
@@ -39,6 +50,10 @@ class FlowRun:
     started: datetime | None
     """When it first ran; also of a run that was cancelled without ever running: the instant of that."""
     ended: datetime | None
+    state_since: datetime
+    """When it came into its state."""
+    retries: int
+    """How often its flow is to be tried again after a failure."""
 
     @property
     def began(self) -> datetime | None:
@@ -49,6 +64,20 @@ class FlowRun:
     def settled(self) -> bool:
         """Whether its state is final."""
         return self.state_type in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
+
+def is_fire(key: str | None) -> bool:
+    """Whether an idempotency key is that of a fire: Prefect's scheduler begins them all with this word."""
+    return key is not None and key.startswith("scheduled ")
+
+
+def fire_of(found: Mapping[str, Any]) -> Fire | None:
+    """A fire from Prefect's JSON of a flow run; None if no schedule made it."""
+    by, key = found.get("created_by") or {}, found.get("idempotency_key")
+    if by.get("type") != "SCHEDULE" or not is_fire(key):
+        return None
+    at = clock.parse_instant(found["expected_start_time"])
+    return Fire(run_id=found["id"], at=at, schedule_id=str(by["id"]), key=str(key))
 
 
 def flow_run_of(found: Mapping[str, Any]) -> FlowRun:
@@ -62,13 +91,15 @@ def flow_run_of(found: Mapping[str, Any]) -> FlowRun:
         state_type=found.get("state_type") or "PENDING",
         state_name=found.get("state_name") or "",
         message=state.get("message") or "",
-        auto_scheduled=bool(found.get("auto_scheduled")),
+        auto_scheduled=bool(found.get("auto_scheduled")) or is_fire(found.get("idempotency_key")),
         idempotency_key=found.get("idempotency_key"),
         run_count=found.get("run_count") or 0,
         created=clock.parse_instant(found["created"]),
         expected_start=clock.parse_instant(expected),
         started=_instant(found.get("start_time")),
         ended=_instant(found.get("end_time")),
+        state_since=clock.parse_instant(state.get("timestamp") or found["created"]),
+        retries=(found.get("empirical_policy") or {}).get("retries") or 0,
     )
 
 

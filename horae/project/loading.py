@@ -14,12 +14,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from horae.errors import HoraeError, InvalidJob, InvalidSettings, UnknownName, unknown
+from horae.errors import HoraeError, InvalidJob, InvalidSettings, UsageError, unknown
 from horae.findings import Finding, Source
 from horae.jobs.declaring import DECLARATION, Declaration
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier
+from horae.prefect.rules import SHORT_NAME
 from horae.prefect.yaml import read
+from horae.prefect.yaml.undeployed import undeployed
 from horae.project.registry import Registry
 from horae.project.rules import (
     BROKEN_FILE,
@@ -40,8 +42,8 @@ STAMP = "__horae_stamp__"
 
 def load(settings: Settings) -> Registry:
     """Every job of the project. Never raises for what a file contains; see `Registry.problems`."""
-    registry = Registry()
-    reading = read(settings.project, settings.folders.flows)
+    registry = Registry(settings.check.ignore)
+    reading = read(settings.project, settings.prefect.files, settings.folders.flows)
     registry.report(*reading.findings)
     for deployment in reading.deployments:
         registry.add_deployment(deployment)
@@ -49,8 +51,20 @@ def load(settings: Settings) -> Registry:
     own_packages(settings.project.resolve(), settings.folders.all)
     for folder, path in job_files(settings):
         _load_file(registry, settings.project, folder, path, tiers[folder])
-    registry.report(*_check_tables(settings, registry))
+    registry.report(*_check_tables(settings, registry), *_ambiguous(registry))
+    registry.report(*undeployed(settings.project, reading.deployments, settings.folders.flows))
     return registry
+
+
+def _ambiguous(registry: Registry) -> Iterator[Finding]:
+    """A warning at each flow whose short name is not its own."""
+    for short, names in registry.ambiguous.items():
+        for name in names:
+            job = registry.get(name)
+            if job.tier is Tier.PREFECT:
+                others = ", ".join(other for other in names if other != name)
+                message = f"the short name {short!r} of {name!r} is that of {others} too"
+                yield SHORT_NAME.finding(message, job=name, at=job.source)
 
 
 def job_files(settings: Settings) -> Iterator[tuple[str, Path]]:
@@ -192,13 +206,13 @@ def _broken(error: BaseException, path: Path, shown: str) -> Finding:
 
 def _check_tables(settings: Settings, registry: Registry) -> Iterator[Finding]:
     """Findings on every `[jobs.<name>]` table."""
-    spelled = {job.name.replace("-", "_"): job.name for job in registry}
+    spelled = {job.short_name.replace("-", "_"): job.name for job in registry}
     for given in settings.jobs:
         name = spelled.get(given, given)
         at = Source(file=SETTINGS_FILE, line=_table_line(settings.project, given))
         try:
             job = registry.get(name)
-        except UnknownName as error:
+        except UsageError as error:
             yield UNKNOWN_JOB_TABLE.finding(f"[jobs.{given}]: {error.message}", at=at)
             continue
         # A flow reads its own table when it runs: its model stands in a file that imports Prefect.

@@ -1,10 +1,10 @@
 """The shared registry: every job of all three tiers, and what could not be loaded."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
-from horae.errors import InvalidJob, UnknownName
-from horae.findings import Finding
+from horae.errors import InvalidJob, UnknownName, UsageError
+from horae.findings import Finding, Level
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier
 from horae.prefect.yaml.deployment import Deployment
@@ -15,9 +15,12 @@ ORDER = {tier: place for place, tier in enumerate(Tier)}
 class Registry:
     """Jobs by name. Iterates by tier (prefect, oneiric, apscheduler), then by name."""
 
-    def __init__(self) -> None:
+    def __init__(self, ignore: Collection[str] = ()) -> None:
+        """`ignore`: codes of warnings that are not kept."""
+        self._ignore = frozenset(ignore)
         self._jobs: dict[str, Job] = {}
         self._deployments: dict[str, Deployment] = {}
+        self._short: dict[str, list[str]] = {}
         self._problems: list[Finding] = []
 
     def add(self, job: Job) -> None:
@@ -29,6 +32,7 @@ class Registry:
                 "A name is unique over all three tiers; rename one"
             )
         self._jobs[job.name] = job
+        self._short.setdefault(job.short_name, []).append(job.name)
 
     def add_deployment(self, deployment: Deployment) -> None:
         """Register a flow by its deployment; raises like `add`."""
@@ -37,14 +41,26 @@ class Registry:
 
     def report(self, *findings: Finding) -> None:
         """Keep what went wrong while loading."""
-        self._problems.extend(findings)
+        self._problems.extend(one for one in findings if one.level is Level.ERROR or one.code not in self._ignore)
 
     def get(self, name: str) -> Job:
-        """The job of that name; raises UnknownName with the nearest one there is."""
-        try:
+        """The job of that name, or the flow of that short name if no other job has it.
+
+        Raises UnknownName with the nearest one there is, and UsageError naming all whose short name it is.
+        """
+        if name in self._jobs:
             return self._jobs[name]
-        except KeyError:
-            raise UnknownName("job", name, self._jobs) from None
+        named = self._short.get(name, [])
+        if len(named) > 1:
+            raise UsageError(f"{name!r} is the short name of {len(named)} jobs; say which: {', '.join(sorted(named))}")
+        if not named:
+            raise UnknownName("job", name, {*self._jobs, *self._short})
+        return self._jobs[named[0]]
+
+    @property
+    def ambiguous(self) -> Mapping[str, Sequence[str]]:
+        """Short names that stand for several jobs, with the names of these."""
+        return {short: sorted(names) for short, names in self._short.items() if len(names) > 1}
 
     def by_tier(self, tier: Tier) -> tuple[Job, ...]:
         return tuple(job for job in self if job.tier is tier)
@@ -70,6 +86,7 @@ class Registry:
         return len(self._jobs)
 
     def __contains__(self, name: object) -> bool:
+        """Whether a job has that very name."""
         return name in self._jobs
 
 

@@ -17,6 +17,8 @@ from horae.duties.duty import Duty
 from horae.duties.figures import Figures
 from horae.duties.flow_mirror import FlowMirror
 from horae.duties.flow_pauses import FlowPauses
+from horae.duties.flow_rescuer import FlowRescuer
+from horae.duties.late_flows import LateFlows
 from horae.jobs.policies import Tier
 from horae.prefect.api import PrefectApi
 from horae.runners.health import HealthServer
@@ -58,6 +60,8 @@ async def run(settings: Settings, start: str | None = None) -> int:
             keep = timedelta(days=settings.store.keep_runs_days)
             taking.append(FlowMirror(store, process.registry, prefect, keep))
             taking.append(FlowPauses(store, process.registry, prefect))
+            taking.append(FlowRescuer(process.registry, prefect))
+            taking.append(LateFlows(process.registry, prefect))
         taking.append(Announcer(store, prefect))
         moving = [*place.movers(), Figures(store, process.registry, place.metrics)]
         if start and now() - (made_at(start) or EPOCH) < JUST_STARTED:

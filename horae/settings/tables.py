@@ -74,6 +74,8 @@ class PrefectSettings(Table):
     """Loopback port of the server that `horae up` starts. 0: any free one."""
     work_pool: str = "horae"
     """The pool that `horae up` makes if it is not there, and whose worker it starts."""
+    files: tuple[str, ...] = ("prefect.yaml",)
+    """The files of deployments: paths or globs, relative to the project. `HORAE_PREFECT__FILES` separates by `:`."""
 
 
 class QueueSettings(Table):
@@ -176,6 +178,11 @@ class FolderSettings(Table):
         return tuple(self.of(tier) for tier in Tier)
 
 
+class CheckSettings(Table):
+    ignore: tuple[str, ...] = ()
+    """Codes of warnings that are not told, such as HR506. An error cannot be turned off."""
+
+
 class Settings(BaseSettings):
     """All settings of a project. Made by hand, it holds what it is given; `load` reads the files and variables."""
 
@@ -199,6 +206,7 @@ class Settings(BaseSettings):
     queue: QueueSettings = QueueSettings()
     worker: WorkerSettings = WorkerSettings()
     sidecar: SidecarSettings = SidecarSettings()
+    check: CheckSettings = CheckSettings()
     jobs: dict[str, dict[str, Any]] = Field({}, repr=False)  # a job may have secrets
     """`[jobs.<name>]`: what that job's own model reads."""
 

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,12 @@ from typing import Any
 from horae.errors import StartError
 from horae.local.ports import LOOPBACK, free_port
 from horae.prefect.api import PrefectApi
+from horae.prefect.yaml import PrefectFile, read
 from horae.up.parts import Part
 from horae.urls import cleaned
 
-DEPLOY_SECONDS = 120.0
+DEPLOY_SECONDS = 600.0
+"""The longest that one file takes: each changed deployment may wait half a minute for a good moment."""
 HEARTBEAT_SECONDS = 30
 """How often a flow run says that it lives."""
 CRASHED_AFTER_SECONDS = 90
@@ -49,6 +51,8 @@ def server_part(project: Path, state: Path, port: int) -> Part:
         "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
         "PREFECT_UI_API_URL": url,
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        # In memory, as by default, a restart forgets who holds a concurrency slot, and then nobody ever gives it back.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     }
     command = (sys.executable, "-m", "prefect", "server", "start", "--host", LOOPBACK, "--port", str(port))
 
@@ -132,14 +136,33 @@ def silent_runs_crash() -> dict[str, Any]:
     }
 
 
-async def deploy(project: Path, state: Path, api_url: str, api_key: str | None = None) -> str:
-    """`prefect deploy --all` of the project's prefect.yaml; what it printed. StartError with the end of that if it
-    fails, when deployments before the failing one are already in place."""
-    command = (sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all")
+async def deploy(
+    project: Path,
+    state: Path,
+    api_url: str,
+    api_key: str | None = None,
+    *,
+    pool: str = "",
+    files: Sequence[PrefectFile] | None = None,
+) -> str:
+    """`prefect deploy --all` of the project's files of deployments; what it printed.
+
+    What has not changed is not written, and a write waits past a near fire: see `horae.prefect.deployer`. `pool`: where
+    deployments go that name no work pool. StartError, with the end of what it printed, if it fails; deployments before
+    the failing one are then in place.
+    """
+    given = read(project).files if files is None else files
+    return "".join([await _deploy_file(file, state, api_url, api_key, pool) for file in given])
+
+
+async def _deploy_file(file: PrefectFile, state: Path, api_url: str, api_key: str | None, pool: str) -> str:
+    env = environment(state, api_url, api_key)
+    if pool:
+        env["PREFECT_DEFAULT_WORK_POOL_NAME"] = pool
     process = await asyncio.create_subprocess_exec(
-        *command,
-        cwd=project,
-        env={**os.environ, **environment(state, api_url, api_key)},
+        *(sys.executable, "-m", "horae.prefect.deployer", "--all", "--prefect-file", str(file.path)),
+        cwd=file.base,
+        env={**os.environ, **env},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -147,7 +170,7 @@ async def deploy(project: Path, state: Path, api_url: str, api_key: str | None =
     try:
         output, _ = await asyncio.wait_for(process.communicate(), DEPLOY_SECONDS)
     except TimeoutError as error:
-        raise StartError(f"prefect deploy --all did not end within {DEPLOY_SECONDS:g} s") from error
+        raise StartError(f"prefect deploy of {file.path.name} did not end within {DEPLOY_SECONDS:g} s") from error
     finally:
         # Also when we are cancelled.
         with suppress(ProcessLookupError):
@@ -157,7 +180,7 @@ async def deploy(project: Path, state: Path, api_url: str, api_key: str | None =
         last = "\n".join(f"    {line}" for line in text.strip().splitlines()[-25:])
         raise StartError(
             f"prefect deploy --all failed with exit status {process.returncode}; "
-            f"`horae check` says what is wrong in prefect.yaml. Its last words:\n{last}"
+            f"`horae check` says what is wrong in {file.path.name}. Its last words:\n{last}"
         )
     return text
 
@@ -167,9 +190,10 @@ async def _healthy(port: int, path: str) -> bool:
     try:
         async with asyncio.timeout(2):
             reader, writer = await asyncio.open_connection(LOOPBACK, port)
-            writer.write(f"GET {path} HTTP/1.0\r\n\r\n".encode())
-            status = await reader.readline()
-            writer.close()
-            return b" 200 " in status
+            try:
+                writer.write(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+                return b" 200 " in await reader.readline()
+            finally:
+                writer.close()
     except (OSError, TimeoutError):
         return False

@@ -20,7 +20,10 @@ from horae.jobs.policies import Tier
 from horae.local import endpoints
 from horae.local.endpoints import Endpoints
 from horae.local.ports import LOOPBACK, choose_port
+from horae.prefect.deployed import leftovers
 from horae.prefect.flow_runs import prefect_of, run_flow_in_turn
+from horae.prefect.rules import NO_DEPLOYMENT
+from horae.prefect.yaml import read
 from horae.project.loading import load as load_registry
 from horae.project.registry import Registry
 from horae.runs import Cause, Run, Verdict, new_run_id, start_id
@@ -164,6 +167,7 @@ async def _start_services(up: Up) -> None:
 async def _start_flows(up: Up) -> None:
     """Pool, deployments and worker. The pool of a Prefect that others share is left as it is."""
     if not up.registry.by_tier(Tier.PREFECT):
+        await _tell_leftovers(up)
         return
     prefect, project, state = up.settings.prefect, up.settings.project, up.settings.state
     assert prefect.api_url
@@ -181,8 +185,21 @@ async def _start_flows(up: Up) -> None:
 
 
 async def _deploy(up: Up, key: str | None) -> None:
-    assert up.settings.prefect.api_url
-    await deploy(up.settings.project, up.settings.state, up.settings.prefect.api_url.get_secret_value(), key)
+    prefect, project = up.settings.prefect, up.settings.project
+    assert prefect.api_url
+    url = prefect.api_url.get_secret_value()
+    files = read(project, prefect.files, up.settings.folders.flows).files
+    await deploy(project, up.settings.state, url, key, pool=prefect.work_pool, files=files)
+    await _tell_leftovers(up)
+
+
+async def _tell_leftovers(up: Up) -> None:
+    """What goes on firing at Prefect, or never does, without a word in the project's files."""
+    here = [problem for problem in up.registry.problems if problem.code == NO_DEPLOYMENT.code]
+    there = await asyncio.to_thread(leftovers, up.settings, up.registry.deployments)
+    for finding in (*here, *there):
+        if finding.code not in up.settings.check.ignore:
+            up.board.say(f"{finding.code} {finding.message}", "yellow")
 
 
 def _change(up: Up, table: str, **values: Any) -> None:

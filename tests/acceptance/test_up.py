@@ -89,7 +89,7 @@ def test_once_runs_a_job_of_each_tier_on_real_input(checkout: Path) -> None:
     assert "HR701 infra/broken.py:1: it cannot be imported" in done.stderr, "told, and in nobody's way"
     runs = {run["job"]: run for run in json.loads(done.stdout)}
     assert {name: run["verdict"] for name, run in runs.items()} == dict.fromkeys(
-        ("code-sweep", "database-backup", "health-check"), "ran"
+        ("code-sweep/code-sweep", "database-backup", "health-check"), "ran"
     )
     assert {run["tier"] for run in runs.values()} == {"prefect", "oneiric", "apscheduler"}
     report = json.loads((checkout / ".horae/reports/code-sweep/latest.json").read_text())

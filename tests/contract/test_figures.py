@@ -137,3 +137,15 @@ async def test_what_the_ledger_let_go_is_not_recorded_and_counted_again(valkey_u
         assert len(await store.notices.take(100)) == 12
     finally:
         await store.close()
+
+
+async def test_a_flows_name_may_hold_any_character(store: Store) -> None:
+    """The names of flows and deployments are Prefect's: what splits a counter's field here must not split a name."""
+    names = ["a|b/c", "a/b|failed", "100%7C/x", "a%25/b: c"]
+    await store.ledger.record([flow_run(State.FAILED, job=name) for name in names])
+    found = await store.ledger.figures()
+    assert {
+        job: count for (job, verdict), count in found.settled.items() if verdict is Verdict.FAILED
+    } == dict.fromkeys(names, 1)
+    assert {job for (job, what) in found.noticed if what is FAILED} == set(names)
+    assert [run.job for run in await store.ledger.runs(job="a|b/c")] == ["a|b/c"]

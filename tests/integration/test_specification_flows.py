@@ -24,21 +24,14 @@ EXPECTED = {
 """The hour of each deployment's fires."""
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_the_flow_snippets_deploy_and_are_scheduled(project: Path) -> None:
     state, port = project / ".horae", free_port()
     api_url = f"http://{LOOPBACK}:{port}/api"
     async with Parts(state) as parts, PrefectApi(api_url) as api:
         await parts.start(server_part(project, state, port))
         await prepare(api, project, "horae", ours=True)
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.integration.specification_flows", str(project)),
-            cwd=ROOT,
-            env=os.environ | environment(state, api_url),
-            stderr=asyncio.subprocess.PIPE,
-        )
-        _, said = await asyncio.wait_for(process.communicate(), 90)
-        assert process.returncode == 0, said.decode()[-4000:]
+        await deploy(project, api_url)
         for name, hour in EXPECTED.items():
             deployment = await api.deployment_by_name(name)
             assert deployment, name
@@ -54,3 +47,22 @@ async def test_the_flow_snippets_deploy_and_are_scheduled(project: Path) -> None
         assert etl
         runs = await api.flow_runs([etl.id])
         assert {run.expected_start.weekday() for run in runs} == {0}, "`0 6 * * 1` is Monday"
+        before = await updated(api)
+        await deploy(project, api_url)
+        assert await updated(api) == before, "what has not changed is not written from code either"
+
+
+async def deploy(project: Path, api_url: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.integration.specification_flows", str(project)),
+        cwd=ROOT,
+        env=os.environ | environment(project / ".horae", api_url),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, said = await asyncio.wait_for(process.communicate(), 90)
+    assert process.returncode == 0, said.decode()[-4000:]
+
+
+async def updated(api: PrefectApi) -> dict[str, str]:
+    found = {name: await api.deployment_json(name) for name in EXPECTED}
+    return {name: one["updated"] for name, one in found.items() if one}

@@ -2,6 +2,6 @@
 
 from horae.prefect.yaml.deployment import Deployment, FlowSchedule
 from horae.prefect.yaml.flow_source import FlowSource, read_flow
-from horae.prefect.yaml.reading import Reading, read
+from horae.prefect.yaml.reading import PrefectFile, Reading, read
 
-__all__ = ["Deployment", "FlowSchedule", "FlowSource", "Reading", "read", "read_flow"]
+__all__ = ["Deployment", "FlowSchedule", "FlowSource", "PrefectFile", "Reading", "read", "read_flow"]

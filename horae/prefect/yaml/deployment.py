@@ -35,6 +35,8 @@ class Deployment:
     schedules: tuple[FlowSchedule, ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
     paused: bool = False
+    raw: Mapping[Any, Any] = field(default_factory=dict)
+    """What the file says of it, as Prefect loads it."""
 
     def accepts(self, context: Iterable[str]) -> None:
         """Refuse context keys that the flow has no parameter for, and missing ones; raises InvalidJob."""

@@ -25,14 +25,6 @@ class Entry:
     """dict[str, Entry], list[Entry], or a scalar as YAML reads it."""
     line: int
 
-    def plain(self) -> Any:
-        """The value without lines."""
-        if isinstance(self.value, dict):
-            return {key: entry.plain() for key, entry in self.value.items()}
-        if isinstance(self.value, list):
-            return [entry.plain() for entry in self.value]
-        return self.value
-
     def get(self, key: str) -> "Entry | None":
         """The entry under that key, if this is a mapping that has it with a value that is not null."""
         found = self.value.get(key) if isinstance(self.value, dict) else None
@@ -48,6 +40,8 @@ class Entry:
 @dataclass(frozen=True, slots=True)
 class Document:
     root: Entry
+    raw: Any
+    """The same as plain Python values, as Prefect loads it; an alias is the same object again, not a copy."""
     repeated: tuple[tuple[str, int], ...]
     """Keys written twice in one mapping, with the line of the later one, which wins."""
 
@@ -57,30 +51,43 @@ def parse(text: str) -> Document:
     try:
         node = yaml.compose(text, Loader=Loader)
         repeated: list[tuple[str, int]] = []
-        root = Entry(None, 1) if node is None else _entry(node, yaml.constructor.SafeConstructor(), repeated)
+        root = Entry(None, 1) if node is None else _Entries(repeated).of(node)
+        raw = yaml.load(text, Loader=Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise Unreadable(str(error.problem or error.context or error), mark.line + 1 if mark else 1) from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
         raise Unreadable(str(error).partition("\n")[0], 1) from error
-    return Document(root, tuple(repeated))
+    return Document(root, raw, tuple(repeated))
 
 
-def _entry(node: yaml.Node, constructor: Any, repeated: list[tuple[str, int]]) -> Entry:
-    line = node.start_mark.line + 1
-    if isinstance(node, yaml.SequenceNode):
-        return Entry([_entry(item, constructor, repeated) for item in node.value], line)
-    if not isinstance(node, yaml.MappingNode):
-        return Entry(constructor.construct_object(node), line)
-    seen: set[str] = set()
-    for key, _ in node.value:
-        if str(key.value) in seen:
-            repeated.append((str(key.value), key.start_mark.line + 1))
-        seen.add(str(key.value))
-    constructor.flatten_mapping(node)
-    mapping: dict[str, Entry] = {}
-    for key, value in node.value:
-        mapping[str(constructor.construct_object(key, deep=True))] = Entry(
-            _entry(value, constructor, repeated).value, key.start_mark.line + 1
-        )
-    return Entry(mapping, line)
+class _Entries:
+    """Makes entries of nodes. An alias gets the entry of its anchor, so that aliases of aliases stay small."""
+
+    def __init__(self, repeated: list[tuple[str, int]]) -> None:
+        self._repeated = repeated
+        self._constructor: Any = yaml.constructor.SafeConstructor()
+        self._made: dict[int, Entry] = {}
+
+    def of(self, node: yaml.Node) -> Entry:
+        made = self._made.get(id(node))
+        if made is None:
+            made = self._made[id(node)] = Entry(self._value(node), node.start_mark.line + 1)
+        return made
+
+    def _value(self, node: yaml.Node) -> Any:
+        if isinstance(node, yaml.SequenceNode):
+            return [self.of(item) for item in node.value]
+        if not isinstance(node, yaml.MappingNode):
+            return self._constructor.construct_object(node)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if str(key.value) in seen:
+                self._repeated.append((str(key.value), key.start_mark.line + 1))
+            seen.add(str(key.value))
+        self._constructor.flatten_mapping(node)
+        mapping: dict[str, Entry] = {}
+        for key, value in node.value:
+            name = str(self._constructor.construct_object(key, deep=True))
+            mapping[name] = Entry(self.of(value).value, key.start_mark.line + 1)
+        return mapping

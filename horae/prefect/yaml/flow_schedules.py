@@ -1,131 +1,273 @@
 """The `schedules` of a deployment as our own schedules, where they mean the same."""
 
+import json
+import re
+import reprlib
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from pydantic import ValidationError
+
 from horae import clock
-from horae.errors import InvalidSchedule
-from horae.findings import Finding
-from horae.prefect.rules import FLOATING_INTERVAL, FLOW_SCHEDULE, SCHEDULE_SLUG
-from horae.prefect.yaml import keys
+from horae.errors import InvalidSchedule, UsageError, unknown
+from horae.findings import Finding, Rule
+from horae.prefect.rules import (
+    FLOATING_INTERVAL,
+    FLOW_SCHEDULE,
+    SCHEDULE_SLUG,
+    TEMPLATE,
+    UNFOLLOWED_SCHEDULE,
+    YAML_UNKNOWN_KEY,
+)
+from horae.prefect.yaml import keys, models
 from horae.prefect.yaml.deployment import FlowSchedule
 from horae.prefect.yaml.document import Entry
-from horae.prefect.yaml.shape import at, check_schedule_keys, is_template
+from horae.prefect.yaml.shape import SKIPS, Shape, is_template
 from horae.schedules.kinds import Schedule
 from horae.schedules.making import cron, every
 
 KINDS = ("cron", "interval", "rrule")
+PLAIN_CRON = re.compile(r"[\d*/,\- ]+|@[a-z]+")
+"""Crons whose fields all dialects read: numbers, lists, ranges and steps."""
 
 
-def read_schedules(deployment: Entry, job: str) -> tuple[tuple[FlowSchedule, ...], tuple[Finding, ...]]:
-    """The schedules of a deployment that can be read, and findings on all."""
-    found: list[FlowSchedule] = []
-    findings: list[Finding] = []
-    if legacy := deployment.get("schedule"):
-        message = "`schedule` is the old spelling, which has no slug"
-        findings.append(FLOW_SCHEDULE.finding(message, job=job, at=at(legacy), remedy="Use the list `schedules`."))
-    listed = deployment.get("schedules")
-    slugs: set[str] = set()
-    for entry in listed.list() if listed else ():
-        if not isinstance(entry.value, dict) or not entry.value:
-            findings.append(FLOW_SCHEDULE.finding(f"{entry.plain()!r} is no schedule", job=job, at=at(entry)))
-            continue
-        findings += [*check_schedule_keys(entry, job), *_slug(entry, slugs, job)]
+class _Unfollowed(Exception):
+    """Prefect fires it, and Horae cannot tell when."""
+
+    def __init__(self, message: str, rule: Rule = UNFOLLOWED_SCHEDULE) -> None:
+        self.rule = rule
+        super().__init__(message)
+
+
+class _Refused(Exception):
+    """Prefect refuses it, or never fires it."""
+
+
+class Schedules:
+    """Reads the schedules of one deployment. `raw` is what `entry` stands for, as Prefect loads it."""
+
+    def __init__(self, shape: Shape, entry: Entry, raw: dict[Any, Any], job: str) -> None:
+        self._shape, self._job = shape, job or None
+        self._entry, self._raw = entry, raw
+        self.found: list[FlowSchedule] = []
+        """Those that can be followed."""
+        self.findings: list[Finding] = []
+        self._slugs: list[str | None] = []
+
+    def read(self) -> None:
+        """Fill `found` and `findings`."""
+        old, listed = self._raw.get("schedule"), self._raw.get("schedules")
+        place = self._entry.get("schedules")
+        if old and "schedules" in self._raw:
+            message = "both `schedule` and `schedules` are there, at which `prefect deploy` stops"
+            self._say(FLOW_SCHEDULE, message, self._entry.get("schedule"), "Move the one into the list of the other.")
+        elif old is not None and old != {} and (entry := self._entry.get("schedule")):
+            # An empty mapping is no schedule here, and a mistake in the list.
+            self._one(entry, old)
+        if place and isinstance(listed, list):
+            for entry, raw in zip(place.list(), listed, strict=True):
+                self._one(entry, raw)
+        if None in self._slugs and any(self._slugs):
+            message = "some schedules have a slug and some have none; Prefect refuses that at the next deploy"
+            self._say(SCHEDULE_SLUG, message, place)
+
+    def _one(self, entry: Entry, raw: Any) -> None:
+        before = len(self.findings)
+        self._check(entry, raw)
+        if len(self.findings) > before:
+            return
+        self._slug(entry)
         try:
-            read = _read(entry)
-        except InvalidSchedule as error:
-            findings.append(FLOW_SCHEDULE.finding(error.message, job=job, at=at(entry)))
+            read = self._schedule(entry, raw)
+        except _Unfollowed as error:
+            self._say(error.rule, str(error), entry)
+        except (_Refused, InvalidSchedule) as error:
+            self._say(FLOW_SCHEDULE, str(error), entry)
         else:
-            findings += _floating(entry, read, job)
-            found.append(read)
-    return tuple(found), tuple(findings)
+            self.findings += self._floating(entry, read)
+            self.found.append(read)
 
+    def _check(self, entry: Entry, raw: Any) -> None:
+        """Whether Prefect reads the file with it: keys and types."""
+        if not isinstance(raw, dict) or not raw:
+            message = f"{reprlib.repr(raw)} is no schedule, which is a mapping with cron, interval or rrule"
+            self._say(FLOW_SCHEDULE, message, entry)
+            return
+        for key, value in entry.items():
+            if key not in keys.SCHEDULE:
+                remedy = f"Correct or remove the key. {SKIPS}"
+                self._say(YAML_UNKNOWN_KEY, unknown("key of a schedule", key, keys.SCHEDULE), value, remedy)
+        if bare(raw):
+            return
+        anchor, instant = entry.get("anchor_date"), raw.get("anchor_date")
+        if anchor and not isinstance(instant, str):
+            message = f'anchor_date {instant} is not text, such as "{_quoted(instant)}"'
+            self._say(FLOW_SCHEDULE, message, anchor, f"Quote it. {SKIPS}")
+            raw = {key: value for key, value in raw.items() if key != "anchor_date"}
+        known = {key: value for key, value in raw.items() if str(key) in keys.SCHEDULE}
+        self.findings += self._shape.refused(models.Schedule, known, entry, self._job)
+        given = [kind for kind in KINDS if raw.get(kind) is not None]
+        if len(given) != 1:
+            message = f"a schedule has exactly one of cron, interval and rrule, not {' and '.join(given) or 'none'}"
+            self._say(FLOW_SCHEDULE, message, entry)
 
-def _slug(entry: Entry, seen: set[str], job: str) -> Iterator[Finding]:
-    slug = entry.get("slug")
-    if slug is None:
-        yield SCHEDULE_SLUG.finding("a schedule has no slug", job=job, at=at(entry))
-    elif str(slug.value) in seen:
-        yield SCHEDULE_SLUG.finding(f"the slug {slug.value!r} is there twice", job=job, at=at(slug))
-    else:
-        seen.add(str(slug.value))
+    def _slug(self, entry: Entry) -> None:
+        slug = entry.get("slug")
+        if slug is None or not slug.value:
+            self._say(SCHEDULE_SLUG, "a schedule has no slug", entry)
+        elif slug.value in self._slugs:
+            message = f"the slug {slug.value!r} is there twice, which Prefect refuses"
+            self._say(FLOW_SCHEDULE, message, slug, "Give each schedule of a deployment a slug of its own.")
+        self._slugs.append(slug.value if slug else None)
 
-
-def _read(entry: Entry) -> FlowSchedule:
-    values: dict[str, Any] = {key: value.plain() for key, value in entry.items() if key in keys.SCHEDULE}
-    given = [kind for kind in KINDS if values.get(kind) is not None]
-    if len(given) != 1:
-        raise InvalidSchedule(f"a schedule has exactly one of cron, interval and rrule, not {given or 'none'}")
-    for key in (given[0], "timezone", "active"):
-        if is_template(values.get(key)):
-            raise InvalidSchedule(f"`{key}` is a template: nobody can tell before it is deployed when this fires")
-    zone = values.get("timezone")
-    if zone is not None and not isinstance(zone, str):
-        raise InvalidSchedule(f"timezone {zone!r} is not the name of a zone, such as Europe/Berlin")
-    if given == ["rrule"]:
-        raise InvalidSchedule("rrule is not a schedule that Horae can follow; write it as cron, or several of them")
-    slug = values.get("slug")
-    return FlowSchedule(
-        schedule=_cron(values) if given == ["cron"] else _interval(values),
-        cron=values.get("cron"),
-        timezone=zone or "UTC",
-        slug=None if slug is None else str(slug),
-        active=values.get("active") is not False,
-        at=at(entry),
-    )
-
-
-def _cron(values: dict[str, Any]) -> Schedule:
-    if not isinstance(values["cron"], str):
-        raise InvalidSchedule(f'cron {values["cron"]!r} is not text; quote it, such as "0 2 * * *"')
-    if values.get("day_or") is False:
-        raise InvalidSchedule(
-            "day_or: false makes Prefect require both day fields; here as in cron either one suffices. "
-            "Leave one of them `*`, and test the other in the flow"
+    def _schedule(self, entry: Entry, raw: dict[str, Any]) -> FlowSchedule:
+        for key in (*KINDS, "timezone", "active", "day_or", "anchor_date"):
+            if is_template(raw.get(key)):
+                message = f"`{key}` is a template: nobody can tell before the deploy when this fires"
+                raise _Unfollowed(message, TEMPLATE)
+        active, day_or = (models.switch(raw.get(key), default=True) for key in ("active", "day_or"))
+        for key, value in (("active", active), ("day_or", day_or)):
+            if value is None:
+                raise _Refused(f"`{key}` is {raw[key]!r}, not true or false")
+        slug, zone = raw.get("slug"), raw.get("timezone")
+        return FlowSchedule(
+            schedule=_meant(raw, zone or "UTC", day_or=bool(day_or)),
+            cron=raw.get("cron"),
+            timezone=zone or "UTC",
+            slug=slug or None,
+            active=bool(active),
+            at=self._shape.at(entry),
         )
-    return cron(values["cron"], values.get("timezone") or "UTC")
+
+    def _floating(self, entry: Entry, read: FlowSchedule) -> Iterator[Finding]:
+        if read.cron is not None:
+            return
+        if entry.get("anchor_date") is None:
+            message = "an interval without anchor_date is counted from the moment of each deploy, not from the epoch"
+            yield FLOATING_INTERVAL.finding(message, job=self._job, at=read.at)
+        gap = read.schedule.shortest_gap()
+        if read.timezone != "UTC" and gap is not None and gap >= timedelta(days=1):
+            message = (
+                f"an interval of a day or more keeps to the wall clock of {read.timezone} in Prefect, not to real time"
+            )
+            yield FLOATING_INTERVAL.finding(message, job=self._job, at=read.at)
+
+    def _say(self, rule: Rule, message: str, entry: Entry | None, remedy: str = "") -> None:
+        self.findings.append(rule.finding(message, job=self._job, at=self._shape.at(entry), remedy=remedy))
 
 
-def _interval(values: dict[str, Any]) -> Schedule:
-    anchor = values.get("anchor_date")
-    if isinstance(anchor, date):
-        meant = anchor if isinstance(anchor, datetime) else datetime(anchor.year, anchor.month, anchor.day, tzinfo=UTC)
-        meant = meant if meant.tzinfo else meant.replace(tzinfo=UTC)
-        raise InvalidSchedule(
-            f"anchor_date {anchor} is not quoted; Prefect then skips the whole file. "
-            f'Write anchor_date: "{clock.isoformat(meant)}"'
-        )
-    if anchor is not None and not isinstance(anchor, str):
-        raise InvalidSchedule(f'anchor_date {anchor!r} is no instant; write one such as "2026-01-01T00:00:00Z"')
+def bare(raw: dict[str, Any]) -> bool:
+    """Whether it is an interval with nothing that only a schedule of the file can have: see `models.BareInterval`."""
     try:
-        instant = clock.parse_instant(anchor) if anchor else None
+        models.BareInterval.model_validate(raw)
+    except ValidationError:
+        return False
+    return True
+
+
+def _meant(raw: dict[str, Any], zone: str, *, day_or: bool) -> Schedule:
+    try:
+        cron("0 0 * * *", zone)
+    except InvalidSchedule as error:
+        raise _Refused(f"timezone: {error.message}") from error
+    if raw.get("interval") is not None:
+        return _interval(raw)
+    if raw.get("rrule") is not None:
+        if why := _rrule_refusal(raw["rrule"]):
+            raise _Refused(f"Prefect refuses rrule {raw['rrule']!r}: {why}")
+        raise _Unfollowed("an rrule is fired by Prefect, and Horae cannot tell when; a cron can be followed")
+    return _cron(raw["cron"], zone, day_or=day_or)
+
+
+def _rrule_refusal(text: str) -> str:
+    """Why Prefect refuses an rrule; empty also where what Prefect reads it with is not installed."""
+    try:
+        given = json.loads(text)
+    except ValueError:
+        given = {"rrule": text}
+    if not isinstance(given, dict) or not isinstance(given.get("rrule"), str) or not given["rrule"]:
+        return "it is no rule, such as FREQ=DAILY"
+    try:
+        from dateutil.rrule import rrulestr  # type: ignore[import-untyped]
+    except ImportError:
+        return ""
+    try:
+        rrulestr(given["rrule"])
     except ValueError as error:
-        raise InvalidSchedule(f"anchor_date: {error}") from error
-    if values.get("timezone"):
-        cron("0 0 * * *", values["timezone"])  # refuses an unknown zone, with the nearest
-    return every(_duration(values["interval"]), anchor=instant)
+        return str(error)
+    return ""
 
 
-def _duration(value: Any) -> timedelta:
-    """Seconds, ISO 8601 or HH:MM:SS: what Prefect takes, read by what Prefect reads it with."""
-    from pydantic import TypeAdapter, ValidationError
+def _cron(text: str, zone: str, *, day_or: bool) -> Schedule:
+    if not text:
+        raise _Refused("cron is empty")
+    if not day_or and "*" not in text.split()[2:5:2]:
+        raise _Unfollowed(
+            "day_or is false, so Prefect requires both day fields; in a cron of Horae either one suffices"
+        )
+    try:
+        found = cron(text, zone)
+    except InvalidSchedule as error:
+        if why := _refusal(text, error.message):
+            raise _Refused(f"Prefect refuses cron {text!r}: {why}") from error
+        raise _Unfollowed(f"Prefect fires cron {text!r}, and Horae cannot follow it: {error.message}") from error
+    # Asking Prefect's engine costs a tenth of a second, and most crons are of both dialects.
+    if not PLAIN_CRON.fullmatch(text) and (why := _refusal(text, "")):
+        raise _Refused(f"Prefect refuses cron {text!r}: {why}")
+    return found
+
+
+def _refusal(text: str, otherwise: str) -> str:
+    """Why Prefect refuses a cron; `otherwise` where its engine is not installed."""
+    from horae.prefect import cron_engine
 
     try:
-        return TypeAdapter(timedelta).validate_python(value)
-    except ValidationError as error:
-        raise InvalidSchedule(f'interval {value!r} is neither seconds nor a duration such as "PT1H"') from error
+        why = cron_engine.refusal(text)
+        if not why and cron_engine.never_fires(text, clock.now().replace(tzinfo=None)):
+            why = "it never fires"
+    except cron_engine.NoEngine:
+        return otherwise
+    return f"{why} ({otherwise})" if why and otherwise else why
 
 
-def _floating(entry: Entry, read: FlowSchedule, job: str) -> Iterator[Finding]:
-    if read.cron is not None:
-        return
-    if entry.get("anchor_date") is None:
-        message = "an interval without anchor_date is counted from the moment of each deploy, not from the epoch"
-        yield FLOATING_INTERVAL.finding(message, job=job, at=read.at)
-    gap = read.schedule.shortest_gap()
-    if read.timezone != "UTC" and gap is not None and gap >= timedelta(days=1):
-        message = (
-            f"an interval of a day or more keeps to the wall clock of {read.timezone} in Prefect, not to real time"
-        )
-        yield FLOATING_INTERVAL.finding(message, job=job, at=read.at)
+def _interval(raw: dict[str, Any]) -> Schedule:
+    span = models.Schedule.model_validate({"interval": raw["interval"]}).interval
+    if span is None or span <= timedelta(0):
+        raise _Refused(f"interval {raw['interval']!r} is not longer than zero")
+    anchor = raw.get("anchor_date")
+    try:
+        return every(span, anchor=_anchor(anchor) if anchor else None)
+    except UsageError as error:
+        raise _Unfollowed(f"Prefect fires this interval, and Horae cannot follow it: {error.message}") from error
+
+
+def _anchor(given: Any) -> datetime:
+    """An instant; one without a zone is UTC."""
+    if not isinstance(given, str):
+        given = models.BareInterval.model_validate({"interval": 1, "anchor_date": given}).anchor_date
+    else:
+        try:
+            given = datetime.fromisoformat(given)
+        except ValueError:
+            given = _freely(given)
+    instant: datetime = given
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+
+
+def _freely(given: str) -> datetime:
+    """What is no ISO 8601 is read by what Prefect reads it with, where that is installed."""
+    try:
+        from dateutil.parser import ParserError, parse  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise _Unfollowed(f"anchor_date {given!r} is not ISO 8601, such as 2026-01-01T00:00:00Z") from error
+    try:
+        found: datetime = parse(given)
+    except (ParserError, OverflowError) as error:
+        raise _Refused(f'anchor_date {given!r} is no instant; write one such as "2026-01-01T00:00:00Z"') from error
+    return found
+
+
+def _quoted(value: object) -> str:
+    text = str(value)
+    return text if any(part in text for part in ("Z", "+")) else f"{text}Z" if ":" in text else f"{text}T00:00:00Z"

@@ -6,10 +6,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from horae.errors import InvalidJob, unknown
 from horae.jobs.policies import Tier
-
-type Function = ast.FunctionDef | ast.AsyncFunctionDef
+from horae.prefect.yaml.flow_definition import Definition, Function, Unread, find, locate, parse, split
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,63 +32,47 @@ class FlowSource:
     """Its file defines or imports something to orchestrate: a task, another flow, `.submit()` or `.map()`."""
     silent_print: int | None = None
     """The line of a `print` in the flow whose output does not reach Prefect, for want of `log_prints=True`."""
+    unread: str = ""
+    """Why the source does not tell all; `name` is then what it most likely is."""
 
 
-def read_flow(project: Path, entrypoint: str, folder: str = Tier.PREFECT.folder) -> FlowSource:
-    """The flow that an entrypoint (`file.py:function` or `package.module:function`) leads to; raises InvalidJob.
+def read_flow(base: Path, entrypoint: str, folder: str = Tier.PREFECT.folder) -> FlowSource:
+    """The flow that an entrypoint leads to, from the folder in which it is deployed; raises InvalidJob.
 
-    `folder`: where files of flows are expected.
+    `file.py:function`, `package.module:function` or `package.module.function`, and `Class.method` for a function. If
+    only running the file could tell, the flow is `unread` and has the name that is most likely. `folder`: where flows
+    are expected.
     """
-    path, function = _split(project, entrypoint, folder)
-    shown = path.relative_to(project.resolve()).as_posix()
+    place, name = split(entrypoint, folder)
     try:
-        tree = ast.parse(path.read_text(), shown)
-    except (OSError, ValueError) as error:
-        raise InvalidJob(f"{shown} cannot be read: {error}") from error
-    except SyntaxError as error:
-        raise InvalidJob(f"{shown} line {error.lineno}: {error.msg}") from error
-    names = _prefect_names(tree)
-    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
-    if function not in functions:
-        raise InvalidJob(f"{shown}: " + unknown("function", function, functions))
-    decorator = _decorator(functions[function], "flow", names)
-    if decorator is None:
-        flows = [name for name, node in functions.items() if _decorator(node, "flow", names) is not None]
-        hint = f"; flows there: {', '.join(flows)}" if flows else ""
-        raise InvalidJob(f"{function!r} in {shown} is a plain function, not decorated by Prefect's @flow{hint}")
-    return _describe(tree, functions, functions[function], decorator, names, shown)
+        found = find(base, parse(base, locate(base, place, folder)), name)
+    except Unread as error:
+        return _unread(place, name, str(error))
+    return _describe(found)
 
 
-def _split(project: Path, entrypoint: str, folder: str) -> tuple[Path, str]:
-    root = project.resolve()
-    place, colon, function = entrypoint.rpartition(":")
-    if not colon:
-        place, _, function = entrypoint.rpartition(".")
-    relative = place if place.endswith(".py") else place.replace(".", "/") + ".py"
-    path = (root / relative).resolve()
-    if not place or not function.isidentifier():
-        raise InvalidJob(f"entrypoint {entrypoint!r} is not of the form {folder}/file.py:function")
-    if not path.is_relative_to(root):
-        raise InvalidJob(f"entrypoint {entrypoint!r} leads out of the project")
-    if not path.is_file():
-        there = [p.relative_to(root).as_posix() for p in root.glob(f"{folder}/*.py") if not p.name.startswith("_")]
-        raise InvalidJob(unknown("flow file", relative, there))
-    return path, function
+def _unread(place: str, name: str, why: str, line: int = 1) -> FlowSource:
+    function = name.rpartition(".")[2]
+    return FlowSource(
+        file=place,
+        line=line,
+        function=function,
+        name=function.replace("_", "-"),
+        takes_any=True,
+        retries=1,
+        unread=why,
+    )
 
 
-def _describe(
-    tree: ast.Module,
-    functions: dict[str, Function],
-    node: Function,
-    decorator: ast.expr,
-    names: dict[str, str],
-    file: str,
-) -> FlowSource:
-    options = _options(decorator)
-    constants = _constants(tree)
-    name = _literal(options.get("name"), constants, node.name.replace("_", "-"))
-    if not isinstance(name, str):
-        raise InvalidJob(f"the name of the flow in {file} line {node.lineno} is computed; write a literal string")
+def _describe(found: Definition) -> FlowSource:
+    module, node = found.module, found.node
+    options, constants = _options(found.maker), _constants(module.tree)
+    default = node.name.replace("_", "-")
+    name = _literal(options.get("name"), constants, default)
+    spread = isinstance(found.maker, ast.Call) and any(keyword.arg is None for keyword in found.maker.keywords)
+    unread = ""
+    if not isinstance(name, str) or (spread and "name" not in options):
+        unread = f"the name of the flow in {module.file} line {node.lineno} is computed; it is taken to be {default!r}"
     timeout = _literal(options.get("timeout_seconds"), constants, None)
     described = _literal(options.get("description"), constants, None)
     arguments = node.args
@@ -98,42 +80,34 @@ def _describe(
     optional = len(arguments.defaults)
     required = [a.arg for a in positional[: len(positional) - optional]]
     required += [a.arg for a, d in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if d is None]
-    prints = [] if "log_prints" in options else _prints(node)
+    parameters = [a.arg for a in positional + arguments.kwonlyargs]
+    if _is_method(found):
+        required, parameters = [one for one in required if one != parameters[0]], parameters[1:]
+    prints = [] if "log_prints" in options or spread else _prints(node)
     return FlowSource(
-        file=file,
+        file=module.file,
         line=node.lineno,
         function=node.name,
-        name=name,
+        name=name if isinstance(name, str) else default,
         description=described if isinstance(described, str) else (ast.get_docstring(node) or "").partition("\n")[0],
-        parameters=tuple(a.arg for a in positional + arguments.kwonlyargs),
+        parameters=tuple(parameters),
         required=tuple(required),
         takes_any=arguments.kwarg is not None,
-        retries=_most_retries(tree, functions, decorator, names, constants),
+        retries=max(_most_retries(found, constants), int(spread)),
         time_limit=timedelta(seconds=timeout) if isinstance(timeout, int | float) and timeout > 0 else None,
-        has_tasks=_has_tasks(tree, functions, node, names),
+        has_tasks=_has_tasks(found),
         silent_print=min(prints) if prints else None,
+        unread=unread,
     )
 
 
-def _prefect_names(tree: ast.Module) -> dict[str, str]:
-    """Local names of Prefect's `flow` and `task`, with and without a module before them."""
-    names: dict[str, str] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module in ("prefect", "prefect.flows", "prefect.tasks"):
-            names.update({a.asname or a.name: a.name for a in node.names if a.name in ("flow", "task")})
-        elif isinstance(node, ast.Import):
-            for alias in node.names:
-                if alias.name == "prefect":
-                    names.update({f"{alias.asname or alias.name}.{kind}": kind for kind in ("flow", "task")})
-    return names
-
-
-def _decorator(node: Function, kind: str, names: dict[str, str]) -> ast.expr | None:
-    for decorator in node.decorator_list:
-        called = decorator.func if isinstance(decorator, ast.Call) else decorator
-        if names.get(ast.unparse(called)) == kind:
-            return decorator
-    return None
+def _is_method(found: Definition) -> bool:
+    """Whether its first parameter is the instance or the class, which Prefect binds."""
+    node = found.node
+    if any(node is one for one in ast.walk(found.module.tree) if isinstance(one, ast.ClassDef) for one in one.body):
+        plain = {ast.unparse(one) for one in node.decorator_list}
+        return "staticmethod" not in plain and bool(node.args.posonlyargs + node.args.args)
+    return False
 
 
 def _options(decorator: ast.expr) -> dict[str, ast.expr]:
@@ -158,16 +132,15 @@ def _literal(node: ast.expr | None, constants: dict[str, Any], default: Any) -> 
     return constants.get(node.id) if isinstance(node, ast.Name) else None
 
 
-def _most_retries(
-    tree: ast.Module, functions: dict[str, Function], flow: ast.expr, names: dict[str, str], constants: dict[str, Any]
-) -> int:
-    given = [_options(flow)]
-    given += [_options(d) for node in functions.values() if (d := _decorator(node, "task", names)) is not None]
+def _most_retries(found: Definition, constants: dict[str, Any]) -> int:
+    module, functions = found.module, _functions(found.module.tree)
+    given = [_options(found.maker)]
+    given += [_options(d) for node in functions if (d := module.decorator(node, "task")) is not None]
     given += [  # task.with_options(retries=...), and `sweep = task(function, retries=...)`
         _options(node)
-        for node in ast.walk(tree)
+        for node in ast.walk(module.tree)
         if isinstance(node, ast.Call)
-        and (ast.unparse(node.func).endswith(".with_options") or names.get(ast.unparse(node.func)) == "task")
+        and (ast.unparse(node.func).endswith(".with_options") or module.prefect.get(ast.unparse(node.func)) == "task")
     ]
     most = 0
     for options in given:
@@ -177,12 +150,20 @@ def _most_retries(
     return most
 
 
-def _has_tasks(tree: ast.Module, functions: dict[str, Function], flow: Function, names: dict[str, str]) -> bool:
-    if any(kind == "task" and (_is_used(tree, name) or "." not in name) for name, kind in names.items()):
+def _functions(tree: ast.Module) -> list[Function]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def _has_tasks(found: Definition) -> bool:
+    module, flow = found.module, found.node
+    if any(
+        kind == "task" and (_is_used(module.tree, name) or "." not in name) for name, kind in module.prefect.items()
+    ):
         return True
-    if any(other is not flow and _decorator(other, "flow", names) for other in functions.values()):
+    if any(other is not flow and module.decorator(other, "flow") for other in _functions(module.tree)):
         return True
-    if any(isinstance(n, ast.ImportFrom) and (n.level or (n.module or "").startswith("flows.")) for n in tree.body):
+    imports = (node for node in module.tree.body if isinstance(node, ast.ImportFrom))
+    if any(node.level or (node.module or "").startswith("flows.") for node in imports):
         return True  # its helpers may well be tasks
     calls = (node.func for node in ast.walk(flow) if isinstance(node, ast.Call))
     return any(isinstance(called, ast.Attribute) and called.attr in ("submit", "map", "delay") for called in calls)

@@ -1,13 +1,17 @@
 """prefect.yaml -> one flow job per deployment, and all that `prefect deploy` would not say about the file."""
 
-from collections.abc import Iterator
+import reprlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
 
 from horae.errors import InvalidJob, unknown
-from horae.findings import Finding, Source
+from horae.findings import Finding, Rule
 from horae.jobs.job import Job
-from horae.jobs.policies import Overlap, Retry, Tier, Trait
+from horae.jobs.policies import CatchUp, Overlap, Retry, Tier, Trait
 from horae.prefect.rules import (
     DEPLOYMENT_NAME,
     DUPLICATE_DEPLOYMENT,
@@ -15,18 +19,32 @@ from horae.prefect.rules import (
     FLOW_PARAMETERS,
     FLOW_TAG,
     NO_BRAKE,
+    TEMPLATE,
+    UNREAD_FLOW,
     WORK_POOL,
+    YAML_IGNORED,
     YAML_UNREADABLE,
 )
+from horae.prefect.yaml import models
 from horae.prefect.yaml.deployment import Deployment, FlowSchedule
 from horae.prefect.yaml.document import Entry, Unreadable, parse
-from horae.prefect.yaml.flow_schedules import read_schedules
+from horae.prefect.yaml.flow_schedules import Schedules
 from horae.prefect.yaml.flow_source import FlowSource, read_flow
-from horae.prefect.yaml.shape import FILE, at, check_deployment, check_document, is_template
+from horae.prefect.yaml.shape import FILE, NAME_BANNED, SKIPS, Shape, is_template
 from horae.schedules.making import any_of
 
 TAG = "horae:"
-RUN_ON_START = "run_on_start"
+RUN_ON_START, LATEST_ONLY = "run_on_start", "latest_only"
+OPTIONS = frozenset({RUN_ON_START, LATEST_ONLY})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PrefectFile:
+    """A prefect.yaml of a project, and where it is deployed from."""
+
+    path: Path
+    base: Path
+    """The folder that its entrypoints are relative to, and in which `prefect deploy` is to run."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,191 +53,226 @@ class Reading:
 
     deployments: tuple[Deployment, ...] = ()
     findings: tuple[Finding, ...] = ()
+    files: tuple[PrefectFile, ...] = ()
 
 
-def read(project: Path, folder: str = Tier.PREFECT.folder) -> Reading:
-    """Read a project's prefect.yaml, and the source of the flows it names; a project without one has no flows.
+def read(project: Path, files: Sequence[str] = (FILE,), folder: str = Tier.PREFECT.folder) -> Reading:
+    """Read a project's files of deployments, and the source of the flows they name; without any there are no flows.
 
-    `folder`: where the files of flows are expected.
+    `files`: paths or globs, relative to the project. Only the usual prefect.yaml may be absent. `folder`: where flows
+    are expected.
     """
-    path = project / FILE
-    if not path.is_file():
-        return Reading()
-    try:
-        document = parse(path.read_text())
-    except Unreadable as error:
-        finding = YAML_UNREADABLE.finding(f"{FILE} is not YAML: {error}", at=Source(file=FILE, line=error.line))
-        return Reading(findings=(finding,))
-    except (OSError, UnicodeDecodeError) as error:
-        finding = YAML_UNREADABLE.finding(f"{FILE} cannot be read: {error}", at=Source(file=FILE, line=1))
-        return Reading(findings=(finding,))
-    findings = list(check_document(document))
     deployments: dict[str, Deployment] = {}
+    findings: list[Finding] = []
+    found: list[PrefectFile] = []
+    for given in files:
+        paths = sorted(project.glob(given)) if "*" in given else [project / given]
+        for path in paths:
+            if path.is_file() or given != FILE:
+                found.append(_file(project, path, folder, deployments, findings))
+    return Reading(deployments=tuple(deployments.values()), findings=tuple(findings), files=tuple(found))
+
+
+def _file(
+    project: Path, path: Path, folder: str, deployments: dict[str, Deployment], findings: list[Finding]
+) -> PrefectFile:
+    """Read one file into the deployments by address and the findings of all."""
+    name = path.relative_to(project).as_posix() if path.is_relative_to(project) else path.as_posix()
+    shape = Shape(name)
+    try:
+        # As Prefect opens it: a byte order mark is YAML's matter.
+        document = parse(path.read_text(encoding="utf-8"))
+    except Unreadable as error:
+        at = replace(shape.at(None), line=error.line)
+        findings.append(YAML_UNREADABLE.finding(f"{name} is not YAML: {error}", at=at, remedy=f"Correct it. {SKIPS}"))
+        return PrefectFile(path=path, base=project)
+    except (OSError, UnicodeDecodeError) as error:
+        findings.append(YAML_UNREADABLE.finding(f"{name} cannot be read: {error}", at=shape.at(None)))
+        return PrefectFile(path=path, base=project)
+    findings += shape.document(document)
     listed = document.root.get("deployments")
-    for entry in listed.list() if listed else ():
-        read_one = _Reader(project, folder, entry)
-        made = read_one.deployment()
-        findings += read_one.findings
+    raws = document.raw.get("deployments") if isinstance(document.raw, dict) else None
+    pairs = list(zip(listed.list(), raws, strict=True)) if listed and isinstance(raws, list) else []
+    base = _base(project, path, [raw for _, raw in pairs])
+    for entry, raw in pairs:
+        reader = _Reader(shape, base, folder, entry, raw)
+        made = reader.deployment()
+        findings += reader.findings
         if made is None:
             continue
-        name, other = made.job.name, deployments.get(made.job.name)
+        address, other = made.job.name, deployments.get(made.job.name)
         if other is None:
-            deployments[name] = made
+            deployments[address] = made
         else:
-            line = other.job.source.line if other.job.source else 0
-            message = f"a deployment named {name!r} is already in line {line}"
-            findings.append(DUPLICATE_DEPLOYMENT.finding(message, job=name, at=at(entry)))
-    return Reading(deployments=tuple(deployments.values()), findings=tuple(findings))
+            there = other.job.source
+            place = f"in line {there.line} of {there.file}" if there else "elsewhere"
+            message = f"a deployment {address!r} is already {place}"
+            findings.append(DUPLICATE_DEPLOYMENT.finding(message, job=address, at=shape.at(entry)))
+    return PrefectFile(path=path, base=base)
+
+
+def _base(project: Path, path: Path, raws: Sequence[Any]) -> Path:
+    """The project, or the file's own folder if its entrypoints are found there and not in the project."""
+    entrypoints = [raw.get("entrypoint") for raw in raws if isinstance(raw, dict)]
+    places = [
+        one.rpartition(":")[0] for one in entrypoints if isinstance(one, str) and ".py:" in one and "\0" not in one
+    ]
+    here = any((project / place).is_file() for place in places)
+    there = any((path.parent / place).is_file() for place in places)
+    return path.parent if there and not here else project
 
 
 class _Reader:
     """Reads one deployment and keeps what it finds wrong."""
 
-    def __init__(self, project: Path, folder: str, entry: Entry) -> None:
-        self.project, self.folder, self.entry = project, folder, entry
-        given = entry.get("name")
-        self.name = given.value if given and isinstance(given.value, str) else ""
-        self.findings: list[Finding] = list(check_deployment(entry, self.name or None))
+    def __init__(self, shape: Shape, base: Path, folder: str, entry: Entry, raw: Any) -> None:
+        self.shape, self.base, self.folder, self.entry = shape, base, folder, entry
+        self.raw: dict[Any, Any] = raw if isinstance(raw, dict) else {}
+        given = self.raw.get("name")
+        self.name = given if isinstance(given, str) else ""
+        self.findings: list[Finding] = list(shape.deployment(entry, raw, self.name or None))
 
     def deployment(self) -> Deployment | None:
         """The deployment, or None when it does not make a job."""
         if not isinstance(self.entry.value, dict):
             return None
-        flow = self._flow()
-        traits, run_on_start = self._tags()
-        schedules, findings = read_schedules(self.entry, self.name)
-        self.findings += findings
-        pool = self._work_pool()
-        self._brake(schedules)
-        if flow is not None:
-            self.findings += self._parameters(flow, schedules, run_on_start)
-        job = self._job(flow, traits, run_on_start, schedules)
-        if flow is None or job is None:
+        given = self._given()
+        flow = self._flow(given.entrypoint or "")
+        traits, options = self._tags()
+        schedules = Schedules(self.shape, self.entry, self.raw, self.name)
+        schedules.read()
+        self.findings += schedules.findings
+        self._work_pool()
+        self._brake(schedules.found)
+        if flow is not None and isinstance(self.raw.get("parameters", {}), dict):
+            self.findings += self._parameters(flow, given, RUN_ON_START in options)
+        named = self._named()
+        if flow is None or not named:
             return None
-        parameters = self.entry.get("parameters")
-        plain = parameters.plain() if parameters and isinstance(parameters.value, dict) else {}
         return Deployment(
-            job=job,
+            job=self._job(flow, given, traits, options, schedules.found),
             flow=flow,
-            entrypoint=self._text("entrypoint"),
-            work_pool=pool,
-            schedules=schedules,
-            parameters=plain,
-            paused=self._paused,
+            entrypoint=given.entrypoint or "",
+            work_pool=given.work_pool.name if given.work_pool else None,
+            schedules=tuple(schedules.found),
+            parameters=given.parameters,
+            paused=bool(given.paused),
+            raw=self.raw,
         )
 
-    @property
-    def _paused(self) -> bool:
-        paused = self.entry.get("paused")
-        return paused is not None and paused.value is True
+    def _given(self) -> models.Deployment:
+        """The values as Prefect has them; a key whose value it refuses is left out, and was told of."""
+        kept = {key: value for key, value in self.raw.items() if isinstance(key, str)}
+        while True:
+            try:
+                return models.Deployment.model_validate(kept)
+            except ValidationError as error:
+                bad = {str(item["loc"][0]) for item in error.errors() if item["loc"]}
+                kept = {key: value for key, value in kept.items() if key not in bad}
 
-    def _text(self, key: str) -> str:
-        found = self.entry.get(key)
-        return found.value if found and isinstance(found.value, str) else ""
+    def _say(self, rule: Rule, message: str, entry: Entry | None = None, remedy: str = "") -> None:
+        at = self.shape.at(entry or self.entry)
+        self.findings.append(rule.finding(message, job=self.name or None, at=at, remedy=remedy))
 
-    def _flow(self) -> FlowSource | None:
-        given, entrypoint = self.entry.get("entrypoint"), self._text("entrypoint")
+    def _named(self) -> bool:
+        entry = self.entry.get("name")
+        banned = sorted(set(NAME_BANNED) & set(self.name))
+        if is_template(self.name):
+            self._say(TEMPLATE, f"the name {self.name!r} is a template, so Horae cannot follow this flow", entry)
+        elif not self.name:
+            self._say(DEPLOYMENT_NAME, "a deployment needs a name", entry)
+        elif banned:
+            self._say(DEPLOYMENT_NAME, f"Prefect refuses {' and '.join(banned)} in the name {self.name!r}", entry)
+        else:
+            return True
+        return False
+
+    def _flow(self, entrypoint: str) -> FlowSource | None:
+        given = self.entry.get("entrypoint")
+        if is_template(entrypoint):
+            self._say(TEMPLATE, f"entrypoint {entrypoint!r} is a template: nobody can tell which flow it is", given)
+            return None
         if not entrypoint:
-            self.findings.append(ENTRYPOINT.finding("no entrypoint", job=self.name or None, at=at(self.entry)))
+            self._say(ENTRYPOINT, "no entrypoint", given)
             return None
         try:
-            if is_template(entrypoint):
-                raise InvalidJob(f"entrypoint {entrypoint!r} is a template: nobody can tell which flow it is")
-            flow = read_flow(self.project, entrypoint, self.folder)
+            flow = read_flow(self.base, entrypoint, self.folder)
         except InvalidJob as error:
-            self.findings.append(ENTRYPOINT.finding(error.message, job=self.name or None, at=at(given)))
+            self._say(ENTRYPOINT, error.message, given)
             return None
-        if (named := self._text("flow_name")) and named != flow.name:
-            message = f"flow_name {named!r} is overruled by the name of the flow itself, {flow.name!r}"
-            self.findings.append(ENTRYPOINT.finding(message, job=self.name, at=at(self.entry.get("flow_name"))))
+        if flow.unread:
+            self._say(UNREAD_FLOW, flow.unread, given)
+        if (named := self.raw.get("flow_name")) and named != flow.name:
+            message = f"flow_name {reprlib.repr(named)} is overruled by the name of the flow itself, {flow.name!r}"
+            self._say(YAML_IGNORED, message, self.entry.get("flow_name"))
         return flow
 
-    def _tags(self) -> tuple[frozenset[Trait], bool]:
+    def _tags(self) -> tuple[frozenset[Trait], frozenset[str]]:
         given = self.entry.get("tags")
-        entries = (given,) if given and isinstance(given.value, str) else given.list() if given else ()
-        known = {TAG + trait.value for trait in Trait} | {TAG + RUN_ON_START}
+        known = {TAG + trait.value for trait in Trait} | {TAG + option for option in OPTIONS}
         names: set[str] = set()
-        for entry in entries:
-            tag = str(entry.value)
+        for entry in given.list() if given else ():
+            tag = "" if isinstance(entry.value, dict | list) else str(entry.value)
             if tag in known:
                 names.add(tag.removeprefix(TAG))
             elif tag.lower().startswith(("horae:", "horae_", "horae-")):
-                message = unknown("tag", tag, known)
-                self.findings.append(FLOW_TAG.finding(message, job=self.name or None, at=at(entry)))
-        return frozenset(Trait(name) for name in names - {RUN_ON_START}), RUN_ON_START in names
+                self._say(FLOW_TAG, unknown("tag", tag, known), entry)
+        return frozenset(Trait(name) for name in names - OPTIONS), frozenset(names & OPTIONS)
 
-    def _work_pool(self) -> str | None:
-        pool = self.entry.get("work_pool")
-        name = pool.get("name") if pool else None
-        if name is None:
-            message = "no work pool is named"
-            self.findings.append(WORK_POOL.finding(message, job=self.name or None, at=at(pool or self.entry)))
-            return None
-        return str(name.value)
+    def _work_pool(self) -> None:
+        pool = self.raw.get("work_pool", {})
+        if isinstance(pool, dict) and pool.get("name") is None:
+            self._say(WORK_POOL, "no work pool is named", self.entry.get("work_pool"))
 
-    def _brake(self, schedules: tuple[FlowSchedule, ...]) -> None:
-        if schedules and self.entry.get("concurrency_limit") is None:
-            message = "it is scheduled and has no concurrency_limit"
-            self.findings.append(NO_BRAKE.finding(message, job=self.name or None, at=at(self.entry)))
+    def _brake(self, schedules: Sequence[FlowSchedule]) -> None:
+        if any(one.active for one in schedules) and self.entry.get("concurrency_limit") is None:
+            self._say(NO_BRAKE, "it is scheduled and has no concurrency_limit")
 
-    def _parameters(
-        self, flow: FlowSource, schedules: tuple[FlowSchedule, ...], run_on_start: bool
-    ) -> Iterator[Finding]:
-        given = self.entry.get("parameters")
-        listed = self.entry.get("schedules")
+    def _parameters(self, flow: FlowSource, given: models.Deployment, run_on_start: bool) -> Iterator[Finding]:
+        place, listed = self.entry.get("parameters"), self.entry.get("schedules")
         own = [entry.get("parameters") for entry in (listed.list() if listed else ())]
-        for mapping in (given, *own):
+        for mapping in (place, *own):
             for key, value in mapping.items() if mapping else ():
                 if key not in flow.parameters and not flow.takes_any:
                     message = unknown(f"parameter of flow {flow.name!r}", key, flow.parameters)
-                    yield FLOW_PARAMETERS.finding(message, job=self.name, at=at(value))
-        always = {key for key, _ in given.items()} if given else set()
+                    yield FLOW_PARAMETERS.finding(message, job=self.name, at=self.shape.at(value))
+        always = set(given.parameters)
         occasions = [always | {key for key, _ in mapping.items()} if mapping else always for mapping in own]
         for there in [*occasions, *([always] if run_on_start else [])]:
             missing = [name for name in flow.required if name not in there]
             if missing:
                 message = f"flow {flow.name!r} needs {', '.join(missing)}, and a run that nobody is asked for has none"
-                yield FLOW_PARAMETERS.finding(message, job=self.name, at=at(given or self.entry))
+                yield FLOW_PARAMETERS.finding(message, job=self.name, at=self.shape.at(place or self.entry))
                 return
 
     def _job(
         self,
-        flow: FlowSource | None,
+        flow: FlowSource,
+        given: models.Deployment,
         traits: frozenset[Trait],
-        run_on_start: bool,
-        schedules: tuple[FlowSchedule, ...],
-    ) -> Job | None:
-        active = [item.schedule for item in schedules if item.active and not self._paused]
-        try:
-            if not self.name or is_template(self.name):
-                raise InvalidJob("a deployment needs a literal name" + (f", not {self.name!r}" if self.name else ""))
-            job = Job(
-                name=self.name,
-                tier=Tier.PREFECT,
-                schedule=None if not active else active[0] if len(active) == 1 else any_of(*active),
-                traits=traits,
-                description=self._text("description"),
-                time_limit=None,
-                run_on_start=run_on_start,
-                overlap=self._overlap(),
-                source=at(self.entry),
-            )
-        except InvalidJob as error:
-            self.findings.append(DEPLOYMENT_NAME.finding(error.message, job=self.name or None, at=at(self.entry)))
-            return None
-        if flow is None:
-            return job
-        return replace(
-            job,
-            description=job.description or flow.description,
+        options: frozenset[str],
+        schedules: Sequence[FlowSchedule],
+    ) -> Job:
+        active = [item.schedule for item in schedules if item.active and not given.paused]
+        description = given.description if isinstance(given.description, str) else ""
+        return Job(
+            name=f"{flow.name}/{self.name}",
+            tier=Tier.PREFECT,
+            schedule=None if not active else active[0] if len(active) == 1 else any_of(*active),
+            traits=traits,
+            description=description or flow.description,
             time_limit=flow.time_limit,
             retry=Retry(retries=max(flow.retries, 0)),
+            run_on_start=RUN_ON_START in options,
+            catch_up=CatchUp.LATEST if LATEST_ONLY in options else CatchUp.ALL,
+            overlap=_overlap(given.concurrency_limit),
+            source=self.shape.at(self.entry),
             deployment=f"{flow.name}/{self.name}",
         )
 
-    def _overlap(self) -> Overlap:
-        limit = self.entry.get("concurrency_limit")
-        if limit is None:
-            return Overlap.ALLOW
-        strategy = limit.get("collision_strategy")
-        return Overlap.SKIP if strategy and strategy.value == "CANCEL_NEW" else Overlap.QUEUE
+
+def _overlap(limit: int | models.ConcurrencyLimit | None) -> Overlap:
+    if limit is None:
+        return Overlap.ALLOW
+    strategy = limit.collision_strategy if isinstance(limit, models.ConcurrencyLimit) else None
+    return Overlap.SKIP if strategy == models.CollisionStrategy.CANCEL_NEW else Overlap.QUEUE

@@ -1,19 +1,42 @@
 """Is prefect.yaml what Prefect will read? Keys and types at every level that its schema knows."""
 
+import reprlib
 from collections.abc import Iterator, Set
+from typing import Any
 
-from horae.errors import unknown
-from horae.findings import Finding, Source
-from horae.prefect.rules import YAML_UNKNOWN_KEY, YAML_UNREADABLE
-from horae.prefect.yaml import keys
+from pydantic import BaseModel, ValidationError
+
+from horae.errors import nearest, unknown
+from horae.findings import Finding, Rule, Source
+from horae.prefect.rules import YAML_IGNORED, YAML_UNKNOWN_KEY, YAML_UNREADABLE
+from horae.prefect.yaml import keys, models
 from horae.prefect.yaml.document import Document, Entry
 
 FILE = "prefect.yaml"
-SPOKEN = {str: "text", int: "a whole number", bool: "true or false", list: "a list", dict: "a mapping"}
-
-
-def at(entry: Entry | None) -> Source:
-    return Source(file=FILE, line=entry.line if entry else 1)
+SKIPS = "For such a value `prefect deploy` skips the whole file."
+MAPPING, TEXT, NUMBER, SWITCH = "a mapping", "text", "a whole number", "true or false"
+EXPECTED = {
+    "string_type": TEXT,
+    "dict_type": MAPPING,
+    "model_type": MAPPING,
+    "model_attributes_type": MAPPING,
+    "list_type": "a list",
+    "bool_type": SWITCH,
+    "bool_parsing": SWITCH,
+    "int_type": NUMBER,
+    "int_parsing": NUMBER,
+    "int_from_float": NUMBER,
+    "time_delta_type": "a duration",
+    "time_delta_parsing": "a duration",
+    "missing": "there",
+}
+"""What each kind of pydantic's errors asks for."""
+SLIP = 0.7
+"""How like a key that Prefect knows an unknown one must be, to be taken for a slip of it."""
+STRATEGIES = frozenset(one.value for one in models.CollisionStrategy)
+VERSION_TYPES = frozenset(one.value for one in models.VersionType)
+NAME_BANNED = "/%&<>"
+"""Characters that no deployment's name may have."""
 
 
 def is_template(value: object) -> bool:
@@ -21,77 +44,153 @@ def is_template(value: object) -> bool:
     return isinstance(value, str) and "{{" in value
 
 
-def check_document(document: Document) -> Iterator[Finding]:
-    """Findings on the whole file; the deployments are checked one by one with `check_deployment`."""
-    for key, line in document.repeated:
-        message = f"the key {key!r} is written twice; the later one wins"
-        yield YAML_UNREADABLE.finding(message, at=Source(file=FILE, line=line), remedy="Remove one of them.")
-    root = document.root
-    if root.value is not None and not isinstance(root.value, dict):
-        yield YAML_UNREADABLE.finding("the file is not a mapping with `deployments`", at=at(root))
-        return
-    yield from _keys(root, keys.TOP, "key", None)
-    deployments = root.get("deployments")
-    if deployments is not None and not isinstance(deployments.value, list):
-        yield YAML_UNREADABLE.finding("`deployments` is not a list", at=at(deployments))
-    for action in sorted(keys.ACTIONS):
-        yield from _actions(root.get(action), action, None)
+class Shape:
+    """Findings on one file; `file` is its path in the project, for people."""
+
+    def __init__(self, file: str = FILE) -> None:
+        self.file = file
+
+    def at(self, entry: Entry | None) -> Source:
+        return Source(file=self.file, line=entry.line if entry else 1)
+
+    def document(self, document: Document) -> Iterator[Finding]:
+        """On the whole file; its deployments are looked at one by one."""
+        for key, line in document.repeated:
+            message = f"the key {key!r} is written twice; the later one wins"
+            at = Source(file=self.file, line=line)
+            yield YAML_IGNORED.finding(message, at=at, remedy="Remove one of them.")
+        root = document.root
+        if not isinstance(root.value, dict):
+            what = "the file is empty" if root.value is None else "the file is not a mapping with `deployments`"
+            yield YAML_UNREADABLE.finding(what, at=self.at(root), remedy="Write `deployments:` and a list of them.")
+            return
+        yield from self._unknown(root, keys.TOP, "key", None)
+        yield from self.refused(models.File, document.raw, root, None)
+
+    def deployment(self, entry: Entry, raw: Any, job: str | None) -> Iterator[Finding]:
+        """On the keys and types of one deployment, but for its schedules."""
+        if not isinstance(raw, dict):
+            yield YAML_UNREADABLE.finding("a deployment is not a mapping", job=job, at=self.at(entry), remedy=SKIPS)
+            return
+        yield from self._unknown(entry, keys.DEPLOYMENT, "key of a deployment", job)
+        yield from self.refused(models.Deployment, raw, entry, job)
+        yield from self._deployed(entry, raw, job)
+        if pool := entry.get("work_pool"):
+            yield from self._unknown(pool, keys.WORK_POOL, "key of work_pool", job)
+        if limit := entry.get("concurrency_limit"):
+            yield from self._unknown(limit, keys.CONCURRENCY_LIMIT, "key of concurrency_limit", job)
+        for item in ((listed := entry.get("triggers")) and listed.list()) or ():
+            yield from self._unknown(item, keys.TRIGGER, "key of a trigger", job)
+        listed, slas = entry.get("sla"), raw.get("sla")
+        for item, value in zip(listed.list() if listed else (), slas if isinstance(slas, list) else (), strict=False):
+            yield from self._unknown(item, keys.SLA, "key of an sla", job)
+            yield from self._sla(item, value, job)
+
+    def refused(self, model: type[BaseModel], raw: Any, entry: Entry, job: str | None) -> Iterator[Finding]:
+        """One finding for each place at which Prefect's model of it refuses a value."""
+        try:
+            model.model_validate(raw)
+        except ValidationError as error:
+            wanted: dict[str, tuple[Entry, Any, list[str]]] = {}
+            for item in error.errors(include_url=False):
+                path, place = _place(entry, item["loc"])
+                kind = EXPECTED.get(item["type"], "")
+                found = wanted.setdefault(path, (place, item["input"], []))
+                # A union tells what each of its members wants.
+                if kind not in found[2]:
+                    found[2].append(kind)
+            for path, (place, value, kinds) in wanted.items():
+                if any(other.startswith((f"{path}.", f"{path}[")) for other in wanted):
+                    continue  # what is refused is a part of it
+                yield self._refusal(path, place, value, [kind for kind in kinds if kind], job)
+
+    def _refusal(self, path: str, place: Entry, value: Any, kinds: list[str], job: str | None) -> Finding:
+        expected = " or ".join(kinds) or "what Prefect takes there"
+        message = f"`{path}` is {reprlib.repr(value)}, not {expected}"
+        if kinds == ["there"]:
+            message = f"`{path}` is missing"
+        remedy = f"Correct the value. {SKIPS}"
+        if value is None:
+            remedy = f"Leave the key out, or give it {expected}. {SKIPS}"
+        elif TEXT in kinds and isinstance(value, bool | int | float):
+            remedy = f'Quote it: "{str(value).lower()}". {SKIPS}'
+        elif is_template(value):
+            remedy = f"Prefect checks types before it fills in templates, so one can only stand for text. {SKIPS}"
+        return YAML_UNREADABLE.finding(message, job=job, at=self.at(place), remedy=remedy)
+
+    def _deployed(self, entry: Entry, raw: dict[Any, Any], job: str | None) -> Iterator[Finding]:
+        """What the file may say, and `prefect deploy` then stops at: it exits 1, with what stands above deployed."""
+        for key in ("tags", "work_pool"):
+            if key in raw and raw[key] is None:
+                message = f"`{key}` is null, at which `prefect deploy` ends in a traceback"
+                line = entry.value[key]
+                yield YAML_UNREADABLE.finding(message, job=job, at=self.at(line), remedy="Leave the key out.")
+        tags, kind = raw.get("tags"), raw.get("version_type")
+        if isinstance(tags, str) and len(tags.strip()) > 1 and not is_template(tags):
+            message = f"`tags` is the text {tags!r}, of which Prefect makes a tag of each letter"
+            yield YAML_UNREADABLE.finding(message, job=job, at=self.at(entry.get("tags")), remedy="Write a list.")
+        if isinstance(kind, str) and not is_template(kind) and kind not in VERSION_TYPES:
+            message = unknown("version_type", kind, VERSION_TYPES)
+            yield YAML_UNREADABLE.finding(message, job=job, at=self.at(entry.get("version_type")))
+        if limit := entry.get("concurrency_limit"):
+            yield from self._concurrency(limit, raw["concurrency_limit"], job)
+
+    def _concurrency(self, limit: Entry, raw: Any, job: str | None) -> Iterator[Finding]:
+        try:
+            given = models.Deployment.model_validate({"concurrency_limit": raw}).concurrency_limit
+        except ValidationError:
+            return  # told already
+        if isinstance(given, models.ConcurrencyLimit):
+            strategy, grace, known = given.collision_strategy, given.grace_period_seconds, STRATEGIES
+            if strategy is None:
+                message = f"`concurrency_limit` has no collision_strategy; it is one of {', '.join(sorted(known))}"
+                yield YAML_UNREADABLE.finding(message, job=job, at=self.at(limit), remedy="Name the strategy.")
+            elif strategy not in known and not is_template(strategy):
+                message = unknown("collision_strategy", strategy, known)
+                at = self.at(limit.get("collision_strategy"))
+                yield YAML_UNREADABLE.finding(message, job=job, at=at, remedy="Correct the value.")
+            if grace is not None and grace not in models.GRACE_SECONDS:
+                message = f"`grace_period_seconds` is {grace}; Prefect takes 60 to 86400"
+                at = self.at(limit.get("grace_period_seconds"))
+                yield YAML_UNREADABLE.finding(message, job=job, at=at, remedy="Correct the value.")
+            if given.limit is None:
+                message = "`concurrency_limit` says no `limit`, so nothing is limited"
+                yield YAML_IGNORED.finding(message, job=job, at=self.at(limit), remedy="Give the limit.")
+        number = given.limit if isinstance(given, models.ConcurrencyLimit) else given
+        if number is not None and number < 1:
+            at = self.at(limit.get("limit") or limit)
+            message = f"a concurrency limit of {number} lets nothing run"
+            yield YAML_UNREADABLE.finding(message, job=job, at=at, remedy="Give 1 or more.")
+
+    def _sla(self, entry: Entry, raw: Any, job: str | None) -> Iterator[Finding]:
+        for model in models.SLAS:
+            try:
+                model.model_validate(raw)
+            except ValidationError:
+                continue
+            return
+        message = "an sla needs a name, and one of duration, within and stale_after"
+        yield YAML_UNREADABLE.finding(message, job=job, at=self.at(entry), remedy=f"Correct the sla. {SKIPS}")
+
+    def _unknown(self, entry: Entry, known: Set[str], kind: str, job: str | None) -> Iterator[Finding]:
+        """A key that Prefect ignores: an error when it is likely a slip of one that it knows."""
+        for key, value in entry.items():
+            if key not in known:
+                rule: Rule = YAML_UNKNOWN_KEY if _is_slip(key, known) else YAML_IGNORED
+                yield rule.finding(unknown(kind, key, known), job=job, at=self.at(value))
 
 
-def check_deployment(entry: Entry, job: str | None) -> Iterator[Finding]:
-    """Findings on the keys and types of one deployment."""
-    if not isinstance(entry.value, dict):
-        yield YAML_UNREADABLE.finding("a deployment is not a mapping", at=at(entry))
-        return
-    yield from _keys(entry, keys.DEPLOYMENT, "key of a deployment", job)
-    for key, kinds in keys.HOLDS.items():
-        yield from _holds(entry.get(key), key, kinds, job)
-    for action in sorted(keys.ACTIONS):
-        yield from _actions(entry.get(action), action, job)
-    if pool := entry.get("work_pool"):
-        yield from _keys(pool, keys.WORK_POOL, "key of work_pool", job)
-    if limit := entry.get("concurrency_limit"):
-        yield from _concurrency(limit, job)
-    for name, known, label in (("triggers", keys.TRIGGER, "a trigger"), ("sla", keys.SLA, "an sla")):
-        for item in ((listed := entry.get(name)) and listed.list()) or ():
-            yield from _keys(item, known, f"key of {label}", job)
+def _is_slip(key: str, known: Set[str]) -> bool:
+    part = len(key) >= 4 and any(key in one for one in known)
+    return not key.startswith(("x-", "_", ".")) and (part or nearest(key, known, SLIP) is not None)
 
 
-def _keys(entry: Entry, known: Set[str], kind: str, job: str | None, remedy: str = "") -> Iterator[Finding]:
-    for key, value in entry.items():
-        if key not in known:
-            yield YAML_UNKNOWN_KEY.finding(unknown(kind, key, known), job=job, at=at(value), remedy=remedy)
-
-
-def check_schedule_keys(entry: Entry, job: str | None) -> Iterator[Finding]:
-    remedy = "Correct or remove the key: for it, `prefect deploy` skips the whole file."
-    yield from _keys(entry, keys.SCHEDULE, "key of a schedule", job, remedy)
-
-
-def _holds(entry: Entry | None, key: str, kinds: tuple[type, ...], job: str | None) -> Iterator[Finding]:
-    if entry is None or is_template(entry.value):
-        return
-    wrong_bool = isinstance(entry.value, bool) and bool not in kinds
-    if wrong_bool or not isinstance(entry.value, kinds):
-        expected = " or ".join(SPOKEN[kind] for kind in kinds)
-        yield YAML_UNREADABLE.finding(f"`{key}` is {entry.plain()!r}, not {expected}", job=job, at=at(entry))
-
-
-def _actions(entry: Entry | None, action: str, job: str | None) -> Iterator[Finding]:
-    if entry is None or is_template(entry.value):
-        return
-    if not isinstance(entry.value, list | dict) or not all(isinstance(step.value, dict) for step in entry.list()):
-        yield YAML_UNREADABLE.finding(f"`{action}` is not a list of steps", job=job, at=at(entry))
-
-
-def _concurrency(limit: Entry, job: str | None) -> Iterator[Finding]:
-    yield from _keys(limit, keys.CONCURRENCY_LIMIT, "key of concurrency_limit", job)
-    strategy = limit.get("collision_strategy")
-    if strategy and strategy.value not in keys.COLLISION_STRATEGIES and not is_template(strategy.value):
-        message = unknown("collision_strategy", str(strategy.value), keys.COLLISION_STRATEGIES)
-        yield YAML_UNREADABLE.finding(message, job=job, at=at(strategy))
-    number = limit.get("limit") if isinstance(limit.value, dict) else limit
-    if isinstance(limit.value, dict) and number is None:
-        yield YAML_UNREADABLE.finding("`concurrency_limit` says no `limit`", job=job, at=at(limit))
-    elif number is not None and isinstance(number.value, int) and number.value < 1:
-        yield YAML_UNREADABLE.finding(f"a concurrency limit of {number.value} lets nothing run", job=job, at=at(number))
+def _place(entry: Entry, loc: tuple[int | str, ...]) -> tuple[str, Entry]:
+    """The path in the file to which pydantic's location leads, and the entry there; names of types are passed over."""
+    path = ""
+    for part in loc:
+        if isinstance(part, int) and isinstance(entry.value, list) and part < len(entry.value):
+            entry, path = entry.value[part], f"{path}[{part}]"
+        elif isinstance(entry.value, dict) and str(part) in entry.value:
+            entry, path = entry.value[str(part)], f"{path}.{part}" if path else str(part)
+    return path or "this", entry

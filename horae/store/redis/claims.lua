@@ -156,8 +156,8 @@ local function adopt(r)
   r.cause = r.cause or 'enqueue'
   put_run(r)
   if r.generation ~= 1 then redis.call('HSET', k('run:' .. r.id), 'attempt', r.generation) end
-  if r.unique ~= '' and redis.call('HSETNX', k('unique'), r.job .. '|' .. r.unique, r.id) == 0 then
-    return nil, settled(r.id, 'skipped', 'duplicate of ' .. redis.call('HGET', k('unique'), r.job .. '|' .. r.unique))
+  if r.unique ~= '' and redis.call('HSETNX', k('unique'), of(r.job, r.unique), r.id) == 0 then
+    return nil, settled(r.id, 'skipped', 'duplicate of ' .. redis.call('HGET', k('unique'), of(r.job, r.unique)))
   end
   return row_of(r.id)
 end

@@ -151,10 +151,10 @@ class RedisLedger:
 
 
 def _by_job(flat: Sequence[str]) -> Iterator[tuple[str, str, int]]:
-    """Of a hash by `job|word`, as a flat reply: job, word and count of each."""
+    """Of a hash by `job|word`, as a flat reply: job, word and count of each; `%7C` in a job stands for `|`."""
     for field, count in zip(flat[::2], flat[1::2], strict=True):
         job, _, word = field.rpartition("|")
-        yield job, word, int(count)
+        yield job.replace("%7C", "|").replace("%25", "%"), word, int(count)
 
 
 def record_of(run: Run) -> dict[str, Any]:

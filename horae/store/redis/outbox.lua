@@ -3,14 +3,14 @@
 function calls.accept(a)
   local answers = {}
   for i, r in ipairs(a.runs) do
-    local holder = r.unique and redis.call('HGET', k('unique'), r.job .. '|' .. r.unique)
+    local holder = r.unique and redis.call('HGET', k('unique'), of(r.job, r.unique))
     if holder then
       answers[i] = { holder, 0, 0 }
     else
       local due = tonumber(r.due or 0)
       local new, published = put_run(r, due <= NOW)
       if new and not published then redis.call('ZADD', k('outbox'), due > NOW and int(due) or int(NOW + a.hold), r.id) end
-      if new and r.unique then redis.call('HSET', k('unique'), r.job .. '|' .. r.unique, r.id) end
+      if new and r.unique then redis.call('HSET', k('unique'), of(r.job, r.unique), r.id) end
       if new and r.replays and redis.call('ZREM', k('dead'), r.replays) == 1 then
         tell(r.replays, 'replayed', 'as ' .. r.id)
         redis.call('PEXPIRE', k('run:' .. r.replays), KEEP)

@@ -16,6 +16,13 @@ local function k(name) return P .. name end
 local function int(n) return string.format('%.0f', n) end
 local NOW_TEXT = int(NOW)
 
+-- A field for a job and something of it. A flow's name may hold `|`, which must not split the field: `%7C` stands for it.
+-- `_by_job` in ledger.py reads it back.
+local function of(job, word)
+  local encoded = string.gsub(string.gsub(job, '%%', '%%25'), '|', '%%7C')
+  return encoded .. '|' .. word
+end
+
 -- A line of a run's story.
 local function line(what, attempt, note)
   return NOW_TEXT .. '|' .. what .. '|' .. attempt .. '|' .. string.gsub(note or '', '[\r\n]', ' ') .. '\n'
@@ -30,7 +37,7 @@ end
 local function notice(what, id, job, scheduled, reason)
   local told = cjson.encode({ what = what, run = id, job = job, at = NOW_TEXT, scheduled_for = scheduled or '', reason = reason or '' })
   if redis.call('LPUSH', k('notices'), told) > NOTICES then redis.call('LTRIM', k('notices'), 0, NOTICES - 1) end
-  redis.call('HINCRBY', k('noticed'), job .. '|' .. what, 1)
+  redis.call('HINCRBY', k('noticed'), of(job, what), 1)
 end
 
 -- The message of this attempt, from that of the first.
@@ -143,13 +150,13 @@ local function settle_run(id, verdict, reason, more)
     redis.call('ZREM', k('waiting:' .. job), id)
     redis.call('ZREM', k('outbox'), id)
   end
-  if unique and unique ~= '' and redis.call('HGET', k('unique'), job .. '|' .. unique) == id then
-    redis.call('HDEL', k('unique'), job .. '|' .. unique)
+  if unique and unique ~= '' and redis.call('HGET', k('unique'), of(job, unique)) == id then
+    redis.call('HDEL', k('unique'), of(job, unique))
   end
   release(job)
   last[job] = last[job] or {}
   table.insert(last[job], id)
-  local field = job .. '|' .. verdict
+  local field = of(job, verdict)
   counted[field] = (counted[field] or 0) + 1
   if verdict == 'failed' and tier == 'oneiric' then
     redis.call('ZADD', k('dead'), NOW_TEXT, id)

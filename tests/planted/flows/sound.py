@@ -19,3 +19,8 @@ def needs(path: str, depth: int, width: int = 1) -> None:
 
 def helper() -> None:
     """No flow at all."""
+
+
+@flow(name="na" + "med")
+def named() -> None:
+    """Has a name that is computed."""

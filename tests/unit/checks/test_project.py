@@ -42,10 +42,14 @@ def test_every_rule_but_those_of_whole_files_is_planted() -> None:
     from horae.checks.reference import all_rules
 
     assert {rule.code for rule in all_rules()} - {code for code, _, _ in planted()} == {
+        "HR518",
+        "HR519",
+        "HR603",
         "HR707",
         "HR708",
         "HR709",
         "HR711",
+        "HR719",
     }
 
 
@@ -78,7 +82,7 @@ def test_a_slow_import_names_the_module_that_costs_it(findings: list[Finding]) -
 
 def test_dates_on_which_prefect_fires_differently_are_named(findings: list[Finding]) -> None:
     finding = said(findings, DST_DIFFERENCE.code, "prefect.yaml")
-    assert finding.job == "berlin-nights"
+    assert finding.job == "sound/berlin-nights"
     assert "2026-03-29" in finding.message
 
 
@@ -129,3 +133,16 @@ def test_import_costs_are_read_from_what_python_prints() -> None:
     assert (first.module, first.blamed) == ("infra.a", "large")
     assert first.total.total_seconds() == 0.1652
     assert (second.module, second.blamed) == ("infra.b", "infra.b")
+
+
+def test_warnings_are_turned_off_by_code_and_errors_are_not(findings: list[Finding]) -> None:
+    codes = {finding.code for finding in findings}
+    assert {"HR105", "HR506", "HR514", "HR502"} <= codes
+    settings = load(PLANTED, {"HORAE_CHECK__IGNORE": "HR105:HR506:HR514:HR502:HR999"})
+    left = check_project(settings, START)
+    assert codes - {finding.code for finding in left} == {"HR105", "HR506", "HR514"}
+    told = [finding.message for finding in left if finding.code == "HR719"]
+    assert [("HR502 is an error" in one, "unknown code 'HR999'" in one) for one in told] == [
+        (True, False),
+        (False, True),
+    ]

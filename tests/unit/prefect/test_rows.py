@@ -28,6 +28,8 @@ def flow_run(state_type: str, state_name: str = "", **fields: object) -> FlowRun
         "expected_start": AT,
         "started": STARTED,
         "ended": AT + timedelta(seconds=5),
+        "state_since": AT + timedelta(seconds=5),
+        "retries": 0,
     }
     return FlowRun(state_type=state_type, state_name=state_name or state_type.title(), **(given | fields))  # type: ignore[arg-type]
 
@@ -44,6 +46,7 @@ def flow_run(state_type: str, state_name: str = "", **fields: object) -> FlowRun
             "overlap",
         ),
         (flow_run("CANCELLED", run_count=0), State.CANCELLED, "requested"),
+        (flow_run("CANCELLED", run_count=0, message="superseded by a newer fire"), State.MISSED, "superseded"),
         (flow_run("CANCELLED", message="concurrency"), State.CANCELLED, "requested"),
         (flow_run("RUNNING"), State.RUNNING, ""),
         (flow_run("CANCELLING"), State.RUNNING, ""),

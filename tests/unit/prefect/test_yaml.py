@@ -8,8 +8,9 @@ import pytest
 
 from horae.errors import InvalidJob
 from horae.findings import Source
-from horae.jobs.policies import Overlap, Tier, Trait
+from horae.jobs.policies import CatchUp, Overlap, Tier, Trait
 from horae.prefect.yaml import Deployment, Reading, read, read_flow
+from horae.prefect.yaml.undeployed import undeployed
 from horae.schedules.making import any_of, cron, every
 
 FLOW = '''
@@ -67,9 +68,13 @@ def codes(reading: Reading) -> list[str]:
 def test_a_deployment_is_a_flow_job(flows: Path) -> None:
     found = one(deploy(flows, SOUND))
     job = found.job
-    assert (job.name, job.tier, job.deployment) == ("sweep", Tier.PREFECT, "code-sweep/sweep")
+    assert (job.name, job.tier, job.deployment) == ("code-sweep/sweep", Tier.PREFECT, "code-sweep/sweep")
+    assert job.short_name == "sweep"
     assert job.traits == {Trait.DASHBOARD, Trait.MULTI_REPO}
     assert job.run_on_start
+    assert job.catch_up is CatchUp.ALL, "as Prefect does by itself"
+    latest = one(deploy(flows, SOUND.replace("horae:run_on_start", "horae:latest_only"))).job
+    assert (latest.catch_up, latest.run_on_start) == (CatchUp.LATEST, False)
     assert job.schedule == cron("0 2 * * *", "Europe/Berlin")
     assert job.description == "Sweeps the code."
     assert job.source == Source(file="prefect.yaml", line=2)
@@ -89,13 +94,18 @@ def test_a_project_without_prefect_yaml_has_no_flows(project: Path) -> None:
 def test_several_schedules_are_one_and_inactive_or_paused_ones_are_none(flows: Path) -> None:
     text = SOUND.replace(
         "  - {slug: nightly",
-        '  - {slug: off, cron: "0 5 * * *", active: false}\n'
+        '  - {slug: "off", cron: "0 5 * * *", active: false}\n'
         '  - {slug: often, interval: "PT2H", anchor_date: "2026-01-01T00:00:00Z"}\n  - {slug: nightly',
     )
     job = one(deploy(flows, text)).job
     expected = any_of(every(timedelta(hours=2), anchor="2026-01-01T00:00:00Z"), cron("0 2 * * *", "Europe/Berlin"))
     assert str(job.schedule) == str(expected)
-    assert one(deploy(flows, SOUND + "paused: true\n")).job.schedule is None
+    for false in ("false", "'no'", "0", "'off'"):
+        assert (
+            one(deploy(flows, SOUND.replace("slug: nightly,", f"slug: nightly, active: {false},"))).job.schedule is None
+        )
+    for true in ("true", "'yes'", "1"):
+        assert one(deploy(flows, SOUND + f"paused: {true}\n")).job.schedule is None
 
 
 def test_anchors_merges_and_definitions_are_yaml_as_prefect_documents_it(flows: Path) -> None:
@@ -111,6 +121,15 @@ def test_anchors_merges_and_definitions_are_yaml_as_prefect_documents_it(flows: 
         ("{name: horae}", "{name: horae, queue: x}", "HR502", "unknown key of work_pool 'queue'"),
         ("limit: 1,", "limit: 1, grace_seconds: 60,", "HR502", "did you mean 'grace_period_seconds'"),
         ("CANCEL_NEW", "CANCEL_OLD", "HR501", "did you mean 'CANCEL_NEW'"),
+        ("CANCEL_NEW", "[CANCEL_NEW]", "HR501", "`concurrency_limit.collision_strategy` is ['CANCEL_NEW'], not text"),
+        (", collision_strategy: CANCEL_NEW", "", "HR501", "has no collision_strategy"),
+        ("limit: 1,", "limit: 1, grace_period_seconds: 5,", "HR501", "60 to 86400"),
+        ("{repos: [\".\"], dry: true}", "", "HR501", "`parameters` is None, not a mapping"),
+        ("{name: horae}", "{name: horae, job_variables: }", "HR501", "`work_pool.job_variables` is None"),
+        ("{name: horae}", "", "HR501", "`work_pool` is null"),
+        ("parameters: {", "paused: \"{{ $X }}\"\nparameters: {", "HR501", "`paused` is '{{ $X }}', not true or false"),
+        ("slug: nightly,", "slug: 1,", "HR501", "`slug` is 1, not text"),
+        ("slug: nightly,", "slug: nightly, active: perhaps,", "HR505", "`active` is 'perhaps', not true or false"),
         ("limit: 1,", "limit: 0,", "HR501", "lets nothing run"),
         ("slug: nightly,", "slug: nightly, timezon: UTC,", "HR502", "did you mean 'timezone'"),
         ("dry: true", "dry: true, repo: 1", "HR503", "did you mean 'repos'"),
@@ -118,27 +137,33 @@ def test_anchors_merges_and_definitions_are_yaml_as_prefect_documents_it(flows: 
         ("sweep.py:code_sweep", "swep.py:code_sweep", "HR504", "did you mean 'flows/sweep.py'"),
         ("sweep.py:code_sweep", "sweep.py:code_swep", "HR504", "did you mean 'code_sweep'"),
         ("sweep.py:code_sweep", "sweep.py:helper", "HR504", "flows there"),
-        ("flows/sweep.py:code_sweep", "../outside.py:flow", "HR504", "leads out of the project"),
+        ("flows/sweep.py:code_sweep", "../outside.py:flow", "HR504", "unknown flow file '../outside.py'"),
+        ("flows/sweep.py:code_sweep", '"flows/\\0.py:flow"', "HR504", "unknown flow file"),
         ("flows/sweep.py:code_sweep", "sweep", "HR504", "not of the form"),
-        ("flows/sweep.py:code_sweep", '"{{ entry }}"', "HR504", "is a template"),
+        ("flows/sweep.py:code_sweep", '"{{ entry }}"', "HR512", "is a template"),
         ('"0 2 * * *"', '"0 2 * *"', "HR505", ""),
         ('"0 2 * * *"', '"0 0 31 2 *"', "HR505", ""),
-        ('"0 2 * * *"', '"{{ when }}"', "HR505", "is a template"),
+        ('"0 2 * * *"', '"{{ when }}"', "HR512", "is a template"),
         ("Europe/Berlin", "Europe/Berln", "HR505", "Europe/Berlin"),
-        ('cron: "0 2 * * *", timezone: Europe/Berlin', 'rrule: "FREQ=DAILY"', "HR505", "rrule"),
-        ('cron: "0 2 * * *", timezone: Europe/Berlin', "interval: soon", "HR505", "neither seconds nor"),
+        ('cron: "0 2 * * *", timezone: Europe/Berlin', 'rrule: "FREQ=DAILY"', "HR513", "rrule"),
+        ('cron: "0 2 * * *", timezone: Europe/Berlin', 'rrule: "FREQ=OFTEN"', "HR505", "Prefect refuses rrule"),
+        ('"0 2 * * *"', '"0 2 * * * 30"', "HR513", "Horae cannot follow it"),
+        ('"0 2 * * *"', '"0 2 * * 5L"', "HR505", "Prefect refuses cron"),
+        ('cron: "0 2 * * *", timezone: Europe/Berlin', "interval: soon", "HR501", "`interval` is 'soon'"),
         ('cron: "0 2 * * *", timezone: Europe/Berlin', "interval: 7200, anchor_date: 2026-01-01", "HR505", "00:00Z"),
-        ('"0 2 * * *"', '"0 2 1 * 1", day_or: false', "HR505", "both day fields"),
+        ('"0 2 * * *"', '"0 2 1 * 1", day_or: false', "HR513", "both day fields"),
         ("slug: nightly, ", "", "HR506", "no slug"),
         ("work_pool: {name: horae}", "", "HR508", "no work pool"),
         ("horae:dashboard", "horae:dashbord", "HR509", "did you mean 'horae:dashboard'"),
-        ("name: sweep", "name: Code_Sweep", "HR510", "'code-sweep' would do"),
-        ("name: sweep\n", "", "HR510", "needs a literal name"),
+        ("name: sweep", "name: a/b", "HR510", "Prefect refuses / in the name 'a/b'"),
+        ("name: sweep", 'name: "{{ $NAME }}"', "HR512", "is a template"),
+        ("name: sweep\n", "", "HR510", "needs a name"),
         ("concurrency_limit: {limit: 1, collision_strategy: CANCEL_NEW}\n", "", "HR511", "no concurrency_limit"),
         ("parameters: {", "version: 1\nparameters: {", "HR501", "`version` is 1, not text"),
-        ("parameters: {", "flow_name: other\nparameters: {", "HR504", "overruled"),
-        ("parameters: {", "pull: [wrong]\nparameters: {", "HR501", "not a list of steps"),
-        ("parameters: {", "schedule: {cron: x}\nparameters: {", "HR505", "old spelling"),
+        ("parameters: {", "flow_name: other\nparameters: {", "HR514", "overruled"),
+        ("parameters: {", "owner: us\nparameters: {", "HR514", "unknown key of a deployment 'owner'"),
+        ("parameters: {", "pull: [wrong]\nparameters: {", "HR501", "`pull[0]` is 'wrong', not a mapping"),
+        ("parameters: {", "schedule: {cron: x}\nparameters: {", "HR505", "both `schedule` and `schedules`"),
     ],
 )  # fmt: skip
 def test_what_prefect_deploy_does_not_say(flows: Path, old: str, new: str, code: str, message: str) -> None:
@@ -166,9 +191,12 @@ def test_the_second_deployment_of_a_name_is_refused(flows: Path) -> None:
     [
         ("deployments: [", "not YAML"),
         ("- a\n- b\n", "not a mapping"),
-        ("deployments: {a: 1}\n", "not a list"),
+        ("deployments: {a: 1}\n", "`deployments` is {'a': 1}, not a list"),
         ("deployments: [3]\n", "a deployment is not a mapping"),
-        ("name: a\nname: b\n", "written twice"),
+        ("", "the file is empty"),
+        ("deployments:\n", "`deployments` is None, not a list"),
+        ("name: 5\n", "`name` is 5, not text"),
+        ("prefect-version: 3.4\n", "`prefect-version` is 3.4, not text"),
         ("a: &a [*a]\n", "not YAML"),
     ],
 )
@@ -186,6 +214,14 @@ def test_a_file_that_is_no_prefect_yaml_is_named(project: Path, text: str, messa
         ("flows/f.py:run", "from prefect.flows import flow\nNAME = 'run'\n@flow(name=NAME)\nasync def run(): ...\n"),
         ("flows.f:run", "from prefect import flow\n@flow\ndef run(): ...\n"),
         ("flows.f.run", "from prefect import flow\n@flow\ndef run(): ...\n"),
+        ("./flows/f.py:run", "from prefect import flow\n@flow\ndef run(): ...\n"),
+        ("flows/f.py:run", "\ufefffrom prefect import flow\n@flow\ndef run(): ...\n"),
+        ("flows/f.py:made", "from prefect import flow\ndef _f(): ...\nmade = flow(_f, name='run')\n"),
+        ("flows/f.py:made", "from prefect import flow\ndef run(): ...\nmade = flow(retries=1)(run)\n"),
+        ("flows/f.py:again", "from prefect import flow\n@flow\ndef run(): ...\nagain = run\n"),
+        ("flows/f.py:Jobs.run", "from prefect import flow\nclass Jobs:\n @staticmethod\n @flow\n def run(): ...\n"),
+        ("flows/f.py:run", "from prefect import flow\nif True:\n @flow\n def run(): ...\n"),
+        ("flows/f.py:run", "from prefect import flow\ntry:\n @flow\n def run(): ...\nfinally: ...\n"),
     ],
 )
 def test_a_flow_is_found_however_it_is_spelled(project: Path, entrypoint: str, source: str) -> None:
@@ -197,9 +233,11 @@ def test_a_flow_is_found_however_it_is_spelled(project: Path, entrypoint: str, s
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("from prefect import flow\n@flow(name='a' + 'b')\ndef run(): ...\n", "is computed"),
-        ("def flow(f): return f\n@flow\ndef run(): ...\n", "plain function"),
+        ("def run(): ...\n", "plain function"),
+        ("from prefect import task\n@task\ndef run(): ...\n", "plain function"),
         ("def run(:\n", "line 1"),
+        ("x = 1\n", "unknown function 'run'"),
+        ("x = " + "+" * 50_000 + "1\n", "too deeply|too many"),
     ],
 )
 def test_a_flow_that_cannot_be_known_is_refused(project: Path, source: str, message: str) -> None:
@@ -208,10 +246,30 @@ def test_a_flow_that_cannot_be_known_is_refused(project: Path, source: str, mess
         read_flow(project, "flows/f.py:run")
 
 
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("from prefect import flow\n@flow(name='a' + 'b')\ndef run(**more): ...\n", "is computed"),
+        ("from prefect import flow\n@flow(**OPTIONS)\ndef run(**more): ...\n", "is computed"),
+        ("from prefect import flow\nours = flow(retries=2)\n@ours\ndef run(): ...\n", "decorated by ours"),
+        ("from elsewhere import ours\n@ours(2)\ndef run(): ...\n", "decorated by ours"),
+        ("from elsewhere import run\n", "not in this project"),
+        ("from elsewhere import *\n", "import of everything"),
+        ("from prefect import flow\nrun = make()\n", "not plain flow(function)"),
+    ],
+)
+def test_a_flow_that_only_running_tells_of_is_taken_for_what_it_likely_is(project: Path, source: str, why: str) -> None:
+    (project / "flows/f.py").write_text(source)
+    (found,) = deploy(project, SOUND.replace("sweep.py:code_sweep", "f.py:run")).deployments
+    assert (found.flow.name, found.job.name) == ("run", "run/sweep")
+    assert why in found.flow.unread
+    assert codes(read(project)) == ["HR515"]
+
+
 def test_a_name_that_is_no_text_is_told_once_for_what_it_is(flows: Path) -> None:
     found = deploy(flows, SOUND.replace("name: sweep", "name: [sweep]")).findings
     assert [finding.code for finding in found] == ["HR501", "HR510"]
-    assert found[1].message == "a deployment needs a literal name"
+    assert found[1].message == "a deployment needs a name"
 
 
 def test_context_is_held_against_the_flow(flows: Path) -> None:
@@ -229,3 +287,76 @@ def test_context_is_held_against_the_flow(flows: Path) -> None:
     without.accepts(["dry"])
     with pytest.raises(InvalidJob, match="needs context dry"):
         without.accepts(["depth"])
+
+
+def test_files_below_the_root_are_read_and_their_entrypoints_found_where_they_are_deployed(flows: Path) -> None:
+    deploy(flows, SOUND)
+    below = flows / "teams/one"
+    (below / "flows").mkdir(parents=True)
+    (below / "flows/own.py").write_text("from prefect import flow\n@flow\ndef own(): ...\n")
+    own = "deployments: [{name: own, entrypoint: 'flows/own.py:own', work_pool: {name: horae}}]\n"
+    (below / "prefect.yaml").write_text(own)
+    (flows / "teams/shared.yaml").write_text(own.replace("flows/own.py", "teams/one/flows/own.py"))
+    found = read(flows, ["prefect.yaml", "teams/*/prefect.yaml", "teams/shared.yaml"])
+    assert [one.job.name for one in found.deployments] == ["code-sweep/sweep", "own/own"]
+    assert [(one.path.name, one.base) for one in found.files] == [
+        ("prefect.yaml", flows), ("prefect.yaml", below), ("shared.yaml", flows),
+    ]  # fmt: skip
+    assert [(one.code, one.file) for one in found.findings] == [("HR507", "teams/shared.yaml")]
+    assert "in line 1 of teams/one/prefect.yaml" in found.findings[0].message
+
+
+def test_a_file_that_is_asked_for_by_name_must_be_there(project: Path) -> None:
+    assert read(project).findings == ()
+    (finding,) = read(project, ["deployments.yaml"]).findings
+    assert (finding.code, finding.file) == ("HR501", "deployments.yaml")
+
+
+def test_aliases_of_aliases_take_no_room(project: Path) -> None:
+    """A few lines that stand for a billion values."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"] + [
+        f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10)
+    ]
+    (project / "prefect.yaml").write_text("\n".join([*lines, "deployments:", "  - {name: a, tags: *a9}"]))
+    assert {finding.code for finding in read(project).findings} == {"HR504", "HR508", "HR514"}
+
+
+def test_the_same_name_under_two_flows_is_two_jobs(flows: Path) -> None:
+    (flows / "flows/other.py").write_text("from prefect import flow\n@flow\ndef other(): ...\n")
+    other = "name: sweep\nentrypoint: flows/other.py:other\nwork_pool: {name: horae}\n"
+    assert [one.job.name for one in deploy(flows, SOUND, other).deployments] == ["code-sweep/sweep", "other/sweep"]
+
+
+@pytest.mark.parametrize("name", ["a_b", "rj-x--prod", "with spaces", "Ümläut [x]", "a|b", "a:b"])
+def test_names_are_those_that_prefect_allows(flows: Path, name: str) -> None:
+    assert one(deploy(flows, SOUND.replace("name: sweep", f"name: '{name}'"))).job.name == f"code-sweep/{name}"
+
+
+@pytest.mark.parametrize(
+    "anchor", ["2026-01-01T00:00:00", "2026-01-01 00:00:00.000000", "2026-01-01T01:00:00.000000+01:00", "2026-01-01"]
+)
+def test_an_anchor_without_a_zone_is_utc(flows: Path, anchor: str) -> None:
+    text = SOUND.replace('cron: "0 2 * * *", timezone: Europe/Berlin', f'interval: 7200, anchor_date: "{anchor}"')
+    assert one(deploy(flows, text)).job.schedule == every(timedelta(hours=2), anchor="2026-01-01T00:00:00Z")
+
+
+def test_an_old_schedule_is_read_and_an_empty_one_is_none(flows: Path) -> None:
+    head, _, tail = SOUND.partition("schedules:")
+    old = head + 'schedule: {cron: "0 2 * * *", slug: nightly}\n' + tail.partition("\n")[2].partition("\n")[2]
+    assert one(deploy(flows, old)).job.schedule == cron("0 2 * * *")
+    assert one(deploy(flows, old.replace('{cron: "0 2 * * *", slug: nightly}', "{}"))).job.schedule is None
+
+
+def test_a_flow_file_that_nothing_deploys_is_told(flows: Path) -> None:
+    deploy(flows, SOUND)
+    sources = {
+        "forgotten.py": "from prefect import flow\n\n@flow\ndef forgotten(): ...\n",
+        "_helper.py": "from prefect import flow\n\n@flow\ndef helper(): ...\n",
+        "served.py": "from prefect import flow\n\n@flow\ndef served(): ...\n\nserved.serve()\n",
+        "plain.py": "def overflow(): ...\n",
+        "broken.py": "flow = (\n",
+    }
+    for name, source in sources.items():
+        (flows / "flows" / name).write_text(source)
+    (finding,) = undeployed(flows, read(flows).deployments)
+    assert (finding.code, finding.file, finding.line) == ("HR517", "flows/forgotten.py", 4)

@@ -63,7 +63,7 @@ def test_jobs_load_from_the_folders_that_are_set(moved: Settings) -> None:
     assert found == {
         "keep": (Tier.ONEIRIC, "jobs/durable/keep.py"),
         "tidy": (Tier.APSCHEDULER, "upkeep/tidy.py"),
-        "sweep": (Tier.PREFECT, "prefect.yaml"),
+        "sweep/sweep": (Tier.PREFECT, "prefect.yaml"),
     }
     [lost] = registry.problems
     assert "did you mean 'jobs/flows/sweep.py'?" in lost.message

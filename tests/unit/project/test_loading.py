@@ -247,7 +247,7 @@ def test_a_flow_may_have_settings_that_it_reads_itself(project: Path) -> None:
     (project / "horae.toml").write_text("[jobs.sweep]\ndepth = 1\n")
     given = settings(project)
     registry = load(given)
-    assert registry.names == ("sweep",)
+    assert registry.names == ("sweep/sweep",)
     assert not [finding for finding in registry.problems if finding.code == "HR704"]
 
 

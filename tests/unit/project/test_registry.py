@@ -2,7 +2,7 @@
 
 import pytest
 
-from horae.errors import InvalidJob, UnknownName
+from horae.errors import InvalidJob, UnknownName, UsageError
 from horae.findings import Source
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier
@@ -46,3 +46,23 @@ def test_an_unknown_name_is_refused_with_the_nearest() -> None:
         filled().get("databse-backup")
     with pytest.raises(UnknownName, match="There is no job yet"):
         Registry().get("x")
+
+
+def test_a_flow_has_its_address_for_a_name_and_a_short_one_while_that_is_its_own() -> None:
+    registry = Registry()
+    for name in ("ingest/nightly", "ingest/hourly", "export/nightly", "report/heartbeat"):
+        registry.add(make(name, Tier.PREFECT))
+    registry.add(make("heartbeat", Tier.APSCHEDULER))
+    assert registry.get("ingest/nightly").name == "ingest/nightly"
+    assert registry.get("hourly").name == "ingest/hourly"
+    assert registry.get("heartbeat").tier is Tier.APSCHEDULER
+    with pytest.raises(
+        UsageError, match="'nightly' is the short name of 2 jobs; say which: export/nightly, ingest/nightly"
+    ):
+        registry.get("nightly")
+    assert registry.ambiguous == {
+        "nightly": ["export/nightly", "ingest/nightly"],
+        "heartbeat": ["heartbeat", "report/heartbeat"],
+    }
+    with pytest.raises(UnknownName, match="did you mean 'hourly'"):
+        registry.get("hourl")
