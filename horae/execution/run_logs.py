@@ -3,14 +3,54 @@
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from horae.errors import StoreError
-from horae.execution.capture import Sink
+from horae.execution.lines import LINE_LIMIT, OLD_SECONDS, Lines, Sink, stamped
 from horae.store.base import Ledger
 
 log = logging.getLogger(__name__)
 FLUSH_SECONDS = 0.5
 BUFFER_LINES = 10_000
+LINES_OF_A_RECORD = 20
+"""In characters of LINE_LIMIT each: what is kept of one log record, such as a long traceback."""
+
+
+class RunLog:
+    """The output of one run; callable from any thread. What comes after its end is dropped."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink, self._ended = sink, False
+        self._streams: dict[str, Lines] = {}
+
+    def log(self, level: str, text: str) -> None:
+        for line in text[: LINE_LIMIT * LINES_OF_A_RECORD].splitlines():
+            self._keep(stamped(level, line))
+
+    def write(self, stream: str, text: str) -> None:
+        self.stream(stream).write(text)
+
+    def stream(self, name: str, label: str = "") -> Lines:
+        """The lines of one stream; two of them may have the same label."""
+        found = self._streams.get(name)
+        if found is None:
+            found = self._streams.setdefault(name, Lines(label or name, self._keep))
+        return found
+
+    def show_unended(self) -> None:
+        """Keep what has been without the end of its line for a while."""
+        for stream in list(self._streams.values()):
+            stream.flush(OLD_SECONDS)
+
+    def end(self) -> None:
+        for stream in list(self._streams.values()):
+            stream.flush()
+        self._ended = True
+
+    def _keep(self, line: str) -> None:
+        if not self._ended:
+            self._sink(line)
 
 
 class RunLogs:
@@ -23,13 +63,24 @@ class RunLogs:
         self._ledger = ledger
         self._lines: dict[str, deque[str]] = {}
         self._listeners: dict[str, Sink] = {}
+        self._open: set[RunLog] = set()
 
     def listen(self, run_id: str, listener: Sink) -> None:
         """`listener` hears each line of that run too, in whatever thread it comes."""
         self._listeners[run_id] = listener
 
-    def sink(self, run_id: str) -> Sink:
-        """Where that run's lines go; callable from any thread."""
+    @contextmanager
+    def open(self, run_id: str) -> Iterator[RunLog]:
+        """That run's log, for as long as it goes on."""
+        log = RunLog(self._sink(run_id))
+        self._open.add(log)
+        try:
+            yield log
+        finally:
+            self._open.discard(log)
+            log.end()
+
+    def _sink(self, run_id: str) -> Sink:
         lines, listener = self._lines, self._listeners.get(run_id)
 
         def keep(line: str) -> None:
@@ -70,4 +121,6 @@ class RunLogs:
     async def keep_flushing(self) -> None:
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
+            for one in list(self._open):
+                one.show_unended()
             await self.flush()

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 from horae.clock import monotonic, now
 from horae.errors import StoreError
-from horae.execution.capture import Sink
 from horae.execution.children import Children
+from horae.execution.lines import Sink
 from horae.execution.renewer import Renewer
 from horae.execution.run_logs import RunLogs
 from horae.execution.runner import Active, Runner, Stop
