@@ -2,15 +2,19 @@
 
 import io
 import logging
+import os
 import sys
 from collections.abc import Buffer, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import Protocol, TextIO
 
+from horae.execution.pipes import inherited_output
 from horae.execution.threads import inherited
 
-PRINT, STDERR = "PRINT", "STDERR"
+PRINT, STDERR, RECORD = "PRINT", "STDERR", ""
+"""Labels of lines: what is printed, what goes to stderr, and records of `logging`, which begin with their level."""
+STREAMS = {PRINT: "<stdout>", STDERR: "<stderr>"}
 
 
 class Output(Protocol):
@@ -21,6 +25,9 @@ class Output(Protocol):
 
     def write(self, stream: str, text: str) -> None:
         """What was written to PRINT or STDERR, with the ends of its lines."""
+
+    def descriptor(self, label: str) -> int | None:
+        """A file for lines under that label from another process of the run; None: it writes as this one does."""
 
 
 _output: ContextVar[Output | None] = ContextVar("horae_output", default=None)
@@ -68,7 +75,7 @@ class RunBytes(io.RawIOBase):
 
     def __init__(self, before: TextIO, stream: str) -> None:
         self._before, self._stream = before, stream
-        self.name = before.name
+        self.name = STREAMS[stream]
 
     def writable(self) -> bool:
         return True
@@ -110,7 +117,23 @@ def capturing() -> Iterator[None]:
         sys.stdout, sys.stderr = RunStream(out, PRINT), RunStream(err, STDERR)
         stack.callback(_put_back, out, err)
         stack.enter_context(inherited())
+        stack.enter_context(inherited_output(_descriptor, (PRINT, STDERR)))
         yield
+
+
+def _descriptor(stream: str) -> int | None:
+    output = current_output()
+    return output.descriptor(stream) if output else None
+
+
+def _before_fork() -> None:
+    """A fork has only a copy of what keeps the lines: it writes to files that were opened before."""
+    if output := current_output():
+        for label in (PRINT, STDERR, RECORD):
+            output.descriptor(label)
+
+
+os.register_at_fork(before=_before_fork)
 
 
 def _hear_info(root: logging.Logger, stack: ExitStack, level: int) -> None:

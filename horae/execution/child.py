@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 from horae.clock import monotonic, parse_instant
@@ -52,7 +53,8 @@ class ChannelOutput:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._unsent: dict[str, str] = {}
+        self._unsent: dict[tuple[str, int], str] = {}
+        """By stream and thread: lines of two threads must not mix."""
         self._sent_at = 0.0
         os.register_at_fork(after_in_child=self._unsent.clear)  # the parent sends it
 
@@ -61,21 +63,29 @@ class ChannelOutput:
         self._send({"log": level, "text": text[: 2 * TEXT_LIMIT]})
 
     def write(self, stream: str, text: str) -> None:
-        text = self._unsent.pop(stream, "") + text
+        key = (stream, get_ident())
+        text = self._unsent.pop(key, "") + text
         if "\n" in text or len(text) > LINE_LIMIT or monotonic() - self._sent_at > SEND_SECONDS:
             for start in range(0, len(text), TEXT_LIMIT):
-                self._send({"write": stream, "text": text[start : start + TEXT_LIMIT]})
+                self._write(key, text[start : start + TEXT_LIMIT])
             self._sent_at = monotonic()
         else:
-            self._unsent[stream] = text
+            self._unsent[key] = text
+
+    def descriptor(self, stream: str) -> None:
+        """Its own stdout and stderr are the run's."""
 
     def flush(self) -> None:
-        for stream in list(self._unsent):
-            self._send({"write": stream, "text": self._unsent.pop(stream)})
+        for key in list(self._unsent):
+            self._write(key, self._unsent.pop(key, ""))
 
     def report(self, text: str) -> None:
         self.flush()
         self._send({"progress": str(text)[:LINE_LIMIT]})
+
+    def _write(self, key: tuple[str, int], text: str) -> None:
+        stream, thread = key
+        self._send({"write": stream, "of": f"{os.getpid()}.{thread}", "text": text})
 
     def _send(self, message: dict[str, Any]) -> None:
         try:

@@ -55,7 +55,7 @@ class _Hearing:
 
     def message(self, message: dict[str, Any]) -> None:
         if "write" in message:
-            self._log.write(message["write"], message["text"])
+            self._log.stream(message["of"] + message["write"], message["write"]).write(message["text"])
         elif "log" in message:
             self._log.log(message["log"], message["text"])
         elif "progress" in message:

@@ -28,6 +28,7 @@ class Lines:
     """A stream of text, cut into lines; a long line in pieces. Callable from any thread."""
 
     def __init__(self, label: str, sink: Sink) -> None:
+        """`label`: where a line has its level; empty: each line begins with its own."""
         self._label, self._sink = label, sink
         self._lock = threading.Lock()
         self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
@@ -65,4 +66,10 @@ class Lines:
 
     def _say(self, line: str) -> None:
         for start in range(0, len(line) or 1, PIECE):
-            self._sink(stamped(self._label, line[start : start + PIECE]))
+            piece = line[start : start + PIECE]
+            self._sink(stamped(self._label, piece) if self._label else stamped(*_record(piece)))
+
+
+def _record(line: str) -> tuple[str, str]:
+    level, _, text = line.partition(" ")
+    return level, text

@@ -2,12 +2,16 @@
 
 import asyncio
 import logging
+import os
+import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from horae.errors import StoreError
+from horae.execution.capture import RECORD
 from horae.execution.lines import LINE_LIMIT, OLD_SECONDS, Lines, Sink, stamped
+from horae.execution.pipes import Pipe, PipeReader
 from horae.store.base import Ledger
 
 log = logging.getLogger(__name__)
@@ -20,23 +24,50 @@ LINES_OF_A_RECORD = 20
 class RunLog:
     """The output of one run; callable from any thread. What comes after its end is dropped."""
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: Sink, pipes: PipeReader | None = None) -> None:
         self._sink, self._ended = sink, False
         self._streams: dict[str, Lines] = {}
+        self._reader, self._pipes = pipes, dict[str, Pipe]()
+        self._lock, self._process = threading.Lock(), os.getpid()
+        self._unsent: dict[tuple[int, int, str], str] = {}
 
     def log(self, level: str, text: str) -> None:
         for line in text[: LINE_LIMIT * LINES_OF_A_RECORD].splitlines():
-            self._keep(stamped(level, line))
+            if not self._sent_from_fork(RECORD, f"{level} {line}\n"):
+                self._keep(stamped(level, line))
 
     def write(self, stream: str, text: str) -> None:
-        self.stream(stream).write(text)
+        if self._sent_from_fork(stream, text):
+            return
+        self.stream(f"{threading.get_ident()}{stream}", stream).write(text)
 
-    def stream(self, name: str, label: str = "") -> Lines:
-        """The lines of one stream; two of them may have the same label."""
-        found = self._streams.get(name)
+    def stream(self, writer: str, label: str) -> Lines:
+        """The lines of one of those who write under that label: lines of two must not mix."""
+        found = self._streams.get(writer)
         if found is None:
-            found = self._streams.setdefault(name, Lines(label or name, self._keep))
+            found = self._streams.setdefault(writer, Lines(label, self._keep))
         return found
+
+    def descriptor(self, label: str) -> int | None:
+        """A pipe for the lines of other processes of this run."""
+        with self._lock:
+            if self._reader is None or self._ended:
+                return None
+            if label not in self._pipes:
+                self._pipes[label] = self._reader.open(self.stream(f"pipe {label}", label).write_bytes)
+            return self._pipes[label].writing
+
+    def _sent_from_fork(self, label: str, text: str) -> bool:
+        """Whether this is a fork of the process that keeps the lines, so that they went through the pipe."""
+        if os.getpid() == self._process:
+            return False
+        writer = (os.getpid(), threading.get_ident(), label)
+        whole, end, rest = (self._unsent.pop(writer, "") + text).rpartition("\n")
+        self._unsent[writer] = rest
+        if end and (pipe := self._pipes.get(label)):
+            with suppress(OSError):  # lines go in one piece each, or those of several forks would mix
+                os.write(pipe.writing, (whole + end).encode(errors="backslashreplace"))
+        return True
 
     def show_unended(self) -> None:
         """Keep what has been without the end of its line for a while."""
@@ -44,9 +75,12 @@ class RunLog:
             stream.flush(OLD_SECONDS)
 
     def end(self) -> None:
+        for pipe in self._pipes.values():
+            pipe.close()
         for stream in list(self._streams.values()):
             stream.flush()
-        self._ended = True
+        with self._lock:
+            self._ended = True
 
     def _keep(self, line: str) -> None:
         if not self._ended:
@@ -64,6 +98,7 @@ class RunLogs:
         self._lines: dict[str, deque[str]] = {}
         self._listeners: dict[str, Sink] = {}
         self._open: set[RunLog] = set()
+        self._reader = PipeReader()
 
     def listen(self, run_id: str, listener: Sink) -> None:
         """`listener` hears each line of that run too, in whatever thread it comes."""
@@ -72,7 +107,7 @@ class RunLogs:
     @contextmanager
     def open(self, run_id: str) -> Iterator[RunLog]:
         """That run's log, for as long as it goes on."""
-        log = RunLog(self._sink(run_id))
+        log = RunLog(self._sink(run_id), self._reader)
         self._open.add(log)
         try:
             yield log

@@ -1,4 +1,4 @@
-"""The template of runs: a process without threads that forks itself for each: `python -m horae.execution.template`.
+"""The template of runs: a process without threads that forks itself for each: `python -m horae.execution`.
 
 It knows nothing of jobs. Its arguments are the descriptor of its control socket, the process id of whoever started it,
 a target `MODULE:FUNCTION`, and arguments of the target. The target prepares what all runs share, such as imports, and
@@ -29,6 +29,7 @@ from horae.execution.tree import LINUX, adopt_orphans, children_of, die_with, ki
 
 type Serve = Callable[[bytes, Channel], None]
 type Prepare = Callable[[Sequence[str], frozenset[str]], Serve]
+PROGRAM = "horae.execution"
 WITHOUT = "--without="
 DESCRIPTORS = 3
 ORDER_BYTES = 4096
@@ -195,10 +196,6 @@ def main(arguments: Sequence[str]) -> NoReturn:
         serve = prepare([text for text in rest if not text.startswith(WITHOUT)], without)
     except Unfit as error:
         print(f"{error}; each of its runs imports it anew", file=sys.stderr, flush=True)
-        again = (sys.executable, "-m", "horae.execution.template", *arguments, WITHOUT + error.name)
+        again = (sys.executable, "-m", PROGRAM, *arguments, WITHOUT + error.name)
         os.execv(sys.executable, again)
     Template(socket.socket(fileno=int(control)), serve).serve_until_told()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

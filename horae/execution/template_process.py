@@ -14,9 +14,9 @@ from pathlib import Path
 from horae.errors import NotBegun
 from horae.execution.channel import MESSAGE_LIMIT_BYTES, encoded, pair
 from horae.execution.forked_run import ForkedRun, Hearer
+from horae.execution.template import PROGRAM
 
 log = logging.getLogger(__name__)
-MODULE = "horae.execution.template"
 TERM_WAIT_SECONDS = 2.0
 END_WAIT_SECONDS = 3.0
 FORK_WAIT_SECONDS = 10.0
@@ -43,7 +43,7 @@ class TemplateProcess:
         own = cls()
         with own._theirs:
             own._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", MODULE, str(own._theirs.fileno()), str(os.getpid()), target, *arguments),
+                *(sys.executable, "-m", PROGRAM, str(own._theirs.fileno()), str(os.getpid()), target, *arguments),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=2,  # what an import prints
                 pass_fds=[own._theirs.fileno()],
