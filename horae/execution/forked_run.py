@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 READ_BYTES = 64 * 1024
 READS_AT_ONCE = 16
 """A run that floods its output leaves the event loop to others after so many reads."""
-READS_AT_THE_END = 64
+READS_AT_THE_END = 10_000
 """More than the buffers hold, but no end for what goes on writing."""
 
 

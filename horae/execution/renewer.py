@@ -65,7 +65,7 @@ class GuardedRenewer:
     def hold(self, active: Active) -> None:
         limit = active.job.time_limit
         self._held[active.claim.token] = active
-        self._new.append([active.claim.message.run, active.claim.token, limit.total_seconds() if limit else None])
+        self._new.append([active.claim.message.run_id, active.claim.token, limit.total_seconds() if limit else None])
         if not self._sends:
             # Once for all that are claimed together, and before the first of them begins.
             self._sends = True

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from itertools import count
 from pathlib import Path
 
@@ -41,7 +41,8 @@ class TemplateProcess:
     async def start(cls, target: str, arguments: Sequence[str], folder: Path) -> "TemplateProcess":
         """Returns when it is ready to fork; raises NotBegun if it ends instead."""
         own = cls()
-        with own._theirs:
+        with own._theirs, ExitStack() as unless_started:
+            unless_started.callback(own._control.close)
             own._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", PROGRAM, str(own._theirs.fileno()), str(os.getpid()), target, *arguments),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -50,6 +51,7 @@ class TemplateProcess:
                 cwd=folder,
                 start_new_session=True,
             )
+            unless_started.pop_all()
         own._loop.add_reader(own._control, own._hear)
         own.gone = asyncio.create_task(own._watch(), name="template")
         try:

@@ -68,7 +68,7 @@ class Watch:
         if silence <= min(QUIET_SECONDS, self._silence_seconds):
             return ""
         for held in self._held.values():
-            run = held.claim.message.run
+            run = held.claim.message.run_id
             if held.until is None:
                 if silence > self._silence_seconds:
                     return f"its event loop has not moved for {silence:.0f} s, with run {run} on it"
@@ -102,4 +102,4 @@ class Watch:
 
 def _claim(run: str, token: int) -> Claim:
     """As much of it as a renewal looks at, unchecked: there may be thousands in a second."""
-    return Claim(message=Message.model_construct(job="", run=run), answer=Answer.RUN, token=token)
+    return Claim(message=Message.model_construct(job="", run_id=run), answer=Answer.RUN, token=token)

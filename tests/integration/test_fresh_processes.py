@@ -38,7 +38,7 @@ class Trial:
         request = {
             "job": self.name,
             "file": f"infra/{self.name}.py",
-            "run": {"id": "r1", "attempt": 3, "token": 7},
+            "run": {"run_id": "r1", "attempt": 3, "token": 7},
             "context": context,
         }
         log = RunLog(lambda line: self.lines.append(line.partition(" ")[2]))
@@ -311,3 +311,22 @@ def work():
 async def test_closing_every_file_leaves_the_answer(make: Make) -> None:
     work = make(CLOSES)
     assert await work.run() == "whole"
+
+
+FLOODS = """
+@job(traits={"infrastructure"})
+def work():
+    for number in range(20_000):
+        current_run().report(f"step {number}")
+        print("x" * 50)
+        os.write(2, b"y" * 50 + b"\\n")
+    return "whole"
+"""
+
+
+async def test_a_flood_drowns_neither_the_answer_nor_what_came_before_it(make: Make) -> None:
+    work = make(FLOODS)
+    assert await work.run() == "whole"
+    assert len(work.progress) == 20_000
+    assert [line[:8] for line in work.lines].count("PRINT xx") == 20_000
+    assert [line[:9] for line in work.lines].count("STDERR yy") == 20_000

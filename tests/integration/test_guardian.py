@@ -98,7 +98,7 @@ async def test_a_lock_held_for_ten_leases_does_not_lose_the_run(
     write(project, "locks", LOCKS.replace("LIMIT", "60").replace("SECONDS", "20"))
     workers = [running.start("queue_worker") for _ in range(2)]
     async with Scheduler(settings).lifecycle() as scheduler, connect(settings) as store:
-        run = await settled(store, (await scheduler.enqueue_workflow("locks")).run, 40)
+        run = await settled(store, (await scheduler.enqueue_workflow("locks")).run_id, 40)
     assert (run.verdict, run.attempts, run.result) == (Verdict.RAN, 1, "done")
     assert len(begun(project)) == 1
     assert [worker.process.poll() for worker in workers] == [None, None]
@@ -110,7 +110,7 @@ async def test_a_lock_held_for_ever_ends_the_worker_and_then_the_run(
     write(project, "locks", LOCKS.replace("LIMIT", "1").replace("SECONDS", "100000"))
     first = running.start("queue_worker")
     async with Scheduler(settings).lifecycle() as scheduler, connect(settings) as store:
-        accepted = (await scheduler.enqueue_workflow("locks")).run
+        accepted = (await scheduler.enqueue_workflow("locks")).run_id
         await wait_until(lambda: first.process.poll() is not None, "the guardian to end the worker", 20)
         assert first.process.returncode == 75
         assert "is over its time limit" in first.log.read_text()
@@ -130,7 +130,7 @@ async def test_a_worker_stopped_for_three_leases_gives_up_its_run(
     )
     first = running.start("queue_worker")
     async with Scheduler(settings).lifecycle() as scheduler, connect(settings) as store:
-        accepted = (await scheduler.enqueue_workflow("slow")).run
+        accepted = (await scheduler.enqueue_workflow("slow")).run_id
         await wait_until(lambda: begun(project), "the run to begin")
         first.hold()
         stopped_at = monotonic()

@@ -60,7 +60,7 @@ async def run(request: pytest.FixtureRequest, project: Path) -> AsyncIterator[Ru
             work = await stack.enter_async_context(Work(settings, store, Metrics(), 4, timedelta(seconds=5)))
             stack.enter_context(capturing())  # not before: pytest has another stdout for each phase of a test
             heard: list[str] = []
-            message = Message(job="work", run=new_run_id())
+            message = Message(job="work", run_id=new_run_id())
             claim = Claim(message=message, answer=Answer.RUN, attempts=3)
             settlement = await work.begin(job, claim, heard.append)
             assert settlement
