@@ -9,7 +9,7 @@ from typing import Any, Self
 from horae.errors import ChildDied, RunFailed
 from horae.execution.capture import PRINT, STDERR
 from horae.execution.fork_server import ForkServer
-from horae.execution.run_logs import RunLog
+from horae.execution.run_log import RunLog
 
 TARGET = "horae.execution.child:prepare"
 
@@ -50,12 +50,12 @@ class _Hearing:
         self._log, self._progress = log, progress
         self.answer: dict[str, Any] | None = None
         # Beside what the job prints: a line of a subprocess must not be mixed with one of the job's own.
-        self.output = log.stream("stdout", PRINT).write_bytes
-        self.errors = log.stream("stderr", STDERR).write_bytes
+        self.output = log.lines("stdout", PRINT).write_bytes
+        self.errors = log.lines("stderr", STDERR).write_bytes
 
     def message(self, message: dict[str, Any]) -> None:
         if "write" in message:
-            self._log.stream(message["of"] + message["write"], message["write"]).write(message["text"])
+            self._log.lines(message["of"] + message["write"], message["write"]).write(message["text"])
         elif "log" in message:
             self._log.log(message["log"], message["text"])
         elif "progress" in message:

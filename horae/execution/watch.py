@@ -7,7 +7,6 @@ long as its event loop moves. The guardian answers {"stop": [[token, why], ...]}
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 
 from horae.clock import monotonic
@@ -27,19 +26,13 @@ AT_ONCE = 200
 type Renew = Callable[[Sequence[Claim], timedelta], list[Hold]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
-    claim: Claim
-    until: float | None
-    """When its time limit and a little more have passed, on the monotonic clock; None: it has no limit."""
-
-
 class Watch:
     """The books of a guardian; it renews what is held every third of the lease."""
 
     def __init__(self, renew: Renew, lease: timedelta, silence_seconds: float = SILENCE_SECONDS) -> None:
         self._renew, self._lease, self._silence_seconds = renew, lease, silence_seconds
-        self._held: dict[int, _Held] = {}
+        self._held: dict[int, tuple[str, float | None]] = {}
+        """By token: the run, and when its time limit and a little more have passed, on the monotonic clock."""
         self._moved = self._renewed = monotonic()
         self.stopped = False
         """The worker is stopped, as by SIGSTOP: it holds nothing that it could not take up again in time."""
@@ -49,8 +42,7 @@ class Watch:
         said = json.loads(data)
         self._moved = monotonic()
         for run, token, limit in said.get("hold", ()):
-            until = None if limit is None else self._moved + limit + BEYOND_LIMIT_SECONDS
-            self._held[token] = _Held(_claim(run, token), until)
+            self._held[token] = (run, None if limit is None else self._moved + limit + BEYOND_LIMIT_SECONDS)
         for token in said.get("drop", ()):
             self._held.pop(token, None)
 
@@ -67,12 +59,11 @@ class Watch:
         silence = monotonic() - self._moved
         if silence <= min(QUIET_SECONDS, self._silence_seconds):
             return ""
-        for held in self._held.values():
-            run = held.claim.message.run_id
-            if held.until is None:
+        for run, until in self._held.values():
+            if until is None:
                 if silence > self._silence_seconds:
                     return f"its event loop has not moved for {silence:.0f} s, with run {run} on it"
-            elif monotonic() > held.until:
+            elif monotonic() > until:
                 return f"run {run} is over its time limit, and the event loop has not moved for {silence:.0f} s"
         return ""
 
@@ -83,9 +74,9 @@ class Watch:
         self._renewed = monotonic()
         if self.stopped or not self._held:
             return
-        held = list(self._held.values())
+        held = list(self._held.items())
         for start in range(0, len(held), AT_ONCE):
-            some = [one.claim for one in held[start : start + AT_ONCE]]
+            some = [_claim(run, token) for token, (run, _) in held[start : start + AT_ONCE]]
             try:
                 holds = self._renew(some, self._lease)
             except StoreError as error:
@@ -101,5 +92,5 @@ class Watch:
 
 
 def _claim(run: str, token: int) -> Claim:
-    """As much of it as a renewal looks at, unchecked: there may be thousands in a second."""
+    """As much of it as a renewal looks at; the worker has checked it."""
     return Claim(message=Message.model_construct(job="", run_id=run), answer=Answer.RUN, token=token)

@@ -12,7 +12,7 @@ import pytest
 from horae.clock import monotonic
 from horae.errors import ChildDied, RunFailed
 from horae.execution.children import Children
-from horae.execution.run_logs import RunLog
+from horae.execution.run_log import RunLog, Streams
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(60)
@@ -41,11 +41,9 @@ class Trial:
             "run": {"run_id": "r1", "attempt": 3, "token": 7},
             "context": context,
         }
-        log = RunLog(lambda line: self.lines.append(line.partition(" ")[2]))
-        try:
+        streams = Streams(lambda line: self.lines.append(line.partition(" ")[2]))
+        with RunLog(lambda: streams) as log:
             return await self.children.run(request, log, self.progress.append)
-        finally:
-            log.end()
 
 
 type Make = Callable[[str], Trial]
