@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from horae.execution.channel import Channel, encoded
+from horae.execution.channel import Channel, encoded, pair
 from horae.execution.tree import LINUX, adopt_orphans, children_of, die_with, kill_below
 
 type Serve = Callable[[bytes, Channel], None]
@@ -60,6 +60,8 @@ class Template:
     def __init__(self, control: socket.socket, serve: Serve) -> None:
         self._control, self._serve = control, serve
         self._runs: dict[int, int] = {}
+        self._spare: tuple[int, socket.socket] | None = None
+        """Forked beforehand, so that no run waits for its fork."""
         self._own = frozenset(children_of(os.getpid()))
         """What the imports started."""
         self._starter = os.getppid()
@@ -78,6 +80,8 @@ class Template:
         gc.collect()
         gc.freeze()  # the collector of a fork would touch, and so copy, every page
         self._say({"ready": os.getpid()})
+        with suppress(OSError):
+            self._spare = self._fork()
         while True:
             ready = {descriptor for descriptor, _ in poll.poll(None if LINUX else LOOK_MILLIS)}
             if os.getppid() != self._starter:
@@ -98,35 +102,60 @@ class Template:
             self._end()
         order: dict[str, int] = json.loads(text)
         if "run" in order:
-            self._fork(order["run"], descriptors)
+            self._begin(order["run"], descriptors)
             return
         for pid, number in self._runs.items():
             if number == order["kill"]:
                 with suppress(ProcessLookupError, PermissionError):
                     os.killpg(pid, order["signal"])
 
-    def _fork(self, number: int, descriptors: Sequence[int]) -> None:
-        own = os.getpid()
+    def _begin(self, number: int, descriptors: Sequence[int]) -> None:
+        """Give the order to the spare fork, and make the next spare while it is at work."""
         try:
-            pid = os.fork()
-        except OSError as error:
-            pid = -1
+            if self._spare is None:
+                self._spare = self._fork()
+            pid, order = self._spare
+            with order:
+                socket.send_fds(order, [b"run"], descriptors)
+        except OSError as error:  # no more processes; or the spare was killed, and is replaced when it is asked again
+            self._spare = None
             self._say({"ended": number, "refused": str(error)})
-        if pid == 0:
-            self._become(own, *descriptors)
-        for descriptor in descriptors:
-            os.close(descriptor)
-        if pid > 0:
-            self._runs[pid] = number
-            self._say({"forked": number})
+            return
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        self._spare = None
+        self._runs[pid] = number
+        self._say({"forked": number})
+        with suppress(OSError):
+            self._spare = self._fork()
 
-    def _become(self, template: int, channel: int, out: int, errors: int) -> NoReturn:
-        """In the fork: do the request, and end."""
+    def _fork(self) -> tuple[int, socket.socket]:
+        """A fork that waits for its order, and where it is given."""
+        own = os.getpid()
+        ours, theirs = pair()
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            self._become(own, theirs)
+        theirs.close()
+        return pid, ours
+
+    def _become(self, template: int, order: socket.socket) -> NoReturn:
+        """In the fork: wait for the order, do the request, and end."""
         status = 1
         try:
-            _be_new(template, (out, errors))
+            _be_new(template)
             for end in (self._control, self._wake, self._woken):
                 end.close()
+            with order:
+                text, descriptors, _, _ = socket.recv_fds(order, ORDER_BYTES, DESCRIPTORS)
+            if not text:
+                os._exit(0)
+            channel, *outputs = descriptors
+            for number, descriptor in enumerate(outputs, start=1):
+                os.dup2(descriptor, number)
+                os.close(descriptor)
             own = Channel.out_of_the_way(socket.socket(fileno=channel))
             request = own.request()
             own.send({"begun": os.getpid()})
@@ -144,13 +173,18 @@ class Template:
             while (found := os.waitpid(-1, os.WNOHANG))[0]:
                 ended.append(found)
         for pid in children_of(os.getpid()) if LINUX else []:
-            if pid not in self._runs and pid not in self._own:
+            if pid not in self._runs and pid not in self._own and not self._is_spare(pid):
                 with suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
         for pid, status in ended:
+            if self._is_spare(pid):
+                self._spare = None
             number = self._runs.pop(pid, None)
             if number is not None:
                 self._say({"ended": number, "status": os.waitstatus_to_exitcode(status)})
+
+    def _is_spare(self, pid: int) -> bool:
+        return self._spare is not None and self._spare[0] == pid
 
     def _end(self) -> NoReturn:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps
@@ -164,20 +198,15 @@ class Template:
             self._end()
 
 
-def _be_new(template: int, outputs: tuple[int, int]) -> None:
+def _be_new(template: int) -> None:
     """Make this fork like a process that has just started."""
+    signal.set_wakeup_fd(-1)
     os.setsid()
     adopt_orphans()
     die_with(template)
-    signal.set_wakeup_fd(-1)
     for sign in (signal.SIGCHLD, signal.SIGTERM):
         signal.signal(sign, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    null = os.open(os.devnull, os.O_RDWR)
-    for number, descriptor in enumerate((null, *outputs)):
-        os.dup2(descriptor, number)
-    for descriptor in {null, *outputs} - {0, 1, 2}:
-        os.close(descriptor)
     atexit._clear()  # what the imports registered is for the end of the template
     random.seed()
     if numpy := sys.modules.get("numpy"):
