@@ -29,8 +29,8 @@ type Renew = Callable[[Sequence[Claim], timedelta], list[Hold]]
 class Watch:
     """The books of a guardian; it renews what is held every third of the lease."""
 
-    def __init__(self, renew: Renew, lease: timedelta, silence_seconds: float = SILENCE_SECONDS) -> None:
-        self._renew, self._lease, self._silence_seconds = renew, lease, silence_seconds
+    def __init__(self, renew: Renew, lease: timedelta) -> None:
+        self._renew, self._lease = renew, lease
         self._held: dict[int, tuple[str, float | None]] = {}
         """By token: the run, and when its time limit and a little more have passed, on the monotonic clock."""
         self._moved = self._renewed = monotonic()
@@ -57,11 +57,11 @@ class Watch:
         runs have.
         """
         silence = monotonic() - self._moved
-        if silence <= min(QUIET_SECONDS, self._silence_seconds):
+        if silence <= QUIET_SECONDS:
             return ""
         for run, until in self._held.values():
             if until is None:
-                if silence > self._silence_seconds:
+                if silence > SILENCE_SECONDS:
                     return f"its event loop has not moved for {silence:.0f} s, with run {run} on it"
             elif monotonic() > until:
                 return f"run {run} is over its time limit, and the event loop has not moved for {silence:.0f} s"
