@@ -17,12 +17,13 @@ from horae.execution.lines import LINE_LIMIT
 from horae.execution.results import summary, words_of
 from horae.execution.template import Serve, Unfit, why_unfit
 from horae.jobs.context import RunContext, is_the_run
-from horae.project.loading import job_files, job_settings, load_file
+from horae.jobs.policies import Tier
+from horae.project.loading import job_files, job_settings, load_file, own_packages
 from horae.project.registry import Registry
 from horae.settings import Settings
 from horae.settings import load as load_settings
 
-FOLDER = "infra"
+TIER = Tier.ONEIRIC
 TEXT_LIMIT = 10_000
 """Characters in one message: six bytes each are the most that JSON makes of them."""
 SEND_SECONDS = 0.1
@@ -35,10 +36,11 @@ def prepare(arguments: Sequence[str], without: frozenset[str]) -> Serve:
     Raises Unfit for a file that makes forking unsafe.
     """
     settings, registry = load_settings(Path(arguments[0])), Registry()
-    for folder, path in job_files(settings.project):
+    own_packages(settings.project.resolve(), settings.folders.all)
+    for folder, path in job_files(settings):
         file = path.relative_to(settings.project).as_posix()
-        if folder == FOLDER and file not in without:
-            load_file(registry, settings.project, folder, path)
+        if folder == settings.folders.of(TIER) and file not in without:
+            load_file(registry, settings.project, folder, path, TIER)
             if why := why_unfit():
                 raise Unfit(file, why)
 
@@ -109,7 +111,8 @@ def _answer(request: dict[str, Any], registry: Registry, settings: Settings, out
     own = os.getpid()
     try:
         if request["job"] not in registry:  # its file does not go with a fork
-            load_file(registry, settings.project, FOLDER, settings.project / request["file"])
+            path = settings.project / request["file"]
+            load_file(registry, settings.project, settings.folders.of(TIER), path, TIER)
         is_the_run(_context(request, registry, settings, output))
         function = registry.get(request["job"]).function
         assert function, f"{request['job']} has no function"
