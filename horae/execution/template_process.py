@@ -57,7 +57,7 @@ class TemplateProcess:
         try:
             await asyncio.wait([own._ready, own.gone], return_when=asyncio.FIRST_COMPLETED)
         except BaseException:
-            own._process.kill()
+            await own.kill()
             raise
         if not own._ready.done():
             raise NotBegun(f"the template of runs ended with status {own._process.returncode}; its log says why")

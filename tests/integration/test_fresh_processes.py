@@ -1,6 +1,7 @@
 """Each synchronous run has a process like a fresh one: nothing of an earlier run, and nothing of the worker's."""
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -10,8 +11,10 @@ from typing import Any
 import pytest
 
 from horae.errors import ChildDied, RunFailed
-from horae.execution.children import Children
+from horae.execution.children import TARGET, Children
+from horae.execution.fork_server import ForkServer
 from horae.execution.run_log import RunLog, Streams
+from horae.execution.tree import children_of
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(60)
@@ -284,6 +287,28 @@ async def test_what_starts_a_thread_at_import_is_imported_in_each_run(make: Make
     assert await work.run() == 2
     other.name = "other"
     assert await other.run(dies=False) != await other.run(dies=False)
+
+
+async def test_a_template_that_is_still_starting_ends_with_its_server(project: Path) -> None:
+    (project / "infra" / "slow.py").write_text("import time\ntime.sleep(600)\n")
+    server = ForkServer(TARGET, [str(project)], project)
+    async with server:
+        run = asyncio.create_task(server.run(b"", Deaf()))
+        await wait_until(lambda: children_of(os.getpid()), "the template to start")
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+    await wait_until(lambda: not children_of(os.getpid()), "the template to end")
+
+
+class Deaf:
+    """Hears nothing."""
+
+    def message(self, message: dict[str, Any]) -> None: ...
+
+    def output(self, data: bytes) -> None: ...
+
+    def errors(self, data: bytes) -> None: ...
 
 
 EXITS = """

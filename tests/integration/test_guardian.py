@@ -1,7 +1,10 @@
 """A worker that is stopped, killed, or blocked by a job: who keeps its leases, and what becomes of its processes."""
 
 import os
+import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -10,12 +13,13 @@ import pytest
 from pydantic import SecretStr
 
 from horae.clock import monotonic
+from horae.execution.tree import children_of, descendants_of
 from horae.runs import Run, Verdict
 from horae.scheduler.scheduler import Scheduler
 from horae.settings import Settings, StoreSettings, load
 from horae.store import Store, connect
 from tests.processes import Service, Services, services
-from tests.waiting import wait_until
+from tests.waiting import wait_for, wait_until
 
 pytestmark = [
     pytest.mark.requires("valkey"),
@@ -165,6 +169,27 @@ async def test_whichever_is_killed_nothing_that_a_job_started_goes_on(
     assert worker.process.wait(5) == -signal.SIGKILL
 
 
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="only root may begin a pid namespace")
+@pytest.mark.parametrize(("who", "sign", "status"), [("front", "TERM", 0), ("worker", "KILL", 137)])
+def test_as_process_1_of_a_container_it_ends_as_its_worker(
+    running: Services, project: Path, who: str, sign: str, status: int
+) -> None:
+    log = project / "container.log"
+    command = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-m", "horae", "worker"]
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, cwd=project, env=running.environment, stdout=file, stderr=file)
+    try:
+        wait_for(lambda: "process_up" in log.read_text() or process.poll() is not None, "the worker", 30)
+        front = children_of(process.pid)[0]
+        pid = front if who == "front" else children_of(children_of(front)[0])[0]
+        os.kill(pid, signal.Signals[f"SIG{sign}"])
+        wait_for(lambda: process.poll() is not None, "its end", 20)
+        assert process.returncode == status, log.read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+
 async def test_the_exit_status_and_the_end_of_a_worker_are_those_of_its_front(running: Services) -> None:
     worker = running.start("queue_worker")
     everything = below(worker)
@@ -173,8 +198,6 @@ async def test_the_exit_status_and_the_end_of_a_worker_are_those_of_its_front(ru
 
 
 def below(worker: Service) -> list[int]:
-    from horae.execution.tree import descendants_of
-
     return descendants_of(worker.pid)
 
 
