@@ -15,8 +15,8 @@ from horae.metrics.process import Metrics
 from horae.project.loading import load as load_registry
 from horae.runs import Verdict, new_run_id
 from horae.settings import load
-from horae.store.memory import MemoryStore
 from horae.store.values import Answer, Claim, Settlement
+from tests.model import ModelStore
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -50,7 +50,7 @@ async def run(request: pytest.FixtureRequest, project: Path) -> AsyncIterator[Ru
     folder, options, kind = WAYS[request.param]
     traits = 'traits={"infrastructure"}, ' if folder == "infra" else ""
     async with AsyncExitStack() as stack:
-        store = MemoryStore("t")
+        store = ModelStore("t")
 
         async def run_it(body: str) -> tuple[Settlement, list[str]]:
             lines = "".join(f"    {line}\n" for line in body.strip().splitlines())
