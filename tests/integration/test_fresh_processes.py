@@ -291,14 +291,14 @@ async def test_what_starts_a_thread_at_import_is_imported_in_each_run(make: Make
 
 async def test_a_template_that_is_still_starting_ends_with_its_server(project: Path) -> None:
     (project / "infra" / "slow.py").write_text("import time\ntime.sleep(600)\n")
-    server = ForkServer(TARGET, [str(project)], project)
+    server, others = ForkServer(TARGET, [str(project)], project), set(children_of(os.getpid()))
     async with server:
         run = asyncio.create_task(server.run(b"", Deaf()))
-        await wait_until(lambda: children_of(os.getpid()), "the template to start")
+        await wait_until(lambda: set(children_of(os.getpid())) - others, "the template to start")
         run.cancel()
         with pytest.raises(asyncio.CancelledError):
             await run
-    await wait_until(lambda: not children_of(os.getpid()), "the template to end")
+    await wait_until(lambda: not set(children_of(os.getpid())) - others, "the template to end")
 
 
 class Deaf:
