@@ -11,7 +11,7 @@ PROC = Path("/proc")
 class Use:
     processes: int
     memory_bytes: int
-    """Resident, added up: what they share is counted once for each."""
+    """Proportional: what several processes share is counted once."""
     cpu_seconds: float
     """User and system, since they started."""
 
@@ -32,10 +32,18 @@ def use_of(pid: int) -> Use | None:
     family = {pid}
     while more := {child for child, parent in parents.items() if parent in family} - family:
         family |= more
-    tick, page = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
+    tick = os.sysconf("SC_CLK_TCK")
     found = [stats[one] for one in family if one in stats]
     return Use(
         processes=len(found),
-        memory_bytes=sum(int(fields[21]) * page for fields in found),
+        memory_bytes=sum(_proportional(one) for one in family if one in stats),
         cpu_seconds=sum(int(fields[11]) + int(fields[12]) for fields in found) / tick,
     )
+
+
+def _proportional(pid: int) -> int:
+    try:
+        lines = (PROC / str(pid) / "smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0  # it has just ended
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))

@@ -1,8 +1,6 @@
 """What a chaos run plays on: a store, and two sidecars and two workers, each behind a proxy of its own."""
 
 import asyncio
-import os
-import signal
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -57,14 +55,14 @@ class Stage:
 
     async def _strike(self, place: Place, strike: Strike) -> None:
         assert place.service
-        name, pid = place.service.name, place.service.pid
+        name = place.service.name
         if strike.cut:
             await self._cut(place.proxy, name, strike)
         elif strike.hold:
             began = monotonic()
-            os.kill(pid, signal.SIGSTOP)
+            place.service.hold()
             await asyncio.sleep(strike.hold)
-            os.kill(pid, signal.SIGCONT)
+            place.service.let_go()
             self._hit(strike.blow, name, began)
         else:
             began = monotonic()

@@ -10,6 +10,8 @@ from chaos.journal import FENCE_FILE
 TEMPLATE = '''"""Generated."""
 
 import asyncio
+import ctypes
+import subprocess
 import time
 from datetime import timedelta
 
@@ -37,12 +39,21 @@ class How(StrEnum):
     CHILD = "child"
     BLOCKING = "blocking"
     """Async, but it never lets go of the event loop."""
+    LOCKING = "locking"
+    """Async, and it never lets go of the interpreter lock."""
+    LEAVING = "leaving"
+    """In a child, and it leaves a process behind in a session of its own."""
+    FLOODING = "flooding"
+    """In a child, and it writes more than anybody reads."""
 
 
 BODIES = {
     How.ASYNC: ("async def", "await asyncio.sleep(seconds)"),
     How.CHILD: ("def", "time.sleep(seconds)"),
     How.BLOCKING: ("async def", "time.sleep(seconds)"),
+    How.LOCKING: ("async def", "ctypes.PyDLL(None).usleep(int(seconds * 1_000_000))"),
+    How.LEAVING: ("def", 'subprocess.Popen(["sleep", "600"], start_new_session=True)'),
+    How.FLOODING: ("def", 'print("flood\\n" * 100_000)'),
 }
 
 
@@ -98,13 +109,16 @@ def workloads(lease_seconds: float) -> tuple[Workload, ...]:
         Workload(
             name="alone", seconds=1.2, schedule='every("2s")', period_seconds=2, overlap="skip", catch_up="latest"
         ),
-        Workload(name="quick", share=910),
+        Workload(name="quick", share=896),
         Workload(name="raises", share=20, raises_first=True),
         Workload(name="child", how=How.CHILD, seconds=0.02, share=50),
         Workload(name="long", seconds=long, share=12),
+        Workload(name="leaves", how=How.LEAVING, share=10),
+        Workload(name="floods", how=How.FLOODING, share=4),
         Workload(name="long-child", how=How.CHILD, seconds=long, share=8),
         # By schedule, so that it takes the same share of a worker's time at every pace.
         Workload(name="blocks", how=How.BLOCKING, seconds=long, schedule='every("19s")', period_seconds=19),
+        Workload(name="locks", how=How.LOCKING, seconds=long, schedule='every("23s")', period_seconds=23),
     )
 
 

@@ -21,6 +21,7 @@ HoraeError
 │   ├── TimedOut            a run over its time limit
 │   │   └── Abandoned       … in a thread, which nothing can end
 │   ├── ChildDied           the child process of a run ended without an answer
+│   ├── NotBegun            no process could be started for the run: nothing of it was done
 │   └── RunFailed           what a job raised in another process
 ├── PrefectUnavailable      Prefect's API does not answer; try again later
 ├── ClockDiffers            the host's clock is wrong, by the store's
@@ -151,6 +152,10 @@ class Abandoned(TimedOut):
 
 class ChildDied(RunError):
     """The child process of the run ended without an answer."""
+
+
+class NotBegun(RunError):
+    """No process could be started for the run; nothing of it was done."""
 
 
 class RunFailed(RunError):

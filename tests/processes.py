@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 
 from chaos.journal import PROCESS
+from horae.execution.tree import children_of
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[1]
@@ -29,7 +30,25 @@ class Service:
 
     @property
     def pid(self) -> int:
+        """Of the front, by which others know it; killing it ends all three."""
         return self.process.pid
+
+    @property
+    def guardian(self) -> int:
+        [guardian] = children_of(self.pid)
+        return guardian
+
+    @property
+    def worker(self) -> int:
+        """The process that runs the jobs."""
+        return children_of(self.guardian)[0]
+
+    def hold(self) -> None:
+        """SIGSTOP to the worker; `let_go` ends it."""
+        os.kill(self.worker, signal.SIGSTOP)
+
+    def let_go(self) -> None:
+        os.kill(self.worker, signal.SIGCONT)
 
     def kill(self) -> None:
         self.process.kill()

@@ -11,6 +11,7 @@ from horae.duties.own_messages import OwnMessages
 from horae.duties.relay import Relay
 from horae.duties.sweeper import Sweeper
 from horae.execution.capture import capturing
+from horae.execution.guardian import Guard
 from horae.execution.work import Work
 from horae.metrics.process import Metrics
 from horae.project.registry import Registry
@@ -44,8 +45,12 @@ class Workplace:
 
 
 @asynccontextmanager
-async def open_workplace(settings: Settings, name: str, slots: int, metrics: Metrics) -> AsyncIterator[Workplace]:
+async def open_workplace(
+    settings: Settings, name: str, slots: int, metrics: Metrics, guard: Guard | None = None
+) -> AsyncIterator[Workplace]:
     """Open everything; leaving it hands back what still runs. Connects when first used.
+
+    `guard`: who keeps the leases; without one a thread of this process does.
 
     Raises InvalidSettings or NotConfigured for queue settings that cannot be used.
     """
@@ -54,7 +59,7 @@ async def open_workplace(settings: Settings, name: str, slots: int, metrics: Met
     try:
         async with connect(settings) as store:
             with capturing():
-                async with Work(settings, store, metrics, slots, lease) as work:
+                async with Work(settings, store, metrics, slots, lease, guard) as work:
                     yield Workplace(
                         name=name, settings=settings, store=store, queues=queues, work=work, metrics=metrics
                     )

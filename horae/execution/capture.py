@@ -1,75 +1,98 @@
-"""What a run logs and prints, line by line, to whoever keeps it."""
+"""What a run logs, prints and writes to its stderr, to whoever keeps it."""
 
 import io
 import logging
+import os
 import sys
-from collections.abc import Buffer, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Buffer, Iterator
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from typing import Protocol, TextIO
 
-from horae.clock import isoformat, now
+from horae.execution.pipes import inherited_output
+from horae.execution.threads import inherited
 
-type Sink = Callable[[str], None]
-
-
-@dataclass(slots=True)
-class _Captured:
-    """Where a run's lines go, and the last one while it has no end. Its own: runs take turns on one stdout."""
-
-    sink: Sink
-    rest: str = ""
+PRINT, STDERR, RECORD = "PRINT", "STDERR", ""
+"""Labels of lines: what is printed, what goes to stderr, and records of `logging`, which begin with their level."""
+STREAMS = {PRINT: "<stdout>", STDERR: "<stderr>"}
 
 
-_captured: ContextVar[_Captured | None] = ContextVar("horae_captured", default=None)
-LINE_LIMIT = 4_000
+class Output(Protocol):
+    """Where the output of one run goes; callable from any thread."""
+
+    def log(self, level: str, text: str) -> None:
+        """A record of `logging`, of one line or more."""
+
+    def write(self, stream: str, text: str) -> None:
+        """What was written to PRINT or STDERR, with the ends of its lines."""
+
+    def descriptor(self, label: str) -> int | None:
+        """A file for lines under that label from another process of the run; None: it writes as this one does."""
 
 
-def sound(text: str) -> str:
-    """Text that can be written as UTF-8: half a surrogate pair, as the name of a file may have, is spelled out."""
-    return text.encode(errors="backslashreplace").decode()
+_output: ContextVar[Output | None] = ContextVar("horae_output", default=None)
+_whole_process: list[Output] = []
+"""The output of the one run that this process is for, if it is for one."""
 
 
-def stamped(level: str, text: str) -> str:
-    """A log line as it is kept: instant, level, text, cut at LINE_LIMIT characters."""
-    return f"{isoformat(now())} {level} {sound(text[:LINE_LIMIT])}"[:LINE_LIMIT]
+def current_output() -> Output | None:
+    """Of the run that the calling code is part of."""
+    return _output.get() or (_whole_process[-1] if _whole_process else None)
 
 
 class RunHandler(logging.Handler):
-    """Passes records to the sink of the run that they belong to, if any."""
+    """Passes records to the output of the run that they belong to, if any."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        captured = _captured.get()
-        if captured is None:
+        output = current_output()
+        if output is None:
             return
-        for line in self.format(record).splitlines():
-            captured.sink(stamped(record.levelname, line))
+        try:
+            output.log(record.levelname, self.format(record))
+        except Exception:
+            self.handleError(record)  # a log call with wrong arguments is a word on stderr, as everywhere
 
 
-class RunOutput(io.TextIOBase):
-    """Stands in for stdout: what a run prints goes to its sink, all else where it went before."""
+class RunStream(io.TextIOWrapper):
+    """Stands in for stdout or stderr: what a run writes goes to its output, all else where it went before."""
 
-    encoding = "utf-8"
-    errors = "backslashreplace"
+    mode = "w"
 
-    def __init__(self, before: io.TextIOBase) -> None:
-        self._before = before
-        self.buffer = RunBytes(self)
+    def __init__(self, before: TextIO, stream: str) -> None:
+        raw = RunBytes(before, stream)
+        super().__init__(raw, "utf-8", "backslashreplace", line_buffering=True, write_through=True)
 
-    def write(self, text: str) -> int:
-        captured = _captured.get()
-        if captured is None:
-            return self._before.write(text)
-        *lines, captured.rest = (captured.rest + text).split("\n")
-        for line in lines:
-            captured.sink(stamped("PRINT", line))
-        return len(text)
-
-    def flush(self) -> None:
-        self._before.flush()
+    def isatty(self) -> bool:
+        return current_output() is None and super().isatty()
 
     def close(self) -> None:
-        """Nothing: what it stands in for is not its own, and may be closed before this is collected."""
+        """Only flushes: other runs of this process write here too."""
+        self.flush()
+
+
+class RunBytes(io.RawIOBase):
+    """Its `buffer`."""
+
+    def __init__(self, before: TextIO, stream: str) -> None:
+        self._before, self._stream = before, stream
+        self.name = STREAMS[stream]
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Buffer) -> int:
+        taken = bytes(data)
+        output = current_output()
+        text = taken.decode(errors="backslashreplace")
+        if output:
+            output.write(self._stream, text)
+        else:
+            self._before.write(text)
+        return len(taken)
+
+    def flush(self) -> None:
+        if not self._before.closed:
+            self._before.flush()
 
     def fileno(self) -> int:
         return self._before.fileno()
@@ -77,44 +100,89 @@ class RunOutput(io.TextIOBase):
     def isatty(self) -> bool:
         return self._before.isatty()
 
-
-class RunBytes(io.RawIOBase):
-    """Its `buffer`: what is not text is kept spelled out."""
-
-    def __init__(self, output: RunOutput) -> None:
-        self._output = output
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Buffer) -> int:
-        taken = bytes(data)
-        self._output.write(taken.decode(errors="backslashreplace"))
-        return len(taken)
+    def close(self) -> None:
+        """Nothing: what it stands in for is not its own."""
 
 
 @contextmanager
 def capturing() -> Iterator[None]:
-    """For the life of a process that runs jobs: install the handler and the stand-in for stdout."""
-    root, handler, before = logging.getLogger(), RunHandler(), sys.stdout
+    """For the life of a process that runs jobs: log records, stdout, stderr, and what threads of a job do."""
+    root, handler, level = logging.getLogger(), RunHandler(logging.INFO), logging.getLogger().level
     handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
-    root.addHandler(handler)
-    sys.stdout = RunOutput(before)  # type: ignore[arg-type]
-    try:
+    out, err = sys.stdout, sys.stderr
+    with ExitStack() as stack:
+        root.addHandler(handler)
+        stack.callback(root.removeHandler, handler)
+        _hear_info(root, stack, level)
+        sys.stdout, sys.stderr = RunStream(out, PRINT), RunStream(err, STDERR)
+        stack.callback(_put_back, out, err)
+        stack.enter_context(inherited())
+        stack.enter_context(inherited_output(_descriptor, (PRINT, STDERR)))
         yield
-    finally:
-        sys.stdout = before
-        root.removeHandler(handler)
+
+
+def _descriptor(stream: str) -> int | None:
+    output = current_output()
+    return output.descriptor(stream) if output else None
+
+
+def _before_fork() -> None:
+    """A fork has only a copy of what keeps the lines: it writes to files that were opened before."""
+    if output := current_output():
+        for label in (PRINT, STDERR, RECORD):
+            output.descriptor(label)
+
+
+os.register_at_fork(before=_before_fork)
+
+
+def _hear_info(root: logging.Logger, stack: ExitStack, level: int) -> None:
+    """Let records of INFO reach the runs' handler, and the other handlers no more than they got before."""
+    if level <= logging.INFO:
+        return
+    for other in root.handlers:
+        if not isinstance(other, RunHandler):
+            quiet = _AsBefore(level)
+            other.addFilter(quiet)
+            stack.callback(other.removeFilter, quiet)
+    root.setLevel(logging.INFO)
+    stack.callback(root.setLevel, level)
+
+
+class _AsBefore(logging.Filter):
+    """Refuses what the root logger's level kept away; a logger with a level of its own is not concerned."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__()
+        self._level = level
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno >= self._level or _has_own_level(record.name)
+
+
+def _has_own_level(name: str) -> bool:
+    logger: logging.Logger | None = logging.getLogger(name)
+    while logger and logger.parent:
+        if logger.level:
+            return True
+        logger = logger.parent
+    return False
+
+
+def _put_back(out: TextIO, err: TextIO) -> None:
+    sys.stdout, sys.stderr = out, err
 
 
 @contextmanager
-def to_sink(sink: Sink) -> Iterator[None]:
-    """What this task or thread logs and prints goes to `sink`, a last line without an end too."""
-    captured = _Captured(sink)
-    mark = _captured.set(captured)
+def to_output(output: Output) -> Iterator[None]:
+    """What this task or thread, and those that it starts, log, print and write to stderr goes to `output`."""
+    mark = _output.set(output)
     try:
         yield
     finally:
-        _captured.reset(mark)
-        if captured.rest:
-            sink(stamped("PRINT", captured.rest))
+        _output.reset(mark)
+
+
+def belongs_to(output: Output) -> None:
+    """From now on this whole process is one run: its threads, however they are started, and its forks too."""
+    _whole_process[:] = [output]

@@ -1,43 +1,147 @@
-"""The child process that runs synchronous jobs, and suspects, one at a time: `python -m horae.execution.child PROJECT`.
-
-JSON lines: requests on stdin, replies on what was stdout: {"log"}, {"progress"}, and one {"result"} or {"error"} for
-each request. The child ends with its worker: when stdin closes, it kills its own process group, so that a run never
-goes on beside the one that replaces it.
-"""
+"""A job's run in a process of its own: what the template of runs prepares, and what each fork of it does."""
 
 import asyncio
 import inspect
 import json
-import logging
 import os
-import queue
-import signal
-import sys
-import threading
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
-from horae.clock import parse_instant
-from horae.execution.capture import capturing, to_sink
+from horae.clock import monotonic, parse_instant
+from horae.execution.capture import belongs_to, capturing
+from horae.execution.channel import Channel
 from horae.execution.failures import MESSAGE_LIMIT_CHARACTERS, kinds_of, traceback_of
+from horae.execution.lines import LINE_LIMIT
 from horae.execution.results import summary, words_of
-from horae.jobs.context import RunContext, running
-from horae.project.loading import job_settings, load
+from horae.execution.template import Serve, Unfit, why_unfit
+from horae.jobs.context import RunContext, is_the_run
+from horae.jobs.policies import Tier
+from horae.project.loading import job_files, job_settings, load_file, own_packages
 from horae.project.registry import Registry
 from horae.settings import Settings
 from horae.settings import load as load_settings
 
-type Reply = Callable[[dict[str, Any]], None]
+TIER = Tier.ONEIRIC
+TEXT_LIMIT = 10_000
+"""Characters in one message: six bytes each are the most that JSON makes of them."""
+SEND_SECONDS = 0.1
+"""So often at most what has no end of a line is sent."""
 
 
-def _read_requests(requests: "queue.Queue[dict[str, Any]]") -> None:
-    for line in sys.stdin:
-        requests.put(json.loads(line))
-    os.killpg(0, signal.SIGKILL)  # the worker is gone
+def prepare(arguments: Sequence[str], without: frozenset[str]) -> Serve:
+    """Import the durable jobs of the project `arguments[0]`, but not the files named in `without`.
+
+    Raises Unfit for a file that makes forking unsafe.
+    """
+    settings, registry = load_settings(Path(arguments[0])), Registry()
+    own_packages(settings.project.resolve(), settings.folders.all)
+    for folder, path in job_files(settings):
+        file = path.relative_to(settings.project).as_posix()
+        if folder == settings.folders.of(TIER) and file not in without:
+            load_file(registry, settings.project, folder, path, TIER)
+            if why := why_unfit():
+                raise Unfit(file, why)
+
+    def serve(request: bytes, channel: Channel) -> None:
+        _serve(json.loads(request), registry, settings, channel)
+
+    return serve
 
 
-def _context(request: dict[str, Any], registry: Registry, settings: Settings, reply: Reply) -> RunContext:
+class ChannelOutput:
+    """The output of this process, sent to whoever asked for the run. Its forks send too."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._unsent: dict[tuple[str, int], str] = {}
+        """By stream and thread: lines of two threads must not mix."""
+        self._sent_at = 0.0
+        os.register_at_fork(after_in_child=self._unsent.clear)  # the parent sends it
+
+    def log(self, level: str, text: str) -> None:
+        self.flush()
+        self._send({"log": level, "text": text[: 2 * TEXT_LIMIT]})
+
+    def write(self, stream: str, text: str) -> None:
+        key = (stream, get_ident())
+        text = self._unsent.pop(key, "") + text
+        if "\n" in text or len(text) > LINE_LIMIT or monotonic() - self._sent_at > SEND_SECONDS:
+            for start in range(0, len(text), TEXT_LIMIT):
+                self._write(key, text[start : start + TEXT_LIMIT])
+            self._sent_at = monotonic()
+        else:
+            self._unsent[key] = text
+
+    def descriptor(self, stream: str) -> None:
+        """Its own stdout and stderr are the run's."""
+
+    def flush(self) -> None:
+        for key in list(self._unsent):
+            self._write(key, self._unsent.pop(key, ""))
+
+    def report(self, text: str) -> None:
+        self.flush()
+        self._send({"progress": str(text)[:LINE_LIMIT]})
+
+    def _write(self, key: tuple[str, int], text: str) -> None:
+        stream, thread = key
+        self._send({"write": stream, "of": f"{os.getpid()}.{thread}", "text": text})
+
+    def _send(self, message: dict[str, Any]) -> None:
+        try:
+            self._channel.send(message)
+        except OSError:
+            os._exit(1)  # whoever asked for the run is gone
+
+
+def _serve(request: dict[str, Any], registry: Registry, settings: Settings, channel: Channel) -> None:
+    own, output = os.getpid(), ChannelOutput(channel)
+    belongs_to(output)
+    with capturing():
+        answer = _answer(request, registry, settings, output)
+        if os.getpid() != own:
+            os._exit(0)  # the job forked, and this is the fork's end: the run has its own
+        output.flush()
+    channel.send(answer)
+
+
+def _answer(request: dict[str, Any], registry: Registry, settings: Settings, output: ChannelOutput) -> dict[str, Any]:
+    own = os.getpid()
+    try:
+        if request["job"] not in registry:  # its file does not go with a fork
+            path = settings.project / request["file"]
+            load_file(registry, settings.project, settings.folders.of(TIER), path, TIER)
+        is_the_run(_context(request, registry, settings, output))
+        function = registry.get(request["job"]).function
+        assert function, f"{request['job']} has no function"
+        result = function(**request["context"])
+        if inspect.iscoroutine(result):
+            result = asyncio.run(result)
+        if os.getpid() == own:
+            _exit_functions()
+        return {"result": summary(result)}
+    except BaseException as error:
+        # SystemExit and KeyboardInterrupt too: what a job raises is its verdict.
+        return {
+            "error": {
+                "type": type(error).__name__,
+                "message": words_of(error)[:MESSAGE_LIMIT_CHARACTERS],
+                "traceback": traceback_of(error),
+                "kinds": kinds_of(error),
+            }
+        }
+
+
+def _exit_functions() -> None:
+    """Do what the job registered for the end of its process, while what it prints is still heard."""
+    import atexit
+
+    atexit._run_exitfuncs()
+
+
+def _context(request: dict[str, Any], registry: Registry, settings: Settings, output: ChannelOutput) -> RunContext:
     run, scheduled = request["run"], request["run"].get("scheduled_for")
     return RunContext(
         job=request["job"],
@@ -47,58 +151,5 @@ def _context(request: dict[str, Any], registry: Registry, settings: Settings, re
         token=run["token"],
         scheduled_for=parse_instant(scheduled) if scheduled else None,
         settings=job_settings(settings, registry.get(request["job"])),
-        report=lambda text: reply({"progress": str(text)}),
+        report=output.report,
     )
-
-
-def _serve(request: dict[str, Any], registry: Registry, settings: Settings, reply: Reply) -> None:
-    try:
-        context = _context(request, registry, settings, reply)
-        function = registry.get(request["job"]).function
-        assert function, f"{request['job']} has no function"
-        with running(context), to_sink(lambda line: reply({"log": line})):
-            result = function(**request["context"])
-            if inspect.iscoroutine(result):
-                result = asyncio.run(result)
-        reply({"result": summary(result)})
-    except BaseException as error:
-        # SystemExit and KeyboardInterrupt too: what a job raises is its verdict, never the end of the child.
-        reply(
-            {
-                "error": {
-                    "type": type(error).__name__,
-                    "message": words_of(error)[:MESSAGE_LIMIT_CHARACTERS],
-                    "traceback": traceback_of(error),
-                    "kinds": kinds_of(error),
-                }
-            }
-        )
-
-
-def main() -> None:
-    replies, own = os.fdopen(os.dup(1), "w", buffering=1), os.getpid()
-    os.dup2(2, 1)  # what a subprocess of a job writes must not end up among the replies
-    lock = threading.Lock()
-
-    def reply(message: dict[str, Any]) -> None:
-        if os.getpid() != own:
-            if "log" in message or "progress" in message:
-                return
-            os._exit(0)  # the job forked, and this is the fork's end: its answer would be taken for the next run's
-        with lock:
-            replies.write(json.dumps(message) + "\n")
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the worker's to handle
-    requests: queue.Queue[dict[str, Any]] = queue.Queue()
-    threading.Thread(target=_read_requests, args=(requests,), daemon=True).start()
-    logging.getLogger().setLevel(logging.INFO)
-    settings = load_settings(Path(sys.argv[1]))
-    registry = load(settings)
-    with capturing():
-        reply({"ready": os.getpid()})
-        while True:
-            _serve(requests.get(), registry, settings, reply)
-
-
-if __name__ == "__main__":
-    main()

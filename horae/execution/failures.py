@@ -4,8 +4,8 @@ import random
 import traceback
 from datetime import timedelta
 
-from horae.errors import Abandoned, ChildDied, RunFailed, TimedOut, UsageError
-from horae.execution.capture import sound
+from horae.errors import Abandoned, ChildDied, NotBegun, RunFailed, TimedOut, UsageError
+from horae.execution.lines import sound
 from horae.execution.results import words_of
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier
@@ -32,6 +32,8 @@ def settlement_of(job: Job, claim: Claim, error: BaseException) -> Settlement:
 
     Only durable runs are retried: an internal job has its next fire.
     """
+    if isinstance(error, NotBegun) and job.tier is Tier.ONEIRIC:
+        return Settlement(claim=claim, reason=words_of(error))  # handed back: nothing of it was done
     if isinstance(error, RunFailed):
         said = error.message.removeprefix(f"{error.kind}: ")
         failure = Failure(type=error.kind, message=_cut(said), traceback=error.traceback)

@@ -1,22 +1,107 @@
-"""Keeps the leases of this process's runs, from a thread that no job can block."""
+"""Keeps the leases of this process's runs: through its guardian, or where it has none from a thread."""
 
 import asyncio
+import json
 import logging
+import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
+from typing import Any, Protocol
 
 from horae.errors import StoreError
+from horae.execution.channel import MESSAGE_LIMIT_BYTES, encoded
+from horae.execution.guardian import RESTART_WANTED, Guard
 from horae.execution.runner import Active, Stop
 from horae.store.base import Claims
 from horae.store.values import Hold
 
 log = logging.getLogger(__name__)
 STOPS = {Hold.LOST: Stop.LEASE_LOST, Hold.OVERLAP: Stop.OVERLAP, Hold.REQUESTED: Stop.REQUESTED}
+BEAT_SECONDS = 1.0
+AT_ONCE = 500
+"""Claims in one message to the guardian."""
 
 
-class Renewer:
-    """Renews every third of the lease. Use it as a context, on the event loop of the runs."""
+class Renewer(Protocol):
+    """Use it as a context, on the event loop of the runs."""
+
+    async def __aenter__(self) -> object: ...
+
+    async def __aexit__(self, *exc: object) -> None: ...
+
+    def hold(self, active: Active) -> None:
+        """Keep its lease, from before its job begins."""
+
+    def drop(self, active: Active) -> None: ...
+
+
+class GuardedRenewer:
+    """Tells the guardian what is held, and that the event loop moves."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._link = guard.link
+        # By token, not by run: this worker may claim a run again while it has an attempt on it whose lease it lost.
+        self._held: dict[int, Active] = {}
+        self._new: list[Any] = []
+        self._dropped: list[int] = []
+        self._sends = False
+        self._beat: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> "GuardedRenewer":
+        self._loop = asyncio.get_running_loop()
+        self._link.setblocking(False)
+        self._loop.add_reader(self._link, self._hear)
+        self._go_on()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._beat:
+            self._beat.cancel()
+        self._send()
+        self._loop.remove_reader(self._link)
+
+    def hold(self, active: Active) -> None:
+        limit = active.job.time_limit
+        self._held[active.claim.token] = active
+        self._new.append([active.claim.message.run_id, active.claim.token, limit.total_seconds() if limit else None])
+        if not self._sends:
+            # Once for all that are claimed together, and before the first of them begins.
+            self._sends = True
+            self._loop.call_soon(self._send)
+
+    def drop(self, active: Active) -> None:
+        if self._held.pop(active.claim.token, None):
+            self._dropped.append(active.claim.token)
+
+    def _go_on(self) -> None:
+        self._send()
+        self._beat = self._loop.call_later(BEAT_SECONDS, self._go_on)
+
+    def _send(self) -> None:
+        self._sends = False
+        with suppress(OSError):  # a guardian that is stopped reads nothing: with the next beat
+            while True:
+                new, dropped = self._new[:AT_ONCE], self._dropped[:AT_ONCE]
+                self._link.send(encoded({"hold": new, "drop": dropped}))
+                del self._new[: len(new)], self._dropped[: len(dropped)]
+                if not self._new and not self._dropped:
+                    return
+
+    def _hear(self) -> None:
+        with suppress(BlockingIOError):
+            while data := self._link.recv(MESSAGE_LIMIT_BYTES):
+                for token, hold in json.loads(data)["stop"]:
+                    if active := self._held.get(token):
+                        active.cancel(STOPS[Hold(hold)])
+            log.critical("the guardian is gone", extra={"action": "guardian_gone"})
+            logging.shutdown()
+            os._exit(RESTART_WANTED)
+
+
+class ThreadRenewer:
+    """Renews every third of the lease, from a thread: a job that keeps the interpreter lock keeps it from that."""
 
     def __init__(self, claims: Claims, lease: timedelta) -> None:
         self._claims, self._lease = claims, lease
@@ -27,7 +112,7 @@ class Renewer:
         self._thread = threading.Thread(target=self._renew_for_ever, name="renewer", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def __aenter__(self) -> "Renewer":
+    async def __aenter__(self) -> "ThreadRenewer":
         self._loop = asyncio.get_running_loop()
         self._thread.start()
         return self

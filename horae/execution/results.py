@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from horae.execution.capture import sound
+from horae.execution.lines import sound
 
 RESULT_LIMIT_CHARACTERS = 16_000
 

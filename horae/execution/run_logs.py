@@ -3,9 +3,12 @@
 import asyncio
 import logging
 from collections import deque
+from functools import partial
 
 from horae.errors import StoreError
-from horae.execution.capture import Sink
+from horae.execution.lines import Sink
+from horae.execution.pipes import PipeReader
+from horae.execution.run_log import RunLog, Streams
 from horae.store.base import Ledger
 
 log = logging.getLogger(__name__)
@@ -23,13 +26,22 @@ class RunLogs:
         self._ledger = ledger
         self._lines: dict[str, deque[str]] = {}
         self._listeners: dict[str, Sink] = {}
+        self._open: dict[str, Streams] = {}
+        self._reader = PipeReader()
 
     def listen(self, run_id: str, listener: Sink) -> None:
         """`listener` hears each line of that run too, in whatever thread it comes."""
         self._listeners[run_id] = listener
 
-    def sink(self, run_id: str) -> Sink:
-        """Where that run's lines go; callable from any thread."""
+    def open(self, run_id: str) -> RunLog:
+        """The log of a run that begins; `end` it when the run is settled."""
+        return RunLog(partial(self._streams, run_id))
+
+    def _streams(self, run_id: str) -> Streams:
+        found = self._open[run_id] = Streams(self._sink(run_id), self._reader)
+        return found
+
+    def _sink(self, run_id: str) -> Sink:
         lines, listener = self._lines, self._listeners.get(run_id)
 
         def keep(line: str) -> None:
@@ -43,8 +55,8 @@ class RunLogs:
         return keep
 
     def has(self, run_id: str) -> bool:
-        """Whether lines of it are here, or somebody listens to it."""
-        return run_id in self._lines or run_id in self._listeners
+        """Whether it has to be ended: lines of it are here, or somebody listens to it."""
+        return run_id in self._lines or run_id in self._open or run_id in self._listeners
 
     async def flush(self, run_id: str | None = None) -> None:
         """Write what is there, of one run or of all. Nothing is lost when the store is away."""
@@ -63,6 +75,7 @@ class RunLogs:
     async def end(self, run_id: str) -> None:
         """A run is settled: write the rest of its lines."""
         self._listeners.pop(run_id, None)
+        self._open.pop(run_id, None)
         await self.flush(run_id)
         if not self._lines.get(run_id):
             self._lines.pop(run_id, None)
@@ -70,4 +83,6 @@ class RunLogs:
     async def keep_flushing(self) -> None:
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
+            for streams in list(self._open.values()):
+                streams.show_unended()
             await self.flush()

@@ -10,9 +10,10 @@ from typing import Any
 
 from horae.clock import isoformat
 from horae.errors import Abandoned, StoreError, TimedOut
-from horae.execution.capture import Sink, sound, stamped, to_sink
+from horae.execution.capture import Output, to_output
 from horae.execution.children import Children
 from horae.execution.failures import settlement_of
+from horae.execution.lines import LINE_LIMIT, sound
 from horae.execution.results import summary, words_of
 from horae.execution.run_logs import RunLogs
 from horae.execution.threads import begin
@@ -57,6 +58,8 @@ class Active:
     """The job is done; what is left is to settle."""
     progress: str = ""
     """What it last said of how far it is."""
+    reporting: bool = False
+    """The store will be told."""
 
     def cancel(self, why: Stop) -> None:
         """Ask it to end; the first reason counts."""
@@ -151,15 +154,15 @@ class Runner:
     async def _call(self, active: Active, plan: Plan) -> Any:
         job, claim = active.job, active.claim
         assert job.function, f"{job.name} has no function"
-        sink = self._logs.sink(claim.message.run_id)
-        progress = self._progress(active, sink)
-        if plan.has_child and (claim.alone or (not plan.is_async and job.isolation is Isolation.CHILD)):
-            # A suspect runs there whatever it is: should it kill its process again, it kills nothing else.
-            return await self._children.run(self._request(job, claim), sink, progress)
-        with running(self._context(job, claim, plan, progress)), to_sink(sink):
-            if plan.is_async:
-                return await job.function(**claim.message.context)
-            return await self._in_thread(job, claim)
+        with self._logs.open(claim.message.run_id) as log:
+            progress = self._progress(active, log)
+            if plan.has_child and (claim.alone or (not plan.is_async and job.isolation is Isolation.CHILD)):
+                # A suspect runs there whatever it is: should it kill its process again, it kills nothing else.
+                return await self._children.run(self._request(job, claim), log, progress)
+            with running(self._context(job, claim, plan, progress)), to_output(log):
+                if plan.is_async:
+                    return await job.function(**claim.message.context)
+                return await self._in_thread(job, claim)
 
     async def _in_thread(self, job: Job, claim: Claim) -> Any:
         """A thread cannot be ended: past the limit it is left behind, and the process owes a restart."""
@@ -182,7 +185,8 @@ class Runner:
             "token": claim.token,
             "scheduled_for": isoformat(scheduled) if scheduled else None,
         }
-        return {"job": job.name, "run": run, "context": claim.message.context}
+        assert job.source, f"{job.name} has no file"
+        return {"job": job.name, "file": job.source.file, "run": run, "context": claim.message.context}
 
     def _context(self, job: Job, claim: Claim, plan: Plan, progress: Callable[[str], None]) -> RunContext:
         return RunContext(
@@ -196,25 +200,26 @@ class Runner:
             report=progress,
         )
 
-    def _progress(self, active: Active, sink: Sink) -> Callable[[str], None]:
+    def _progress(self, active: Active, log: Output) -> Callable[[str], None]:
         loop, claim = asyncio.get_running_loop(), active.claim
 
         def report(text: str) -> None:
-            active.progress = sound(str(text))
-            sink(stamped("PROGRESS", active.progress))
-            if not claim.token:
-                return  # the ledger hears of it when the run is over
-            loop.call_soon_threadsafe(
-                lambda: _background.add(asyncio.ensure_future(self._report(claim, active.progress)))
-            )
+            active.progress = sound(str(text)[:LINE_LIMIT])
+            log.log("PROGRESS", active.progress)
+            if claim.token and not active.reporting:  # without a token the ledger hears of it when the run is over
+                active.reporting = True
+                loop.call_soon_threadsafe(lambda: _background.add(asyncio.ensure_future(self._report(active))))
 
         return report
 
-    async def _report(self, claim: Claim, text: str) -> None:
+    async def _report(self, active: Active) -> None:
+        """Keep the last word of several that come while the store is written to."""
+        active.reporting = False
         try:
-            await self._claims.report(claim, text[:500])
+            await self._claims.report(active.claim, active.progress[:500])
         except StoreError as error:
-            log.debug("progress not kept: %s", error, extra={"action": "progress_lost", "run_id": claim.message.run_id})
+            extra = {"action": "progress_lost", "run_id": active.claim.message.run_id}
+            log.debug("progress not kept: %s", error, extra=extra)
         finally:
             _background.discard(asyncio.current_task())
 

@@ -7,9 +7,10 @@ from datetime import timedelta
 
 from horae.clock import monotonic, now
 from horae.errors import StoreError
-from horae.execution.capture import Sink
 from horae.execution.children import Children
-from horae.execution.renewer import Renewer
+from horae.execution.guardian import Guard
+from horae.execution.lines import Sink
+from horae.execution.renewer import GuardedRenewer, Renewer, ThreadRenewer
 from horae.execution.run_logs import RunLogs
 from horae.execution.runner import Active, Runner, Stop
 from horae.execution.settler import Settler
@@ -34,14 +35,23 @@ SAID_A_SECOND = 20
 class Work:
     """Use it as a context; leaving it cancels what still runs. `slots` bounds the claims that it has room for."""
 
-    def __init__(self, settings: Settings, store: Store, metrics: Metrics, slots: int, lease: timedelta) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        metrics: Metrics,
+        slots: int,
+        lease: timedelta,
+        guard: Guard | None = None,
+    ) -> None:
+        """`guard`: who keeps the leases; without one this process does."""
         self._metrics, self._slots = metrics, slots
         self.lease = lease
         self._children = Children(settings.project)
         self._logs = RunLogs(store.ledger)
         self._settler = Settler(store.claims)
         self.runner = Runner(settings, store.claims, self._logs, self._children)
-        self._renewer = Renewer(store.claims, lease)
+        self._renewer: Renewer = GuardedRenewer(guard) if guard else ThreadRenewer(store.claims, lease)
         self._active: dict[Active, asyncio.Task[Settlement | None]] = {}
         self._given_up: set[asyncio.Task[Settlement | None]] = set()
         self._second = self._said = 0

@@ -36,11 +36,13 @@ class RunContext:
 
 
 _current: ContextVar[RunContext | None] = ContextVar("horae_run", default=None)
+_whole_process: list[RunContext] = []
+"""The run that this process is for, if it is for one: whatever thread asks, and in its forks too."""
 
 
 def current_run() -> RunContext:
     """The run that the calling code is part of; raises LookupError outside of one."""
-    run = _current.get()
+    run = _current.get() or (_whole_process[-1] if _whole_process else None)
     if run is None:
         raise LookupError("no run is going on here; `horae run JOB` starts one in the foreground")
     return run
@@ -54,3 +56,8 @@ def running(context: RunContext) -> Iterator[RunContext]:
         yield context
     finally:
         _current.reset(mark)
+
+
+def is_the_run(context: RunContext) -> None:
+    """From now on this whole process is that run."""
+    _whole_process[:] = [context]

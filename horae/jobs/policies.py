@@ -86,7 +86,7 @@ class Isolation(StrEnum):
     """Where a synchronous function runs. An async one always runs on the event loop."""
 
     CHILD = "child"
-    """In a child process: a time limit ends it, its death is survived."""
+    """In a process of its own: a time limit ends it, its death is survived."""
     THREAD = "thread"
     """In a thread: no hard time limit."""
 

@@ -50,7 +50,7 @@ def load(settings: Settings) -> Registry:
     tiers = {settings.folders.of(tier): tier for tier in PYTHON_TIERS}
     own_packages(settings.project.resolve(), settings.folders.all)
     for folder, path in job_files(settings):
-        _load_file(registry, settings.project, folder, path, tiers[folder])
+        load_file(registry, settings.project, folder, path, tiers[folder])
     registry.report(*_check_tables(settings, registry), *_ambiguous(registry))
     registry.report(*undeployed(settings.project, reading.deployments, settings.folders.flows))
     return registry
@@ -160,7 +160,8 @@ def _own_package(folder: Path, package: str) -> None:
     sys.modules[package] = importlib.util.module_from_spec(spec)
 
 
-def _load_file(registry: Registry, project: Path, folder: str, path: Path, tier: Tier) -> None:
+def load_file(registry: Registry, project: Path, folder: str, path: Path, tier: Tier) -> None:
+    """Register the jobs of one file; never raises for what it contains. `own_packages` comes before the first."""
     shown = path.relative_to(project).as_posix()
     try:
         with redirect_stdout(sys.stderr):  # what a file prints must not end up in somebody's --json

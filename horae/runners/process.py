@@ -5,24 +5,26 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, NoReturn
 
 from horae.duties.duty import Duty, Progresses, keep_doing
 from horae.duties.workplace import Workplace, open_workplace
 from horae.errors import HoraeError, StartError, StoreUnavailable
+from horae.execution.guardian import RESTART_WANTED, Guard, guarded
+from horae.execution.watch import Watch
 from horae.metrics.process import Metrics
 from horae.project.loading import load
 from horae.project.registry import Registry
 from horae.runners.health import Health, HealthServer
 from horae.runners.logs import configure
 from horae.settings import Settings
+from horae.store import claims_of
 
 log = logging.getLogger(__name__)
-RESTART_WANTED = 75
-"""Exit status of a process that must be restarted: EX_TEMPFAIL of sysexits.h."""
 WATCH_SECONDS = 0.5
 TAKERS_WAIT_SECONDS = 3.0
 """A taking duty ends after its step: a look at the broker takes a second."""
@@ -42,12 +44,12 @@ class Process:
     """Set: take nothing new, finish what there is."""
 
 
-def process_name(kind: str) -> str:
-    return f"{kind}@{socket.gethostname()}:{os.getpid()}"
+def process_name(kind: str, guard: Guard | None) -> str:
+    return f"{kind}@{socket.gethostname()}:{guard.pid if guard else os.getpid()}"
 
 
 @asynccontextmanager
-async def opened(settings: Settings, kind: str, slots: int) -> AsyncIterator[Process]:
+async def opened(settings: Settings, kind: str, slots: int, guard: Guard | None) -> AsyncIterator[Process]:
     """A process with everything open; raises StartError, or UnsafeStore. A store that is away is waited for later."""
     if settings.store.url is None:
         raise StartError(
@@ -59,7 +61,7 @@ async def opened(settings: Settings, kind: str, slots: int) -> AsyncIterator[Pro
         extra = {"action": "job_file_problem", "code": problem.code, "file": problem.file}
         log.error("%s: %s", problem.file, problem.message, extra=extra)
     progresses = Progresses(metrics)
-    async with open_workplace(settings, process_name(kind), slots, metrics) as place:
+    async with open_workplace(settings, process_name(kind, guard), slots, metrics, guard) as place:
         try:
             await place.store.check()
         except StoreUnavailable as error:
@@ -122,6 +124,10 @@ def _stop_on_signals(process: Process) -> None:
         loop.add_signal_handler(sign, process.stopping.set)
 
 
+def _watch(settings: Settings) -> Watch:
+    return Watch(claims_of(settings).renew, timedelta(seconds=settings.worker.lease_seconds))
+
+
 async def _to_end(running: Coroutine[Any, Any, int]) -> int:
     """Its exit status. A job that heeds no cancellation would keep the event loop, and so the process, for ever."""
     status = await running
@@ -135,11 +141,12 @@ async def _to_end(running: Coroutine[Any, Any, int]) -> int:
     return status
 
 
-def run_to_end(kind: str, running: Coroutine[Any, Any, int]) -> NoReturn:
+def run_to_end(kind: str, settings: Settings, run: Callable[[Guard | None], Coroutine[Any, Any, int]]) -> NoReturn:
     """Run a process and end it with its exit status; what is in the way of its start is a sentence, and status 1."""
     configure(kind)
+    guard = guarded(lambda: _watch(settings)) if settings.store.url else None
     try:
-        status = asyncio.run(_to_end(running))
+        status = asyncio.run(_to_end(run(guard)))
     except HoraeError as error:
         log.critical("%s", error, extra={"action": "process_refused"})
         status = 1

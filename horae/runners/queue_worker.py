@@ -1,8 +1,10 @@
 """The queue worker: receives durable jobs from every configured provider and runs them."""
 
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import NoReturn
 
+from horae.execution.guardian import Guard
 from horae.runners.health import HealthServer
 from horae.runners.process import opened, run_to_end, serve
 from horae.settings import Settings
@@ -10,13 +12,13 @@ from horae.settings import Settings
 
 def main(settings: Settings) -> NoReturn:
     """Run until SIGTERM or Ctrl-C, then finish within worker.grace_seconds and hand back the rest."""
-    run_to_end("queue-worker", run(settings))
+    run_to_end("queue-worker", settings, partial(run, settings))
 
 
-async def run(settings: Settings) -> int:
+async def run(settings: Settings, guard: Guard | None = None) -> int:
     """Returns the exit status; raises StartError, UnsafeStore, or InvalidSettings."""
     own = settings.worker
-    async with opened(settings, "queue-worker", own.slots) as process, AsyncExitStack() as stack:
+    async with opened(settings, "queue-worker", own.slots, guard) as process, AsyncExitStack() as stack:
         place = process.place
         listener = HealthServer(process.health, own.health_host, own.health_port, "HORAE_WORKER__HEALTH_PORT")
         consumers = []

@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import partial
 from typing import Any, NoReturn
 
 from horae.apscheduler.absences import Absences
@@ -19,6 +20,7 @@ from horae.duties.flow_mirror import FlowMirror
 from horae.duties.flow_pauses import FlowPauses
 from horae.duties.flow_rescuer import FlowRescuer
 from horae.duties.late_flows import LateFlows
+from horae.execution.guardian import Guard
 from horae.jobs.policies import Tier
 from horae.prefect.api import PrefectApi
 from horae.runners.health import HealthServer
@@ -35,13 +37,13 @@ SLOTS = 1000
 
 def main(settings: Settings, start: str | None = None) -> NoReturn:
     """Run until SIGTERM or Ctrl-C. `start` names a start of `horae up`: jobs with run_on_start run once in it."""
-    run_to_end("sidecar", run(settings, start))
+    run_to_end("sidecar", settings, partial(run, settings, start))
 
 
-async def run(settings: Settings, start: str | None = None) -> int:
+async def run(settings: Settings, start: str | None = None, guard: Guard | None = None) -> int:
     """Returns the exit status; raises StartError or UnsafeStore."""
     own = settings.sidecar
-    async with opened(settings, "sidecar", SLOTS) as process, AsyncExitStack() as stack:
+    async with opened(settings, "sidecar", SLOTS, guard) as process, AsyncExitStack() as stack:
         listener = HealthServer(process.health, own.health_host, own.health_port, "HORAE_SIDECAR__HEALTH_PORT")
         clock = SteadyClock(trusts_host=False)
         place = process.place

@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 
 from horae.errors import StoreUnavailable
 from horae.settings import Settings
-from horae.store.base import Store
+from horae.store.base import Claims, Store
 
-__all__ = ["NOT_CONFIGURED", "Store", "connect"]
+__all__ = ["NOT_CONFIGURED", "Store", "claims_of", "connect"]
 
 NOT_CONFIGURED = (
     "no state store is configured and no `horae up` is running here; start `horae up`, "
@@ -31,3 +31,12 @@ async def connect(settings: Settings) -> AsyncIterator[Store]:
         yield store
     finally:
         await store.close()
+
+
+def claims_of(settings: Settings) -> Claims:
+    """The claims of the configured store for a process without an event loop: only `renew` may be called."""
+    assert settings.store.url, NOT_CONFIGURED
+    from horae.store.redis import RedisStore
+
+    store = RedisStore(settings.store.url.get_secret_value(), settings.namespace, settings.store, settings.carried)
+    return store.claims

@@ -8,6 +8,9 @@ from pathlib import Path
 MARK = "_HORAE_PART_OF"
 """Variable that every part and all that it starts inherit; its value names the state folder. Not a `HORAE_` setting."""
 
+PART = "_HORAE_PART"
+"""Variable that a part with `ends_all` and all that it starts inherit: the part's name and the state folder."""
+
 
 def kill_group(leader: int) -> None:
     """SIGKILL to what is left of the process group that `leader` led."""
@@ -15,12 +18,13 @@ def kill_group(leader: int) -> None:
         os.killpg(leader, signal.SIGKILL)
 
 
-def kill_leftovers(state: str) -> list[int]:
-    """SIGKILL every process marked as part of that state folder, but this one; their ids. Linux only, else none.
+def kill_leftovers(value: str, mark: str = MARK) -> list[int]:
+    """SIGKILL every process whose variable `mark` has that value, but this one; returns their ids. Linux only.
 
-    Only for the holder of the project's lock, before its parts start and after they ended.
+    Only for the holder of the project's lock: with MARK before its parts start and after they ended, with PART when
+    that part has ended.
     """
-    wanted = f"{MARK}={state}".encode()
+    wanted = f"{mark}={value}".encode()
     killed = []
     for folder in Path("/proc").glob("[0-9]*"):
         pid = int(folder.name)

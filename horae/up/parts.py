@@ -20,7 +20,7 @@ from typing import Self
 
 from horae import clock
 from horae.errors import StartError
-from horae.up.leftovers import MARK, kill_group, kill_leftovers
+from horae.up.leftovers import MARK, PART, kill_group, kill_leftovers
 from horae.up.part_logs import open_log, tail
 
 STOP_SECONDS = 9.0
@@ -72,6 +72,8 @@ class Part:
     ready_seconds: float = 60.0
     """A part that is not ready by then is killed and counts as dead."""
     stop_signal: signal.Signals = signal.SIGTERM
+    ends_all: bool = False
+    """What it has started ends with it, also in sessions of its own."""
 
 
 class What(StrEnum):
@@ -172,7 +174,7 @@ class Parts:
                 *launcher,
                 *part.command,
                 cwd=part.cwd,
-                env={**os.environ, **part.env, MARK: str(self._state)},
+                env={**os.environ, **part.env, MARK: str(self._state), PART: self._mark(part)},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -261,9 +263,14 @@ class Parts:
         killed = process.returncode is None
         kill_group(process.pid)
         await process.wait()
+        if entry.part.ends_all:
+            await asyncio.to_thread(kill_leftovers, self._mark(entry.part), PART)
         if self._stopping:
             detail = "it did not stop in time" if killed and patience > 0 else ""
             self._say(entry, What.KILLED if detail else What.STOPPED, detail)
+
+    def _mark(self, part: Part) -> str:
+        return f"{part.name}@{self._state}"
 
     def _say(self, entry: _Entry, what: What, detail: str = "") -> None:
         entry.what, entry.since = what, clock.now()

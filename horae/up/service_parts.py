@@ -28,7 +28,7 @@ def service_part(name: str, settings: Settings, health_port: int, needs: tuple[s
     async def ready() -> bool:
         return await asyncio.to_thread(_lives, health_port)
 
-    return Part(name=name, command=command, cwd=settings.project, env=env, ready=ready, needs=needs)
+    return Part(name=name, command=command, cwd=settings.project, env=env, ready=ready, needs=needs, ends_all=True)
 
 
 def _lives(port: int) -> bool:

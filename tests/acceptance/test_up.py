@@ -151,12 +151,15 @@ PARTS = {
 
 
 def kill_part(project: Path, name: str, by: signal.Signals = signal.SIGKILL) -> None:
-    [pid] = [
+    """The process that `horae up` started; what is to stop it stops those that it consists of."""
+    found = [
         pid
         for pid, command in of_state(project).items()
         if PARTS[name] in f"{command} " and "prefect worker" not in command
     ]
-    os.kill(pid, by)
+    [leader] = [pid for pid in found if os.getpgid(pid) == pid]
+    for pid in [leader] if by is signal.SIGKILL else found:
+        os.kill(pid, by)
 
 
 @pytest.mark.timeout(240)

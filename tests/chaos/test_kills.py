@@ -1,7 +1,5 @@
 """`kill -9` of every process of the durable path: nothing is lost, extra runs only where a worker died."""
 
-import os
-import signal
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
 from itertools import pairwise
@@ -86,10 +84,10 @@ async def test_a_worker_paused_longer_than_its_lease_settles_nothing(
     async with front_door(project, valkey_url, namespace) as (scheduler, store):
         accepted = await scheduler.enqueue_workflow("slow", context={"seconds": 1})
         await wait_until(begun(project, 1), "the run to begin")
-        os.kill(paused.pid, signal.SIGSTOP)
+        paused.hold()
         running.start("queue_worker")
         ended = await wait_until(settled(store, accepted.run_id), "the other worker to end it", seconds=20)
-        os.kill(paused.pid, signal.SIGCONT)
+        paused.let_go()
         await wait_until(lambda: refused(paused.log), "the paused worker to be told")
         after = await store.ledger.run(accepted.run_id)
     assert ended

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,17 @@ class TestRestarting:
             os.kill(pid_of(parts), signal.SIGKILL)
             await wait_until(lambda: parts.status()[0].restarts == 1, "restart")
             await wait_until(lambda: not alive(child), "the end of the orphan")
+
+    @pytest.mark.skipif(not Path("/proc").exists(), reason="Linux only")
+    async def test_what_it_started_in_a_session_of_its_own_dies_too_where_that_is_asked(self, tmp_path: Path) -> None:
+        async with Parts(tmp_path) as parts:
+            await parts.start(replace(server(tmp_path, "runaway"), ends_all=True))
+            await parts.start(server(tmp_path, "runaway", name="other"))
+            child, other = (int((tmp_path / f"{name}/child").read_text()) for name in ("server", "other"))
+            os.kill(pid_of(parts), signal.SIGKILL)
+            await wait_until(lambda: parts.status()[0].restarts == 1, "restart")
+            await wait_until(lambda: not alive(child), "the end of the orphan")
+            assert alive(other), "another part's"
 
 
 class TestStopping:

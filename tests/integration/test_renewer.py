@@ -4,7 +4,7 @@ import asyncio
 from datetime import timedelta
 
 from horae.clock import monotonic
-from horae.execution.renewer import Renewer
+from horae.execution.renewer import ThreadRenewer
 from horae.execution.runner import Active, Stop
 from horae.jobs.job import Job
 from horae.jobs.policies import CatchUp, Overlap, Tier
@@ -36,7 +36,7 @@ async def twice_claimed(store: ModelStore) -> tuple[Active, Active]:
 async def test_the_end_of_a_lost_attempt_leaves_the_lease_of_the_next_alone() -> None:
     store = ModelStore("t")
     lost, present = await twice_claimed(store)
-    async with Renewer(store.claims, LEASE) as renewer:
+    async with ThreadRenewer(store.claims, LEASE) as renewer:
         renewer.hold(lost)
         renewer.hold(present)
         renewer.drop(lost)
@@ -49,7 +49,7 @@ async def test_a_lost_attempt_is_told_although_the_run_is_here_again() -> None:
     store = ModelStore("t")
     lost, present = await twice_claimed(store)
     lost.task = present.task = asyncio.create_task(asyncio.Event().wait())
-    async with Renewer(store.claims, LEASE) as renewer:
+    async with ThreadRenewer(store.claims, LEASE) as renewer:
         renewer.hold(lost)
         renewer.hold(present)
         await wait_until(lambda: lost.stop, "the lost attempt to be told")

@@ -290,6 +290,7 @@ function calls.sweep(a)
     if job then for _, v in ipairs({ id, job, verdict, worker }) do found[#found + 1] = v end end
   end
   finish()
+  idle = #found == 0
   return found
 end
 

@@ -1,6 +1,8 @@
 -- take {limit} -> notices as JSON, the oldest first. What is taken is gone.
 function calls.take(a)
-  return redis.call('RPOP', k('notices'), a.limit) or {}
+  local taken = redis.call('RPOP', k('notices'), a.limit) or {}
+  idle = #taken == 0
+  return taken
 end
 
 -- put_back {texts}: nobody could be told; they come first the next time.

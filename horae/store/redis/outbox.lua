@@ -38,6 +38,7 @@ function calls.take(a)
     end
   end
   local first = redis.call('ZRANGE', k('outbox'), 0, 0, 'WITHSCORES')
+  idle = published == 0 and #found == 2
   found[1], found[2] = published, first[2] and math.max(0, tonumber(first[2]) - NOW) or -1
   return found
 end
@@ -52,6 +53,7 @@ function calls.publish_own(a)
       published = published + 1
     end
   end
+  idle = published == 0
   return published
 end
 

@@ -11,6 +11,7 @@ local OWN, DEATHS, LAPSES, UNKNOWN = ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9
 local UNKNOWN_WAIT, GRACE, FRESH, NOTICES = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
 local OPERATION = tonumber(ARGV[15])
 local calls = {}
+local idle = false          -- set by a function that found nothing to do: an idle process writes nothing
 
 local function k(name) return P .. name end
 local function int(n) return string.format('%.0f', n) end
@@ -239,6 +240,6 @@ local function respond()
   local known = redis.call('GET', k('operation:' .. asked.operation))
   if known then return cmsgpack.unpack(known) end
   local answer = calls[ARGV[1]](asked)
-  redis.call('SET', k('operation:' .. asked.operation), cmsgpack.pack(answer), 'PX', OPERATION)
+  if not idle then redis.call('SET', k('operation:' .. asked.operation), cmsgpack.pack(answer), 'PX', OPERATION) end
   return answer
 end

@@ -1,0 +1,8 @@
+"""The process of a template of runs."""
+
+import sys
+
+from horae.execution.template import main
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,125 @@
+"""One run in a process of its own, as its asking side sees it: what it says, writes, and how it ended."""
+
+import asyncio
+import json
+import logging
+import os
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Protocol
+
+from horae.execution.channel import MESSAGE_LIMIT_BYTES, packets, pair
+
+log = logging.getLogger(__name__)
+READ_BYTES = 64 * 1024
+READS_AT_ONCE = 16
+"""A run that floods its output leaves the event loop to others after so many reads."""
+READS_AT_THE_END = 10_000
+"""More than the buffers hold, but no end for what goes on writing."""
+
+
+class Hearer(Protocol):
+    """Hears what a run says, on the event loop."""
+
+    def message(self, message: dict[str, Any]) -> None:
+        """What it sent over its channel."""
+
+    def output(self, data: bytes) -> None:
+        """What reached its stdout: its subprocesses', and what it wrote to the descriptor itself."""
+
+    def errors(self, data: bytes) -> None:
+        """What reached its stderr."""
+
+
+class ForkedRun:
+    """Close it. `ended` has the exit status once the process is gone: negative for the signal that killed it."""
+
+    def __init__(self, number: int, hearer: Hearer) -> None:
+        self.number, self._hearer = number, hearer
+        self._loop = asyncio.get_running_loop()
+        self.forked: asyncio.Future[None] = self._loop.create_future()
+        self.ended: asyncio.Future[int] = self._loop.create_future()
+        self.handed_over = self.begun = False
+        """The process read the request: from here on its death is the run's own."""
+        self._channel, channel = pair()
+        self._channel.setblocking(False)
+        output, out = os.pipe()
+        errors, err = os.pipe()
+        self._theirs = (channel.detach(), out, err)
+        self._sources: dict[int, Callable[[], bool]] = {
+            self._channel.fileno(): self._read_message,
+            output: lambda: self._read(output, hearer.output),
+            errors: lambda: self._read(errors, hearer.errors),
+        }
+        for descriptor in self._sources:
+            os.set_blocking(descriptor, False)
+            self._loop.add_reader(descriptor, self._read_some, descriptor)
+
+    def hand_over(self, control: socket.socket, order: bytes) -> None:
+        """Send the order with the run's ends, and keep none of them here. Raises OSError, and may be asked again."""
+        socket.send_fds(control, [order], self._theirs)
+        self.handed_over = True
+        self._close_theirs()
+
+    async def ask(self, request: bytes) -> None:
+        """Raises OSError when the run's end is gone."""
+        for packet in packets(request):
+            await self._loop.sock_sendall(self._channel, packet)
+
+    def end(self, status: int) -> None:
+        """The process is gone: read what it left in the buffers."""
+        for descriptor in list(self._sources):
+            self._read_some(descriptor, READS_AT_THE_END)
+        for future in (self.forked, self.ended):
+            if not future.done():
+                future.set_result(status)  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        self._close_theirs()
+        for descriptor in list(self._sources):
+            self._drop(descriptor)
+
+    def _close_theirs(self) -> None:
+        for descriptor in self._theirs:
+            os.close(descriptor)
+        self._theirs = ()  # type: ignore[assignment]
+
+    def _read_some(self, descriptor: int, times: int = READS_AT_ONCE) -> None:
+        with suppress(BlockingIOError):
+            for _ in range(times):
+                if not self._sources[descriptor]():
+                    self._drop(descriptor)
+                    return
+
+    def _read(self, descriptor: int, hear: Callable[[bytes], None]) -> bool:
+        data = os.read(descriptor, READ_BYTES)
+        if data:
+            hear(data)
+        return bool(data)
+
+    def _read_message(self) -> bool:
+        try:
+            data = self._channel.recv(MESSAGE_LIMIT_BYTES)
+        except ConnectionError:
+            return False
+        if not data:
+            return False
+        try:
+            message = json.loads(data)
+        except ValueError:
+            log.warning("a run sent what is no message", extra={"action": "run_message_unread"})
+            return True
+        if "begun" in message:
+            self.begun = True
+        else:
+            self._hearer.message(message)
+        return True
+
+    def _drop(self, descriptor: int) -> None:
+        self._loop.remove_reader(descriptor)
+        del self._sources[descriptor]
+        if descriptor == self._channel.fileno():
+            self._channel.close()
+        else:
+            os.close(descriptor)

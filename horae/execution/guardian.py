@@ -1,0 +1,186 @@
+"""The processes above a worker: they keep its leases while it is alive, and end all that it has started when it is not.
+
+    front       has the process id that others know; takes signals, passes them on, and ends as the worker ended
+    └ guardian  renews the leases; sees the worker stop, hang or die
+      └ worker  everything else
+
+Neither of the two above has threads, an event loop, or code of a job. Each adopts the orphans below it, so that
+whichever of the three is killed, one is left that ends the rest: processes of jobs in sessions of their own too.
+"""
+
+import logging
+import os
+import resource
+import select
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from horae.execution.channel import pair
+from horae.execution.tree import LINUX, adopt_orphans, die_with, kill_below
+from horae.execution.watch import Watch
+
+log = logging.getLogger(__name__)
+PASSED_ON = (signal.SIGTERM, signal.SIGINT)
+ABOVE_DIED = signal.SIGUSR1
+LOOK_SECONDS = 1.0
+RESTART_WANTED = 75
+"""Exit status of a process that must be restarted: EX_TEMPFAIL of sysexits.h."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Guard:
+    """What a worker knows of those above it."""
+
+    link: socket.socket
+    """To the guardian: see `horae.execution.watch`."""
+    pid: int
+    """Of the front: the one that supervisors and people see."""
+
+
+def guarded(watch: Callable[[], Watch]) -> Guard:
+    """Split this process in three; returns in the worker only.
+
+    Call it before there are threads, an event loop or connections. `watch` is called in the guardian.
+    """
+    front = os.getpid()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)  # a signal between here and a handler must not be lost
+    adopt_orphans()
+    guardian = os.fork()
+    if guardian:
+        _name("horae-front")
+        _pass_on(guardian, before)
+        _end_like(_waited_for(guardian))
+    adopt_orphans()
+    above, below = pair()
+    own = os.getpid()
+    worker = os.fork()
+    if worker:
+        below.close()
+        _name("horae-guardian")
+        _pass_on(worker, before)
+        try:
+            _Guardian(front, worker, above, watch).guard()
+        except BaseException:
+            log.exception("the guardian fails, and ends its worker", extra={"action": "guardian_failed"})
+            kill_below(os.getpid(), _reap_all)
+            os._exit(1)
+    above.close()
+    die_with(own)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)  # a job that reads its stdin must not wait for a terminal
+    os.close(null)
+    return Guard(link=below, pid=front)
+
+
+class _Guardian:
+    """The loop of the guardian. What ends it is done in signal handlers, which also a renewal cannot delay."""
+
+    def __init__(self, front: int, worker: int, link: socket.socket, watch: Callable[[], Watch]) -> None:
+        self._front, self._worker, self._link = front, worker, link
+        self._watch = watch()
+        self._stuck = False
+        link.setblocking(False)
+        signal.signal(signal.SIGCHLD, lambda *_: self._reap())
+        signal.signal(ABOVE_DIED, lambda *_: self._end(-signal.SIGKILL))
+        die_with(front, ABOVE_DIED)
+        self._reap()
+
+    def guard(self) -> NoReturn:
+        open_ = True
+        while True:
+            ready, _, _ = select.select([self._link] if open_ else [], [], [], self._watch.wait(LOOK_SECONDS))
+            if os.getppid() != self._front:
+                self._end(-signal.SIGKILL)
+            if ready:
+                open_ = self._hear()
+            if why := self._watch.why_stuck():
+                self._kill(why)
+            for answer in self._watch.renewed():
+                with suppress(OSError):  # a worker that reads nothing is told again at the next renewal
+                    self._link.send(answer)
+
+    def _hear(self) -> bool:
+        try:
+            while data := self._link.recv(1 << 20):
+                self._watch.hear(data)
+        except BlockingIOError:
+            return True
+        except ConnectionError:
+            return False
+        return False
+
+    def _kill(self, why: str) -> None:
+        if not self._stuck:
+            log.error("the worker is killed: %s", why, extra={"action": "worker_killed"})
+        self._stuck = True
+        with suppress(ProcessLookupError):
+            os.kill(self._worker, signal.SIGKILL)
+
+    def _reap(self) -> None:
+        with suppress(ChildProcessError):
+            while (found := os.waitpid(-1, os.WNOHANG | os.WUNTRACED | os.WCONTINUED))[0]:
+                pid, status = found
+                if pid != self._worker:
+                    continue
+                if os.WIFSTOPPED(status) or os.WIFCONTINUED(status):
+                    self._watch.stopped = os.WIFSTOPPED(status)
+                else:
+                    self._end(RESTART_WANTED if self._stuck else os.waitstatus_to_exitcode(status))
+
+    def _end(self, status: int) -> NoReturn:
+        """The worker is gone, or has to go: nothing below may go on."""
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        left = kill_below(os.getpid(), _reap_all)
+        if left:
+            extra = {"action": "processes_left", "pids": left}
+            log.error("processes that the worker started cannot be killed: %s", left, extra=extra)
+        _end_like(status)
+
+
+def _pass_on(below: int, mask: set[int] | set[signal.Signals]) -> None:
+    def pass_on(sign: int, frame: object) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(below, sign)
+
+    for sign in PASSED_ON:
+        signal.signal(sign, pass_on)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _waited_for(guardian: int) -> int:
+    """The exit status of the guardian, once nothing is left below."""
+    while True:
+        pid, status = os.waitpid(-1, 0)
+        if pid == guardian:
+            kill_below(os.getpid(), _reap_all)
+            return os.waitstatus_to_exitcode(status)
+
+
+def _reap_all() -> None:
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _end_like(status: int) -> NoReturn:
+    """End as the process below did: with its exit status, or by its signal, but without another core file."""
+    if status < 0:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+        with suppress(OSError):
+            signal.signal(-status, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {-status})
+        os.kill(os.getpid(), -status)
+        status = 128 - status  # process 1 of a container is not ended by a signal of its own
+    os._exit(status)
+
+
+def _name(name: str) -> None:
+    if LINUX:
+        with suppress(OSError):
+            Path("/proc/self/comm").write_text(name)

@@ -1,0 +1,92 @@
+"""The processes below this one: adopting orphans, finding all of them, and ending them.
+
+On Linux a process can adopt whatever its descendants leave behind, in sessions of their own too. Elsewhere only what
+still hangs on its parent is found: that is the limit of Horae on macOS.
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+LINUX = sys.platform == "linux"
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+ROUND_SECONDS = 0.01
+PATIENCE_SECONDS = 2.0
+"""For how long processes are killed that do not go: those of another user cannot be."""
+_libc = ctypes.CDLL(None, use_errno=True) if LINUX else None
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent dies. No effect outside of Linux."""
+    if _libc:
+        _libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with(parent: int, sign: int = signal.SIGKILL) -> None:
+    """Be sent `sign` when the process `parent`, the parent of this one, dies. Outside of Linux: no effect."""
+    if _libc:
+        _libc.prctl(PR_SET_PDEATHSIG, sign)
+        if os.getppid() != parent:  # it died before this took effect
+            os.kill(os.getpid(), sign)
+
+
+def children_of(pid: int) -> list[int]:
+    """The direct children; empty once `pid` is gone."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_bytes().split()]
+    except OSError:
+        return _by_parent().get(pid, [])
+
+
+def descendants_of(pid: int) -> list[int]:
+    """Every process below `pid`, parents before their children."""
+    by_parent, found = _by_parent(), [pid]
+    for one in found:
+        found.extend(by_parent.get(one, []))
+    return found[1:]
+
+
+def kill_below(pid: int, reap: Callable[[], object], patience_seconds: float = PATIENCE_SECONDS) -> list[int]:
+    """SIGKILL all descendants of `pid`, this process, until none is left; returns those that cannot be killed.
+
+    `reap` collects the dead among its own children: until then they are still there.
+    """
+    deadline = time.monotonic() + patience_seconds
+    while left := descendants_of(pid):
+        for one in left:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(one, signal.SIGKILL)
+        reap()
+        if time.monotonic() > deadline:
+            return left
+        time.sleep(ROUND_SECONDS)
+    return []
+
+
+def _by_parent() -> dict[int, list[int]]:
+    found: dict[int, list[int]] = defaultdict(list)
+    for child, parent in _pairs():
+        found[parent].append(child)
+    return found
+
+
+def _pairs() -> Iterator[tuple[int, int]]:
+    """(process, parent) of every process."""
+    if LINUX:
+        for entry in os.listdir("/proc"):
+            if entry.isdigit():
+                with suppress(OSError):
+                    # The name, in parentheses, may hold anything; state and parent follow it.
+                    yield int(entry), int(Path(f"/proc/{entry}/stat").read_bytes().rpartition(b")")[2].split()[1])
+        return
+    with subprocess.Popen(["ps", "-axo", "pid=,ppid="], stdout=subprocess.PIPE, text=True) as lister:
+        assert lister.stdout
+        pairs = [(int(line.split()[0]), int(line.split()[1])) for line in lister.stdout]
+    yield from (pair for pair in pairs if pair[0] != lister.pid)

@@ -1,0 +1,96 @@
+"""What a guardian knows of its worker: the claims that it holds, and when its event loop last moved.
+
+The worker sends {"hold": [[run, token, limit in seconds or null], ...], "drop": [token, ...]}, each second at least, as
+long as its event loop moves. The guardian answers {"stop": [[token, why], ...]} for the claims that are to end.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+
+from horae.clock import monotonic
+from horae.errors import StoreError
+from horae.execution.channel import encoded
+from horae.messages import Message
+from horae.store.values import Answer, Claim, Hold
+
+log = logging.getLogger(__name__)
+QUIET_SECONDS = 5.0
+"""An event loop that has not moved for so long is blocked by something."""
+BEYOND_LIMIT_SECONDS = 5.0
+SILENCE_SECONDS = 60.0
+"""How long a run without a time limit may block the event loop."""
+AT_ONCE = 200
+
+type Renew = Callable[[Sequence[Claim], timedelta], list[Hold]]
+
+
+class Watch:
+    """The books of a guardian; it renews what is held every third of the lease."""
+
+    def __init__(self, renew: Renew, lease: timedelta) -> None:
+        self._renew, self._lease = renew, lease
+        self._held: dict[int, tuple[str, float | None]] = {}
+        """By token: the run, and when its time limit and a little more have passed, on the monotonic clock."""
+        self._moved = self._renewed = monotonic()
+        self.stopped = False
+        """The worker is stopped, as by SIGSTOP: it holds nothing that it could not take up again in time."""
+
+    def hear(self, data: bytes) -> None:
+        """What the worker sent."""
+        said = json.loads(data)
+        self._moved = monotonic()
+        for run, token, limit in said.get("hold", ()):
+            self._held[token] = (run, None if limit is None else self._moved + limit + BEYOND_LIMIT_SECONDS)
+        for token in said.get("drop", ()):
+            self._held.pop(token, None)
+
+    def wait(self, at_most_seconds: float) -> float:
+        """For how long there is nothing to do but to hear."""
+        return max(0.0, min(at_most_seconds, self._renewed + self._lease.total_seconds() / 3 - monotonic()))
+
+    def why_stuck(self) -> str:
+        """Why the worker has to be killed; empty while it may go on.
+
+        It may as long as its event loop moves, which enforces the time limits. A blocked one has the time that its
+        runs have.
+        """
+        silence = monotonic() - self._moved
+        if silence <= QUIET_SECONDS:
+            return ""
+        for run, until in self._held.values():
+            if until is None:
+                if silence > SILENCE_SECONDS:
+                    return f"its event loop has not moved for {silence:.0f} s, with run {run} on it"
+            elif monotonic() > until:
+                return f"run {run} is over its time limit, and the event loop has not moved for {silence:.0f} s"
+        return ""
+
+    def renewed(self) -> Iterator[bytes]:
+        """Renew what is held if it is time; what the worker has to be told."""
+        if monotonic() - self._renewed < self._lease.total_seconds() / 3:
+            return
+        self._renewed = monotonic()
+        if self.stopped or not self._held:
+            return
+        held = list(self._held.items())
+        for start in range(0, len(held), AT_ONCE):
+            some = [_claim(run, token) for token, (run, _) in held[start : start + AT_ONCE]]
+            try:
+                holds = self._renew(some, self._lease)
+            except StoreError as error:
+                # The runs go on: whether their leases are lost, only the store can say.
+                log.warning("leases cannot be renewed: %s", error, extra={"action": "renewal_waits"})
+                return
+            stops = [(claim.token, hold) for claim, hold in zip(some, holds, strict=True) if hold is not Hold.KEPT]
+            for token, hold in stops:
+                if hold is Hold.LOST:
+                    self._held.pop(token, None)
+            if stops:
+                yield encoded({"stop": stops})
+
+
+def _claim(run: str, token: int) -> Claim:
+    """As much of it as a renewal looks at; the worker has checked it."""
+    return Claim(message=Message.model_construct(job="", run_id=run), answer=Answer.RUN, token=token)
