@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from horae.runs import Run as Run
     from horae.runs import State as State
     from horae.runs import Verdict as Verdict
-    from horae.scheduler.enqueued import Enqueued as Enqueued
     from horae.scheduler.scheduler import Scheduler as Scheduler
     from horae.schedules.kinds import Schedule as Schedule
     from horae.schedules.making import any_of as any_of
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from horae.schedules.making import every as every
     from horae.settings import Settings as Settings
     from horae.settings import load as load_settings  # noqa: F401
+    from horae.store.values import Accepted as Accepted
 
 ROOMS = {
     "horae.errors": ("HoraeError",),
@@ -46,11 +46,11 @@ ROOMS = {
     "horae.matrix": ("Decision", "decide"),
     "horae.messages": ("Priority",),
     "horae.runs": ("Cause", "Run", "State", "Verdict"),
-    "horae.scheduler.enqueued": ("Enqueued",),
     "horae.scheduler.scheduler": ("Scheduler",),
     "horae.schedules.kinds": ("Schedule",),
     "horae.schedules.making": ("any_of", "at", "cron", "every"),
     "horae.settings": ("Settings", "load_settings"),
+    "horae.store.values": ("Accepted",),
 }
 """Which module each name of this page comes from."""
 

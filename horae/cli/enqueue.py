@@ -2,7 +2,7 @@
 
 import asyncio
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -11,9 +11,7 @@ from horae.cli.options import Context, JobName, Json, context_of, instant_of
 from horae.cli.project import jobs_of, settings_of, with_store
 from horae.project.registry import Registry
 from horae.settings import Settings
-
-if TYPE_CHECKING:
-    from horae.scheduler.enqueued import Enqueued
+from horae.store.values import Accepted
 
 Time = Annotated[str | None, typer.Option("--at", metavar="INSTANT", help="Not before then. Default: at once.")]
 Provider = Annotated[
@@ -60,7 +58,7 @@ async def _enqueue(
     provider: str | None,
     arguments: dict[str, Any],
     at: datetime | None,
-) -> "Enqueued":
+) -> Accepted:
     from horae.scheduler.scheduler import Scheduler
 
     scheduler = Scheduler(settings, registry)

@@ -20,7 +20,6 @@ log = logging.getLogger(__name__)
 WAIT = timedelta(seconds=1)
 AT_ONCE = 100
 """Claimed in one step, however many slots are free: while the store works on some, the ones before them run."""
-STRANGER = Policy(known=False)
 
 
 class Consumer:
@@ -78,7 +77,7 @@ class Consumer:
     def _want(self, message: Message) -> Wanted:
         job = self._job(message.job)
         if job is None:
-            return Wanted(message=message, policy=STRANGER)
+            return Wanted(message=message, policy=None)
         return Wanted(message=message, policy=policy_of(job), unique=job.uniqueness(message.context))
 
     def _job(self, name: str) -> Job | None:

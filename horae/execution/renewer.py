@@ -7,12 +7,11 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from horae.errors import StoreError
-from horae.execution.runner import Active, Stop
+from horae.execution.runner import Active
 from horae.store.base import Claims
-from horae.store.values import Hold
+from horae.store.values import Stop
 
 log = logging.getLogger(__name__)
-STOPS = {Hold.LOST: Stop.LEASE_LOST, Hold.OVERLAP: Stop.OVERLAP, Hold.REQUESTED: Stop.REQUESTED}
 
 
 class Renewer:
@@ -53,14 +52,14 @@ class Renewer:
 
     def _renew(self, held: list[Active]) -> None:
         try:
-            holds = self._claims.renew([active.claim for active in held], self._lease)
+            stops = self._claims.renew([active.claim for active in held], self._lease)
         except StoreError as error:
             # The run goes on: whether its lease is lost, only the store can say.
             log.warning("leases cannot be renewed: %s", error, extra={"action": "renewal_waits"})
             return
-        for active, hold in zip(held, holds, strict=True):
-            if hold is not Hold.KEPT:
-                self._stop(active, STOPS[hold])
+        for active, stop in zip(held, stops, strict=True):
+            if stop:
+                self._stop(active, stop)
 
     def _stop(self, active: Active, why: Stop) -> None:
         assert self._loop

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
 from typing import Any
 
@@ -23,26 +22,13 @@ from horae.project.loading import job_settings
 from horae.runs import Verdict
 from horae.settings import Settings
 from horae.store.base import Claims
-from horae.store.values import Claim, Settlement
+from horae.store.values import Claim, Settlement, Stop
 
 log = logging.getLogger(__name__)
 HEED_SECONDS = 5.0
 """For how long an async job may go on after its time limit cancelled it; then the process owes a restart."""
 ENDS = (Exception, SystemExit, KeyboardInterrupt)
 """What a job may raise; it is its verdict, never the end of this process."""
-
-
-class Stop(StrEnum):
-    """Why a run is cancelled from outside."""
-
-    OVERLAP = "overlap"
-    """Somebody asks for it: verdict `cancelled`."""
-    REQUESTED = "requested"
-    """Whoever asked for the run takes it back: verdict `cancelled`."""
-    DRAINING = "draining"
-    """The process ends: hand it back."""
-    LEASE_LOST = "lease lost"
-    """Another worker may run it: nothing to settle."""
 
 
 @dataclass(slots=True, eq=False)

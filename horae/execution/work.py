@@ -11,7 +11,7 @@ from horae.execution.capture import Sink
 from horae.execution.children import Children
 from horae.execution.renewer import Renewer
 from horae.execution.run_logs import RunLogs
-from horae.execution.runner import Active, Runner, Stop
+from horae.execution.runner import Active, Runner
 from horae.execution.settler import Settler
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier
@@ -19,7 +19,7 @@ from horae.metrics.process import Metrics
 from horae.runs import Verdict
 from horae.settings import Settings
 from horae.store.base import Store
-from horae.store.values import Claim, Settlement
+from horae.store.values import Claim, Settlement, Stop
 
 log = logging.getLogger(__name__)
 SLOW_INTERNAL_SECONDS = 5.0

@@ -22,7 +22,6 @@ from horae.store.values import (
     Declared,
     DueJobs,
     Figures,
-    Hold,
     InForce,
     Lapsed,
     Latest,
@@ -30,6 +29,7 @@ from horae.store.values import (
     Notice,
     Only,
     Settlement,
+    Stop,
     Taken,
     Wanted,
     Watched,
@@ -60,8 +60,11 @@ class Claims(Protocol):
     async def begin(self, run: NewRun, overlap: Overlap, worker: str, lease: timedelta) -> Claim:
         """Accept and claim in one step, past every broker; `duplicate` if the run is known, whoever has it."""
 
-    def renew(self, claims: Sequence[Claim], lease: timedelta) -> list[Hold]:
-        """Blocking, for a thread of its own, so that no job can keep a lease from being renewed."""
+    def renew(self, claims: Sequence[Claim], lease: timedelta) -> list[Stop | None]:
+        """For each claim why its run must stop, or None: its lease is kept. Only LEASE_LOST means that it is not.
+
+        Blocking, for a thread of its own, so that no job can keep a lease from being renewed.
+        """
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """False where the claim is stale: nothing was written."""

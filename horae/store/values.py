@@ -50,12 +50,16 @@ class NewRun:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Accepted:
-    """What became of a new run."""
+    """What became of a new run: once this is returned, it is in the store."""
 
     run_id: str
     """The run that stands: under a uniqueness key it may be an earlier one."""
+    job: str
+    provider: str
+    due: datetime | None
+    """When the run was asked to begin; None: at once."""
     new: bool
-    """False: it was known, nothing was written."""
+    """False: nothing was written. The run was accepted before, or another run holds the uniqueness key."""
     published: bool = False
     """The store carries the provider's messages itself, and published this one in the same step."""
 
@@ -100,8 +104,6 @@ class Policy:
     catch_up_window: timedelta = timedelta(days=1)
     concurrency: int | None = None
     """Runs at once over all workers; None: overlap alone decides."""
-    known: bool = True
-    """False: this worker does not know the job, and gives the run back for another."""
 
     @property
     def most(self) -> int:
@@ -114,7 +116,8 @@ class Wanted:
     """A claim that a worker would like: a message that it received, and its job's policy."""
 
     message: Message
-    policy: Policy
+    policy: Policy | None
+    """None: this worker does not know the job, and gives the run back for another worker."""
     unique: str = ""
     """For a message without a row: its uniqueness key."""
 
@@ -152,16 +155,17 @@ class Settlement:
     """What the run last said; the ledger has it already where there is a lease."""
 
 
-class Hold(StrEnum):
-    """What became of a lease when it was renewed."""
+class Stop(StrEnum):
+    """Why a run that is under way must stop."""
 
-    KEPT = "kept"
-    LOST = "lost"
-    """Another worker may run it: stop, the settling will be refused."""
     OVERLAP = "overlap"
-    """Kept, but a newer run asks for it to be cancelled."""
+    """A newer run of its job cancels it: verdict `cancelled`."""
     REQUESTED = "requested"
-    """Kept, but somebody asks for it to be cancelled."""
+    """Somebody asked for it to be cancelled: verdict `cancelled`."""
+    DRAINING = "draining"
+    """The process ends: it hands the run back."""
+    LEASE_LOST = "lease lost"
+    """Another worker may run it: the store would refuse to settle it."""
 
 
 class Cancelled(StrEnum):

@@ -150,7 +150,7 @@ class StoreMachine(RuleBasedStateMachine):
                 self.broker.remove(message)
 
     def claim_from(self, found: list[Message], known: bool = True, unique: str = "") -> None:
-        wanted = [Wanted(message=one, policy=replace(self.jobs[one.job], known=known), unique=unique) for one in found]
+        wanted = [Wanted(message=one, policy=self.jobs[one.job] if known else None, unique=unique) for one in found]
 
         async def claimed(store: Store) -> list[Claim]:
             claims = await store.claims.claim(wanted, "w1", LEASE)

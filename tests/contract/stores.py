@@ -88,7 +88,9 @@ def fire(minute: int, job: str = "backup", **fields: object) -> NewRun:
 
 
 def wants(message: Message, unique: str = "", **policy: object) -> Wanted:
-    """A claim by a policy under which everything runs, but for what `policy` says."""
+    """A claim by a policy under which everything runs, but for what `policy` says; with `known=False` by none."""
+    if not policy.pop("known", True):
+        return Wanted(message=message, policy=None, unique=unique)
     defaults: dict[str, object] = {"overlap": Overlap.ALLOW, "catch_up": CatchUp.ALL, "catch_up_window": ANY_AGE}
     return Wanted(message=message, policy=Policy(**(defaults | policy)), unique=unique)  # type: ignore[arg-type]
 

@@ -5,7 +5,7 @@ import pytest
 from horae.jobs.policies import Overlap
 from horae.runs import State, Verdict
 from horae.store import Store
-from horae.store.values import Answer, Cancelled, Hold
+from horae.store.values import Answer, Cancelled, Stop
 from tests.contract.stores import LEASE, NONE, claim, handed_out, new, next_in, send, settle, state, taken, verdict_of
 
 REQUESTED = (Verdict.CANCELLED, "requested")
@@ -52,7 +52,7 @@ async def test_what_runs_is_asked_through_its_lease(store: Store) -> None:
     held = await claim(store, message)
     assert await store.claims.cancel(message.run_id) is Cancelled.ASKED
     assert (await state(store, message.run_id)).state is State.RUNNING
-    assert store.claims.renew([held], LEASE) == [Hold.REQUESTED]
+    assert store.claims.renew([held], LEASE) == [Stop.REQUESTED]
     assert await settle(store, held, Verdict.CANCELLED, reason="requested")
 
 
@@ -109,7 +109,7 @@ async def test_a_wish_to_cancel_outlives_the_attempt_that_did_not_hear_of_it(sto
         assert await store.claims.cancel(held.message.run_id) is Cancelled.ASKED
     assert await settle(store, retried, None, retry_after=NONE, reason="raised")
     assert await settle(store, handed_back, None, reason="draining")
-    assert store.claims.renew([lapsed], NONE) == [Hold.REQUESTED]
+    assert store.claims.renew([lapsed], NONE) == [Stop.REQUESTED]
     [swept] = await store.claims.sweep(10)
     assert swept.verdict is Verdict.CANCELLED
     for held in (retried, handed_back, lapsed):

@@ -10,7 +10,7 @@ from horae.jobs.policies import CatchUp, Overlap
 from horae.messages import Message
 from horae.runs import Verdict
 from horae.store import Store
-from horae.store.values import Answer, Claim, Hold
+from horae.store.values import Answer, Claim
 from tests.contract.stores import (
     MILLI,
     NONE,
@@ -122,5 +122,5 @@ async def test_a_late_fire_asks_no_other_run_to_end(steered: Store, clock: Clock
     clock.move(2 * MINUTE)
     policy: dict[str, Any] = {"overlap": Overlap.CANCEL_OTHER, "catch_up": CatchUp.NONE}
     assert (await claim(steered, late, **policy)).answer is Answer.SETTLED
-    assert steered.claims.renew([held], HOUR) == [Hold.KEPT]
+    assert steered.claims.renew([held], HOUR) == [None]
     assert (await steered.outbox.take(10, NONE)).entries == []

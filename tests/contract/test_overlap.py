@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from horae.jobs.policies import CatchUp, Overlap
 from horae.runs import Cause, Verdict
 from horae.store import Store
-from horae.store.values import Answer, Hold
+from horae.store.values import Answer, Stop
 from tests.contract.stores import (
     LEASE,
     MILLI,
@@ -52,7 +52,7 @@ class TestOverlap:
         first, second = await send(store, fire(0), fire(1))
         held = await claim(store, first, overlap=Overlap.CANCEL_OTHER)
         assert (await claim(store, second, overlap=Overlap.CANCEL_OTHER)).answer is Answer.LATER
-        assert store.claims.renew([held], LEASE) == [Hold.OVERLAP]
+        assert store.claims.renew([held], LEASE) == [Stop.OVERLAP]
         await settle(store, held, Verdict.CANCELLED, reason="overlap")
         [again] = await taken(store)
         assert (await claim(store, again, overlap=Overlap.CANCEL_OTHER)).answer is Answer.RUN

@@ -16,7 +16,7 @@ from horae.runs import Cause, State, Verdict
 from horae.settings import StoreSettings
 from horae.store.redis import RedisStore
 from horae.store.redis.connection import check_version
-from horae.store.values import Answer, Cancelled, Hold
+from horae.store.values import Answer, Cancelled, Stop
 from tests.contract.stores import LEASE, NONE, T0, claim, handed_out, new, settle, state, verdict_of
 from tests.waiting import wait_until
 
@@ -180,7 +180,7 @@ class TestRows:
         )
 
         async def heard() -> bool:
-            return store.claims.renew([held], LEASE) == [Hold.OVERLAP]
+            return store.claims.renew([held], LEASE) == [Stop.OVERLAP]
 
         await wait_until(heard, "the renewal to say so")
         assert await store.claims.cancel("r1") is Cancelled.ASKED

@@ -23,7 +23,7 @@ from horae.redis.clients import open_client
 from horae.runs import State
 from horae.settings import StoreSettings
 from horae.store.redis import RedisStore
-from horae.store.values import Answer, Hold
+from horae.store.values import Answer
 from tests.contract.stores import claim, new, send, settle, state
 from tests.redis_servers import SERVICE, Cluster, Server, Watched, cluster, sentinel, server, tls_watched, watched
 from tests.tls import Certificates, TlsDoor, make_certificates
@@ -175,7 +175,7 @@ async def test_a_run_goes_from_accepted_to_its_verdict(reached: Reached) -> None
         message = await accepted(store)
         first, second = await claim(store, message, "w1"), await claim(store, message, "w2")
         assert (first.answer, second.answer) == (Answer.RUN, Answer.DUPLICATE)
-        assert await asyncio.to_thread(store.claims.renew, [first], LEASE) == [Hold.KEPT]
+        assert await asyncio.to_thread(store.claims.renew, [first], LEASE) == [None]
         await store.ledger.append_log(message.run_id, ["one", "two"])
         assert await settle(store, first)
         assert await store.ledger.log(message.run_id) == ["one", "two"]

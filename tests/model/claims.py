@@ -12,11 +12,11 @@ from horae.store.values import (
     Cancelled,
     Claim,
     Happening,
-    Hold,
     Lapsed,
     NewRun,
     Policy,
     Settlement,
+    Stop,
     Wanted,
 )
 from tests.model.books import DEATHS, GRACE, LAPSES, OPEN, UNKNOWN, UNKNOWN_WAIT, Noun, locked
@@ -45,7 +45,7 @@ class ModelClaims(Noun):
         row = books.rows[message.run_id]
         if row.run.state not in OPEN or row.generation != message.generation or row.run.job != message.job:
             return Claim(message=message, answer=Answer.DUPLICATE, reason=row.run.state.value)
-        if not policy.known:
+        if policy is None:
             return self._disown(message, worker)
         if reason := self._missed(row.run, policy):
             return self._settled(message, Verdict.MISSED, reason)
@@ -175,7 +175,7 @@ class ModelClaims(Noun):
         runs = False
         for run_id in others:
             if self.books.rows[run_id].run.state is State.RUNNING:
-                self.books.rows[run_id].cancel = Hold.OVERLAP.value
+                self.books.rows[run_id].cancel = Stop.OVERLAP.value
                 runs = True
             else:
                 self.books.settle(run_id, Verdict.CANCELLED, "overlap")
@@ -196,15 +196,16 @@ class ModelClaims(Noun):
         return newer and not this.attempts
 
     @locked
-    def renew(self, claims: Sequence[Claim], lease: timedelta) -> list[Hold]:
-        holds = []
+    def renew(self, claims: Sequence[Claim], lease: timedelta) -> list[Stop | None]:
+        stops: list[Stop | None] = []
         for claim in claims:
             if not self.books.holds(claim):
-                holds.append(Hold.LOST)
+                stops.append(Stop.LEASE_LOST)
                 continue
             self.books.leases[claim.message.run_id] = self.books.clock() + lease
-            holds.append(Hold(self.books.rows[claim.message.run_id].cancel or Hold.KEPT))
-        return holds
+            cancel = self.books.rows[claim.message.run_id].cancel
+            stops.append(Stop(cancel) if cancel else None)
+        return stops
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         done = []
@@ -271,7 +272,7 @@ class ModelClaims(Noun):
             if row is None:
                 return Cancelled.UNKNOWN
             if row.run.state is State.RUNNING:
-                row.cancel = Hold.REQUESTED.value
+                row.cancel = Stop.REQUESTED.value
                 return Cancelled.ASKED
             if row.run.state.settled:
                 return Cancelled.SETTLED

@@ -9,10 +9,10 @@ import horae
 
 NAMES = {
     *(
+        "Accepted",
         "CatchUp",
         "Cause",
         "Decision",
-        "Enqueued",
         "HoraeError",
         "Isolation",
         "Job",

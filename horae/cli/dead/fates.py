@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from horae.scheduler.replays import Replay
-
-if TYPE_CHECKING:
-    from horae.scheduler.enqueued import Enqueued
+from horae.store.values import Accepted
 
 
 class Outcome(StrEnum):
@@ -44,14 +42,14 @@ class Fate:
             "why": self.why or None,
         }
 
-    def settle(self, enqueued: "Enqueued") -> None:
+    def settle(self, accepted: Accepted) -> None:
         """What came of the wish to replay it."""
-        if enqueued.new:
+        if accepted.new:
             self.outcome = Outcome.REPLAYED
-        elif enqueued.run_id == self.run_id:
+        elif accepted.run_id == self.run_id:
             self.outcome = Outcome.BEFORE
         else:
-            self.outcome, self.why = Outcome.HELD, f"run {enqueued.run_id} has its uniqueness key"
+            self.outcome, self.why = Outcome.HELD, f"run {accepted.run_id} has its uniqueness key"
             self.run_id = None
 
 

@@ -97,8 +97,8 @@ async def _do(scheduler: "Scheduler", wanted: Sequence[Fate], edit: Edit) -> Non
         except StoreUnavailable as error:
             done = sum(fate.outcome is Outcome.REPLAYED for fate in wanted)
             raise StoreUnavailable(f"{error.message}; {done} were replayed, say it again for the rest") from error
-        for one, enqueued in zip(replays, accepted, strict=True):
-            batch[one.letter.run_id].settle(enqueued)
+        for one, became in zip(replays, accepted, strict=True):
+            batch[one.letter.run_id].settle(became)
 
 
 def _draw(fates: Sequence[Fate], preview: bool) -> None:

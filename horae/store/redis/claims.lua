@@ -172,7 +172,7 @@ local function claim_one(id, job, attempt, policy, record, worker, lease)
   if not OPEN[row.state] or tonumber(row.attempt) ~= attempt or row.job ~= job then
     return { 'duplicate', 0, 0, 0, 0, row.state }
   end
-  if not policy.known then return disown(id, worker) end
+  if not policy then return disown(id, worker) end
   if row.fire and policy.window and not row.attempts then
     local why = missed(row, policy)
     if why then return settled(id, 'missed', why) end
@@ -186,8 +186,9 @@ local function claim_one(id, job, attempt, policy, record, worker, lease)
   return overlap(id, row, policy) or grant(id, row, worker, lease)
 end
 
--- claim {wanted = [[id, job, attempt, record?]], policies = {job: {overlap, catch_up, window, most, known}}, worker, lease}
+-- claim {wanted = [[id, job, attempt, record?]], policies = {job: {overlap, catch_up, window, most}}, worker, lease}
 -- -> for each {answer, token, attempts, failures, suspect, reason}. Only one claim is granted for each handing-out of a run.
+-- A job without a policy is one that this worker does not know.
 -- `unknown`: there is no row; ask again with the record {id, job, tier, attempt, made, message, …} to have it accepted.
 function calls.claim(a)
   local answers = {}
@@ -205,7 +206,7 @@ function calls.begin(a)
   look_for_gap()
   if not put_run(a.run) then return { 'duplicate', 0, 0, 0, 0, '' } end
   -- `here`: it runs in this process or not at all, so that nothing of it may wait for a broker.
-  local policy = { known = true, overlap = a.overlap, catch_up = 'all', most = a.overlap == 'allow' and 0 or 1, here = true }
+  local policy = { overlap = a.overlap, catch_up = 'all', most = a.overlap == 'allow' and 0 or 1, here = true }
   local row = row_of(a.run.id)
   local answer
   if row.cause == 'manual' then
@@ -217,19 +218,19 @@ function calls.begin(a)
   return answer
 end
 
--- renew {claims = [[id, token]], lease} -> for each kept, lost, overlap or requested.
+-- renew {claims = [[id, token]], lease} -> for each why its run must stop (a word of `Stop`), or ''.
 function calls.renew(a)
-  local holds = {}
+  local stops = {}
   for i, c in ipairs(a.claims) do
     local state, token, cancel = unpack(redis.call('HMGET', k('run:' .. c[1]), 'state', 'token', 'cancel'))
     if state ~= 'running' or tonumber(token) ~= c[2] then
-      holds[i] = 'lost'
+      stops[i] = 'lease lost'
     else
       redis.call('ZADD', k('leases'), int(NOW + a.lease), c[1])
-      holds[i] = cancel or 'kept'
+      stops[i] = cancel or ''
     end
   end
-  return holds
+  return stops
 end
 
 -- A run that killed its process: handed out again alone, until it did so too often.

@@ -13,7 +13,7 @@ from horae.runs import Verdict
 from horae.store.redis.connection import Connection
 from horae.store.redis.outbox import row_of
 from horae.store.rows import MILLI, message_text
-from horae.store.values import Answer, Cancelled, Claim, Hold, Lapsed, NewRun, Policy, Settlement, Wanted
+from horae.store.values import Answer, Cancelled, Claim, Lapsed, NewRun, Policy, Settlement, Stop, Wanted
 
 UNKNOWN = "unknown"
 
@@ -23,7 +23,7 @@ class RedisClaims:
         self._connection = connection
 
     async def claim(self, wanted: Sequence[Wanted], worker: str, lease: timedelta) -> list[Claim]:
-        policies = {want.message.job: _policy(want.policy) for want in wanted}
+        policies = {want.message.job: _policy(want.policy) for want in wanted if want.policy}
         fixed = {"policies": policies, "worker": worker, "lease": lease // MILLI}
         rows = [[want.message.run_id, want.message.job, want.message.generation] for want in wanted]
         answers = await self._connection.call("claims", "claim", durable=True, wanted=rows, **fixed)
@@ -46,10 +46,10 @@ class RedisClaims:
         )
         return _claim(run.message, answer)
 
-    def renew(self, claims: Sequence[Claim], lease: timedelta) -> list[Hold]:
+    def renew(self, claims: Sequence[Claim], lease: timedelta) -> list[Stop | None]:
         held = [[claim.message.run_id, claim.token] for claim in claims]
         answers = self._connection.call_blocking("claims", "renew", claims=held, lease=lease // MILLI)
-        return [Hold(answer) for answer in answers]
+        return [Stop(answer) if answer else None for answer in answers]
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         rows = [_settlement(settlement) for settlement in settlements]
@@ -75,7 +75,6 @@ def _policy(policy: Policy) -> dict[str, Any]:
         "catch_up": policy.catch_up.value,
         "window": policy.catch_up_window // MILLI,
         "most": policy.most,
-        "known": policy.known,
     }
 
 
