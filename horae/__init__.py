@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from horae.matrix import Decision as Decision
     from horae.matrix import decide as decide
     from horae.messages import Priority as Priority
+    from horae.reasons import Reason as Reason
     from horae.runs import Cause as Cause
     from horae.runs import Run as Run
     from horae.runs import State as State
@@ -45,6 +46,7 @@ ROOMS = {
     "horae.jobs.policies": ("CatchUp", "Isolation", "Overlap", "Retry", "Scope", "Tier", "Trait"),
     "horae.matrix": ("Decision", "decide"),
     "horae.messages": ("Priority",),
+    "horae.reasons": ("Reason",),
     "horae.runs": ("Cause", "Run", "State", "Verdict"),
     "horae.scheduler.scheduler": ("Scheduler",),
     "horae.schedules.kinds": ("Schedule",),

@@ -11,6 +11,7 @@ import uuid_utils
 
 from horae.clock import from_millis, isoformat
 from horae.jobs.policies import Tier
+from horae.reasons import Reason
 
 
 class Cause(StrEnum):
@@ -120,8 +121,10 @@ class Run:
     state: State
     scheduled_for: datetime | None = None
     """The fire it answers to; None unless a schedule caused it."""
-    reason: str = ""
-    """Why it has its verdict, such as `overlap` or `timed out`."""
+    reason: Reason | None = None
+    """Why it has its verdict; None while it has none, and for `ran`."""
+    note: str = ""
+    """What the reason is about, such as the run that has the uniqueness key."""
     attempts: int = 0
     """How often a worker began it."""
     accepted_at: datetime | None = None
@@ -168,7 +171,8 @@ class Run:
             "scheduled_for": isoformat(self.scheduled_for) if self.scheduled_for else None,
             "state": self.state.value,
             "verdict": self.verdict.value if self.verdict else None,
-            "reason": self.reason or None,
+            "reason": self.reason.value if self.reason else None,
+            "note": self.note or None,
             "attempts": self.attempts,
             "duration_seconds": self.duration_seconds,
             "error": f"{self.failure.type}: {self.failure.message}" if self.failure else None,

@@ -13,6 +13,7 @@ from horae.clock import monotonic
 from horae.errors import InvalidSchedule, UsageError
 from horae.jobs.policies import Tier
 from horae.project.registry import Registry
+from horae.reasons import worded
 from horae.runs import Run, Verdict
 from horae.schedules.durations import parse_duration
 from horae.settings import Settings
@@ -100,7 +101,8 @@ async def _cancel_flow(settings: Settings, registry: Registry, run: Run, patienc
 
 
 def _sentence(run: Run, outcome: Cancelled) -> str:
-    state = f"{run.state.value}: {run.reason}" if run.reason else run.state.value
+    why = worded(run.reason, run.note)
+    state = f"{run.state.value}: {why}" if why else run.state.value
     if outcome is Cancelled.SETTLED:
         return f"{run.run_id} of {run.job} had its verdict already: {state}"
     if run.verdict is Verdict.CANCELLED:

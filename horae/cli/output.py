@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from horae.reasons import worded
+
 if TYPE_CHECKING:
     from horae.runs import Run
 
@@ -66,7 +68,7 @@ def wrapped(text: str, indent: int) -> list[str]:
 def state_of(run: "Run") -> tuple[str, str]:
     """Where a run is and why, in its colour."""
     state = run.state.value
-    return (f"{state}: {run.reason}" if run.reason else state), COLOURS.get(state, ON_ITS_WAY)
+    return (f"{state}: {why}" if (why := worded(run.reason, run.note)) else state), COLOURS.get(state, ON_ITS_WAY)
 
 
 def took(seconds: float | None) -> str:

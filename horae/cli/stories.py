@@ -63,6 +63,8 @@ def shape(run: Run) -> dict[str, Any]:
 
 def draw(run: Run) -> None:
     print(f"{paint(run.job, 'bold')}  {paint(*state_of(run))}  {paint(run.run_id, 'dim')}")
+    if run.reason:
+        print(f"  {run.reason.sentence}")
     duration = took(run.duration_seconds)
     attempts = f"{run.attempts} attempt{'s' * (run.attempts != 1)}"
     _facts(

@@ -19,6 +19,7 @@ from horae.jobs.context import RunContext, running
 from horae.jobs.job import Job
 from horae.jobs.policies import Isolation, Tier
 from horae.project.loading import job_settings
+from horae.reasons import Reason
 from horae.runs import Verdict
 from horae.settings import Settings
 from horae.store.base import Claims
@@ -101,7 +102,7 @@ class Runner:
         verdict = Verdict.CANCELLED if active.stop in (Stop.OVERLAP, Stop.REQUESTED) else None
         if active.job.tier is Tier.APSCHEDULER and active.stop is Stop.DRAINING:
             verdict = Verdict.CANCELLED  # an internal job may be lost with its sidecar
-        return Settlement(claim=active.claim, verdict=verdict, reason=active.stop.value)
+        return Settlement(claim=active.claim, verdict=verdict, reason=Reason(active.stop.value))
 
     async def _limited(self, active: Active) -> Any:
         plan = self._plans.get(active.job.name) or self._plan(active.job)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from horae.jobs.policies import Overlap
 from horae.messages import Message
+from horae.reasons import Reason
 from horae.runs import Run, Verdict
 from horae.store.values import (
     ALL_RUNS,
@@ -183,8 +184,8 @@ class DeadLetters(Protocol):
     def every(self, job: str | None = None, run_ids: Sequence[str] | None = None) -> AsyncIterator[DeadLetter]:
         """All that there are when it begins, the oldest first, or those of `runs`; what goes meanwhile is left out."""
 
-    async def bury(self, body: bytes, reason: str, job: str = "") -> str:
-        """Keep a message that is not a run: malformed, too large, too old. Returns its id."""
+    async def bury(self, body: bytes, reason: Reason, note: str = "", job: str = "") -> str:
+        """Keep a message that is not a run: malformed, too large, too old. `note`: what is wrong. Returns its id."""
 
     async def drop(self, run_ids: Sequence[str]) -> int:
         """Let letters go; returns how many there were. What the ledger says of a run stays."""

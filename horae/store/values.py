@@ -8,6 +8,7 @@ from typing import Any
 
 from horae.jobs.policies import CatchUp, Overlap, Tier
 from horae.messages import Message, Priority
+from horae.reasons import Reason
 from horae.runs import Cause, Failure, Run, State, Verdict
 
 
@@ -33,7 +34,7 @@ class NewRun:
     """The run whose dead letter this one takes up; the letter goes in the same step."""
     verdict: Verdict | None = None
     """A fire that is settled as soon as it is written: `missed`."""
-    reason: str = ""
+    reason: Reason | None = None
 
     @property
     def message(self) -> Message:
@@ -137,6 +138,7 @@ class Claim:
     alone: bool = False
     """A suspect: a worker died with it. It runs in a child process of its own."""
     reason: str = ""
+    """Why it is not `run`, in words for the log: `missed: too late`, `paused`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,7 +147,9 @@ class Settlement:
 
     claim: Claim
     verdict: Verdict | None = None
-    reason: str = ""
+    reason: Reason | None = None
+    note: str = ""
+    """What the reason is about; for a retry the message of the exception."""
     retry_after: timedelta | None = None
     died: bool = False
     """It killed its process: handed out again, and `failed` when it did so too often."""
@@ -294,8 +298,10 @@ class DeadLetter:
     """None for a body that is no message."""
     body: str
     """What came, when it is no message."""
-    reason: str
+    reason: Reason | None
     failure: Failure | None
+    note: str = ""
+    """What the reason is about, such as what is wrong with the message."""
 
 
 class Happening(StrEnum):
@@ -315,7 +321,10 @@ class Notice:
     job: str
     at: datetime
     scheduled_for: datetime | None
-    reason: str
+    reason: Reason | None
+    """None for `late`, which is no verdict."""
+    note: str = ""
+    """What the reason is about; for `late` how late."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

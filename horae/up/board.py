@@ -16,6 +16,7 @@ from horae.errors import StoreError
 from horae.jobs.job import Job
 from horae.local.endpoints import Endpoints
 from horae.project.registry import Registry
+from horae.reasons import worded
 from horae.runs import Run, State
 from horae.store import Store
 from horae.store.values import Latest
@@ -178,8 +179,8 @@ def until(instant: datetime | None, now: datetime) -> str:
 
 
 def _verdict(run: Run) -> Text:
-    reason = f": {run.reason}" if run.reason else ""
-    return Text(run.state.value + reason, style=COLOURS.get(run.state, ""))
+    why = worded(run.reason, run.note)
+    return Text(f"{run.state.value}: {why}" if why else run.state.value, style=COLOURS.get(run.state, ""))
 
 
 def _state(run: Run) -> Text:

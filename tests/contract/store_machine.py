@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from horae.jobs.policies import Tier
 from horae.messages import Message, Priority
+from horae.reasons import Reason
 from horae.runs import Cause, Run, State, Verdict
 from horae.store import Store
 from horae.store.values import Answer, Claim, NewRun, Policy, Settlement, Wanted
@@ -110,8 +111,8 @@ class StoreMachine(RuleBasedStateMachine):
         due = T0 + pick * LEASE
         run = Run(
             run_id=f"flow-{pick}", job="flow", tier=Tier.PREFECT, cause=Cause.SCHEDULE, state=state, scheduled_for=due,
-            started_at=None if began is None else due + began, ended_at=due + HOUR if pick % 2 else None, reason="said",
-            attempts=pick, result={"n": pick} if state is State.RAN else None,
+            started_at=None if began is None else due + began, ended_at=due + HOUR if pick % 2 else None,
+            reason=Reason.OTHER, note="said", attempts=pick, result={"n": pick} if state is State.RAN else None,
         )  # fmt: skip
         self.both(lambda store: store.ledger.record([run], keep))
 

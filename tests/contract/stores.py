@@ -11,6 +11,7 @@ import pytest
 from horae.clock import to_millis
 from horae.jobs.policies import CatchUp, Overlap, Tier
 from horae.messages import Message
+from horae.reasons import Reason
 from horae.runs import Cause, Failure, Run, Verdict, fire_id, new_run_id
 from horae.settings import StoreSettings
 from horae.store import Store
@@ -141,7 +142,7 @@ async def state(store: Store, run_id: str) -> Run:
     return found
 
 
-async def verdict_of(store: Store, run_id: str) -> tuple[Verdict | None, str]:
+async def verdict_of(store: Store, run_id: str) -> tuple[Verdict | None, Reason | None]:
     row = await state(store, run_id)
     return row.verdict, row.reason
 
@@ -150,5 +151,5 @@ async def died(store: Store, *runs: NewRun) -> list[str]:
     """Runs that failed for good; their ids."""
     for message in await send(store, *runs):
         failure = Failure(type="OSError", message="disk full", traceback="…")
-        await settle(store, await claim(store, message), Verdict.FAILED, reason="raised", failure=failure)
+        await settle(store, await claim(store, message), Verdict.FAILED, reason=Reason.RAISED, failure=failure)
     return [run.run_id for run in runs]

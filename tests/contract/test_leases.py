@@ -2,6 +2,7 @@
 
 from horae.jobs.policies import Overlap, Tier
 from horae.messages import Message
+from horae.reasons import Reason
 from horae.runs import Cause, Failure, Verdict
 from horae.store import Store
 from horae.store.values import Answer, Claim, Settlement, Stop
@@ -59,7 +60,8 @@ class TestLease:
             assert await settle(store, held, None, died=True, retry_after=NONE, failure=failure)
             messages = await taken(store)
         row = await state(store, held.message.run_id)
-        assert (row.verdict, row.reason, row.failure) == (Verdict.FAILED, "killed its process 3 times", failure)
+        assert (row.verdict, row.reason, row.note) == (Verdict.FAILED, Reason.KILLED_ITS_PROCESS, "3")
+        assert row.failure == failure
 
     async def test_progress_is_kept_for_the_holder_of_the_claim_alone(self, store: Store) -> None:
         [message] = await send(store, new())
@@ -129,7 +131,7 @@ class TestTheEndOfALease:
 
     async def test_what_died_needs_no_rest(self, store: Store) -> None:
         [message] = await send(store, new())
-        await settle(store, await claim(store, message), None, died=True, reason="was killed")
+        await settle(store, await claim(store, message), None, died=True, reason=Reason.PROCESS_DIED)
         [again] = await handed_out(store)
         assert (await claim(store, again)).alone
 

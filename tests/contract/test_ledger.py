@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from horae.jobs.policies import Tier
+from horae.reasons import Reason
 from horae.runs import Cause, Failure, Run, State, Verdict, new_run_id
 from horae.settings import StoreSettings
 from horae.store import Store
@@ -118,11 +119,11 @@ class TestReading:
     @pytest.mark.parametrize("text", ["a\nb", "a\u2028b", "a\x85b\x1c", "a|b||", "é"])
     async def test_a_story_can_be_read_whatever_a_note_holds(self, store: Store, text: str) -> None:
         [message] = await send(store, new())
-        await settle(store, await claim(store, message, text), Verdict.FAILED, reason=text)
+        await settle(store, await claim(store, message, text), Verdict.FAILED, reason=Reason.RAISED, note=text)
         row = await state(store, message.run_id)
         assert [event.what for event in row.story] == ["accepted", "published", "claimed", "settled"]
-        assert row.story[-1].note == f"failed: {text}".replace("\n", " ")
-        assert (row.reason, row.worker) == (text, text)
+        assert row.story[-1].note == f"failed: raised: {text}".replace("\n", " ")
+        assert (row.reason, row.note, row.worker) == (Reason.RAISED, text, text)
 
     async def test_a_store_without_lines_of_log_keeps_none(self, valkey_url: str, namespace: str) -> None:
         store = RedisStore(valkey_url, namespace, StoreSettings(keep_log_lines=0))
@@ -151,13 +152,15 @@ class TestAnyText:
         await store.claims.report(held, self.TEXT)
         await store.ledger.append_log(message.run_id, [self.TEXT, "plain"])
         failure = Failure(type="OSError", message=self.TEXT, traceback=self.TEXT)
-        assert await settle(store, held, None, retry_after=NONE, reason=self.TEXT, failure=failure)
+        assert await settle(store, held, None, retry_after=NONE, reason=Reason.RAISED, note=self.TEXT, failure=failure)
         [again] = await handed_out(store)
         held = await claim(store, again)
-        assert await settle(store, held, Verdict.FAILED, reason=self.TEXT, result=self.TEXT, failure=failure)
+        assert await settle(
+            store, held, Verdict.FAILED, reason=Reason.RAISED, note=self.TEXT, result=self.TEXT, failure=failure
+        )
         row = await state(store, message.run_id)
         assert row.verdict is Verdict.FAILED
-        assert row.reason.startswith("caf")
+        assert row.note.startswith("caf")
         assert [line.rpartition("é")[1:] for line in await store.ledger.log(message.run_id)] == [
             ("é", ""),
             ("", "plain"),

@@ -11,6 +11,7 @@ from horae.errors import UnsafeStore
 from horae.jobs.policies import CatchUp, Overlap
 from horae.messages import Message, Priority
 from horae.queues.redis import RedisConsumer
+from horae.reasons import Reason
 from horae.redis.keys import PROVIDER, key_prefix
 from horae.runs import Cause, State, Verdict
 from horae.settings import StoreSettings
@@ -144,7 +145,7 @@ class TestRows:
         store = opened()
         held = await claim(store, Message(job="backup", run_id="r1", context={"a": 1}))
         assert (held.answer, held.attempts, held.failures) == (Answer.RUN, 1, 0)
-        assert await settle(store, held, Verdict.FAILED, reason="raised")
+        assert await settle(store, held, Verdict.FAILED, reason=Reason.RAISED)
         [letter] = await store.dead_letters.newest()
         assert letter.message
         assert letter.message.context == {"a": 1}
@@ -186,7 +187,7 @@ class TestRows:
         assert await store.claims.cancel("r1") is Cancelled.ASKED
 
     async def test_a_letter_can_be_replayed(self, schema1: Schema1, opened: Opened) -> None:
-        await schema1.write("r1", state="failed", reason="raised", ended_at=str(to_millis(T0)), context='{"a": 1}')
+        await schema1.write("r1", state="failed", reason=Reason.RAISED, ended_at=str(to_millis(T0)), context='{"a": 1}')
         await schema1.index("dead", "r1")
         store = opened()
         [letter] = await store.dead_letters.newest()
@@ -199,7 +200,7 @@ class TestRows:
         await schema1.index("active:backup", "r1")
         store = opened()
         assert (await claim(store, Message(job="backup", run_id="r2"), overlap=Overlap.QUEUE)).answer is Answer.LATER
-        assert await verdict_of(store, "r2") == (None, "")
+        assert await verdict_of(store, "r2") == (None, None)
 
 
 @pytest.mark.parametrize("version", ["7.0.15", "7.2.4", "8.6.0", "255.255.255", ""])

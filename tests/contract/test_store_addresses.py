@@ -18,6 +18,7 @@ from horae.errors import StoreUnavailable
 from horae.local.ports import LOOPBACK
 from horae.messages import Message
 from horae.queues.redis import RedisConsumer, RedisPublisher
+from horae.reasons import Reason
 from horae.redis.access import RedisAccess
 from horae.redis.clients import open_client
 from horae.runs import State
@@ -183,7 +184,7 @@ async def test_a_run_goes_from_accepted_to_its_verdict(reached: Reached) -> None
         assert (run.state, run.context, run.attempts) == (State.RAN, {"path": "/srv"}, 1)
         assert [found.run_id for found in await store.ledger.runs(job="backup")] == [message.run_id]
         assert (await store.ledger.latest(["backup"]))["backup"].settled == run
-        letter = await store.dead_letters.bury(b"no message", "malformed")
+        letter = await store.dead_letters.bury(b"no message", Reason.INVALID_MESSAGE, "malformed")
         assert [found.run_id for found in await store.dead_letters.newest()] == [letter]
 
 

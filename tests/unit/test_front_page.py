@@ -18,6 +18,7 @@ NAMES = {
         "Job",
         "Overlap",
         "Priority",
+        "Reason",
         "Retry",
         "Run",
     ),

@@ -75,7 +75,8 @@ def summary(letter: DeadLetter) -> dict[str, Any]:
         "run_id": letter.run_id,
         "job": letter.job or None,
         "at": clock.isoformat(letter.at),
-        "reason": letter.reason or None,
+        "reason": letter.reason.value if letter.reason else None,
+        "note": letter.note or None,
         "error": f"{failure.type}: {failure.message}" if failure else None,
         "is_message": letter.message is not None,
     }

@@ -8,6 +8,7 @@ import typer
 from horae import clock
 from horae.cli.options import Json
 from horae.cli.project import jobs_of, settings_of, with_store
+from horae.reasons import worded
 from horae.settings import Settings
 from horae.store.values import DeadLetter
 
@@ -54,7 +55,7 @@ def _draw(letters: list[DeadLetter]) -> None:
             (
                 clock.isoformat(letter.at.replace(microsecond=0)),
                 letter.job or "(none)",
-                (letter.reason, "red"),
+                (worded(letter.reason, letter.note), "red"),
                 letter.run_id,
                 f"{letter.failure.type}: {letter.failure.message}" if letter.failure else "",
             )

@@ -6,6 +6,7 @@ import typer
 
 from horae.cli.options import Json, RunId
 from horae.cli.project import settings_of, with_store
+from horae.reasons import worded
 from horae.runs import Run
 from horae.settings import Settings
 from horae.store.values import DeadLetter
@@ -44,7 +45,8 @@ def _draw(letter: DeadLetter, run: Run | None) -> None:
     from horae.cli.output import paint
     from horae.cli.stories import draw_failure, draw_story, draw_values, timeline
 
-    print(f"{paint(letter.job or '(no job)', 'bold')}  {paint(letter.reason, 'red')}  {paint(letter.run_id, 'dim')}")
+    why = paint(worded(letter.reason, letter.note), "red")
+    print(f"{paint(letter.job or '(no job)', 'bold')}  {why}  {paint(letter.run_id, 'dim')}")
     print(f"  died {clock.isoformat(letter.at)}")
     if letter.message:
         draw_values("context", letter.message.context)

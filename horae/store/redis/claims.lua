@@ -38,35 +38,35 @@ local function grant(id, row, worker, lease)
   redis.call('ZADD', k('leases'), int(NOW + lease), id)
   redis.call('ZADD', k('active:' .. row.job), NOW_TEXT, id)
   if attempts == 1 and row.fire and NOW - row.fire > LATE then
-    notice('late', id, row.job, int(row.fire), int(math.floor((NOW - row.fire) / 1000)) .. ' s late')
+    notice('late', id, row.job, int(row.fire), '', int(math.floor((NOW - row.fire) / 1000)) .. ' s late')
   end
   return { 'run', token, attempts, tonumber(row.failures or 0), row.suspect and 1 or 0, '' }
 end
 
-local function settled(id, verdict, reason)
-  settle_run(id, verdict, reason)
-  return { 'settled', 0, 0, 0, 0, verdict .. ': ' .. reason }
+local function settled(id, verdict, reason, note)
+  settle_run(id, verdict, reason, note)
+  return { 'settled', 0, 0, 0, 0, verdict .. ': ' .. worded(reason, note) }
 end
 
 -- A worker that does not know the job gives the run back for another, for a while.
 local function disown(id, worker)
   local key = k('run:' .. id)
   local since = redis.call('HGET', key, 'unknown_since')
-  if since and NOW - tonumber(since) >= UNKNOWN then return settled(id, 'failed', 'unknown job') end
+  if since and NOW - tonumber(since) >= UNKNOWN then return settled(id, 'failed', REASON.unknown_job) end
   if not since then redis.call('HSET', key, 'unknown_since', NOW_TEXT) end
   -- Uneven rests: after even ones the worker that gave it back has always waited longest, and gets it again.
   local digest = redis.sha1hex(id .. ':' .. redis.call('HGET', key, 'attempt'))
   local rest = UNKNOWN_WAIT - tonumber(string.sub(digest, 1, 6), 16) % 1000
   hand_out_again(id, 'pending', rest, 'handed back', worker .. ' does not know the job')
-  return { 'later', 0, 0, 0, 0, 'unknown job' }
+  return { 'later', 0, 0, 0, 0, REASON.unknown_job }
 end
 
 -- Why a fire that no worker has begun yet is not to run any more, or nil: the catch-up policy, for what waited at the broker.
 local function missed(row, policy)
   local late = NOW - row.fire
-  if late > policy.window then return 'too late' end
+  if late > policy.window then return REASON.too_late end
   if late <= GRACE then return nil end
-  if policy.catch_up == 'none' then return 'not caught up' end
+  if policy.catch_up == 'none' then return REASON.not_caught_up end
   local newest = redis.call('HGET', k('newest'), row.job)
   if policy.catch_up ~= 'latest' or not newest or tonumber(newest) <= row.fire then return nil end
   -- The one for whose sake others gave way runs, though a newer one has come meanwhile: a job whose claims are always late
@@ -74,7 +74,7 @@ local function missed(row, policy)
   local heir = tonumber(redis.call('HGET', k('heirs'), row.job) or 0)
   if heir == row.fire then return nil end
   if heir < row.fire then redis.call('HSET', k('heirs'), row.job, newest) end
-  return 'superseded'
+  return REASON.superseded
 end
 
 -- Fires that wait and were never begun give way to a newer one. True where it is this one that gives way.
@@ -85,7 +85,7 @@ local function supersede(id, row)
     if cause == 'schedule' and tonumber(scheduled) > row.fire then
       newer = true
     elseif cause == 'schedule' and tonumber(scheduled) < row.fire and (attempts or '0') == '0' then
-      settle_run(other, 'missed', 'superseded')
+      settle_run(other, 'missed', REASON.superseded)
     end
   end
   return newer and not row.attempts
@@ -96,10 +96,10 @@ local function cancel_others(others)
   local runs = false
   for _, other in ipairs(others) do
     if redis.call('HGET', k('run:' .. other), 'state') == 'running' then
-      redis.call('HSET', k('run:' .. other), 'cancel', 'overlap')
+      redis.call('HSET', k('run:' .. other), 'cancel', REASON.overlap)
       runs = true
     else
-      settle_run(other, 'cancelled', 'overlap')
+      settle_run(other, 'cancelled', REASON.overlap)
     end
   end
   return runs
@@ -108,7 +108,7 @@ end
 -- It waits as its next handing-out: copies of this one are duplicates from now on, and a relay that tells late of this one's
 -- publishing takes nothing from the outbox. And it is not active, or it might wait for itself.
 local function wait(id, row, policy, why, note)
-  if row.fire and policy.catch_up == 'latest' and supersede(id, row) then return settled(id, 'missed', 'superseded') end
+  if row.fire and policy.catch_up == 'latest' and supersede(id, row) then return settled(id, 'missed', REASON.superseded) end
   redis.call('ZREM', k('outbox'), id)
   redis.call('ZREM', k('active:' .. row.job), id)
   -- It keeps its place, however often it waits: a fire by its instant, any other run by when it first waited.
@@ -130,10 +130,10 @@ local function overlap(id, row, policy)
     if other == id then table.remove(others, i) end
   end
   if #others == 0 or (policy.overlap == 'allow' and #others < policy.most) then return nil end
-  if policy.overlap == 'skip' and row.cause == 'schedule' and not row.attempts then return settled(id, 'skipped', 'overlap') end
+  if policy.overlap == 'skip' and row.cause == 'schedule' and not row.attempts then return settled(id, 'skipped', REASON.overlap) end
   if policy.overlap == 'cancel_other' and not cancel_others(others) then return nil end
-  if policy.here then return settled(id, 'skipped', 'overlap') end
-  return wait(id, row, policy, 'overlap', 'another run of the job is active')
+  if policy.here then return settled(id, 'skipped', REASON.overlap) end
+  return wait(id, row, policy, REASON.overlap, 'another run of the job is active')
 end
 
 local function row_of(id)
@@ -151,13 +151,13 @@ end
 local function adopt(r)
   local made = tonumber(r.made)
   if made and (NOW - made > KEEP or made <= tonumber(redis.call('HGET', k('floor'), r.job) or 0)) then
-    return nil, { 'too old', 0, 0, 0, 0, 'too old to prove unrun' }
+    return nil, { 'too old', 0, 0, 0, 0, REASON.too_old }
   end
   r.cause = r.cause or 'enqueue'
   put_run(r)
   if r.generation ~= 1 then redis.call('HSET', k('run:' .. r.id), 'attempt', r.generation) end
   if r.unique ~= '' and redis.call('HSETNX', k('unique'), of(r.job, r.unique), r.id) == 0 then
-    return nil, settled(r.id, 'skipped', 'duplicate of ' .. redis.call('HGET', k('unique'), of(r.job, r.unique)))
+    return nil, settled(r.id, 'skipped', REASON.duplicate, redis.call('HGET', k('unique'), of(r.job, r.unique)))
   end
   return row_of(r.id)
 end
@@ -179,9 +179,9 @@ local function claim_one(id, job, attempt, policy, record, worker, lease)
   end
   if redis.call('HEXISTS', k('paused'), job) == 1 or redis.call('HEXISTS', k('paused'), '*') == 1 then
     if policy.here or (row.cause == 'schedule' and policy.catch_up == 'none' and not row.attempts) then
-      return settled(id, 'skipped', 'paused')
+      return settled(id, 'skipped', REASON.paused)
     end
-    return wait(id, row, policy, 'paused', 'the job is paused')
+    return wait(id, row, policy, REASON.paused, 'the job is paused')
   end
   return overlap(id, row, policy) or grant(id, row, worker, lease)
 end
@@ -237,12 +237,12 @@ end
 local function died(s)
   local key = k('run:' .. s.id)
   local deaths = redis.call('HINCRBY', key, 'deaths', 1)
-  if deaths >= DEATHS then return settle_run(s.id, 'failed', 'killed its process ' .. deaths .. ' times') end
+  if deaths >= DEATHS then return settle_run(s.id, 'failed', REASON.killed_its_process, int(deaths)) end
   redis.call('HSET', key, 'suspect', 1)
-  hand_out_again(s.id, 'retrying', s.retry_after or 0, 'killed its process', s.reason)
+  hand_out_again(s.id, 'retrying', s.retry_after or 0, 'killed its process', worded(s.reason, s.note))
 end
 
--- settle {settlements = [{id, token, verdict?, reason, retry_after?, died?, failure?, result?}]} -> 1, or 0 where the claim is stale.
+-- settle {settlements = [{id, token, verdict?, reason, note, retry_after?, died?, failure?, result?}]} -> 1, or 0 where the claim is stale.
 function calls.settle(a)
   local done = {}
   for i, s in ipairs(a.settlements) do
@@ -252,14 +252,14 @@ function calls.settle(a)
     if done[i] == 1 then
       if s.failure then redis.call('HSET', key, 'failure', s.failure) end
       if s.verdict then
-        settle_run(s.id, s.verdict, s.reason, s.result and { 'result', s.result })
+        settle_run(s.id, s.verdict, s.reason, s.note, s.result and { 'result', s.result })
       elseif s.died then
         died(s)
       elseif s.retry_after then
         redis.call('HINCRBY', key, 'failures', 1)
-        hand_out_again(s.id, 'retrying', s.retry_after, 'retrying', s.reason)
+        hand_out_again(s.id, 'retrying', s.retry_after, 'retrying', worded(s.reason, s.note))
       else
-        hand_out_again(s.id, 'pending', 0, 'handed back', s.reason)
+        hand_out_again(s.id, 'pending', 0, 'handed back', worded(s.reason, s.note))
       end
     end
   end
@@ -283,7 +283,7 @@ function calls.sweep(a)
       redis.call('ZREM', k('leases'), id)
     elseif tier ~= 'oneiric' or redis.call('HINCRBY', key, 'lapses', 1) >= LAPSES then
       verdict = 'failed'
-      settle_run(id, verdict, 'worker died')
+      settle_run(id, verdict, REASON.worker_died)
     else
       redis.call('HSET', key, 'suspect', 1)
       verdict = hand_out_again(id, 'pending', 0, 'lease ran out', worker) or ''
@@ -307,11 +307,11 @@ function calls.cancel(a)
   local state = redis.call('HGET', k('run:' .. a.id), 'state')
   if not state then return 'unknown' end
   if state == 'running' then
-    redis.call('HSET', k('run:' .. a.id), 'cancel', 'requested')
+    redis.call('HSET', k('run:' .. a.id), 'cancel', REASON.requested)
     return 'asked'
   end
   if not OPEN[state] then return 'settled' end
-  settle_run(a.id, 'cancelled', 'requested')
+  settle_run(a.id, 'cancelled', REASON.requested)
   finish()
   return 'cancelled'
 end

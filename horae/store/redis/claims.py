@@ -111,7 +111,8 @@ def _settlement(settlement: Settlement) -> dict[str, Any]:
     row: dict[str, Any] = {
         "id": settlement.claim.message.run_id,
         "token": settlement.claim.token,
-        "reason": settlement.reason,
+        "reason": settlement.reason or "",
+        "note": settlement.note,
     }
     if settlement.verdict:
         row["verdict"] = settlement.verdict.value

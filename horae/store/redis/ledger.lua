@@ -16,11 +16,11 @@ function calls.record(a)
     if not state or state == 'pending' or state == 'queued' or state == 'running' or state == 'retrying' then
       local late = r.scheduled_for and r.started_at and r.started_at - r.scheduled_for or 0
       if late > LATE and not began then
-        notice('late', r.id, r.job, r.scheduled_for, int(math.floor(late / 1000)) .. ' s late')
+        notice('late', r.id, r.job, r.scheduled_for, '', int(math.floor(late / 1000)) .. ' s late')
       end
       if #r.fields > 0 then redis.call('HSET', key, unpack(r.fields)) end
       if r.verdict then
-        settle_run(r.id, r.verdict, r.reason)
+        settle_run(r.id, r.verdict, r.reason, r.note)
         -- It ended when its own scheduler says, not when we heard of it.
         if r.ended_at then redis.call('HSET', key, 'ended_at', r.ended_at) end
       else

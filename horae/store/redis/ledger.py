@@ -176,7 +176,8 @@ def record_of(run: Run) -> dict[str, Any]:
         "tier": run.tier.value,
         "cause": run.cause.value,
         "state": run.state.value,
-        "reason": run.reason,
+        "reason": run.reason or "",
+        "note": run.note,
         "scheduled_for": str(to_millis(run.scheduled_for)) if run.scheduled_for else "",
         "fields": fields,
     }

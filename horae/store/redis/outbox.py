@@ -29,7 +29,7 @@ def row_of(run: NewRun) -> dict[str, Any]:
     if run.due:
         row["due"] = str(to_millis(run.due))
     if run.verdict:
-        row |= {"verdict": run.verdict.value, "reason": run.reason}
+        row |= {"verdict": run.verdict.value, "reason": run.reason or ""}
     more = {"unique": run.unique, "replays": run.replays}
     return row | {key: value for key, value in more.items() if value}
 

@@ -12,6 +12,14 @@ local UNKNOWN_WAIT, GRACE, FRESH, NOTICES = tonumber(ARGV[11]), tonumber(ARGV[12
 local OPERATION = tonumber(ARGV[15])
 local calls = {}
 
+-- The words of `horae.reasons.Reason` that the scripts give by themselves; a test holds this list to it.
+local REASON = {
+  killed_its_process = 'killed its process', worker_died = 'worker died', unknown_job = 'unknown job', overlap = 'overlap', paused = 'paused',
+  duplicate = 'duplicate', too_late = 'too late', not_caught_up = 'not caught up', superseded = 'superseded', requested = 'requested',
+  too_old = 'too old to prove unrun',
+}
+local PHRASES = { other = '%s', duplicate = 'duplicate of %s', [REASON.killed_its_process] = 'killed its process %s times' }
+
 local function k(name) return P .. name end
 local function int(n) return string.format('%.0f', n) end
 local NOW_TEXT = int(NOW)
@@ -21,6 +29,14 @@ local NOW_TEXT = int(NOW)
 local function of(job, word)
   local encoded = string.gsub(string.gsub(job, '%%', '%%25'), '|', '%%7C')
   return encoded .. '|' .. word
+end
+
+-- A reason together with its note, as people read it: `horae.reasons.worded`. Rows of schema 2 keep both in this one text.
+local function worded(reason, note)
+  reason = reason or ''
+  if (note or '') == '' then return reason end
+  if reason == '' then return note end
+  return PHRASES[reason] and string.format(PHRASES[reason], note) or reason .. ': ' .. note
 end
 
 -- A line of a run's story.
@@ -34,8 +50,8 @@ local function tell(id, what, note)
   redis.call('HSET', key, 'story', (story or '') .. line(what, attempt or 1, note))
 end
 
-local function notice(what, id, job, scheduled, reason)
-  local told = cjson.encode({ what = what, run = id, job = job, at = NOW_TEXT, scheduled_for = scheduled or '', reason = reason or '' })
+local function notice(what, id, job, scheduled, reason, note)
+  local told = cjson.encode({ what = what, run = id, job = job, at = NOW_TEXT, scheduled_for = scheduled or '', reason = worded(reason, note) })
   if redis.call('LPUSH', k('notices'), told) > NOTICES then redis.call('LTRIM', k('notices'), 0, NOTICES - 1) end
   redis.call('HINCRBY', k('noticed'), of(job, what), 1)
 end
@@ -137,12 +153,12 @@ end
 local counted, last = {}, {}   -- gathered by settle_run, written by `finish`: counts, and the settled ids of each job
 
 -- The one place where a run gets its verdict. `more`: further fields of the row, flat. Only a durable run leaves a dead letter.
-local function settle_run(id, verdict, reason, more)
-  local key = k('run:' .. id)
+local function settle_run(id, verdict, reason, note, more)
+  local key, words = k('run:' .. id), worded(reason, note)
   local job, tier, was, attempt, story, unique, scheduled =
     unpack(redis.call('HMGET', key, 'job', 'tier', 'state', 'attempt', 'story', 'unique', 'scheduled_for'))
-  redis.call('HSET', key, 'state', verdict, 'reason', reason, 'ended_at', NOW_TEXT,
-    'story', (story or '') .. line('settled', attempt, reason == '' and verdict or verdict .. ': ' .. reason), unpack(more or {}))
+  redis.call('HSET', key, 'state', verdict, 'reason', words, 'ended_at', NOW_TEXT,
+    'story', (story or '') .. line('settled', attempt, words == '' and verdict or verdict .. ': ' .. words), unpack(more or {}))
   redis.call('ZREM', k('active:' .. job), id)
   if was == 'running' then
     redis.call('ZREM', k('leases'), id)
@@ -163,7 +179,7 @@ local function settle_run(id, verdict, reason, more)
   else
     redis.call('PEXPIRE', key, KEEP)
   end
-  if verdict == 'failed' or verdict == 'missed' then notice(verdict, id, job, scheduled, reason) end
+  if verdict == 'failed' or verdict == 'missed' then notice(verdict, id, job, scheduled, reason, note) end
 end
 
 -- Let a run go from the ledger, and remember how far back it no longer reaches.

@@ -13,6 +13,7 @@ from horae.cli.stories import draw, shape, spoken, timeline
 from horae.errors import UsageError
 from horae.jobs.policies import Tier
 from horae.messages import Message
+from horae.reasons import Reason
 from horae.runs import Cause, Event, Failure, Run, State
 from horae.store.values import DeadLetter
 from tests.unit.cli.test_project_commands import documented
@@ -34,7 +35,7 @@ DURABLE = Run(
     tier=Tier.ONEIRIC,
     cause=Cause.REPLAY,
     state=State.FAILED,
-    reason="raised",
+    reason=Reason.RAISED,
     attempts=2,
     accepted_at=AT,
     started_at=AT + 100 * SECOND,
@@ -96,6 +97,7 @@ def test_a_story_is_drawn_for_people(capsys: pytest.CaptureFixture[str]) -> None
     shown = capsys.readouterr().out
     for expected in (
         "failed: raised",
+        "The job raised an exception.",
         "3.0 s, 2 attempts",
         "2026-03-04T02:00:00.004000Z",
         "+0.004 s",
@@ -131,10 +133,12 @@ LETTER = DeadLetter(
     at=AT,
     message=Message(job="backup", run_id="0199-durable", context={"count": 3}),
     body="",
-    reason="raised",
+    reason=Reason.RAISED,
     failure=FAILURE,
 )
-BURIED = DeadLetter(run_id="0199-b", job="", at=AT, message=None, body="{", reason="not JSON", failure=None)
+BURIED = DeadLetter(
+    run_id="0199-b", job="", at=AT, message=None, body="{", reason=Reason.INVALID_MESSAGE, note="not JSON", failure=None
+)
 
 
 @pytest.mark.parametrize("letter", [LETTER, BURIED])
