@@ -7,11 +7,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import redis
 
 from horae.clock import to_millis
 from horae.jobs.policies import CatchUp, Overlap, Tier
 from horae.messages import Message
 from horae.reasons import Reason
+from horae.redis.keys import SCHEMA, key_prefix
 from horae.runs import Cause, Failure, Run, Verdict, fire_id, new_run_id
 from horae.settings import StoreSettings
 from horae.store import Store
@@ -68,6 +70,12 @@ def steered_store(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("horae.store.redis.Connection", partial(SteeredConnection, clock))
         return RedisStore(url, namespace, settings, carried)
+
+
+def upgrade(url: str, namespace: str) -> None:
+    """Give a namespace the newest schema."""
+    with redis.Redis.from_url(url) as client:
+        client.set(f"{key_prefix(namespace)}schema", SCHEMA)
 
 
 def id_made_at(at: datetime, tail: int = 1) -> str:

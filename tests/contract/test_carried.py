@@ -11,8 +11,8 @@ import pytest
 from horae.jobs.policies import Overlap
 from horae.messages import Message, Priority
 from horae.queues.redis import RedisConsumer
-from horae.redis.keys import OWN, PROVIDER, own_queue
 from horae.reasons import Reason
+from horae.redis.keys import OWN, PROVIDER, own_queue
 from horae.runs import State, Verdict
 from horae.settings import StoreSettings
 from horae.store import Store

@@ -4,13 +4,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from horae.scheduler.enqueued import Enqueued
 
 from horae.errors import UnknownName
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier
 from horae.project.registry import Registry
 from horae.runs import Run, Verdict
-from horae.scheduler.enqueued import Enqueued
 from horae.scheduler.scheduler import Scheduler
 from horae.settings import Settings
 from tests.specification import as_function, blocks

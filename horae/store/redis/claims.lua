@@ -24,13 +24,13 @@ end
 local function grant(id, row, worker, lease)
   local key = k('run:' .. id)
   if row.accepted <= gap and tonumber(row.started or 0) <= gap then
-    row.story = (row.story or '') .. line('at least once', row.attempt, 'the store came back; that it ran before may be lost')
+    row.story = (row.story or '') .. line('at least once', row.generation, 'the store came back; that it ran before may be lost')
   end
   local token = redis.call('INCR', k('token'))
   local attempts = tonumber(row.attempts or 0) + 1
   redis.call('HSET', key, 'state', 'running', 'started_at', NOW_TEXT, 'worker', worker, 'token', int(token), 'attempts', attempts,
-    'story', (row.story or '') .. line('claimed', row.attempt, worker))
-  if tonumber(row.attempt) > 1 or row.state ~= 'queued' then
+    'story', (row.story or '') .. line('claimed', row.generation, worker))
+  if tonumber(row.generation) > 1 or row.state ~= 'queued' then
     redis.call('HDEL', key, 'cancel', 'unknown_since', 'progress')
     redis.call('ZREM', k('outbox'), id)
     redis.call('ZREM', k('waiting:' .. row.job), id)
@@ -49,13 +49,13 @@ local function settled(id, verdict, reason, note)
 end
 
 -- A worker that does not know the job gives the run back for another, for a while.
-local function disown(id, worker)
+local function disown(id, generation, worker)
   local key = k('run:' .. id)
   local since = redis.call('HGET', key, 'unknown_since')
   if since and NOW - tonumber(since) >= UNKNOWN then return settled(id, 'failed', REASON.unknown_job) end
   if not since then redis.call('HSET', key, 'unknown_since', NOW_TEXT) end
   -- Uneven rests: after even ones the worker that gave it back has always waited longest, and gets it again.
-  local digest = redis.sha1hex(id .. ':' .. redis.call('HGET', key, 'attempt'))
+  local digest = redis.sha1hex(id .. ':' .. generation)
   local rest = UNKNOWN_WAIT - tonumber(string.sub(digest, 1, 6), 16) % 1000
   hand_out_again(id, 'pending', rest, 'handed back', worker .. ' does not know the job')
   return { 'later', 0, 0, 0, 0, REASON.unknown_job }
@@ -116,8 +116,8 @@ local function wait(id, row, policy, why, note)
   redis.call('ZADD', k('waiting:' .. row.job), row.fire and int(row.fire) or redis.call('HGET', k('run:' .. id), 'waits_since'), id)
   redis.call('SADD', k('waiters'), row.job)
   redis.call('HSET', k('bounds'), row.job, policy.most)
-  redis.call('HSET', k('run:' .. id), 'state', 'pending', 'attempt', row.attempt + 1,
-    'story', (row.story or '') .. line('waits', row.attempt, note))
+  redis.call('HSET', k('run:' .. id), 'state', 'pending', GENERATION, row.generation + 1,
+    'story', (row.story or '') .. line('waits', row.generation, note))
   return { 'later', 0, 0, 0, 0, why }
 end
 
@@ -138,10 +138,10 @@ end
 
 local function row_of(id)
   local row = redis.call('HMGET', k('run:' .. id), 'state', 'attempt', 'job', 'cause', 'attempts', 'failures', 'story', 'scheduled_for', 'suspect',
-    'accepted_at', 'started_at')
+    'accepted_at', 'started_at', 'generation')
   if not row[1] then return nil end
   if row[5] == '0' then row[5] = nil end   -- schema 1 wrote it before a worker had begun
-  return { state = row[1], attempt = row[2], job = row[3], cause = row[4], attempts = row[5], failures = row[6],
+  return { state = row[1], generation = row[12] or row[2], job = row[3], cause = row[4], attempts = row[5], failures = row[6],
     story = row[7], fire = row[4] == 'schedule' and tonumber(row[8]) or nil, suspect = row[9] or nil,
     accepted = tonumber(row[10] or 0), started = row[11] }
 end
@@ -155,24 +155,24 @@ local function adopt(r)
   end
   r.cause = r.cause or 'enqueue'
   put_run(r)
-  if r.generation ~= 1 then redis.call('HSET', k('run:' .. r.id), 'attempt', r.generation) end
+  if r.generation ~= 1 then redis.call('HSET', k('run:' .. r.id), GENERATION, r.generation) end
   if r.unique ~= '' and redis.call('HSETNX', k('unique'), of(r.job, r.unique), r.id) == 0 then
     return nil, settled(r.id, 'skipped', REASON.duplicate, redis.call('HGET', k('unique'), of(r.job, r.unique)))
   end
   return row_of(r.id)
 end
 
-local function claim_one(id, job, attempt, policy, record, worker, lease)
+local function claim_one(id, job, generation, policy, record, worker, lease)
   local row, answer = row_of(id), nil
   if not row then
     if not record then return { 'unknown', 0, 0, 0, 0, '' } end
     row, answer = adopt(record)
     if answer then return answer end
   end
-  if not OPEN[row.state] or tonumber(row.attempt) ~= attempt or row.job ~= job then
+  if not OPEN[row.state] or tonumber(row.generation) ~= generation or row.job ~= job then
     return { 'duplicate', 0, 0, 0, 0, row.state }
   end
-  if not policy then return disown(id, worker) end
+  if not policy then return disown(id, row.generation, worker) end
   if row.fire and policy.window and not row.attempts then
     local why = missed(row, policy)
     if why then return settled(id, 'missed', why) end
@@ -186,10 +186,10 @@ local function claim_one(id, job, attempt, policy, record, worker, lease)
   return overlap(id, row, policy) or grant(id, row, worker, lease)
 end
 
--- claim {wanted = [[id, job, attempt, record?]], policies = {job: {overlap, catch_up, window, most}}, worker, lease}
+-- claim {wanted = [[id, job, generation, record?]], policies = {job: {overlap, catch_up, window, most}}, worker, lease}
 -- -> for each {answer, token, attempts, failures, suspect, reason}. Only one claim is granted for each handing-out of a run.
 -- A job without a policy is one that this worker does not know.
--- `unknown`: there is no row; ask again with the record {id, job, tier, attempt, made, message, …} to have it accepted.
+-- `unknown`: there is no row; ask again with the record {id, job, tier, generation, made, message, …} to have it accepted.
 function calls.claim(a)
   local answers = {}
   look_for_gap()

@@ -2,7 +2,7 @@
 function calls.bury(a)
   local words = worded(a.reason, a.note)
   redis.call('HSET', k('run:' .. a.id), 'job', a.job, 'tier', 'oneiric', 'cause', 'enqueue', 'state', 'failed',
-    'accepted_at', NOW_TEXT, 'ended_at', NOW_TEXT, 'reason', words, 'body', a.body, 'story', line('buried', 1, words))
+    'accepted_at', NOW_TEXT, 'ended_at', NOW_TEXT, 'reason', SCHEMA < 3 and words or a.reason, 'note', SCHEMA < 3 and '' or a.note, 'body', a.body, 'story', line('buried', 1, words))
   redis.call('ZADD', k('ledger'), NOW_TEXT, a.id)
   redis.call('ZADD', k('dead'), NOW_TEXT, a.id)
   notice('failed', a.id, a.job, '', a.reason, a.note)

@@ -82,9 +82,9 @@ def _letter(run_id: str, at: datetime, row: dict[str, str]) -> DeadLetter:
         message = Message(
             job=run.job,
             run_id=run_id,
-            generation=int(row.get("attempt", 1)),
+            generation=int(row.get("generation") or row.get("attempt") or 1),
             scheduled_for=run.scheduled_for,
-            priority=Priority(row.get("lane") or Priority.NORMAL),
+            priority=Priority(row.get("priority") or row.get("lane") or Priority.NORMAL),
             context=run.context,
             metadata=run.metadata,
         )

@@ -26,11 +26,12 @@ class RedisNotices:
 def _notice(text: str) -> Notice:
     told = json.loads(text)
     what = Happening(told["what"])
-    late = what is Happening.LATE
-    reason, note = (None, told["reason"]) if late else Reason.read(told["reason"], told.get("note", ""))
+    reason, note = Reason.read(told["reason"], told.get("note", ""))
+    if what is Happening.LATE:  # how late it was is the reason in schema 2, and the note since
+        reason, note = None, note or told["reason"]
     return Notice(
         what=what,
-        run_id=told["run"],
+        run_id=told.get("run_id") or told["run"],
         job=told["job"],
         at=from_millis(int(told["at"])),
         scheduled_for=from_millis(int(told["scheduled_for"])) if told["scheduled_for"] else None,
