@@ -13,12 +13,12 @@ from horae.clock import monotonic
 from horae.errors import InvalidSchedule, UsageError
 from horae.jobs.policies import Tier
 from horae.project.registry import Registry
-from horae.reasons import worded
 from horae.runs import Run, Verdict
 from horae.schedules.durations import parse_duration
 from horae.settings import Settings
 from horae.store.base import Store
 from horae.store.values import Cancelled
+from horae.words import state_words
 
 LOOK_SECONDS = 0.2
 Wait = Annotated[
@@ -41,8 +41,9 @@ def command(context: typer.Context, run_id: RunId, wait: Wait = None, json: Json
     found, outcome = asyncio.run(_cancel(settings, jobs_of(settings), run_id, patience))
     if json:
         from horae.cli.output import print_json
+        from horae.shapes.runs import cancelled_shape
 
-        print_json({"outcome": outcome.value} | found.as_dict())
+        print_json(cancelled_shape(found, outcome))
     else:
         print(_sentence(found, outcome))
     return 0 if found.verdict is Verdict.CANCELLED or (outcome is Cancelled.ASKED and not wait) else 1
@@ -101,8 +102,7 @@ async def _cancel_flow(settings: Settings, registry: Registry, run: Run, patienc
 
 
 def _sentence(run: Run, outcome: Cancelled) -> str:
-    why = worded(run.reason, run.note)
-    state = f"{run.state.value}: {why}" if why else run.state.value
+    state = state_words(run)
     if outcome is Cancelled.SETTLED:
         return f"{run.run_id} of {run.job} had its verdict already: {state}"
     if run.verdict is Verdict.CANCELLED:

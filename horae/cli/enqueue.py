@@ -38,9 +38,9 @@ def command(
     found = asyncio.run(_enqueue(settings, jobs_of(settings), job, provider, arguments, later))
     if json:
         from horae.cli.output import print_json
+        from horae.shapes.runs import accepted_shape
 
-        due = clock.isoformat(found.due) if found.due else None
-        print_json({"run_id": found.run_id, "job": found.job, "provider": found.provider, "due": due, "new": found.new})
+        print_json(accepted_shape(found))
     elif not found.new:
         print(
             f"{found.run_id}  {found.job}, accepted before and not settled yet; its uniqueness key admits no second run"

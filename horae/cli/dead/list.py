@@ -27,10 +27,10 @@ def command(context: typer.Context, job: OfJob = None, limit: Limit = 20, json: 
     if job and not letters:
         jobs_of(settings).get(job)  # a job that was removed still has its letters; a name that never was has none
     if json:
-        from horae.cli.dead.letters import summary
         from horae.cli.output import print_json
+        from horae.shapes.dead_letters import letter_shape
 
-        print_json([summary(letter) for letter in letters])
+        print_json([letter_shape(letter) for letter in letters])
     else:
         _draw(letters)
     return 0
@@ -57,7 +57,7 @@ def _draw(letters: list[DeadLetter]) -> None:
                 letter.job or "(none)",
                 (worded(letter.reason, letter.note), "red"),
                 letter.run_id,
-                f"{letter.failure.type}: {letter.failure.message}" if letter.failure else "",
+                letter.failure.words if letter.failure else "",
             )
             for letter in letters
         ],

@@ -20,10 +20,10 @@ def command(context: typer.Context, run_id: RunId, json: Json = False) -> int:
     """
     letter, row = asyncio.run(_find(with_store(settings_of(context)), run_id))
     if json:
-        from horae.cli.dead.letters import whole
         from horae.cli.output import print_json
+        from horae.shapes.dead_letters import whole_letter_shape
 
-        print_json(whole(letter, row))
+        print_json(whole_letter_shape(letter, row))
     else:
         _draw(letter, row)
     return 0
@@ -43,7 +43,8 @@ async def _find(settings: Settings, given: str) -> tuple[DeadLetter, Run | None]
 def _draw(letter: DeadLetter, run: Run | None) -> None:
     from horae import clock
     from horae.cli.output import paint
-    from horae.cli.stories import draw_failure, draw_story, draw_values, timeline
+    from horae.cli.stories import draw_failure, draw_story, draw_values
+    from horae.runs import timeline
 
     why = paint(worded(letter.reason, letter.note), "red")
     print(f"{paint(letter.job or '(no job)', 'bold')}  {why}  {paint(letter.run_id, 'dim')}")

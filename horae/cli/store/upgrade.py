@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -46,8 +46,9 @@ def command(
     state, rewritten = asyncio.run(_upgrade(settings, preview=preview, yes=yes, despite_older=despite_older))
     if json:
         from horae.cli.output import print_json
+        from horae.shapes.store import upgrade_shape
 
-        print_json(_shape(state, rewritten))
+        print_json(upgrade_shape(state, rewritten))
     else:
         print(_sentence(state, rewritten))
     return 0 if preview or rewritten is not None else 1
@@ -101,16 +102,3 @@ def _sentence(state: "SchemaState", rewritten: int | None) -> str:
         return f"the store holds schema {SCHEMA} already"
     could = f"an upgrade to {SCHEMA} rewrites up to {state.runs} runs"
     return f"the store holds schema {state.schema}, and stays so; {could}"
-
-
-def _shape(state: "SchemaState", rewritten: int | None) -> dict[str, Any]:
-    """docs/reference/json.md"""
-    from dataclasses import asdict
-
-    return {
-        "schema": state.schema if rewritten is None else SCHEMA,
-        "newest": SCHEMA,
-        "runs": state.runs,
-        "rewritten": rewritten,
-        "older_clients": None if state.older is None else [asdict(one) for one in state.older],
-    }
