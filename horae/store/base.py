@@ -5,14 +5,14 @@ atomic step, judged by the store's clock; one that takes many things is one step
 StoreUnavailable when the store does not answer.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from horae.jobs.policies import Overlap
 from horae.messages import Message
 from horae.reasons import Reason
-from horae.runs import Run, Verdict
+from horae.runs import Run
 from horae.store.values import (
     ALL_RUNS,
     Accepted,
@@ -155,9 +155,6 @@ class Ledger(Protocol):
     async def append_log(self, run_id: str, lines: Sequence[str]) -> None: ...
 
     async def log(self, run_id: str) -> list[str]: ...
-
-    async def counts(self) -> Mapping[tuple[str, Verdict], int]:
-        """Settled runs so far, by job and verdict; they only grow."""
 
     async def figures(self) -> Figures:
         """What is to be measured, in one cheap look that any process may take every few seconds."""

@@ -98,7 +98,7 @@ async def test_twice_is_once(store: Store) -> None:
     [message] = await send(store, new())
     answers = [await store.claims.cancel(message.run_id) for _ in range(2)]
     assert answers == [Cancelled.CANCELLED, Cancelled.SETTLED]
-    assert dict(await store.ledger.counts()) == {("backup", Verdict.CANCELLED): 1}
+    assert dict((await store.ledger.figures()).settled) == {("backup", Verdict.CANCELLED): 1}
 
 
 async def test_what_nobody_knows(store: Store) -> None:

@@ -76,12 +76,12 @@ class TestLedger:
 
 class TestCounts:
     async def test_they_tell_settled_runs_by_job_and_verdict(self, store: Store) -> None:
-        assert dict(await store.ledger.counts()) == {}
+        assert dict((await store.ledger.figures()).settled) == {}
         for verdict in (Verdict.RAN, Verdict.RAN, Verdict.FAILED):
             await run_through(store, new(), verdict)
         await run_through(store, new("report"), Verdict.SKIPPED)
         await send(store, new())
-        assert dict(await store.ledger.counts()) == {
+        assert dict((await store.ledger.figures()).settled) == {
             ("backup", Verdict.RAN): 2,
             ("backup", Verdict.FAILED): 1,
             ("report", Verdict.SKIPPED): 1,
@@ -91,7 +91,7 @@ class TestCounts:
         messages = await send(store, *(new() for _ in range(5)))
         claims = await store.claims.claim([wants(one) for one in messages], "w1", LEASE)
         await store.claims.settle([Settlement(claim=one, verdict=Verdict.RAN) for one in claims])
-        assert dict(await store.ledger.counts()) == {("backup", Verdict.RAN): 5}
+        assert dict((await store.ledger.figures()).settled) == {("backup", Verdict.RAN): 5}
 
     async def test_what_another_scheduler_ran_counts_once(self, store: Store) -> None:
         run = Run(
@@ -99,7 +99,7 @@ class TestCounts:
         )
         await store.ledger.record([run, run])
         await store.ledger.record([run])
-        assert dict(await store.ledger.counts()) == {("sweep", Verdict.RAN): 1}
+        assert dict((await store.ledger.figures()).settled) == {("sweep", Verdict.RAN): 1}
 
 
 class TestReading:

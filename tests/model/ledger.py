@@ -1,9 +1,9 @@
 """The ledger of the model."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from horae.runs import Run, State, Verdict
+from horae.runs import Run, State
 from horae.store.values import ALL_RUNS, Figures, Happening, Latest, NewRun, Only
 from tests.model.books import Noun
 from tests.model.retention import in_order, when
@@ -117,10 +117,6 @@ class ModelLedger(Noun):
     async def log(self, run_id: str) -> list[str]:
         with self.books.lock:
             return list(self.books.retention.logs.get(run_id, ()))
-
-    async def counts(self) -> Mapping[tuple[str, Verdict], int]:
-        with self.books.lock:
-            return dict(self.books.counts)
 
     async def figures(self) -> Figures:
         books = self.books

@@ -1,7 +1,7 @@
 """The ledger: every run, its states and its verdict."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -127,12 +127,6 @@ class RedisLedger:
         with translated(self._connection.url):
             lines: list[str] = await self._connection.client.lrange(self._connection.key(f"log:{run_id}"), 0, -1)
         return lines
-
-    async def counts(self) -> Mapping[tuple[str, Verdict], int]:
-        with translated(self._connection.url):
-            counts = await self._connection.client.hgetall(self._connection.key("counts"))
-        flat = [part for item in counts.items() for part in item]
-        return {(job, Verdict(verdict)): count for job, verdict, count in _by_job(flat)}
 
     async def figures(self) -> Figures:
         counts, noticed, overdue, outbox, waiting, running, dead = await self._connection.call("ledger", "figures")
