@@ -62,6 +62,7 @@ class Account:
             elif known.interval == interval:
                 known.revision = max(known.revision, revision)
             elif revision > known.revision:
+                self.dispatch({name: known.interval}, now)  # what fell due by the former schedule gets its verdict
                 self.schedules[name] = Schedule(interval, revision, max(now, known.cursor))
         for name in [name for name, one in self.schedules.items() if name not in jobs and one.revision < revision]:
             del self.schedules[name]
