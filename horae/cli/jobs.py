@@ -89,7 +89,7 @@ def _remembered(settings: Settings, why: str, store: str | None = None) -> "Stan
     if found is None:
         print(f"horae: no verdicts: {why}", file=sys.stderr)
         return None
-    from horae.cli.output import relative
+    from horae.words import relative
 
     print(f"horae: these verdicts are from a snapshot, {relative(found.at, clock.now())}: {why}", file=sys.stderr)
     return found.standing

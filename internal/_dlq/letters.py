@@ -47,7 +47,7 @@ def letter_of(found: "DeadLetter", jobs: Mapping[str, Job]) -> Letter:
         run_id=found.run_id,
         job=message.job if message else "",
         at=found.at,
-        reason=found.reason or "no reason given",
+        reason=found.reason.value if found.reason else "no reason given",
         error=failure.type if failure else "",
         says=failure.message[:SAYS_CHARACTERS] if failure else "",
         replays=replays_of(message.metadata) if message else 0,
