@@ -217,7 +217,8 @@ async def test_what_is_no_message_and_what_is_not_transient_is_raised_once(world
         await world.beat()
     assert len(world.raised) == 3
     assert {fate.value for fate in (Fate.NO_MESSAGE, Fate.REFUSED, Fate.NO_JOB)} == {
-        text.partition("(")[2].rpartition(")")[0].removeprefix("no message): not JSON (") for text in world.raised
+        text.partition("(")[2].rpartition(")")[0].removeprefix("no message): invalid message (")
+        for text in world.raised
     }
     assert len(await world.store.dead_letters.newest()) == 3
 

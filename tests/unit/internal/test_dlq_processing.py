@@ -116,7 +116,7 @@ class TestLetter:
             note="no JSON",
             failure=None,
         )
-        assert letter_of(found, {}).cause == "(no message): no JSON"
+        assert letter_of(found, {}).cause == "(no message): invalid message"
 
     def test_a_context_that_the_job_no_longer_takes_is_seen(self) -> None:
         message = Message(job="backup", run_id="r1", context={"sources": "."})
