@@ -267,18 +267,18 @@ function calls.settle(a)
   return done
 end
 
--- sweep {limit} -> flat list of id, job, verdict or '', worker. What runs in a sidecar may be lost with it; what is
+-- sweep {limit} -> JSON: [{id, job, verdict?, worker}]. What runs in a sidecar may be lost with it; what is
 -- durable is handed out again as a suspect, until too many workers died with it. With a limit of 0: only whether writes are taken.
 function calls.sweep(a)
   local found = {}
   if a.limit == 0 then
     redis.call('SET', k('probe'), NOW_TEXT, 'PX', 1)
-    return found
+    return '[]'
   end
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', k('leases'), '-inf', NOW_TEXT, 'LIMIT', 0, a.limit)) do
     local key = k('run:' .. id)
     local job, tier, worker = unpack(redis.call('HMGET', key, 'job', 'tier', 'worker'))
-    local verdict = ''
+    local verdict
     if not job then
       redis.call('ZREM', k('leases'), id)
     elseif tier ~= 'oneiric' or redis.call('HINCRBY', key, 'lapses', 1) >= LAPSES then
@@ -286,12 +286,12 @@ function calls.sweep(a)
       settle_run(id, verdict, REASON.worker_died)
     else
       redis.call('HSET', key, 'suspect', 1)
-      verdict = hand_out_again(id, 'pending', 0, 'lease ran out', worker) or ''
+      verdict = hand_out_again(id, 'pending', 0, 'lease ran out', worker)
     end
-    if job then for _, v in ipairs({ id, job, verdict, worker }) do found[#found + 1] = v end end
+    if job then found[#found + 1] = { id = id, job = job, verdict = verdict, worker = worker } end
   end
   finish()
-  return found
+  return #found == 0 and '[]' or cjson.encode(found)
 end
 
 -- report {id, token, text}: how far the run is; nothing if the claim is stale.

@@ -56,10 +56,15 @@ class RedisClaims:
         return [answer == 1 for answer in await self._connection.call("claims", "settle", settlements=rows)]
 
     async def sweep(self, limit: int) -> list[Lapsed]:
-        flat = await self._connection.call("claims", "sweep", limit=limit)
+        lapsed = json.loads(await self._connection.call("claims", "sweep", limit=limit))
         return [
-            Lapsed(run_id=run_id, job=job, verdict=Verdict(verdict) if verdict else None, worker=worker)
-            for run_id, job, verdict, worker in (flat[start : start + 4] for start in range(0, len(flat), 4))
+            Lapsed(
+                run_id=one["id"],
+                job=one["job"],
+                verdict=Verdict(one["verdict"]) if "verdict" in one else None,
+                worker=one["worker"],
+            )
+            for one in lapsed
         ]
 
     async def report(self, claim: Claim, text: str) -> None:

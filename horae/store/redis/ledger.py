@@ -129,15 +129,15 @@ class RedisLedger:
         return lines
 
     async def figures(self) -> Figures:
-        counts, noticed, overdue, outbox, waiting, running, dead = await self._connection.call("ledger", "figures")
+        found = json.loads(await self._connection.call("ledger", "figures"))  # where an empty list is `{}`
         return Figures(
-            settled={(job, Verdict(verdict)): count for job, verdict, count in _by_job(counts)},
-            noticed={(job, Happening(what)): count for job, what, count in _by_job(noticed)},
-            overdue=overdue * MILLI,
-            outbox=outbox,
-            waiting=waiting,
-            running=running,
-            dead_letters=dead,
+            settled={(job, Verdict(verdict)): count for job, verdict, count in _by_job(found["counts"] or ())},
+            noticed={(job, Happening(what)): count for job, what, count in _by_job(found["noticed"] or ())},
+            overdue=found["overdue"] * MILLI,
+            outbox=found["outbox"],
+            waiting=found["waiting"],
+            running=found["running"],
+            dead_letters=found["dead"],
         )
 
     async def prune(self) -> int:
@@ -145,7 +145,7 @@ class RedisLedger:
 
 
 def _by_job(flat: Sequence[str]) -> Iterator[tuple[str, str, int]]:
-    """Of a hash by `job|word`, as a flat reply: job, word and count of each; `%7C` in a job stands for `|`."""
+    """Of a hash by `job|word`, as a flat list: job, word and count of each; `%7C` in a job stands for `|`."""
     for field, count in zip(flat[::2], flat[1::2], strict=True):
         job, _, word = field.rpartition("|")
         yield job.replace("%7C", "|").replace("%25", "%"), word, int(count)
