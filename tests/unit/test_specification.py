@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from horae.scheduler.enqueued import Enqueued
 
 from horae.errors import UnknownName
 from horae.jobs.job import Job
