@@ -112,6 +112,7 @@ async def watched(store: Store) -> Any:
 
 case("outbox", "accept", nothing, lambda s, _: s.outbox.accept([one("r1", unique="k"), one("r2", unique="k")]))
 case("outbox", "take", accepted, lambda s, _: s.outbox.take(10, LEASE))
+case("outbox", "publish_own", accepted, lambda s, _: s.outbox.publish_own(10))
 case("outbox", "published", accepted, lambda s, _: s.outbox.published([one("r1").message]))
 case("claims", "claim", accepted, lambda s, _: claim(s, one("r1").message))
 case("claims", "begin", nothing, lambda s, _: begin(s))
