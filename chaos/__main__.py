@@ -12,9 +12,12 @@ import tempfile
 import time
 from pathlib import Path
 
+from chaos.beside import prepared
 from chaos.driver import Progress, play
 from chaos.plan import Plan, plan_of
 from chaos.report import Report, report_of
+from horae.errors import UsageError
+from tests.processes import Checkout
 
 
 def arguments() -> argparse.Namespace:
@@ -23,6 +26,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--jobs-a-second", type=float, default=80, help="the pace of the plan (default: 80)")
     parser.add_argument("--seed", type=int, default=None, help="of the plan (default: a new one, which is said)")
     parser.add_argument("--seconds-between-kills", type=float, default=5, help="on average (default: 5)")
+    parser.add_argument(
+        "--beside",
+        metavar="REVISION",
+        help="half of the processes are of that revision, and each kill changes sides",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there too")
     parser.add_argument("--print-plan", action="store_true", help="print the plan as JSON, and do nothing")
     parser.add_argument(
@@ -46,9 +54,9 @@ class Shown:
         print(f"\r{text}  " if terminal else text, end="" if terminal else "\n", file=sys.stderr, flush=True)
 
 
-def run(plan: Plan, folder: Path) -> Report:
+def run(plan: Plan, folder: Path, beside: Checkout | None = None) -> Report:
     (folder / "plan.json").write_text(plan.as_json())
-    played = asyncio.run(play(plan, folder, Shown(len(plan.enqueues))))
+    played = asyncio.run(play(plan, folder, Shown(len(plan.enqueues)), beside))
     (folder / "record.json").write_text(played.record.as_json())
     return report_of(plan, played)
 
@@ -70,11 +78,16 @@ def main() -> int:
     if given.print_plan:
         print(plan.as_json())
         return 0
+    try:
+        beside = prepared(given.beside) if given.beside else None
+    except UsageError as error:
+        print(f"chaos: {error.message}", file=sys.stderr)
+        return 2
     print(f"seed {plan.seed}: {len(plan.enqueues)} jobs, {len(plan.strikes)} blows", file=sys.stderr)
     _be_stopped_by_signals()
     folder, keep = Path(tempfile.mkdtemp(prefix="horae-chaos-")), True
     try:
-        report = run(plan, folder)
+        report = run(plan, folder, beside)
         keep = given.keep or not report.satisfied
     except KeyboardInterrupt:
         keep = given.keep

@@ -15,14 +15,17 @@ from chaos.stage import NAMESPACE, Stage, left_behind, staged
 from chaos.workload import TICK, write
 from horae.clock import monotonic, now
 from horae.errors import QueueError, StoreError
+from horae.reasons import worded
 from horae.runs import Run
 from horae.scheduler.scheduler import Scheduler
 from horae.store import Store
+from tests.processes import Checkout
 from tests.waiting import wait_until
 
 SLOTS = 16
 OUTSTANDING = 300
 """No more accepted and unended runs than this, so that a redelivered one does not wait behind a long queue."""
+LETTERS = 10_000
 PATIENCE_SECONDS = 60
 """Without any outstanding run ending for so long, the rest is lost."""
 
@@ -43,15 +46,20 @@ class Played:
     seconds: float
 
 
-async def play(plan: Plan, folder: Path, say: Callable[[Progress], None] = lambda progress: None) -> Played:
-    """`folder`: an empty one, for the project, the store and the logs."""
+async def play(
+    plan: Plan,
+    folder: Path,
+    say: Callable[[Progress], None] = lambda progress: None,
+    beside: Checkout | None = None,
+) -> Played:
+    """`folder`: an empty one, for the project, the store and the logs. `beside`: half of the processes are of it."""
     project = folder / "project"
     (folder / "store").mkdir()
     (project / "infra").mkdir(parents=True)
     (project / "horae.toml").write_text("")
     write(project, *plan.jobs)
     began = monotonic()
-    async with staged(project, folder / "store", plan.lease_seconds, SLOTS) as stage:
+    async with staged(project, folder / "store", plan.lease_seconds, SLOTS, beside) as stage:
         played = await Driver(plan, project, stage, say).play()
     played.record.left = left_behind(project)
     return Played(journal=played.journal, record=played.record, runs=played.runs, seconds=monotonic() - began)
@@ -80,6 +88,8 @@ class Driver:
                 await self._settle_down(store)
                 watching.cancel()
             runs = await self._runs(store)
+            for letter in await store.dead_letters.newest(LETTERS):
+                self._record.dead_letters[letter.run_id] = f"{letter.job}: {worded(letter.reason, letter.note)}"
         return Played(journal=self._reader.journal(), record=self._record, runs=runs, seconds=0)
 
     def _ticks(self) -> bool:

@@ -15,7 +15,11 @@ from datetime import datetime
 from pathlib import Path
 
 from chaos.fence import Entry, Fence, entries
-from horae.jobs.context import RunContext, current_run
+
+try:
+    from horae.jobs.context import RunContext, current_run
+except ImportError:  # in a process of the release before, where the module has another name
+    from horae.run_context import RunContext, current_run  # type: ignore[import-not-found,no-redef]
 
 PROCESS = "CHAOS_PROCESS"
 """The variable that tells a worker, and through it its children, what the driver calls it."""

@@ -9,6 +9,8 @@ from chaos.workload import Workload
 
 STORE = "store"
 """Where a blow falls that every process feels."""
+OLDER = "-beside"
+"""Ends the name of a process of the revision that runs beside this one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +44,8 @@ class Record:
     hits: list[Hit] = field(default_factory=list)
     exits: dict[str, int] = field(default_factory=dict)
     """Exit status of each process that was asked to end."""
+    dead_letters: dict[str, str] = field(default_factory=dict)
+    """What lay dead at the end: run or letter, and why."""
     left: list[int] = field(default_factory=list)
     """Pids of this run that were still there when all was over."""
 

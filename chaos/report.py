@@ -2,13 +2,16 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import pairwise
 from math import ceil
 from typing import Any
 
 from chaos.checker import Findings, check
 from chaos.driver import Played
+from chaos.journal import Journal
 from chaos.plan import Plan
+from chaos.record import OLDER
 from chaos.verdicts import check_verdicts
 from chaos.violation import Violation
 
@@ -26,7 +29,13 @@ class Report:
     @property
     def satisfied(self) -> bool:
         record = self.played.record
-        return not self.violations and not record.left and not any(record.exits.values())
+        return not (self.violations or self.dead_letters or record.left or any(record.exits.values()))
+
+    @property
+    def dead_letters(self) -> dict[str, str]:
+        """Those that no rule explains."""
+        given_up = self.findings.given_up
+        return {id: why for id, why in self.played.record.dead_letters.items() if id not in given_up}
 
     def as_dict(self) -> dict[str, Any]:
         record, findings = self.played.record, self.findings
@@ -45,6 +54,8 @@ class Report:
             "extra_unexplained": findings.unexplained,
             "claims_without_beginning": findings.gaps,
             "given_up": len(findings.given_up),
+            "dead_letters": self.dead_letters,
+            "beside": asdict(sharing(self.played.journal)),
             "redelivery_seconds": spread(findings.redeliveries),
             "redelivery_seconds_undisturbed": spread(findings.undisturbed),
             "violations": [
@@ -68,6 +79,9 @@ class Report:
             "extra": f"{values['extra_explained']} explained ({by}), {values['extra_unexplained']} unexplained",
             "claims": f"{values['claims_without_beginning']} lost with their worker before the job began",
             "given up": f"{values['given_up']} by rule: too many workers died with it",
+            "letters": f"{len(self.dead_letters)} dead letters that no rule explains",
+            "beside": "{older} of {attempts} attempts in the revision beside; runs that changed: {to_newer} from it "
+            "to this one, {to_older} from this one to it".format(**values["beside"]),
             "redelivery": _said(values["redelivery_seconds"]),
             "undisturbed": f"{_said(values['redelivery_seconds_undisturbed'])}, where no other blow fell meanwhile",
         }
@@ -75,6 +89,7 @@ class Report:
         lines += [f"{len(self.violations)} violations" if self.violations else "no violation"]
         lines += [f"  {violation}" for violation in self.violations[:SHOWN]]
         lines += [f"  … and {len(self.violations) - SHOWN} more"] if len(self.violations) > SHOWN else []
+        lines += [f"  {id}: {why}" for id, why in list(self.dead_letters.items())[:SHOWN]]
         lines += [f"{name} ended with status {status}" for name, status in values["exits"].items()]
         lines += [f"left behind: {values['left_behind']}"] if values["left_behind"] else []
         return "\n".join(lines)
@@ -84,6 +99,29 @@ def report_of(plan: Plan, played: Played) -> Report:
     findings = check(played.journal, played.record)
     verdicts = check_verdicts(played.runs, played.journal, played.record, findings)
     return Report(plan=plan, played=played, findings=findings, violations=(*findings.violations, *verdicts))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sharing:
+    """How two revisions shared the work."""
+
+    attempts: int
+    older: int
+    """Attempts in processes of the revision beside."""
+    to_newer: int
+    """Attempts here on a run whose attempt before was there."""
+    to_older: int
+
+
+def sharing(journal: Journal) -> Sharing:
+    of_run = [[one.begin.worker.endswith(OLDER) for one in attempts] for attempts in journal.attempts.values()]
+    changes = Counter(pair for places in of_run for pair in pairwise(places))
+    return Sharing(
+        attempts=sum(map(len, of_run)),
+        older=sum(map(sum, of_run)),
+        to_newer=changes[True, False],
+        to_older=changes[False, True],
+    )
 
 
 def spread(ascending: Sequence[float]) -> dict[str, Any]:

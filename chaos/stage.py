@@ -10,7 +10,7 @@ from pathlib import Path
 from chaos.plan import Blow, Cut, Strike
 from chaos.record import STORE, Hit
 from horae.clock import monotonic
-from tests.processes import Service, Services, services
+from tests.processes import HERE, Checkout, Service, Services, services
 from tests.proxy import Proxy
 from tests.servers import OwnValkey
 
@@ -25,13 +25,23 @@ class Place:
 
     kind: str
     proxy: Proxy
+    older: bool = False
+    """Its next process is of the revision that runs beside this one."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     service: Service | None = None
 
 
 class Stage:
-    def __init__(self, running: Services, store: OwnValkey, places: dict[str, list[Place]], front_door: Proxy) -> None:
+    def __init__(
+        self,
+        running: Services,
+        store: OwnValkey,
+        places: dict[str, list[Place]],
+        front_door: Proxy,
+        beside: Checkout | None,
+    ) -> None:
         self._running, self._store, self.places, self.front_door = running, store, places, front_door
+        self._beside = beside
         self._store_lock = asyncio.Lock()
         self.hits: list[Hit] = []
 
@@ -39,7 +49,10 @@ class Stage:
         await asyncio.gather(*(self._start(place) for kind in self.places.values() for place in kind))
 
     async def _start(self, place: Place) -> None:
-        place.service = await asyncio.to_thread(self._running.start, place.kind, HORAE_STORE__URL=place.proxy.url)
+        checkout = self._beside if self._beside and place.older else HERE
+        place.service = await asyncio.to_thread(
+            self._running.start, place.kind, checkout, HORAE_STORE__URL=place.proxy.url
+        )
 
     async def strike(self, strike: Strike) -> None:
         """Until it is over and what was killed has a successor. One blow at a time falls on a place."""
@@ -68,6 +81,7 @@ class Stage:
             began = monotonic()
             place.service.kill()
             self._hit(strike.blow, name, began)
+            place.older = not place.older  # the successor is of the other release: upgrades and ways back
             await self._start(place)
 
     async def _cut(self, proxy: Proxy, name: str, strike: Strike) -> None:
@@ -101,8 +115,10 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged(project: Path, folder: Path, lease_seconds: float, slots: int) -> AsyncIterator[Stage]:
-    """With the store up. Leaving it kills what is still there."""
+async def staged(
+    project: Path, folder: Path, lease_seconds: float, slots: int, beside: Checkout | None = None
+) -> AsyncIterator[Stage]:
+    """With the store up. Leaving it kills what is still there. `beside`: one of two processes of a kind is of it."""
     async with AsyncExitStack() as stack:
         store = OwnValkey(folder, fsync="always")
         stack.callback(store.kill)
@@ -123,9 +139,10 @@ async def staged(project: Path, folder: Path, lease_seconds: float, slots: int) 
             )
         )
         places = {
-            kind: [Place(kind=kind, proxy=await proxy()) for _ in range(2)] for kind in ("sidecar", "queue_worker")
+            kind: [Place(kind=kind, proxy=await proxy(), older=older) for older in (False, True)]
+            for kind in ("sidecar", "queue_worker")
         }
-        yield Stage(running, store, places, await proxy())
+        yield Stage(running, store, places, await proxy(), beside)
 
 
 def mark_of(project: Path) -> str:

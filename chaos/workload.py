@@ -15,8 +15,13 @@ import subprocess
 import time
 from datetime import timedelta
 
-from horae import Retry, cron, every, job
 from chaos.journal import attempt
+
+try:
+    from horae import Retry, cron, every, job
+except ImportError:  # the release before, where `horae` has no front page
+    from horae.jobs import Retry, job
+    from horae.schedules import cron, every
 
 
 @job(

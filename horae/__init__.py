@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from horae.matrix import Decision as Decision
     from horae.matrix import decide as decide
     from horae.messages import Priority as Priority
+    from horae.reasons import Reason as Reason
     from horae.runs import Cause as Cause
     from horae.runs import Run as Run
     from horae.runs import State as State
     from horae.runs import Verdict as Verdict
-    from horae.scheduler.enqueued import Enqueued as Enqueued
     from horae.scheduler.scheduler import Scheduler as Scheduler
     from horae.schedules.kinds import Schedule as Schedule
     from horae.schedules.making import any_of as any_of
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from horae.schedules.making import every as every
     from horae.settings import Settings as Settings
     from horae.settings import load as load_settings  # noqa: F401
+    from horae.store.values import Accepted as Accepted
 
 ROOMS = {
     "horae.errors": ("HoraeError",),
@@ -45,12 +46,13 @@ ROOMS = {
     "horae.jobs.policies": ("CatchUp", "Isolation", "Overlap", "Retry", "Scope", "Tier", "Trait"),
     "horae.matrix": ("Decision", "decide"),
     "horae.messages": ("Priority",),
+    "horae.reasons": ("Reason",),
     "horae.runs": ("Cause", "Run", "State", "Verdict"),
-    "horae.scheduler.enqueued": ("Enqueued",),
     "horae.scheduler.scheduler": ("Scheduler",),
     "horae.schedules.kinds": ("Schedule",),
     "horae.schedules.making": ("any_of", "at", "cron", "every"),
     "horae.settings": ("Settings", "load_settings"),
+    "horae.store.values": ("Accepted",),
 }
 """Which module each name of this page comes from."""
 

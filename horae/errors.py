@@ -12,8 +12,7 @@ HoraeError
 ├── StoreError
 │   ├── StoreUnavailable    the state store does not answer; nothing was done
 │   │   └── StoreUncertain  … and it may have been done all the same
-│   ├── UnsafeStore         the state store could lose what it accepts
-│   └── StaleClaim          another worker holds a newer claim on this run
+│   └── UnsafeStore         the state store could lose what it accepts
 ├── QueueError
 │   ├── QueueUnavailable    the broker does not answer; try again later
 │   └── MessageTooLarge     a message over the size limit
@@ -120,10 +119,6 @@ class StoreUncertain(StoreUnavailable):
 
 class UnsafeStore(StoreError):
     """The state store could lose what it accepts."""
-
-
-class StaleClaim(StoreError):
-    """Another worker holds a newer claim on this run."""
 
 
 class QueueError(HoraeError):

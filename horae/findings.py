@@ -3,7 +3,7 @@
 Each rule stands in the room whose code trips it; `docs/reference/checks.md` is generated from all of them.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -28,11 +28,6 @@ class Finding:
     """Relative to the project."""
     line: int | None = None
     """Counted from 1."""
-
-    def as_dict(self) -> dict[str, str | int | None]:
-        """The shape that `horae check --json` prints."""
-        found = asdict(self)
-        return {key: found[key] for key in ("code", "level", "job", "file", "line", "message", "remedy")}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

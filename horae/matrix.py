@@ -103,10 +103,6 @@ class Decision:
     reason: str
     """A sentence."""
 
-    def as_dict(self) -> dict[str, object]:
-        path = [{"step": a.step, "question": a.question, "answer": a.answer} for a in self.path]
-        return {"tier": self.tier.value, "reason": self.reason, "path": path}
-
 
 def decide(traits: frozenset[Trait], schedule: Schedule | None) -> Decision:
     """Walk the matrix with a job's traits and schedule to the one tier it belongs to."""

@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -11,6 +11,7 @@ import uuid_utils
 
 from horae.clock import from_millis, isoformat
 from horae.jobs.policies import Tier
+from horae.reasons import Reason
 
 
 class Cause(StrEnum):
@@ -92,6 +93,11 @@ class Failure:
     message: str
     traceback: str = ""
 
+    @property
+    def words(self) -> str:
+        """Class and message of what was raised."""
+        return f"{self.type}: {self.message}"
+
     @classmethod
     def parse(cls, text: str) -> "Failure | None":
         return cls(**json.loads(text)) if text else None
@@ -108,6 +114,9 @@ class Event:
     """Which handing-out of the run it is about."""
     note: str = ""
 
+    def seconds_after(self, first: "Event") -> float:
+        return round((self.at - first.at).total_seconds(), 3)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
@@ -120,8 +129,10 @@ class Run:
     state: State
     scheduled_for: datetime | None = None
     """The fire it answers to; None unless a schedule caused it."""
-    reason: str = ""
-    """Why it has its verdict, such as `overlap` or `timed out`."""
+    reason: Reason | None = None
+    """Why it has its verdict; None while it has none, and for `ran`."""
+    note: str = ""
+    """What the reason is about, such as the run that has the uniqueness key."""
     attempts: int = 0
     """How often a worker began it."""
     accepted_at: datetime | None = None
@@ -158,18 +169,16 @@ class Run:
             return None
         return round((self.ended_at - self.started_at).total_seconds(), 3)
 
-    def as_dict(self) -> dict[str, Any]:
-        """The shape that `horae fires --json` prints."""
-        return {
-            "run_id": self.run_id,
-            "job": self.job,
-            "tier": self.tier.value,
-            "cause": self.cause.value,
-            "scheduled_for": isoformat(self.scheduled_for) if self.scheduled_for else None,
-            "state": self.state.value,
-            "verdict": self.verdict.value if self.verdict else None,
-            "reason": self.reason or None,
-            "attempts": self.attempts,
-            "duration_seconds": self.duration_seconds,
-            "error": f"{self.failure.type}: {self.failure.message}" if self.failure else None,
-        }
+
+def timeline(run: Run) -> list[Event]:
+    """What happened to it, in order. Where another scheduler ran it, its row says when it began and ended."""
+    if run.started_at is None or any(event.what == "claimed" for event in run.story):
+        return list(run.story)
+    told = [Event(at=run.started_at, what="began", generation=1, note=run.worker)]
+    for event in run.story:
+        if event.what == "accepted":
+            event = replace(event, what="recorded")
+        elif event.what == "settled" and run.ended_at:
+            event = replace(event, at=run.ended_at)
+        told.append(event)
+    return sorted(told, key=lambda event: event.at)

@@ -32,6 +32,7 @@ from horae.project.loading import own_packages  # noqa: E402
 from horae.queues.base import ALWAYS  # noqa: E402
 from horae.queues.providers import names as provider_names  # noqa: E402
 from horae.queues.providers import provider  # noqa: E402
+from horae.reasons import Reason  # noqa: E402
 from horae.runs import new_run_id  # noqa: E402
 from horae.schedules.durations import format_duration  # noqa: E402
 from horae.settings import Settings  # noqa: E402
@@ -150,6 +151,10 @@ def retry_fields() -> str:
 def choices(kind: type[StrEnum]) -> str:
     texts = attributes(kind)
     return table(["value", "meaning"], ([f'`"{one.value}"`', texts[one.name][1]] for one in kind))
+
+
+def reasons() -> str:
+    return table(["reason", "meaning"], ([f"`{one.value}`", one.sentence] for one in Reason))
 
 
 def traits() -> str:
@@ -271,6 +276,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "isolation": lambda: choices(Isolation),
     "tiers": tiers,
     "traits": traits,
+    "reasons": reasons,
     "message": message_fields,
     "metrics": metrics,
 }

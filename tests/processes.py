@@ -15,7 +15,21 @@ from horae.execution.tree import children_of
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[1]
-WORKERS = ROOT / "workers"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkout:
+    """Where the processes of one revision are started from."""
+
+    root: Path
+    python: Path
+    path: Path
+    """On their PYTHONPATH, since generated jobs import the journal from `chaos`."""
+    mark: str = ""
+    """Ends the names of its processes."""
+
+
+HERE = Checkout(root=ROOT, python=Path(sys.executable), path=ROOT)
 
 
 @dataclass(kw_only=True)
@@ -72,21 +86,20 @@ class Services:
             "HORAE_WORKER__HEALTH_PORT": "0",
             "HORAE_SIDECAR__HEALTH_PORT": "0",
             "HORAE_REVISION": "1",
-            "PYTHONPATH": str(ROOT),  # generated jobs import the journal
             **settings,
         }
         self.all: list[Service] = []
         self._numbers = count()
 
-    def start(self, kind: str, **settings: str) -> Service:
+    def start(self, kind: str, checkout: Checkout = HERE, /, **settings: str) -> Service:
         """`kind`: sidecar or queue_worker."""
-        name = f"{kind}-{next(self._numbers)}"
+        name = f"{kind}-{next(self._numbers)}{checkout.mark}"
         log = self._project / f"{name}.log"
         with log.open("wb") as file:
             process = subprocess.Popen(
-                [sys.executable, str(WORKERS / f"{kind}.py")],
+                [str(checkout.python), str(checkout.root / "workers" / f"{kind}.py")],
                 cwd=self._project,
-                env=self.environment | {PROCESS: name} | settings,
+                env=self.environment | {PROCESS: name, "PYTHONPATH": str(checkout.path)} | settings,
                 stdout=file,
                 stderr=file,
             )

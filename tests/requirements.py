@@ -24,6 +24,8 @@ def postgres_bin() -> Path | None:
     return next((folder for folder in folders if (folder / "postgres").exists()), None)
 
 
+RELEASE_BEFORE = "4f0ccaa4e2e074f0a95d6ba7a73b191a54175c0d"
+"""Its processes and those of this release share a store and a broker while machines are upgraded."""
 SERVERS = Path(__file__).parents[1] / ".horae/servers"
 """Where scripts/servers puts what it fetches."""
 
@@ -41,6 +43,10 @@ REQUIREMENTS = {
     "promtool": Requirement(
         there=lambda: promtool() is not None,
         how="scripts/servers promtool (Debian); macOS: brew install prometheus",
+    ),
+    "history": Requirement(
+        there=lambda: _has_commit(RELEASE_BEFORE),
+        how="a complete clone: git fetch --unshallow",
     ),
     "postgres": Requirement(
         there=lambda: postgres_bin() is not None and shutil.which("pg_dump") is not None,
@@ -85,6 +91,11 @@ def _registry_there() -> bool:
     except (OSError, subprocess.TimeoutExpired):
         return False
     return done.returncode == 0
+
+
+def _has_commit(commit: str) -> bool:
+    asked = ["git", "cat-file", "-e", f"{commit}^{{commit}}"]
+    return subprocess.run(asked, cwd=Path(__file__).parent, capture_output=True, check=False).returncode == 0
 
 
 def _valkey_there() -> bool:

@@ -65,7 +65,7 @@ async def read(settings: Settings, since: datetime, until: datetime, say: Callab
     async with connect(settings) as store:
         await _read_runs(store, jobs, since, until, say)
         counts: dict[str, dict[str, int]] = {}
-        for (job, verdict), count in (await store.ledger.counts()).items():
+        for (job, verdict), count in (await store.ledger.figures()).settled.items():
             counts.setdefault(job, {})[verdict.value] = count
         letters = await store.dead_letters.newest(DEAD_LETTERS)
     oldest = min((one.oldest for one in jobs.values() if one.oldest), default=since)

@@ -7,6 +7,7 @@ from flows._report import svg
 from flows._report.figures import OPEN, VERDICTS, JobFigures, percentile
 from flows._report.report import Report
 from horae.clock import isoformat
+from horae.reasons import worded
 
 SHOWN = 100
 """Rows of a table."""
@@ -150,7 +151,12 @@ def _troubles(report: Report) -> list[dict[str, str]]:
 
 def _letters(report: Report) -> list[dict[str, str]]:
     return [
-        {"at": isoformat(one.at.replace(microsecond=0)), "job": one.job or "?", "run": one.run_id, "reason": one.reason}
+        {
+            "at": isoformat(one.at.replace(microsecond=0)),
+            "job": one.job or "?",
+            "run": one.run_id,
+            "reason": worded(one.reason, one.note),
+        }
         for one in report.ledger.dead_letters[:SHOWN]
     ]
 

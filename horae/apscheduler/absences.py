@@ -8,6 +8,7 @@ from horae.apscheduler.fires import KEEP_EACH
 from horae.jobs.job import Job
 from horae.jobs.policies import Scope, Tier
 from horae.project.registry import Registry
+from horae.reasons import Reason
 from horae.runs import Cause, Run, State, fire_id
 from horae.store.base import Store
 from horae.store.values import Watched
@@ -18,7 +19,6 @@ PATIENCE = timedelta(seconds=60)
 """A fire without a row may still be on its way for so long: a sidecar restarts, a store comes back."""
 ROWS = 1000
 """Fires of one job that are written at once, the newest; of a longer absence the older ones are not."""
-REASON = "no sidecar"
 
 
 class Absences:
@@ -68,7 +68,7 @@ class Absences:
         runs = [self._run(job, at) for at in (missed[-KEEP_EACH:] if each else missed)]
         await self._store.ledger.record(runs, keep=KEEP_EACH if each else None)
         extra = {"action": "fires_missed", "job": job.name, "fires": len(missed)}
-        log.warning("%d fires of %s were missed: %s", len(missed), job.name, REASON, extra=extra)
+        log.warning("%d fires of %s were missed: %s", len(missed), job.name, Reason.NO_SIDECAR.value, extra=extra)
 
     def _run(self, job: Job, at: datetime) -> Run:
         return Run(
@@ -78,5 +78,5 @@ class Absences:
             cause=Cause.SCHEDULE,
             state=State.MISSED,
             scheduled_for=at,
-            reason=REASON,
+            reason=Reason.NO_SIDECAR,
         )

@@ -15,6 +15,7 @@ from horae.execution.work import Work
 from horae.jobs.job import Job
 from horae.jobs.policies import CatchUp, Overlap, Scope
 from horae.messages import Message
+from horae.reasons import Reason
 from horae.runs import Cause, Run, State, Verdict, fire_id
 from horae.store.base import Store
 from horae.store.values import Answer, Claim, NewRun, Settlement
@@ -101,10 +102,10 @@ class InternalFires:
     async def _each(self, job: Job, run_id: str, cause: Cause, at: datetime | None) -> None:
         """Every sidecar runs it, with or without the store."""
         if cause is Cause.SCHEDULE and await self._paused.holds(job.name):
-            await self._skip(job, run_id, cause, at, "paused")
+            await self._skip(job, run_id, cause, at, Reason.PAUSED)
             return
         if cause is Cause.SCHEDULE and job.name in self._here and job.overlap is not Overlap.ALLOW:
-            await self._skip(job, run_id, cause, at, "overlap")
+            await self._skip(job, run_id, cause, at, Reason.OVERLAP)
             return
         began = self._now()
         self._here.add(job.name)
@@ -121,7 +122,7 @@ class InternalFires:
             self.results[job.name] = settlement.result
             self._on_result(settlement.result)
 
-    async def _skip(self, job: Job, run_id: str, cause: Cause, at: datetime | None, why: str) -> None:
+    async def _skip(self, job: Job, run_id: str, cause: Cause, at: datetime | None, why: Reason) -> None:
         skipped = Settlement(claim=_unclaimed(job, run_id, at), verdict=Verdict.SKIPPED, reason=why)
         await self._record(job, run_id, cause, at, self._now(), skipped)
 
@@ -138,6 +139,7 @@ class InternalFires:
             state=State(verdict.value),
             scheduled_for=at,
             reason=settlement.reason,
+            note=settlement.note,
             attempts=0 if skipped else 1,
             started_at=None if skipped else began,
             ended_at=self._now(),

@@ -18,6 +18,7 @@ from horae.schedules.durations import parse_duration
 from horae.settings import Settings
 from horae.store.base import Store
 from horae.store.values import Cancelled
+from horae.words import state_words
 
 LOOK_SECONDS = 0.2
 Wait = Annotated[
@@ -40,8 +41,9 @@ def command(context: typer.Context, run_id: RunId, wait: Wait = None, json: Json
     found, outcome = asyncio.run(_cancel(settings, jobs_of(settings), run_id, patience))
     if json:
         from horae.cli.output import print_json
+        from horae.shapes.runs import cancelled_shape
 
-        print_json({"outcome": outcome.value} | found.as_dict())
+        print_json(cancelled_shape(found, outcome))
     else:
         print(_sentence(found, outcome))
     return 0 if found.verdict is Verdict.CANCELLED or (outcome is Cancelled.ASKED and not wait) else 1
@@ -100,7 +102,7 @@ async def _cancel_flow(settings: Settings, registry: Registry, run: Run, patienc
 
 
 def _sentence(run: Run, outcome: Cancelled) -> str:
-    state = f"{run.state.value}: {run.reason}" if run.reason else run.state.value
+    state = state_words(run)
     if outcome is Cancelled.SETTLED:
         return f"{run.run_id} of {run.job} had its verdict already: {state}"
     if run.verdict is Verdict.CANCELLED:

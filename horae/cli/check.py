@@ -64,12 +64,13 @@ def _took(settings: Settings, jobs: Sequence[str]) -> Mapping[str, Sequence[floa
 
 
 def _print(findings: Sequence[Finding], format: Format) -> None:
-    from horae.cli import check_formats
     from horae.cli.output import print_json
+    from horae.shapes import check_formats
+    from horae.shapes.findings import finding_shape
 
     match format:
         case Format.JSON:
-            print_json([finding.as_dict() for finding in findings])
+            print_json([finding_shape(finding) for finding in findings])
         case Format.SARIF:
             print_json(check_formats.sarif(findings))
         case Format.GITHUB:

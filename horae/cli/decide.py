@@ -48,21 +48,13 @@ def command(
     decision, findings = walk(traits, schedule), review(traits, schedule)
     if json:
         from horae.cli.output import print_json
+        from horae.shapes.findings import review_shape
+        from horae.shapes.jobs import decision_shape
 
-        print_json(decision.as_dict() | {"findings": [shape(finding) for finding in findings]})
+        print_json(decision_shape(decision) | {"findings": [review_shape(finding) for finding in findings]})
     else:
         _draw(decision, findings)
     return 0
-
-
-def shape(finding: Finding) -> dict[str, str]:
-    """A finding on a job that no file declares yet."""
-    return {
-        "code": finding.code,
-        "level": finding.level.value,
-        "message": finding.message,
-        "remedy": finding.remedy,
-    }
 
 
 def _draw(decision: Decision, findings: list[Finding]) -> None:

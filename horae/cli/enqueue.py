@@ -2,7 +2,7 @@
 
 import asyncio
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -11,9 +11,7 @@ from horae.cli.options import Context, JobName, Json, context_of, instant_of
 from horae.cli.project import jobs_of, settings_of, with_store
 from horae.project.registry import Registry
 from horae.settings import Settings
-
-if TYPE_CHECKING:
-    from horae.scheduler.enqueued import Enqueued
+from horae.store.values import Accepted
 
 Time = Annotated[str | None, typer.Option("--at", metavar="INSTANT", help="Not before then. Default: at once.")]
 Provider = Annotated[
@@ -40,9 +38,9 @@ def command(
     found = asyncio.run(_enqueue(settings, jobs_of(settings), job, provider, arguments, later))
     if json:
         from horae.cli.output import print_json
+        from horae.shapes.runs import accepted_shape
 
-        due = clock.isoformat(found.due) if found.due else None
-        print_json({"run_id": found.run_id, "job": found.job, "provider": found.provider, "due": due, "new": found.new})
+        print_json(accepted_shape(found))
     elif not found.new:
         print(
             f"{found.run_id}  {found.job}, accepted before and not settled yet; its uniqueness key admits no second run"
@@ -60,7 +58,7 @@ async def _enqueue(
     provider: str | None,
     arguments: dict[str, Any],
     at: datetime | None,
-) -> "Enqueued":
+) -> Accepted:
     from horae.scheduler.scheduler import Scheduler
 
     scheduler = Scheduler(settings, registry)

@@ -31,23 +31,6 @@ class Explanation:
     """Oneiric's ranking, the chosen one first; None for a job that no queue carries."""
     fires: list[datetime]
 
-    def as_dict(self) -> dict[str, Any]:
-        """docs/reference/json.md"""
-        job = self.job
-        return {
-            "name": job.name,
-            "tier": job.tier.value,
-            "schedule": str(job.schedule) if job.schedule else None,
-            "description": job.description,
-            "traits": sorted(trait.value for trait in job.traits),
-            "file": job.source.file if job.source else None,
-            "line": job.source.line if job.source else None,
-            "decision": self.decision.as_dict(),
-            "findings": [finding.as_dict() for finding in self.findings],
-            "providers": self.providers,
-            "next_fires": [clock.isoformat(fire) for fire in self.fires],
-        }
-
 
 def command(context: typer.Context, job: JobName, json: Json = False) -> int:
     """Why a job is on its scheduler, what the checks say of it, where its runs go, and its next five fires.
@@ -59,8 +42,10 @@ def command(context: typer.Context, job: JobName, json: Json = False) -> int:
     explanation = explain(settings, job)
     if json:
         from horae.cli.output import print_json
+        from horae.shapes.jobs import explanation_shape
 
-        print_json(explanation.as_dict())
+        found = explanation
+        print_json(explanation_shape(found.job, found.decision, found.findings, found.providers, found.fires))
     else:
         _draw(explanation)
     return 0

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 
-from horae.cli.output import COLOURS, paint, wrapped
+from horae.cli.output import paint, wrapped
 from horae.findings import Finding
+from horae.words import colour_of
 
 
 def print_findings(findings: Iterable[Finding], *, lines: bool = False) -> None:
@@ -11,7 +12,7 @@ def print_findings(findings: Iterable[Finding], *, lines: bool = False) -> None:
     for finding in findings:
         where = f"{f'line {finding.line}' if finding.line else '':<10}" if lines else ""
         begin = f"  {where}{finding.code}  {finding.level.value:<7}  "
-        level = paint(f"{finding.level.value:<7}", COLOURS[finding.level.value])
+        level = paint(f"{finding.level.value:<7}", colour_of(finding.level.value))
         said, *more = wrapped(finding.message, len(begin))
         print(f"  {paint(where, 'dim')}{paint(finding.code, 'bold')}  {level}  {said}")
         for line in more:

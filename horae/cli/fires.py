@@ -84,8 +84,9 @@ def command(
         jobs_of(settings).get(job)  # a job that was removed still has its runs; a name that never was has none
     if json:
         from horae.cli.output import print_json
+        from horae.shapes.runs import run_shape
 
-        print_json([run.as_dict() for run in runs])
+        print_json([run_shape(run) for run in runs])
     else:
         _draw(runs)
     return 0
@@ -135,7 +136,8 @@ def _known(settings: Settings, job: str) -> None:
 
 
 def _draw(runs: list[Run]) -> None:
-    from horae.cli.output import print_columns, state_of, took
+    from horae.cli.output import print_columns, state_of
+    from horae.words import took
 
     if not runs:
         print("no such run yet")
@@ -151,7 +153,7 @@ def _draw(runs: list[Run]) -> None:
                 took(run.duration_seconds),
                 str(run.attempts),
                 run.run_id,
-                str(run.as_dict()["error"] or ""),
+                run.failure.words if run.failure else "",
             )
             for run in runs
         ],

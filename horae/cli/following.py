@@ -81,11 +81,14 @@ async def keep_following(settings: Settings, question: "Question", say: Callable
 
 
 def json_line(run: Run) -> str:
-    return json.dumps(run.as_dict(), ensure_ascii=False)
+    from horae.shapes.runs import run_shape
+
+    return json.dumps(run_shape(run), ensure_ascii=False)
 
 
 def line(run: Run) -> str:
-    from horae.cli.output import paint, state_of, took
+    from horae.cli.output import paint, state_of
+    from horae.words import took
 
     at = run.story[-1].at if run.story else run.ended_at or run.started_at or run.accepted_at
     when = clock.isoformat(at.replace(microsecond=0)) if at else ""
@@ -93,7 +96,7 @@ def line(run: Run) -> str:
     parts += [
         took(run.duration_seconds) if run.state.settled else "",
         paint(run.run_id, "dim"),
-        run.as_dict()["error"] or "",
+        run.failure.words if run.failure else "",
     ]
     return "  ".join(part for part in parts if part)
 

@@ -1,7 +1,7 @@
 """`horae jobs`: every job, when it is due, and how it last ended."""
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -36,8 +36,9 @@ def command(context: typer.Context, json: Json = False) -> int:
     rows = [(job, latest.get(job.name, UNKNOWN), _paused(job, standing)) for job in registry]
     if json:
         from horae.cli.output import print_json
+        from horae.shapes.jobs import job_shape
 
-        print_json([_shape(*row) for row in rows])
+        print_json([job_shape(*row, clock.now()) for row in rows])
     else:
         _draw(rows, settings)
     _warn(settings, registry)
@@ -88,7 +89,7 @@ def _remembered(settings: Settings, why: str, store: str | None = None) -> "Stan
     if found is None:
         print(f"horae: no verdicts: {why}", file=sys.stderr)
         return None
-    from horae.cli.output import relative
+    from horae.words import relative
 
     print(f"horae: these verdicts are from a snapshot, {relative(found.at, clock.now())}: {why}", file=sys.stderr)
     return found.standing
@@ -102,31 +103,9 @@ async def _ask(settings: Settings, names: tuple[str, ...]) -> "Standing":
         return Standing(latest=await store.ledger.latest(names), paused=await store.pauses.paused())
 
 
-def _shape(job: Job, latest: Latest, paused: bool | None) -> dict[str, Any]:
-    """docs/reference/json.md"""
-    following, settled, newest = job.next_fire(clock.now()), latest.settled, latest.newest
-    return {
-        "name": job.name,
-        "tier": job.tier.value,
-        "schedule": str(job.schedule) if job.schedule else None,
-        "next_fire": clock.isoformat(following) if following else None,
-        "paused": paused,
-        "state": newest.state.value if newest else None,
-        "last_verdict": settled.state.value if settled else None,
-        "last_reason": (settled.reason or None) if settled else None,
-        "last_run_id": settled.run_id if settled else None,
-        "last_ended_at": clock.isoformat(settled.ended_at) if settled and settled.ended_at else None,
-        "last_duration_seconds": settled.duration_seconds if settled else None,
-        "description": job.description,
-        "traits": sorted(trait.value for trait in job.traits),
-        "run_on_start": job.run_on_start,
-        "file": job.source.file if job.source else None,
-        "line": job.source.line if job.source else None,
-    }
-
-
 def _draw(rows: list[tuple[Job, Latest, bool | None]], settings: Settings) -> None:
-    from horae.cli.output import print_columns, relative, state_of, took
+    from horae.cli.output import print_columns, state_of
+    from horae.words import relative, took
 
     if not rows:
         folders = settings.folders

@@ -22,8 +22,9 @@ def command(context: typer.Context, run_id: RunId, json: Json = False) -> int:
     found, lines = asyncio.run(_log(with_store(settings_of(context)), run_id))
     if json:
         from horae.cli.output import print_json
+        from horae.shapes.runs import log_shape
 
-        print_json({"run_id": found.run_id, "job": found.job, "state": found.state.value, "lines": lines})
+        print_json(log_shape(found, lines))
         return 0
     for line in lines:
         print(line)

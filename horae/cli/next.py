@@ -58,7 +58,7 @@ def coming(source: Job | Schedule, after: datetime, count: int) -> list[datetime
 
 def fire_lines(fires: list[datetime], tz: str | None) -> list[str]:
     """Of each fire the instant in UTC, the wall clock of its schedule's zone, and how long from now it is."""
-    from horae.cli.output import relative
+    from horae.words import relative
 
     now, width = clock.now(), max((len(clock.isoformat(fire)) for fire in fires), default=0)
     walls = [f"{fire.astimezone(zone(tz)):%a %d %b %H:%M:%S %Z}" if tz else f"{fire:%a}" for fire in fires]

@@ -1,4 +1,4 @@
-"""How answers are printed: JSON, columns, colours, durations and instants.
+"""How answers are printed: JSON, columns and colours.
 
 By hand, because importing Rich's tables alone takes a third of the time that `horae jobs` may take.
 """
@@ -9,24 +9,14 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
+
+from horae.words import colour_of, state_words
 
 if TYPE_CHECKING:
     from horae.runs import Run
 
-CODES = {"bold": 1, "dim": 2, "underline": 4, "red": 31, "green": 32, "yellow": 33, "cyan": 36}
-COLOURS = {
-    "ran": "green",
-    "failed": "red",
-    "skipped": "yellow",
-    "missed": "yellow",
-    "cancelled": "yellow",
-    "error": "red",
-    "warning": "yellow",
-}
-"""Of verdicts and levels; any other state is on its way."""
-ON_ITS_WAY = "cyan"
+CODES = {"bold": 1, "dim": 2, "underline": 4, "red": 31, "green": 32, "yellow": 33, "magenta": 35, "cyan": 36}
 
 type Cell = str | tuple[str, str]
 """Text, or text and its style."""
@@ -65,28 +55,4 @@ def wrapped(text: str, indent: int) -> list[str]:
 
 def state_of(run: "Run") -> tuple[str, str]:
     """Where a run is and why, in its colour."""
-    state = run.state.value
-    return (f"{state}: {run.reason}" if run.reason else state), COLOURS.get(state, ON_ITS_WAY)
-
-
-def took(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    return f"{seconds:.1f} s" if seconds < 60 else roughly(timedelta(seconds=seconds))
-
-
-def roughly(duration: timedelta) -> str:
-    """In its two largest units: `45 s`, `12 min`, `7 h 5 min`, `3 d 2 h`."""
-    seconds = int(duration.total_seconds())
-    if seconds < 60:
-        return f"{seconds} s"
-    units = ((seconds // 86400, "d"), (seconds % 86400 // 3600, "h"), (seconds % 3600 // 60, "min"))
-    found = [f"{number} {unit}" for number, unit in units if number]
-    return " ".join(found[:2])
-
-
-def relative(instant: datetime, now: datetime) -> str:
-    """`in 7 h 5 min`, or `12 min ago`."""
-    return f"in {roughly(instant - now)}" if instant >= now else f"{roughly(now - instant)} ago"
+    return state_words(run), colour_of(run.state.value)

@@ -31,8 +31,9 @@ def command(context: typer.Context, job: JobName, given: Context = None, json: J
     run = asyncio.run(_run(settings, registry, job, arguments, sys.stderr if json else sys.stdout))
     if json:
         from horae.cli.output import print_json
+        from horae.shapes.runs import run_shape
 
-        print_json(run.as_dict())
+        print_json(run_shape(run))
     else:
         _draw(run)
     return 0 if run.verdict is Verdict.RAN else 1
@@ -51,12 +52,13 @@ async def _run(settings: Settings, registry: Registry, job: str, given: dict[str
 
 
 def _draw(run: Run) -> None:
-    from horae.cli.output import paint, state_of, took
+    from horae.cli.output import paint, state_of
+    from horae.words import took
 
     duration = f" in {took(run.duration_seconds)}" if run.duration_seconds is not None else ""
     print(paint(*state_of(run)) + duration)
     if run.failure:
-        print(paint(f"{run.failure.type}: {run.failure.message}", "red"))
+        print(paint(run.failure.words, "red"))
     if run.result is not None:
         print(_plain(run.result))
 

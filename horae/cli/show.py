@@ -20,9 +20,9 @@ def command(context: typer.Context, run_id: RunId, json: Json = False) -> int:
     found = asyncio.run(_find(with_store(settings_of(context)), run_id))
     if json:
         from horae.cli.output import print_json
-        from horae.cli.stories import shape
+        from horae.shapes.runs import whole_run_shape
 
-        print_json(shape(found))
+        print_json(whole_run_shape(found))
     else:
         from horae.cli.stories import draw
 

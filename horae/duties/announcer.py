@@ -8,6 +8,7 @@ from typing import Any
 from horae.clock import isoformat
 from horae.errors import UsageError
 from horae.prefect.api import PrefectApi
+from horae.reasons import worded
 from horae.runs import FIRES
 from horae.store.base import Store
 from horae.store.values import Happening, Notice
@@ -62,7 +63,7 @@ class Announcer:
                 self._logged.add((notice.run_id, notice.what))
                 due = f" of {isoformat(notice.scheduled_for)}" if notice.scheduled_for else ""
                 extra = {"action": f"fire_{notice.what.value}", "job": notice.job, "run_id": notice.run_id}
-                reason = notice.reason or "no reason given"
+                reason = worded(notice.reason, notice.note) or "no reason given"
                 name = notice.job or "a message that is no run"
                 log.log(LEVELS[notice.what], "%s%s: %s: %s", name, due, notice.what.value, reason, extra=extra)
 
@@ -102,6 +103,7 @@ def event_of(namespace: str, notice: Notice) -> dict[str, Any]:
             "job": notice.job,
             "run_id": notice.run_id,
             "scheduled_for": isoformat(notice.scheduled_for) if notice.scheduled_for else None,
-            "reason": notice.reason,
+            "reason": notice.reason.value if notice.reason else None,
+            "note": notice.note or None,
         },
     }

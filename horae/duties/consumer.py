@@ -13,6 +13,7 @@ from horae.messages import Message
 from horae.project.registry import Registry
 from horae.queues.base import Consumer as Source
 from horae.queues.base import Delivery
+from horae.reasons import Reason, worded
 from horae.store.base import Store
 from horae.store.values import Answer, Claim, Policy, Wanted
 
@@ -20,7 +21,6 @@ log = logging.getLogger(__name__)
 WAIT = timedelta(seconds=1)
 AT_ONCE = 100
 """Claimed in one step, however many slots are free: while the store works on some, the ones before them run."""
-STRANGER = Policy(known=False)
 
 
 class Consumer:
@@ -62,14 +62,14 @@ class Consumer:
     async def _take(self, deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:
             if delivery.message is None:
-                await self._bury(delivery, delivery.wrong)
+                await self._bury(delivery, Reason.INVALID_MESSAGE, delivery.wrong)
         valid = [(delivery, delivery.message) for delivery in deliveries if delivery.message]
         if valid:
             wanted = [self._want(message) for _, message in valid]
             claims = await self._store.claims.claim(wanted, self._worker, self._lease)
             for (delivery, message), claim in zip(valid, claims, strict=True):
                 if claim.answer is Answer.TOO_OLD:
-                    await self._bury(delivery, claim.reason, message.job)
+                    await self._bury(delivery, Reason.TOO_OLD, job=message.job)
                 else:
                     self._begin(claim)
         # Nobody waits for it: what is not acknowledged comes again, and the claim discards it.
@@ -78,7 +78,7 @@ class Consumer:
     def _want(self, message: Message) -> Wanted:
         job = self._job(message.job)
         if job is None:
-            return Wanted(message=message, policy=STRANGER)
+            return Wanted(message=message, policy=None)
         return Wanted(message=message, policy=policy_of(job), unique=job.uniqueness(message.context))
 
     def _job(self, name: str) -> Job | None:
@@ -102,8 +102,9 @@ class Consumer:
         except QueueError as error:
             log.warning("deliveries are not acknowledged: %s", error, extra={"action": "ack_failed"})
 
-    async def _bury(self, delivery: Delivery, why: str, job: str = "") -> None:
-        letter = await self._store.dead_letters.bury(delivery.body, why, job)
+    async def _bury(self, delivery: Delivery, reason: Reason, note: str = "", job: str = "") -> None:
+        letter = await self._store.dead_letters.bury(delivery.body, reason, note, job)
+        why = worded(reason, note)
         log.error("a message is no run: %s", why, extra={"action": "message_buried", "run_id": letter, "job": job})
 
 

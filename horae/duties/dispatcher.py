@@ -13,6 +13,7 @@ from horae.jobs.policies import CatchUp, Tier
 from horae.metrics.process import Metrics
 from horae.project.registry import Registry
 from horae.queues.routing import Router
+from horae.reasons import Reason
 from horae.runs import Cause, Verdict, fire_id
 from horae.schedules.kinds import Schedule
 from horae.schedules.making import schedule_from
@@ -158,7 +159,7 @@ class Dispatcher:
         runs = [self._run(job, at, reason) for at, reason in judged(job, due, now, more_follow=to < now)]
         return Advance(cursor=cursor, to=to, next_fire=next_fire, runs=runs)
 
-    def _run(self, job: Job, at: datetime, missed: str) -> NewRun:
+    def _run(self, job: Job, at: datetime, missed: Reason | None) -> NewRun:
         return NewRun(
             run_id=fire_id(self._store.namespace, job.name, at),
             job=job.name,
@@ -208,17 +209,17 @@ def fires_between(job: Job, after: datetime, until: datetime) -> list[datetime]:
     return found
 
 
-def judged(job: Job, due: list[datetime], now: datetime, *, more_follow: bool) -> list[tuple[datetime, str]]:
-    """Each fire with why it is missed, or with an empty reason when it is to run: the catch-up policy."""
-    verdicts = []
+def judged(job: Job, due: list[datetime], now: datetime, *, more_follow: bool) -> list[tuple[datetime, Reason | None]]:
+    """Each fire with why it is missed, or with None when it is to run: the catch-up policy."""
+    verdicts: list[tuple[datetime, Reason | None]] = []
     for place, at in enumerate(due):
         newest = place == len(due) - 1 and not more_follow
-        reason = ""
+        reason = None
         if now - at > job.catch_up_window:
-            reason = "too late"
+            reason = Reason.TOO_LATE
         elif job.catch_up is CatchUp.LATEST and not newest:
-            reason = "superseded"
+            reason = Reason.SUPERSEDED
         elif job.catch_up is CatchUp.NONE and now - at > GRACE:
-            reason = "not caught up"
+            reason = Reason.NOT_CAUGHT_UP
         verdicts.append((at, reason))
     return verdicts

@@ -9,6 +9,7 @@ from horae.execution.lines import sound
 from horae.execution.results import words_of
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier
+from horae.reasons import Reason
 from horae.runs import Failure, Verdict
 from horae.store.values import Claim, Settlement
 
@@ -33,7 +34,8 @@ def settlement_of(job: Job, claim: Claim, error: BaseException) -> Settlement:
     Only durable runs are retried: an internal job has its next fire.
     """
     if isinstance(error, NotBegun) and job.tier is Tier.ONEIRIC:
-        return Settlement(claim=claim, reason=words_of(error))  # handed back: nothing of it was done
+        # Handed back: nothing of it was done.
+        return Settlement(claim=claim, reason=Reason.PROCESS_DIED, note=words_of(error))
     if isinstance(error, RunFailed):
         said = error.message.removeprefix(f"{error.kind}: ")
         failure = Failure(type=error.kind, message=_cut(said), traceback=error.traceback)
@@ -44,23 +46,23 @@ def settlement_of(job: Job, claim: Claim, error: BaseException) -> Settlement:
     reason = _reason(error)
     if isinstance(error, ChildDied) and job.tier is Tier.ONEIRIC:
         # However often its policy would try again: the store counts the processes that it kills.
-        said = f"{reason}: {failure.message}"
-        return Settlement(claim=claim, died=True, retry_after=AFTER_DEATH, reason=said, failure=failure)
+        said = failure.message
+        return Settlement(claim=claim, died=True, retry_after=AFTER_DEATH, reason=reason, note=said, failure=failure)
     failures = claim.failures + 1
     final = {UsageError.__name__, *job.retry.not_on}  # a mistake of the user's does not mend itself
     may_retry = job.tier is Tier.ONEIRIC and failures <= job.retry.retries
     if may_retry and not final & set(kinds):
         wait = timedelta(seconds=random.uniform(0, job.retry.ceiling(failures).total_seconds()))
-        return Settlement(claim=claim, retry_after=wait, reason=f"{reason}: {failure.message}", failure=failure)
+        return Settlement(claim=claim, retry_after=wait, reason=reason, note=failure.message, failure=failure)
     return Settlement(claim=claim, verdict=Verdict.FAILED, reason=reason, failure=failure)
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: BaseException) -> Reason:
     if isinstance(error, Abandoned):
-        return "abandoned"
+        return Reason.ABANDONED
     if isinstance(error, TimedOut):
-        return "timed out"
-    return "process died" if isinstance(error, ChildDied) else "raised"
+        return Reason.TIMED_OUT
+    return Reason.PROCESS_DIED if isinstance(error, ChildDied) else Reason.RAISED
 
 
 def _cut(text: str) -> str:

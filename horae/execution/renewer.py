@@ -13,12 +13,11 @@ from typing import Any, Protocol
 from horae.errors import StoreError
 from horae.execution.channel import MESSAGE_LIMIT_BYTES, encoded
 from horae.execution.guardian import RESTART_WANTED, Guard
-from horae.execution.runner import Active, Stop
+from horae.execution.runner import Active
 from horae.store.base import Claims
-from horae.store.values import Hold
+from horae.store.values import Stop
 
 log = logging.getLogger(__name__)
-STOPS = {Hold.LOST: Stop.LEASE_LOST, Hold.OVERLAP: Stop.OVERLAP, Hold.REQUESTED: Stop.REQUESTED}
 BEAT_SECONDS = 1.0
 AT_ONCE = 500
 """Claims in one message to the guardian."""
@@ -92,9 +91,9 @@ class GuardedRenewer:
     def _hear(self) -> None:
         with suppress(BlockingIOError):
             while data := self._link.recv(MESSAGE_LIMIT_BYTES):
-                for token, hold in json.loads(data)["stop"]:
+                for token, stop in json.loads(data)["stop"]:
                     if active := self._held.get(token):
-                        active.cancel(STOPS[Hold(hold)])
+                        active.cancel(Stop(stop))
             log.critical("the guardian is gone", extra={"action": "guardian_gone"})
             logging.shutdown()
             os._exit(RESTART_WANTED)
@@ -138,14 +137,14 @@ class ThreadRenewer:
 
     def _renew(self, held: list[Active]) -> None:
         try:
-            holds = self._claims.renew([active.claim for active in held], self._lease)
+            stops = self._claims.renew([active.claim for active in held], self._lease)
         except StoreError as error:
             # The run goes on: whether its lease is lost, only the store can say.
             log.warning("leases cannot be renewed: %s", error, extra={"action": "renewal_waits"})
             return
-        for active, hold in zip(held, holds, strict=True):
-            if hold is not Hold.KEPT:
-                self._stop(active, STOPS[hold])
+        for active, stop in zip(held, stops, strict=True):
+            if stop:
+                self._stop(active, stop)
 
     def _stop(self, active: Active, why: Stop) -> None:
         assert self._loop

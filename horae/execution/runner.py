@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
 from typing import Any
 
@@ -21,29 +20,17 @@ from horae.jobs.context import RunContext, running
 from horae.jobs.job import Job
 from horae.jobs.policies import Isolation, Tier
 from horae.project.loading import job_settings
+from horae.reasons import Reason
 from horae.runs import Verdict
 from horae.settings import Settings
 from horae.store.base import Claims
-from horae.store.values import Claim, Settlement
+from horae.store.values import Claim, Settlement, Stop
 
 log = logging.getLogger(__name__)
 HEED_SECONDS = 5.0
 """For how long an async job may go on after its time limit cancelled it; then the process owes a restart."""
 ENDS = (Exception, SystemExit, KeyboardInterrupt)
 """What a job may raise; it is its verdict, never the end of this process."""
-
-
-class Stop(StrEnum):
-    """Why a run is cancelled from outside."""
-
-    OVERLAP = "overlap"
-    """Somebody asks for it: verdict `cancelled`."""
-    REQUESTED = "requested"
-    """Whoever asked for the run takes it back: verdict `cancelled`."""
-    DRAINING = "draining"
-    """The process ends: hand it back."""
-    LEASE_LOST = "lease lost"
-    """Another worker may run it: nothing to settle."""
 
 
 @dataclass(slots=True, eq=False)
@@ -118,7 +105,7 @@ class Runner:
         verdict = Verdict.CANCELLED if active.stop in (Stop.OVERLAP, Stop.REQUESTED) else None
         if active.job.tier is Tier.APSCHEDULER and active.stop is Stop.DRAINING:
             verdict = Verdict.CANCELLED  # an internal job may be lost with its sidecar
-        return Settlement(claim=active.claim, verdict=verdict, reason=active.stop.value)
+        return Settlement(claim=active.claim, verdict=verdict, reason=Reason(active.stop.value))
 
     async def _limited(self, active: Active) -> Any:
         plan = self._plans.get(active.job.name) or self._plan(active.job)

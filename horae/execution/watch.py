@@ -13,7 +13,7 @@ from horae.clock import monotonic
 from horae.errors import StoreError
 from horae.execution.channel import encoded
 from horae.messages import Message
-from horae.store.values import Answer, Claim, Hold
+from horae.store.values import Answer, Claim, Stop
 
 log = logging.getLogger(__name__)
 QUIET_SECONDS = 5.0
@@ -23,7 +23,7 @@ SILENCE_SECONDS = 60.0
 """How long a run without a time limit may block the event loop."""
 AT_ONCE = 200
 
-type Renew = Callable[[Sequence[Claim], timedelta], list[Hold]]
+type Renew = Callable[[Sequence[Claim], timedelta], list[Stop | None]]
 
 
 class Watch:
@@ -78,14 +78,14 @@ class Watch:
         for start in range(0, len(held), AT_ONCE):
             some = [_claim(run, token) for token, (run, _) in held[start : start + AT_ONCE]]
             try:
-                holds = self._renew(some, self._lease)
+                answers = self._renew(some, self._lease)
             except StoreError as error:
                 # The runs go on: whether their leases are lost, only the store can say.
                 log.warning("leases cannot be renewed: %s", error, extra={"action": "renewal_waits"})
                 return
-            stops = [(claim.token, hold) for claim, hold in zip(some, holds, strict=True) if hold is not Hold.KEPT]
-            for token, hold in stops:
-                if hold is Hold.LOST:
+            stops = [(claim.token, stop) for claim, stop in zip(some, answers, strict=True) if stop]
+            for token, stop in stops:
+                if stop is Stop.LEASE_LOST:
                     self._held.pop(token, None)
             if stops:
                 yield encoded({"stop": stops})

@@ -12,7 +12,7 @@ from horae.execution.guardian import Guard
 from horae.execution.lines import Sink
 from horae.execution.renewer import GuardedRenewer, Renewer, ThreadRenewer
 from horae.execution.run_logs import RunLogs
-from horae.execution.runner import Active, Runner, Stop
+from horae.execution.runner import Active, Runner
 from horae.execution.settler import Settler
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier
@@ -20,7 +20,7 @@ from horae.metrics.process import Metrics
 from horae.runs import Verdict
 from horae.settings import Settings
 from horae.store.base import Store
-from horae.store.values import Claim, Settlement
+from horae.store.values import Claim, Settlement, Stop
 
 log = logging.getLogger(__name__)
 SLOW_INTERNAL_SECONDS = 5.0

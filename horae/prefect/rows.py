@@ -6,6 +6,7 @@ from datetime import datetime
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier
 from horae.prefect.values import FlowRun
+from horae.reasons import Reason
 from horae.runs import Cause, Failure, Run, State, fire_id
 
 
@@ -20,28 +21,26 @@ def rows_of(namespace: str, job: Job, flow_run: FlowRun, missed_by: datetime) ->
         return [row]
     due, began = flow_run.expected_start, flow_run.began
     if began and began - due > job.catch_up_window:
-        written_off = replace(row, state=State.MISSED, reason=NOT_STARTED, attempts=0, started_at=None, failure=None)
+        written_off = replace(
+            row, state=State.MISSED, reason=Reason.NOT_STARTED, attempts=0, started_at=None, failure=None
+        )
         return [
             replace(written_off, ended_at=due + job.catch_up_window),
             replace(row, run_id=flow_run.id, cause=Cause.BACKFILL, scheduled_for=None),
         ]
     if began is None and not row.state.settled and due + job.catch_up_window < missed_by:
-        return [replace(row, state=State.MISSED, reason=NOT_STARTED)]
+        return [replace(row, state=State.MISSED, reason=Reason.NOT_STARTED)]
     return [row]
 
 
-NOT_STARTED = "not started"
-"""By Prefect, within the job's catch-up window: no worker had room for it, or none was there."""
-SUPERSEDED = "superseded"
-"""By a newer fire, which was due before a worker took this one; the job wants only the newest."""
-DELETED = "deleted"
-"""In Prefect: by somebody, or because its deployment was paused or deleted, which deletes what is late too."""
+SUPERSEDED = Reason.SUPERSEDED.value
+"""Begins the message of a flow run that gave way to a newer fire before a worker took it."""
 
 
 def deleted(row: Run, now: datetime) -> Run:
     """The end of a run that Prefect no longer has."""
     unbegun = row.started_at is None and row.scheduled_for is not None
-    return replace(row, state=State.MISSED if unbegun else State.CANCELLED, reason=DELETED, ended_at=now)
+    return replace(row, state=State.MISSED if unbegun else State.CANCELLED, reason=Reason.DELETED, ended_at=now)
 
 
 def mirrored(namespace: str, job: Job, flow_run: FlowRun) -> Run:
@@ -66,23 +65,23 @@ def mirrored(namespace: str, job: Job, flow_run: FlowRun) -> Run:
     )
 
 
-def state_of(flow_run: FlowRun) -> tuple[State, str]:
+def state_of(flow_run: FlowRun) -> tuple[State, Reason | None]:
     """Prefect's state in our words: state, and the reason of a verdict."""
     match flow_run.state_type:
         case "COMPLETED":
-            return State.RAN, ""
+            return State.RAN, None
         case "FAILED":
-            return State.FAILED, "raised"
+            return State.FAILED, Reason.RAISED
         case "CRASHED":
-            return State.FAILED, "crashed"
+            return State.FAILED, Reason.CRASHED
         case "CANCELLED" if flow_run.began is None and flow_run.message.startswith(SUPERSEDED):
-            return State.MISSED, SUPERSEDED
+            return State.MISSED, Reason.SUPERSEDED
         case "CANCELLED" if flow_run.began is None and "concurrency" in flow_run.message.lower():
-            return State.SKIPPED, "overlap"
+            return State.SKIPPED, Reason.OVERLAP
         case "CANCELLED":
-            return State.CANCELLED, "requested"
+            return State.CANCELLED, Reason.REQUESTED
         case "RUNNING" | "CANCELLING" | "PAUSED":
-            return State.RUNNING, ""
+            return State.RUNNING, None
         case _ if flow_run.state_name == "AwaitingRetry":
-            return State.RETRYING, ""
-    return State.QUEUED, ""
+            return State.RETRYING, None
+    return State.QUEUED, None

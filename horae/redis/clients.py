@@ -15,6 +15,7 @@ import redis.asyncio
 from pydantic import SecretStr
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.driver_info import DriverInfo
 from redis.retry import Retry
 
 from horae.redis import blocking, connections
@@ -22,6 +23,7 @@ from horae.redis.access import RedisAccess
 from horae.redis.address import Kind, RedisAddress, parse
 from horae.redis.credentials import Credentials
 from horae.redis.directories import directory_of
+from horae.redis.keys import SCHEMA
 from horae.redis.locator import Locator
 from horae.redis.replication import configurations, online, replicas
 
@@ -31,6 +33,8 @@ CONNECT_SECONDS = 5.0
 ASK_SECONDS = 2.0
 """How long one Sentinel or node may take to say where the primary is, before the next is asked."""
 CONNECTIONS = 100
+PARTNER = "horae_v"
+"""In the library name of a connection, before the newest schema that its process knows: CLIENT LIST shows it."""
 
 
 def open_client(
@@ -91,6 +95,7 @@ def _options(
         "socket_timeout": timeout_seconds,
         "socket_connect_timeout": CONNECT_SECONDS,
         "max_connections": limit,
+        "driver_info": DriverInfo().add_upstream_driver("horae", str(SCHEMA)),
         **_tls(address, access),
     }
     password = access.password or (SecretStr(address.password) if address.password else None)

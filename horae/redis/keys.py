@@ -4,6 +4,8 @@ The queue provider `redis` writes the streams of its messages. The state store's
 server, and they write the streams of `OWN`.
 """
 
+SCHEMA = 3
+"""The newest spelling of rows and notices that this release knows. It reads and writes the one before too."""
 PROVIDER = "redis"
 OWN = "own"
 """In place of a provider: the job is declared in one program alone, and the store carries its messages to that one."""

@@ -19,14 +19,14 @@ from horae.project.loading import load as load_registry
 from horae.project.registry import Registry
 from horae.redis.keys import OWN
 from horae.runs import Cause, Run, new_run_id, replay_id
-from horae.scheduler.enqueued import Enqueued, PriorityName, due_of, instant_of, priority_of
 from horae.scheduler.opened import OpenScheduler, opened
+from horae.scheduler.options import PriorityName, due_of, instant_of, priority_of
 from horae.scheduler.replays import AS_IT_WAS, Edit, Replay, letter_of, message_of, metadata_of, refused
 from horae.scheduler.worker import is_own
 from horae.schedules.kinds import Schedule
 from horae.settings import Settings
 from horae.store.base import DeadLetters, Ledger
-from horae.store.values import Answer, DeadLetter, NewRun
+from horae.store.values import Accepted, Answer, DeadLetter, NewRun
 
 log = logging.getLogger(__name__)
 HOLD = timedelta(seconds=5)
@@ -117,7 +117,7 @@ class Scheduler:
         run_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         cause: Cause = Cause.ENQUEUE,
-    ) -> Enqueued:
+    ) -> Accepted:
         """Accept a run of a durable job; once this returns it is in the store, and a queue worker will run it.
 
         `job` is the job or its name (`_` may stand for `-`), `context` its keyword arguments. `at` (aware) delays the
@@ -131,8 +131,8 @@ class Scheduler:
         new = self._new_run(
             name, context or {}, provider, run_id, cause, metadata or {}, instant_of(at), priority_of(priority)
         )
-        [enqueued] = await self._accept([new])
-        return enqueued
+        [accepted] = await self._accept([new])
+        return accepted
 
     async def enqueue_workflow(
         self,
@@ -143,7 +143,7 @@ class Scheduler:
         *,
         run_id: str | None = None,
         cause: Cause = Cause.ENQUEUE,
-    ) -> Enqueued:
+    ) -> Accepted:
         """`enqueue` in the words of the specification.
 
         `schedule_time` (ISO 8601 with an offset) and `priority` stand in `metadata`.
@@ -166,7 +166,7 @@ class Scheduler:
         contexts: Iterable[Mapping[str, Any]],
         queue_provider: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-    ) -> list[Enqueued]:
+    ) -> list[Accepted]:
         """Accept one run for each context, a few hundred in one step; `metadata` as in `enqueue_workflow`.
 
         Raises as `enqueue`. All are looked at before the first is accepted. When the store goes away in between, the
@@ -215,7 +215,7 @@ class Scheduler:
 
     async def replay(
         self, run_id: str, context: Mapping[str, Any] | None = None, *, without: Collection[str] = (), reason: str = ""
-    ) -> Enqueued:
+    ) -> Accepted:
         """Take up the dead letter of a failed run by a new run, whose cause is `replay` and which names the old one.
 
         Run and letter change in one step; replayed by two at once, it is one run. `context` has the values that it gets
@@ -226,8 +226,8 @@ class Scheduler:
         planned = self.planned(letter, Edit(context=context or {}, without=without, reason=reason))
         if planned.refused:
             raise planned.refused
-        [enqueued] = await self.replay_all([planned])
-        return enqueued
+        [accepted] = await self.replay_all([planned])
+        return accepted
 
     def planned(self, letter: DeadLetter, edit: Edit = AS_IT_WAS) -> Replay:
         """The run that would take up that letter, or why none can. Nothing is written."""
@@ -247,11 +247,11 @@ class Scheduler:
             return Replay(letter=letter, new=None, refused=refused(letter, error))
         return Replay(letter=letter, new=replace(new, replays=letter.run_id))
 
-    async def replay_all(self, replays: Sequence[Replay]) -> list[Enqueued]:
+    async def replay_all(self, replays: Sequence[Replay]) -> list[Accepted]:
         """Accept what was planned, but for what was refused. Where `new` is false the letter stays, or went before."""
         return await self._accept([one.new for one in replays if one.new])
 
-    async def _accept(self, news: Sequence[NewRun]) -> list[Enqueued]:
+    async def _accept(self, news: Sequence[NewRun]) -> list[Accepted]:
         here = self._here
         for new in news:
             here.worker.include(self.registry.get(new.job))
@@ -260,10 +260,7 @@ class Scheduler:
         if at_once:
             now = await here.place.store.now()
             await self._publish([new for new in at_once if new.due is None or new.due <= now])
-        return [
-            Enqueued(run_id=one.run_id, job=new.job, provider=new.provider, due=new.due, new=one.new)
-            for new, one in zip(news, accepted, strict=True)
-        ]
+        return accepted
 
     async def _publish(self, news: Sequence[NewRun]) -> None:
         for provider in {new.provider for new in news}:

@@ -5,13 +5,14 @@ atomic step, judged by the store's clock; one that takes many things is one step
 StoreUnavailable when the store does not answer.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from horae.jobs.policies import Overlap
 from horae.messages import Message
-from horae.runs import Run, Verdict
+from horae.reasons import Reason
+from horae.runs import Run
 from horae.store.values import (
     ALL_RUNS,
     Accepted,
@@ -22,7 +23,6 @@ from horae.store.values import (
     Declared,
     DueJobs,
     Figures,
-    Hold,
     InForce,
     Lapsed,
     Latest,
@@ -30,6 +30,7 @@ from horae.store.values import (
     Notice,
     Only,
     Settlement,
+    Stop,
     Taken,
     Wanted,
     Watched,
@@ -60,8 +61,11 @@ class Claims(Protocol):
     async def begin(self, run: NewRun, overlap: Overlap, worker: str, lease: timedelta) -> Claim:
         """Accept and claim in one step, past every broker; `duplicate` if the run is known, whoever has it."""
 
-    def renew(self, claims: Sequence[Claim], lease: timedelta) -> list[Hold]:
-        """Blocking, for a thread of its own, so that no job can keep a lease from being renewed."""
+    def renew(self, claims: Sequence[Claim], lease: timedelta) -> list[Stop | None]:
+        """For each claim why its run must stop, or None: its lease is kept. Only LEASE_LOST means that it is not.
+
+        Blocking, for a thread of its own, so that no job can keep a lease from being renewed.
+        """
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """False where the claim is stale: nothing was written."""
@@ -152,9 +156,6 @@ class Ledger(Protocol):
 
     async def log(self, run_id: str) -> list[str]: ...
 
-    async def counts(self) -> Mapping[tuple[str, Verdict], int]:
-        """Settled runs so far, by job and verdict; they only grow."""
-
     async def figures(self) -> Figures:
         """What is to be measured, in one cheap look that any process may take every few seconds."""
 
@@ -180,8 +181,8 @@ class DeadLetters(Protocol):
     def every(self, job: str | None = None, run_ids: Sequence[str] | None = None) -> AsyncIterator[DeadLetter]:
         """All that there are when it begins, the oldest first, or those of `runs`; what goes meanwhile is left out."""
 
-    async def bury(self, body: bytes, reason: str, job: str = "") -> str:
-        """Keep a message that is not a run: malformed, too large, too old. Returns its id."""
+    async def bury(self, body: bytes, reason: Reason, note: str = "", job: str = "") -> str:
+        """Keep a message that is not a run: malformed, too large, too old. `note`: what is wrong. Returns its id."""
 
     async def drop(self, run_ids: Sequence[str]) -> int:
         """Let letters go; returns how many there were. What the ledger says of a run stays."""

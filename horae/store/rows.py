@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from horae.clock import from_millis
 from horae.jobs.policies import Tier
 from horae.messages import Message
+from horae.reasons import Reason
 from horae.runs import Cause, Event, Failure, Run, State
 
 MILLI = timedelta(milliseconds=1)
@@ -21,6 +22,7 @@ def message_text(message: Message) -> str:
 def run_of(run_id: str, row: Mapping[str, str]) -> Run:
     """A ledger row from its hash."""
     result, message = row.get("result"), json.loads(row.get("message") or "{}")
+    reason, note = reason_of(row)
     return Run(
         run_id=run_id,
         job=row["job"],
@@ -28,7 +30,8 @@ def run_of(run_id: str, row: Mapping[str, str]) -> Run:
         cause=Cause(row["cause"]),
         state=State(row["state"]),
         scheduled_for=_instant(row.get("scheduled_for")),
-        reason=row.get("reason", ""),
+        reason=reason,
+        note=note,
         attempts=int(row.get("attempts", 0)),
         accepted_at=_instant(row.get("accepted_at")),
         started_at=_instant(row.get("started_at")),
@@ -44,6 +47,12 @@ def run_of(run_id: str, row: Mapping[str, str]) -> Run:
         # Not splitlines(): a note may hold any of the other characters that it takes for an end of line.
         story=tuple(_event(line) for line in row.get("story", "").split("\n") if line),
     )
+
+
+def reason_of(row: Mapping[str, str]) -> tuple[Reason | None, str]:
+    """Why the run has its verdict, and the note. Of a body that is no message older rows say only what is wrong."""
+    reason, note = Reason.read(row.get("reason", ""), row.get("note", ""))
+    return (Reason.INVALID_MESSAGE if reason is Reason.OTHER and "body" in row else reason), note
 
 
 EVERYTHING = "*"

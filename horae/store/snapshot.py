@@ -13,6 +13,7 @@ from typing import Any
 
 from horae.clock import isoformat, parse_instant
 from horae.jobs.policies import Tier
+from horae.reasons import Reason
 from horae.runs import Cause, Failure, Run, State
 from horae.store.glance import Standing
 from horae.store.values import Latest
@@ -95,7 +96,8 @@ def _row(run: Run) -> dict[str, Any]:
         "tier": run.tier.value,
         "cause": run.cause.value,
         "state": run.state.value,
-        "reason": run.reason,
+        "reason": run.reason.value if run.reason else "",
+        "note": run.note[:TEXT_CHARACTERS],
         "progress": run.progress[:TEXT_CHARACTERS],
         "error": [failure.type, failure.message[:TEXT_CHARACTERS]] if failure else None,
         **{name: isoformat(at) if at else None for name, at in instants.items()},
@@ -103,14 +105,15 @@ def _row(run: Run) -> dict[str, Any]:
 
 
 def _run(run_id: str, row: Mapping[str, Any]) -> Run:
-    error = row["error"]
+    error, (reason, note) = row["error"], Reason.read(row["reason"], row["note"])
     return Run(
         run_id=run_id,
         job=row["job"],
         tier=Tier(row["tier"]),
         cause=Cause(row["cause"]),
         state=State(row["state"]),
-        reason=row["reason"],
+        reason=reason,
+        note=note,
         progress=row["progress"],
         failure=Failure(type=error[0], message=error[1]) if error else None,
         scheduled_for=_instant(row, "scheduled_for"),

@@ -8,6 +8,7 @@ from typing import Any
 
 from horae.jobs.policies import CatchUp, Overlap, Tier
 from horae.messages import Message, Priority
+from horae.reasons import Reason
 from horae.runs import Cause, Failure, Run, State, Verdict
 
 
@@ -33,7 +34,7 @@ class NewRun:
     """The run whose dead letter this one takes up; the letter goes in the same step."""
     verdict: Verdict | None = None
     """A fire that is settled as soon as it is written: `missed`."""
-    reason: str = ""
+    reason: Reason | None = None
 
     @property
     def message(self) -> Message:
@@ -50,12 +51,16 @@ class NewRun:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Accepted:
-    """What became of a new run."""
+    """What became of a new run: once this is returned, it is in the store."""
 
     run_id: str
     """The run that stands: under a uniqueness key it may be an earlier one."""
+    job: str
+    provider: str
+    due: datetime | None
+    """When the run was asked to begin; None: at once."""
     new: bool
-    """False: it was known, nothing was written."""
+    """False: nothing was written. The run was accepted before, or another run holds the uniqueness key."""
     published: bool = False
     """The store carries the provider's messages itself, and published this one in the same step."""
 
@@ -100,8 +105,6 @@ class Policy:
     catch_up_window: timedelta = timedelta(days=1)
     concurrency: int | None = None
     """Runs at once over all workers; None: overlap alone decides."""
-    known: bool = True
-    """False: this worker does not know the job, and gives the run back for another."""
 
     @property
     def most(self) -> int:
@@ -114,7 +117,8 @@ class Wanted:
     """A claim that a worker would like: a message that it received, and its job's policy."""
 
     message: Message
-    policy: Policy
+    policy: Policy | None
+    """None: this worker does not know the job, and gives the run back for another worker."""
     unique: str = ""
     """For a message without a row: its uniqueness key."""
 
@@ -134,6 +138,7 @@ class Claim:
     alone: bool = False
     """A suspect: a worker died with it. It runs in a child process of its own."""
     reason: str = ""
+    """Why it is not `run`, in words for the log: `missed: too late`, `paused`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,7 +147,9 @@ class Settlement:
 
     claim: Claim
     verdict: Verdict | None = None
-    reason: str = ""
+    reason: Reason | None = None
+    note: str = ""
+    """What the reason is about; for a retry the message of the exception."""
     retry_after: timedelta | None = None
     died: bool = False
     """It killed its process: handed out again, and `failed` when it did so too often."""
@@ -152,16 +159,17 @@ class Settlement:
     """What the run last said; the ledger has it already where there is a lease."""
 
 
-class Hold(StrEnum):
-    """What became of a lease when it was renewed."""
+class Stop(StrEnum):
+    """Why a run that is under way must stop."""
 
-    KEPT = "kept"
-    LOST = "lost"
-    """Another worker may run it: stop, the settling will be refused."""
     OVERLAP = "overlap"
-    """Kept, but a newer run asks for it to be cancelled."""
+    """A newer run of its job cancels it: verdict `cancelled`."""
     REQUESTED = "requested"
-    """Kept, but somebody asks for it to be cancelled."""
+    """Somebody asked for it to be cancelled: verdict `cancelled`."""
+    DRAINING = "draining"
+    """The process ends: it hands the run back."""
+    LEASE_LOST = "lease lost"
+    """Another worker may run it: the store would refuse to settle it."""
 
 
 class Cancelled(StrEnum):
@@ -290,8 +298,10 @@ class DeadLetter:
     """None for a body that is no message."""
     body: str
     """What came, when it is no message."""
-    reason: str
+    reason: Reason | None
     failure: Failure | None
+    note: str = ""
+    """What the reason is about, such as what is wrong with the message."""
 
 
 class Happening(StrEnum):
@@ -311,7 +321,10 @@ class Notice:
     job: str
     at: datetime
     scheduled_for: datetime | None
-    reason: str
+    reason: Reason | None
+    """None for `late`, which is no verdict."""
+    note: str = ""
+    """What the reason is about; for `late` how late."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

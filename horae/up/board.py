@@ -16,22 +16,15 @@ from horae.errors import StoreError
 from horae.jobs.job import Job
 from horae.local.endpoints import Endpoints
 from horae.project.registry import Registry
-from horae.runs import Run, State
+from horae.runs import Run
+from horae.shapes.runs import run_shape
 from horae.store import Store
 from horae.store.values import Latest
 from horae.up.job_table import JobRow, job_lines, packed
 from horae.up.parts import PartEvent, PartStatus, What
 from horae.urls import shown
+from horae.words import colour_of, state_words, took
 
-COLOURS = {
-    State.RAN: "green",
-    State.FAILED: "red",
-    State.SKIPPED: "yellow",
-    State.MISSED: "yellow",
-    State.CANCELLED: "yellow",
-    State.RUNNING: "cyan",
-    State.RETRYING: "magenta",
-}
 EVENTS_SHOWN = 6
 EVENTS_AT_LEAST = 2
 PART_COLOURS = {What.READY: "green", What.STARTING: "cyan", What.DIED: "red", What.KILLED: "red", What.STOPPED: "dim"}
@@ -83,8 +76,8 @@ class Board:
 
     def settled(self, run: Run) -> None:
         """A run that was asked for has its verdict."""
-        failure = f": {run.failure.type}: {run.failure.message}" if run.failure else ""
-        self.say(f"{run.job} {run.state.value}{failure}", COLOURS.get(run.state, ""))
+        failure = f": {run.failure.words}" if run.failure else ""
+        self.say(f"{run.job} {run.state.value}{failure}", colour_of(run.state.value))
 
     async def refresh(self, store: Store, parts: Sequence[PartStatus]) -> None:
         """Draw what the ledger says now. A store that is away leaves what was there before, and is named."""
@@ -129,7 +122,7 @@ class Board:
                 str(job.schedule) if job.schedule else "when asked",
                 Text("paused", style="yellow") if self._paused & {job.name, None} else until(following, now()),
                 _verdict(settled) if settled else Text("-", style="dim"),
-                seconds(settled.duration_seconds) if settled else "",
+                took(settled.duration_seconds) if settled else "",
             ),
             says=_state(newest) if running and newest else _said(settled),
         )
@@ -146,23 +139,17 @@ class Board:
     def verdicts(self, runs: Sequence[Run], as_json: bool) -> None:
         """The runs of `--once`, on stdout."""
         if as_json:
-            json.dump([run.as_dict() for run in runs], sys.stdout, indent=2)
+            json.dump([run_shape(run) for run in runs], sys.stdout, indent=2)
             sys.stdout.write("\n")
             return
         console, width = Console(), max([len(run.job) for run in runs], default=0)
         for run in runs:
-            took = f" in {seconds(run.duration_seconds)}" if run.duration_seconds is not None else ""
+            duration = f" in {took(run.duration_seconds)}" if run.duration_seconds is not None else ""
             tries = f", attempt {run.attempts}" if run.attempts > 1 else ""
-            line = Text(f"{run.job:<{width}}  {run.tier.label:<13}  ") + _verdict(run) + Text(took + tries)
+            line = Text(f"{run.job:<{width}}  {run.tier.label:<13}  ") + _verdict(run) + Text(duration + tries)
             console.print(line, soft_wrap=True)
-            if error := run.as_dict()["error"]:
-                console.print(Text(f"  {error}", style="red"), soft_wrap=True)
-
-
-def seconds(count: float | None) -> str:
-    if count is None:
-        return ""
-    return f"{count * 1000:.0f} ms" if count < 1 else f"{count:.1f} s"
+            if run.failure:
+                console.print(Text(f"  {run.failure.words}", style="red"), soft_wrap=True)
 
 
 def until(instant: datetime | None, now: datetime) -> str:
@@ -178,12 +165,11 @@ def until(instant: datetime | None, now: datetime) -> str:
 
 
 def _verdict(run: Run) -> Text:
-    reason = f": {run.reason}" if run.reason else ""
-    return Text(run.state.value + reason, style=COLOURS.get(run.state, ""))
+    return Text(state_words(run), style=colour_of(run.state.value))
 
 
 def _state(run: Run) -> Text:
-    return Text(" ".join([run.state.value, *run.progress.split()]), style=COLOURS.get(run.state, "cyan"))
+    return Text(" ".join([run.state.value, *run.progress.split()]), style=colour_of(run.state.value))
 
 
 def _said(run: Run | None) -> Text:

@@ -47,9 +47,9 @@ def letter_of(found: "DeadLetter", jobs: Mapping[str, Job]) -> Letter:
         run_id=found.run_id,
         job=message.job if message else "",
         at=found.at,
-        reason=found.reason or "no reason given",
+        reason=found.reason.value if found.reason else "no reason given",
         error=failure.type if failure else "",
-        says=failure.message[:SAYS_CHARACTERS] if failure else "",
+        says=(failure.message if failure else found.note)[:SAYS_CHARACTERS],
         replays=replays_of(message.metadata) if message else 0,
         refused=_refusal(jobs.get(message.job), message.context) if message else "",
     )

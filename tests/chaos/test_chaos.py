@@ -11,13 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from chaos.beside import prepared
 from chaos.driver import play
 from chaos.plan import Blow, plan_of
-from chaos.report import report_of
+from chaos.report import report_of, sharing
 from chaos.stage import left_behind
+from horae.errors import UsageError
 from horae.local.ports import LOOPBACK
 from tests.processes import ROOT
 from tests.proxy import Proxy
+from tests.requirements import RELEASE_BEFORE
 from tests.waiting import wait_for, wait_until
 
 PLAN = plan_of(seed=20_261, jobs=500, jobs_a_second=14, seconds_between_kills=2.2)
@@ -157,3 +160,21 @@ async def test_a_server_that_is_away_is_a_cut() -> None:
         caller = await Caller.connect(relay)
         assert await caller.is_cut()
         await caller.close()
+
+
+@pytest.mark.requires("valkey")
+@pytest.mark.requires("history")
+@pytest.mark.timeout(600)
+async def test_the_release_before_and_this_one_share_the_work_and_lose_nothing(tmp_path: Path) -> None:
+    plan = plan_of(seed=7, jobs=300, jobs_a_second=12, seconds_between_kills=2.5)
+    played = await play(plan, tmp_path, beside=await asyncio.to_thread(prepared, RELEASE_BEFORE))
+    report = report_of(plan, played)
+    print(report)
+    assert report.satisfied, str(report)
+    shared = sharing(played.journal)
+    assert 0 < shared.older < shared.attempts, "both revisions began runs"
+
+
+def test_a_revision_that_is_not_here_is_refused_with_the_way_to_get_it() -> None:
+    with pytest.raises(UsageError, match="no such revision is here; `git fetch --unshallow`"):
+        prepared("0123456789")

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from horae.reasons import Reason
 from horae.runs import Run, Verdict
 from horae.scheduler.scheduler import Scheduler
 from horae.settings import StoreSettings, load
@@ -60,7 +61,7 @@ async def test_a_job_that_kills_its_worker_is_run_alone_and_failed(
             second = running.start("queue_worker", HORAE_WORKER__LEASE_SECONDS="1")
             failed = await wait_until(lambda: settled(deadly), "its verdict", seconds=40)
             assert failed
-            assert (failed.verdict, failed.reason) == (Verdict.FAILED, "killed its process 3 times")
+            assert (failed.verdict, failed.reason, failed.note) == (Verdict.FAILED, Reason.KILLED_ITS_PROCESS, "3")
             assert failed.attempts == 4, "once with a worker, three times alone"
             assert failed.failure
             assert "SIGSEGV" in failed.failure.message

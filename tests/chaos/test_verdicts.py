@@ -10,6 +10,7 @@ from chaos.checker import DEATHS
 from chaos.told import BEGIN, Told, given_up
 from chaos.verdicts import check_verdicts
 from horae.jobs.policies import Tier
+from horae.reasons import Reason
 from horae.runs import Cause, Event, Run, State
 
 
@@ -40,7 +41,7 @@ def done() -> Told:
 
 def test_one_verdict_each_that_the_journal_bears_out_passes() -> None:
     assert contradictions(done(), [row(), *fires(0, 1, 2)]) == []
-    died = row(state=State.FAILED, reason="worker died", attempts=DEATHS)
+    died = row(state=State.FAILED, reason=Reason.WORKER_DIED, attempts=DEATHS)
     assert contradictions(given_up(), [died, *fires(0, 1, 2)]) == []
 
 
@@ -57,10 +58,10 @@ def settled_twice() -> Run:
         (done, [settled_twice()], "settled 2 times"),
         (
             done,
-            [row(state=State.SKIPPED, reason="overlap")],
+            [row(state=State.SKIPPED, reason=Reason.OVERLAP)],
             "skipped: overlap, says the ledger, and it was begun 1 times",
         ),
-        (done, [row(state=State.FAILED, reason="raised")], "failed: raised, says the ledger"),
+        (done, [row(state=State.FAILED, reason=Reason.RAISED)], "failed: raised, says the ledger"),
         (done, [row(attempts=0)], "0 attempts, says the ledger, and the journal has attempt 1"),
         (given_up, [row(attempts=DEATHS)], "ran, says the ledger, and its effect was never done"),
     ],

@@ -7,6 +7,7 @@ from typing import Any
 
 from horae.jobs.policies import Tier
 from horae.messages import Message
+from horae.reasons import Reason
 from horae.runs import Run, State, Verdict
 from horae.settings import StoreSettings
 from horae.store import Store
@@ -28,7 +29,7 @@ class BothStores:
         self.model: ModelStore = ModelStore(namespace, self.clock, settings)
         self.server: RedisStore = steered_store(url, namespace, settings, self.clock, carried)
         self._law = ServerLaw(url, namespace)
-        self._verdicts: dict[str, tuple[Verdict, str]] = {}
+        self._verdicts: dict[str, tuple[Verdict, Reason | None]] = {}
         self.agreed = True
         """False once they gave different answers."""
 

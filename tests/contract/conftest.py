@@ -1,4 +1,4 @@
-"""Stores for the contract: each test runs on the model and on a real Valkey."""
+"""Stores for the contract: each test runs on the model, and on a real Valkey in both of the schemas that are read."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,10 +9,11 @@ from horae.settings import StoreSettings
 from horae.store import Store
 from horae.store.redis import RedisStore
 from tests.contract.brokers import KINDS, Broker, Server, own_server, shared_broker
-from tests.contract.stores import Clock, steered_store
+from tests.contract.stores import Clock, steered_store, upgrade
 from tests.model import ModelStore
 
-STORES = ("model", "valkey")
+STORES = ("model", "valkey", "upgraded")
+"""`upgraded`: Valkey with the newest schema; one that no operator has upgraded has the schema before."""
 
 
 @pytest.fixture(params=STORES)
@@ -21,7 +22,10 @@ async def store(request: pytest.FixtureRequest, namespace: str) -> AsyncIterator
     if request.param == "model":
         yield ModelStore(namespace)
         return
-    opened = RedisStore(request.getfixturevalue("valkey_url"), namespace, StoreSettings())
+    url = request.getfixturevalue("valkey_url")
+    if request.param == "upgraded":
+        upgrade(url, namespace)
+    opened = RedisStore(url, namespace, StoreSettings())
     await opened.check()
     yield opened
     await opened.close()
@@ -46,7 +50,10 @@ async def steered(
     if request.param == "model":
         yield ModelStore(namespace, clock, store_settings)
         return
-    opened = steered_store(request.getfixturevalue("valkey_url"), namespace, store_settings, clock)
+    url = request.getfixturevalue("valkey_url")
+    if request.param == "upgraded":
+        upgrade(url, namespace)
+    opened = steered_store(url, namespace, store_settings, clock)
     yield opened
     await opened.close()
 

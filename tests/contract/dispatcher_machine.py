@@ -20,6 +20,7 @@ from horae.jobs.policies import CatchUp, Tier
 from horae.metrics.process import Metrics
 from horae.project.registry import Registry
 from horae.queues.opened import open_queues
+from horae.reasons import Reason
 from horae.runs import Verdict
 from horae.schedules.making import every
 from horae.settings import Settings, StoreSettings
@@ -48,10 +49,10 @@ class Schedule:
 
 @dataclass
 class Account:
-    """Which fires are to be in the ledger, with why they are missed or an empty reason."""
+    """Which fires are to be in the ledger, with why they are missed or None."""
 
     schedules: dict[str, Schedule] = field(default_factory=dict)
-    fires: dict[tuple[str, datetime], str] = field(default_factory=dict)
+    fires: dict[tuple[str, datetime], Reason | None] = field(default_factory=dict)
 
     def declare(self, jobs: Mapping[str, timedelta], revision: int, now: datetime) -> None:
         for name, interval in jobs.items():
@@ -61,6 +62,7 @@ class Account:
             elif known.interval == interval:
                 known.revision = max(known.revision, revision)
             elif revision > known.revision:
+                self.dispatch({name: known.interval}, now)  # what fell due by the former schedule gets its verdict
                 self.schedules[name] = Schedule(interval, revision, max(now, known.cursor))
         for name in [name for name, one in self.schedules.items() if name not in jobs and one.revision < revision]:
             del self.schedules[name]
@@ -76,12 +78,12 @@ class Account:
                 if due:
                     one.cursor = now
 
-    def missed(self, name: str, at: datetime, newest: datetime, now: datetime) -> str:
+    def missed(self, name: str, at: datetime, newest: datetime, now: datetime) -> Reason | None:
         if now - at > WINDOW:
-            return "too late"
+            return Reason.TOO_LATE
         if POLICIES[name] is CatchUp.LATEST and at < newest:
-            return "superseded"
-        return "not caught up" if POLICIES[name] is CatchUp.NONE and now - at > MINUTE else ""
+            return Reason.SUPERSEDED
+        return Reason.NOT_CAUGHT_UP if POLICIES[name] is CatchUp.NONE and now - at > MINUTE else None
 
 
 @dataclass

@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from horae.jobs.policies import Tier
 from horae.messages import Message, Priority
+from horae.reasons import Reason
 from horae.runs import Cause, Run, State, Verdict
 from horae.store import Store
 from horae.store.values import Answer, Claim, NewRun, Policy, Settlement, Wanted
@@ -110,8 +111,8 @@ class StoreMachine(RuleBasedStateMachine):
         due = T0 + pick * LEASE
         run = Run(
             run_id=f"flow-{pick}", job="flow", tier=Tier.PREFECT, cause=Cause.SCHEDULE, state=state, scheduled_for=due,
-            started_at=None if began is None else due + began, ended_at=due + HOUR if pick % 2 else None, reason="said",
-            attempts=pick, result={"n": pick} if state is State.RAN else None,
+            started_at=None if began is None else due + began, ended_at=due + HOUR if pick % 2 else None,
+            reason=Reason.OTHER, note="said", attempts=pick, result={"n": pick} if state is State.RAN else None,
         )  # fmt: skip
         self.both(lambda store: store.ledger.record([run], keep))
 
@@ -150,7 +151,7 @@ class StoreMachine(RuleBasedStateMachine):
                 self.broker.remove(message)
 
     def claim_from(self, found: list[Message], known: bool = True, unique: str = "") -> None:
-        wanted = [Wanted(message=one, policy=replace(self.jobs[one.job], known=known), unique=unique) for one in found]
+        wanted = [Wanted(message=one, policy=self.jobs[one.job] if known else None, unique=unique) for one in found]
 
         async def claimed(store: Store) -> list[Claim]:
             claims = await store.claims.claim(wanted, "w1", LEASE)

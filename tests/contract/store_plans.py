@@ -6,6 +6,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from horae.jobs.policies import CatchUp, Overlap
+from horae.reasons import Reason
 from horae.runs import Failure, Verdict
 from horae.store.values import Policy
 from tests.contract.stores import LEASE, NONE
@@ -32,11 +33,11 @@ JSON = st.recursive(
 CONTEXTS = st.dictionaries(st.text(max_size=3), JSON, max_size=2)
 ENDINGS: list[dict[str, Any]] = [
     {"verdict": Verdict.RAN, "result": {"n": [1]}},
-    {"verdict": Verdict.FAILED, "reason": "raised", "failure": Failure(type="OSError", message="disk full")},
-    {"verdict": Verdict.CANCELLED, "reason": "overlap"},
-    {"reason": "draining"},
-    {"retry_after": NONE, "reason": "raised"},
-    {"retry_after": timedelta(seconds=5), "reason": "raised", "failure": Failure(type="E", message="1")},
-    {"died": True, "reason": "killed"},
-    {"died": True, "retry_after": timedelta(seconds=1), "reason": "killed"},
+    {"verdict": Verdict.FAILED, "reason": Reason.RAISED, "failure": Failure(type="OSError", message="disk full")},
+    {"verdict": Verdict.CANCELLED, "reason": Reason.OVERLAP},
+    {"reason": Reason.DRAINING},
+    {"retry_after": NONE, "reason": Reason.RAISED},
+    {"retry_after": timedelta(seconds=5), "reason": Reason.RAISED, "failure": Failure(type="E", message="1")},
+    {"died": True, "reason": Reason.PROCESS_DIED, "note": "killed"},
+    {"died": True, "retry_after": timedelta(seconds=1), "reason": Reason.PROCESS_DIED, "note": "killed"},
 ]

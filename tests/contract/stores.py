@@ -7,10 +7,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import redis
 
 from horae.clock import to_millis
 from horae.jobs.policies import CatchUp, Overlap, Tier
 from horae.messages import Message
+from horae.reasons import Reason
+from horae.redis.keys import SCHEMA, key_prefix
 from horae.runs import Cause, Failure, Run, Verdict, fire_id, new_run_id
 from horae.settings import StoreSettings
 from horae.store import Store
@@ -69,6 +72,12 @@ def steered_store(
         return RedisStore(url, namespace, settings, carried)
 
 
+def upgrade(url: str, namespace: str) -> None:
+    """Give a namespace the newest schema."""
+    with redis.Redis.from_url(url) as client:
+        client.set(f"{key_prefix(namespace)}schema", SCHEMA)
+
+
 def id_made_at(at: datetime, tail: int = 1) -> str:
     """A UUIDv7 of that instant."""
     return str(UUID(int=(to_millis(at) << 80) | (7 << 76) | (2 << 62) | tail))
@@ -88,7 +97,9 @@ def fire(minute: int, job: str = "backup", **fields: object) -> NewRun:
 
 
 def wants(message: Message, unique: str = "", **policy: object) -> Wanted:
-    """A claim by a policy under which everything runs, but for what `policy` says."""
+    """A claim by a policy under which everything runs, but for what `policy` says; with `known=False` by none."""
+    if not policy.pop("known", True):
+        return Wanted(message=message, policy=None, unique=unique)
     defaults: dict[str, object] = {"overlap": Overlap.ALLOW, "catch_up": CatchUp.ALL, "catch_up_window": ANY_AGE}
     return Wanted(message=message, policy=Policy(**(defaults | policy)), unique=unique)  # type: ignore[arg-type]
 
@@ -139,7 +150,7 @@ async def state(store: Store, run_id: str) -> Run:
     return found
 
 
-async def verdict_of(store: Store, run_id: str) -> tuple[Verdict | None, str]:
+async def verdict_of(store: Store, run_id: str) -> tuple[Verdict | None, Reason | None]:
     row = await state(store, run_id)
     return row.verdict, row.reason
 
@@ -148,5 +159,5 @@ async def died(store: Store, *runs: NewRun) -> list[str]:
     """Runs that failed for good; their ids."""
     for message in await send(store, *runs):
         failure = Failure(type="OSError", message="disk full", traceback="…")
-        await settle(store, await claim(store, message), Verdict.FAILED, reason="raised", failure=failure)
+        await settle(store, await claim(store, message), Verdict.FAILED, reason=Reason.RAISED, failure=failure)
     return [run.run_id for run in runs]

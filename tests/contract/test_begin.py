@@ -3,7 +3,7 @@
 from horae.jobs.policies import Overlap, Tier
 from horae.runs import Cause
 from horae.store import Store
-from horae.store.values import Answer, Hold, NewRun
+from horae.store.values import Answer, NewRun, Stop
 from tests.contract.stores import (
     LEASE,
     T0,
@@ -26,7 +26,7 @@ class TestBegin:
     async def test_cancel_other_asks_the_other_to_end(self, store: Store) -> None:
         held = await store.claims.begin(self.run(), Overlap.CANCEL_OTHER, "s1", LEASE)
         await store.claims.begin(self.run(Cause.MANUAL), Overlap.CANCEL_OTHER, "s1", LEASE)
-        assert store.claims.renew([held], LEASE) == [Hold.OVERLAP]
+        assert store.claims.renew([held], LEASE) == [Stop.OVERLAP]
 
     async def test_allow_runs_both(self, store: Store) -> None:
         causes = (Cause.SCHEDULE, Cause.MANUAL)

@@ -3,9 +3,10 @@
 import pytest
 
 from horae.jobs.policies import Overlap
+from horae.reasons import Reason
 from horae.runs import State, Verdict
 from horae.store import Store
-from horae.store.values import Answer, Cancelled, Hold
+from horae.store.values import Answer, Cancelled, Stop
 from tests.contract.stores import LEASE, NONE, claim, handed_out, new, next_in, send, settle, state, taken, verdict_of
 
 REQUESTED = (Verdict.CANCELLED, "requested")
@@ -52,8 +53,8 @@ async def test_what_runs_is_asked_through_its_lease(store: Store) -> None:
     held = await claim(store, message)
     assert await store.claims.cancel(message.run_id) is Cancelled.ASKED
     assert (await state(store, message.run_id)).state is State.RUNNING
-    assert store.claims.renew([held], LEASE) == [Hold.REQUESTED]
-    assert await settle(store, held, Verdict.CANCELLED, reason="requested")
+    assert store.claims.renew([held], LEASE) == [Stop.REQUESTED]
+    assert await settle(store, held, Verdict.CANCELLED, reason=Reason.REQUESTED)
 
 
 async def test_a_worker_that_has_not_heard_may_end_otherwise(store: Store) -> None:
@@ -61,10 +62,12 @@ async def test_a_worker_that_has_not_heard_may_end_otherwise(store: Store) -> No
     held = await claim(store, message)
     await store.claims.cancel(message.run_id)
     assert await settle(store, held, Verdict.RAN)
-    assert await verdict_of(store, message.run_id) == (Verdict.RAN, "")
+    assert await verdict_of(store, message.run_id) == (Verdict.RAN, None)
 
 
-@pytest.mark.parametrize("ending", [{"reason": "draining"}, {"retry_after": NONE}, {"died": True, "retry_after": NONE}])
+@pytest.mark.parametrize(
+    "ending", [{"reason": Reason.DRAINING}, {"retry_after": NONE}, {"died": True, "retry_after": NONE}]
+)
 async def test_a_wish_outlives_the_claim_that_never_heard_of_it(store: Store, ending: dict[str, object]) -> None:
     [message] = await send(store, new())
     held = await claim(store, message)
@@ -86,16 +89,16 @@ async def test_a_wish_outlives_the_worker(store: Store) -> None:
 @pytest.mark.parametrize("verdict", list(Verdict))
 async def test_what_is_settled_stays_so(store: Store, verdict: Verdict) -> None:
     [message] = await send(store, new())
-    await settle(store, await claim(store, message), verdict, reason="as it was")
+    await settle(store, await claim(store, message), verdict, reason=Reason.OTHER, note="as it was")
     assert await store.claims.cancel(message.run_id) is Cancelled.SETTLED
-    assert await verdict_of(store, message.run_id) == (verdict, "as it was")
+    assert await verdict_of(store, message.run_id) == (verdict, Reason.OTHER)
 
 
 async def test_twice_is_once(store: Store) -> None:
     [message] = await send(store, new())
     answers = [await store.claims.cancel(message.run_id) for _ in range(2)]
     assert answers == [Cancelled.CANCELLED, Cancelled.SETTLED]
-    assert dict(await store.ledger.counts()) == {("backup", Verdict.CANCELLED): 1}
+    assert dict((await store.ledger.figures()).settled) == {("backup", Verdict.CANCELLED): 1}
 
 
 async def test_what_nobody_knows(store: Store) -> None:
@@ -107,9 +110,9 @@ async def test_a_wish_to_cancel_outlives_the_attempt_that_did_not_hear_of_it(sto
     retried, handed_back, lapsed = [await claim(store, message) for message in await send(store, new(), new(), new())]
     for held in (retried, handed_back, lapsed):
         assert await store.claims.cancel(held.message.run_id) is Cancelled.ASKED
-    assert await settle(store, retried, None, retry_after=NONE, reason="raised")
-    assert await settle(store, handed_back, None, reason="draining")
-    assert store.claims.renew([lapsed], NONE) == [Hold.REQUESTED]
+    assert await settle(store, retried, None, retry_after=NONE, reason=Reason.RAISED)
+    assert await settle(store, handed_back, None, reason=Reason.DRAINING)
+    assert store.claims.renew([lapsed], NONE) == [Stop.REQUESTED]
     [swept] = await store.claims.sweep(10)
     assert swept.verdict is Verdict.CANCELLED
     for held in (retried, handed_back, lapsed):

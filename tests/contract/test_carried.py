@@ -11,6 +11,7 @@ import pytest
 from horae.jobs.policies import Overlap
 from horae.messages import Message, Priority
 from horae.queues.redis import RedisConsumer
+from horae.reasons import Reason
 from horae.redis.keys import OWN, PROVIDER, own_queue
 from horae.runs import State, Verdict
 from horae.settings import StoreSettings
@@ -30,7 +31,6 @@ from tests.contract.stores import (
     state,
     steered_store,
     taken,
-    verdict_of,
 )
 
 pytestmark = pytest.mark.requires("valkey")
@@ -133,7 +133,7 @@ class TestAccepting:
         store = carrying.store
         await store.cursors.declare([Declared(job="backup", fingerprint="f", next_after_now=T0)], 1)
         [cursor] = (await store.cursors.due(10)).cursors
-        missed = fire(-1, provider=PROVIDER, verdict=Verdict.MISSED, reason="superseded")
+        missed = fire(-1, provider=PROVIDER, verdict=Verdict.MISSED, reason=Reason.SUPERSEDED)
         due = fire(0, provider=PROVIDER)
         assert await store.cursors.advance([Advance(cursor=cursor, to=T0, next_fire=None, runs=[missed, due])]) == [
             True
@@ -144,7 +144,7 @@ class TestAccepting:
 class TestHandingOutAgain:
     ENDINGS = (
         pytest.param({"retry_after": NONE}, id="retry"),
-        pytest.param({"reason": "draining"}, id="hand-back"),
+        pytest.param({"reason": Reason.DRAINING}, id="hand-back"),
         pytest.param({"died": True, "retry_after": NONE}, id="death"),
     )
 
@@ -195,7 +195,8 @@ class TestHandingOutAgain:
             if death < 2:
                 held = await claim(carrying.store, (await carrying.received())[0])
         await carrying.nothing_more()
-        assert await verdict_of(carrying.store, held.message.run_id) == (Verdict.FAILED, "killed its process 3 times")
+        row = await state(carrying.store, held.message.run_id)
+        assert (row.verdict, row.reason, row.note) == (Verdict.FAILED, Reason.KILLED_ITS_PROCESS, "3")
 
     async def test_what_waited_is_published_by_whoever_makes_room(self, carrying: Carrying) -> None:
         held = await begun(carrying, overlap=Overlap.QUEUE)

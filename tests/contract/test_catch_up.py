@@ -8,9 +8,10 @@ import pytest
 
 from horae.jobs.policies import CatchUp, Overlap
 from horae.messages import Message
+from horae.reasons import Reason
 from horae.runs import Verdict
 from horae.store import Store
-from horae.store.values import Answer, Claim, Hold
+from horae.store.values import Answer, Claim
 from tests.contract.stores import (
     MILLI,
     NONE,
@@ -98,7 +99,7 @@ async def test_a_job_whose_claims_are_always_late_is_not_starved(steered: Store,
 
 async def test_what_was_begun_is_never_missed(steered: Store, clock: Clock) -> None:
     first, _ = await send(steered, fire(0), fire(1))
-    await settle(steered, await claim(steered, first), None, reason="draining")
+    await settle(steered, await claim(steered, first), None, reason=Reason.DRAINING)
     clock.move(2 * HOUR)
     [again] = await handed_out(steered)
     assert (await judged(steered, again, CatchUp.NONE)).answer is Answer.RUN
@@ -122,5 +123,5 @@ async def test_a_late_fire_asks_no_other_run_to_end(steered: Store, clock: Clock
     clock.move(2 * MINUTE)
     policy: dict[str, Any] = {"overlap": Overlap.CANCEL_OTHER, "catch_up": CatchUp.NONE}
     assert (await claim(steered, late, **policy)).answer is Answer.SETTLED
-    assert steered.claims.renew([held], HOUR) == [Hold.KEPT]
+    assert steered.claims.renew([held], HOUR) == [None]
     assert (await steered.outbox.take(10, NONE)).entries == []

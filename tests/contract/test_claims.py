@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from horae.messages import Message
+from horae.reasons import Reason
 from horae.runs import Failure, State, Verdict
 from horae.store import Store
 from horae.store.values import Answer, Claim
@@ -19,7 +20,6 @@ from tests.contract.stores import (
     settle,
     state,
     taken,
-    verdict_of,
     wants,
 )
 
@@ -70,13 +70,13 @@ class TestSettle:
         assert await settle(store, held, Verdict.RAN, result={"rows": 3})
         assert not await settle(store, held, Verdict.FAILED, reason="late")
         row = await state(store, message.run_id)
-        assert (row.verdict, row.result, row.reason) == (Verdict.RAN, {"rows": 3}, "")
+        assert (row.verdict, row.result, row.reason) == (Verdict.RAN, {"rows": 3}, None)
         assert row.duration_seconds is not None
 
     async def test_a_failed_durable_run_leaves_a_dead_letter(self, store: Store) -> None:
         [message] = await send(store, new(context={"k": "v"}))
         failure = Failure(type="OSError", message="disk full", traceback="…")
-        await settle(store, await claim(store, message), Verdict.FAILED, reason="raised", failure=failure)
+        await settle(store, await claim(store, message), Verdict.FAILED, reason=Reason.RAISED, failure=failure)
         [letter] = await store.dead_letters.newest()
         assert letter.message
         assert (letter.run_id, letter.reason, letter.failure) == (message.run_id, "raised", failure)
@@ -84,7 +84,7 @@ class TestSettle:
 
     async def test_a_retry_waits_in_the_outbox_as_the_next_attempt(self, store: Store) -> None:
         [message] = await send(store, new())
-        await settle(store, await claim(store, message), None, retry_after=NONE, reason="raised")
+        await settle(store, await claim(store, message), None, retry_after=NONE, reason=Reason.RAISED)
         assert (await state(store, message.run_id)).state is State.RETRYING
         [again] = await taken(store)
         assert again.generation == 2
@@ -93,7 +93,7 @@ class TestSettle:
 
     async def test_a_hand_back_counts_no_failure(self, store: Store) -> None:
         [message] = await send(store, new())
-        await settle(store, await claim(store, message), None, reason="draining")
+        await settle(store, await claim(store, message), None, reason=Reason.DRAINING)
         [again] = await taken(store)
         assert (await claim(store, again)).failures == 0
 
@@ -105,7 +105,8 @@ class TestMessagesWithoutARow:
         message = Message(job="backup")
         answer = await claim(store, message, unique="k")
         assert (answer.answer, answer.reason) == (Answer.SETTLED, f"skipped: duplicate of {run.run_id}")
-        assert await verdict_of(store, message.run_id) == (Verdict.SKIPPED, f"duplicate of {run.run_id}")
+        row = await state(store, message.run_id)
+        assert (row.verdict, row.reason, row.note) == (Verdict.SKIPPED, Reason.DUPLICATE, run.run_id)
 
     async def test_it_takes_the_key_until_it_is_settled(self, store: Store) -> None:
         message = Message(job="backup")
@@ -172,7 +173,7 @@ class TestUnknownJobs:
         _, [message] = await self.disowned(steered, clock, message)
         held = await claim(steered, message)
         clock.move(self.TEN_MINUTES)
-        await settle(steered, held, None, reason="draining")
+        await settle(steered, held, None, reason=Reason.DRAINING)
         [message] = await handed_out(steered)
         assert (await claim(steered, message, known=False)).answer is Answer.LATER, "the ten minutes begin anew"
 

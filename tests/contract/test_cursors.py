@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+from horae.reasons import Reason
 from horae.runs import Verdict
 from horae.store import Store
 from horae.store.values import Advance, Cursor, Declared, InForce, NewRun, Watched
@@ -52,7 +53,7 @@ class TestCursors:
     async def test_missed_fires_are_settled_as_they_are_written(self, store: Store) -> None:
         await self.declare(store)
         [cursor] = (await store.cursors.due(10)).cursors
-        missed = fire(0, verdict=Verdict.MISSED, reason="superseded")
+        missed = fire(0, verdict=Verdict.MISSED, reason=Reason.SUPERSEDED)
         assert await advance(store, cursor, cursor.at, [missed, fire(1)])
         assert (await state(store, missed.run_id)).verdict is Verdict.MISSED
         assert len(await taken(store)) == 1

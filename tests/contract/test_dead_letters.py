@@ -3,6 +3,7 @@
 import pytest
 
 from horae.messages import Priority
+from horae.reasons import Reason
 from horae.runs import Cause, State, Verdict, replay_id
 from horae.store import Store
 from tests.contract.stores import (
@@ -24,7 +25,7 @@ class TestLetters:
     async def test_a_letter_holds_what_it_takes_to_run_it_again(self, store: Store) -> None:
         run = new(context={"a": [1]}, metadata={"m": 2}, priority=Priority.HIGH, scheduled_for=T0)
         [message] = await send(store, run)
-        await settle(store, await claim(store, message), Verdict.FAILED, reason="raised")
+        await settle(store, await claim(store, message), Verdict.FAILED, reason=Reason.RAISED)
         letter = await store.dead_letters.get(run.run_id)
         assert letter
         assert (letter.message, letter.job, letter.body) == (message, "backup", "")
@@ -49,7 +50,7 @@ class TestLetters:
 
     async def test_a_dropped_letter_leaves_what_the_ledger_says(self, store: Store) -> None:
         run = new()
-        await run_through(store, run, Verdict.FAILED, reason="raised")
+        await run_through(store, run, Verdict.FAILED, reason=Reason.RAISED)
         assert await store.dead_letters.drop([run.run_id, "no-such-run"]) == 1
         assert await store.dead_letters.drop([run.run_id]) == 0
         assert await store.dead_letters.newest() == []
@@ -100,24 +101,26 @@ class TestReplay:
 
 class TestBodies:
     async def test_a_body_that_is_no_message_is_kept(self, store: Store) -> None:
-        id = await store.dead_letters.bury(b"\xff{", "not JSON")
+        id = await store.dead_letters.bury(b"\xff{", Reason.INVALID_MESSAGE, "not JSON")
         [letter] = await store.dead_letters.newest()
-        assert (letter.run_id, letter.message, letter.reason, letter.body) == (id, None, "not JSON", "\ufffd{")
+        assert (letter.run_id, letter.message, letter.body) == (id, None, "\ufffd{")
+        assert (letter.reason, letter.note) == (Reason.INVALID_MESSAGE, "not JSON")
         assert await store.dead_letters.get(id) == letter
 
     async def test_the_ledger_lists_it_with_the_reason(self, store: Store) -> None:
-        id = await store.dead_letters.bury(b"{}", "job: Field required", "backup")
+        id = await store.dead_letters.bury(b"{}", Reason.INVALID_MESSAGE, "job: Field required", "backup")
         row = await state(store, id)
-        assert (row.job, row.verdict, row.reason) == ("backup", Verdict.FAILED, "job: Field required")
+        assert (row.job, row.verdict) == ("backup", Verdict.FAILED)
+        assert (row.reason, row.note) == (Reason.INVALID_MESSAGE, "job: Field required")
         assert [run.run_id for run in await store.ledger.runs()] == [id]
 
     async def test_a_hostile_reason_hides_nothing(self, store: Store) -> None:
         """The names of unknown fields come from whoever sent the message."""
-        await store.dead_letters.bury(b"{}", "a\u2028b\x0b|\n: Extra inputs are not permitted")
+        await store.dead_letters.bury(b"{}", Reason.INVALID_MESSAGE, "a\u2028b\x0b|\n: Extra inputs are not permitted")
         assert len(await store.ledger.runs()) == 1
 
     async def test_it_can_be_dropped(self, store: Store) -> None:
-        id = await store.dead_letters.bury(b"{", "not JSON")
+        id = await store.dead_letters.bury(b"{", Reason.INVALID_MESSAGE, "not JSON")
         assert await store.dead_letters.drop([id]) == 1
         assert await store.dead_letters.newest() == []
 

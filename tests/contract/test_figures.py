@@ -8,6 +8,7 @@ import pytest
 
 from horae.jobs.policies import CatchUp, Overlap, Tier
 from horae.messages import Message
+from horae.reasons import Reason
 from horae.runs import Cause, Run, State, Verdict, new_run_id
 from horae.settings import StoreSettings
 from horae.store import Store
@@ -70,10 +71,10 @@ async def test_what_waits_what_runs_and_what_ended_is_counted(store: Store) -> N
     await claim(store, third, Overlap.QUEUE)
     found = await store.ledger.figures()
     assert (found.running, found.waiting, found.outbox, found.dead_letters) == (2, 1, 0, 0)
-    await store.claims.settle([Settlement(claim=held, verdict=Verdict.FAILED, reason="raised")])
+    await store.claims.settle([Settlement(claim=held, verdict=Verdict.FAILED, reason=Reason.RAISED)])
     await store.claims.settle([Settlement(claim=await claim(store, fourth), verdict=Verdict.RAN)])
     found = await store.ledger.figures()
-    assert found.settled == {("backup", Verdict.FAILED): 1, ("backup", Verdict.RAN): 1} == await store.ledger.counts()
+    assert found.settled == {("backup", Verdict.FAILED): 1, ("backup", Verdict.RAN): 1}
     assert (found.running, found.dead_letters, found.noticed) == (1, 1, {("backup", FAILED): 1})
 
 
@@ -90,7 +91,7 @@ async def test_the_outbox_tells_how_long_the_first_entry_has_been_due(store: Sto
 
 
 async def test_notices_are_counted_once_however_often_they_are_handed_out(store: Store) -> None:
-    await store.dead_letters.bury(b"{", "not JSON", "backup")
+    await store.dead_letters.bury(b"{", Reason.INVALID_MESSAGE, "not JSON", "backup")
     taken = await store.notices.take(10)
     await store.notices.put_back(taken)
     assert await store.notices.take(10) == taken
@@ -108,11 +109,11 @@ async def test_another_schedulers_run_that_began_late_is_noticed_once(store: Sto
         [ended, ended, flow_run(State.RAN, started_at=T0 + timedelta(seconds=60), ended_at=began)]
     )
     [notice] = await store.notices.take(10)
-    assert (notice.what, notice.run_id, notice.scheduled_for, notice.reason) == (LATE, running.run_id, T0, "61 s late")
+    assert (notice.what, notice.run_id, notice.scheduled_for, notice.note) == (LATE, running.run_id, T0, "61 s late")
 
 
 async def test_another_schedulers_missed_run_is_noticed(store: Store) -> None:
-    await store.ledger.record([flow_run(State.MISSED, reason="not started")])
+    await store.ledger.record([flow_run(State.MISSED, reason=Reason.NOT_STARTED)])
     [notice] = await store.notices.take(10)
     assert (notice.what, notice.job, notice.reason) == (MISSED, "sweep", "not started")
 
@@ -132,7 +133,7 @@ async def test_what_the_ledger_let_go_is_not_recorded_and_counted_again(valkey_u
         kept = await store.ledger.runs(job="sweep")
         assert [run.run_id for run in kept] == [run.run_id for run in reversed(runs[2:])]
         await store.ledger.record(runs)
-        assert await store.ledger.counts() == {("sweep", Verdict.FAILED): 12}
+        assert (await store.ledger.figures()).settled == {("sweep", Verdict.FAILED): 12}
         assert [run.run_id for run in await store.ledger.runs(job="sweep")] == [run.run_id for run in kept]
         assert len(await store.notices.take(100)) == 12
     finally:

@@ -13,6 +13,7 @@ from horae.errors import StoreUnavailable
 from horae.jobs.policies import Tier
 from horae.local.ports import free_port
 from horae.local.valkey import command
+from horae.reasons import Reason
 from horae.runs import Cause, Failure, Run, State, fire_id
 from horae.settings import StoreSettings
 from horae.store.glance import Standing, durations, glance
@@ -40,9 +41,9 @@ def a_run(job: str, hour: int, state: State, **fields: object) -> Run:
 
 RUNS = (
     a_run("sweep", 0, State.RAN, result={"repos": 3}, attempts=1),
-    a_run("sweep", 1, State.FAILED, reason="crashed", failure=Failure(type="OSError", message="dïsk full\n2")),
+    a_run("sweep", 1, State.FAILED, reason=Reason.CRASHED, failure=Failure(type="OSError", message="dïsk full\n2")),
     a_run("sweep", 2, State.RUNNING),
-    a_run("report", 0, State.SKIPPED, reason="overlap"),
+    a_run("report", 0, State.SKIPPED, reason=Reason.OVERLAP),
 )
 NAMES = ("sweep", "report", "never-ran")
 

@@ -2,9 +2,10 @@
 
 from horae.jobs.policies import Overlap, Tier
 from horae.messages import Message
+from horae.reasons import Reason
 from horae.runs import Cause, Failure, Verdict
 from horae.store import Store
-from horae.store.values import Answer, Claim, Hold, Settlement
+from horae.store.values import Answer, Claim, Settlement, Stop
 from tests.contract.stores import (
     LEASE,
     MILLI,
@@ -24,7 +25,7 @@ class TestLease:
     async def test_a_renewed_lease_is_kept(self, store: Store) -> None:
         [message] = await send(store, new())
         held = await claim(store, message)
-        assert store.claims.renew([held], LEASE) == [Hold.KEPT]
+        assert store.claims.renew([held], LEASE) == [None]
         assert await store.claims.sweep(10) == []
 
     async def test_a_lapsed_lease_hands_the_run_out_again_and_voids_the_old_claim(self, store: Store) -> None:
@@ -37,7 +38,7 @@ class TestLease:
         assert fresh.answer is Answer.RUN
         assert fresh.token > stale.token
         assert not await settle(store, stale)
-        assert store.claims.renew([stale, fresh], LEASE) == [Hold.LOST, Hold.KEPT]
+        assert store.claims.renew([stale, fresh], LEASE) == [Stop.LEASE_LOST, None]
         assert await settle(store, fresh)
 
     async def test_a_run_with_which_ten_workers_died_fails(self, store: Store) -> None:
@@ -59,7 +60,8 @@ class TestLease:
             assert await settle(store, held, None, died=True, retry_after=NONE, failure=failure)
             messages = await taken(store)
         row = await state(store, held.message.run_id)
-        assert (row.verdict, row.reason, row.failure) == (Verdict.FAILED, "killed its process 3 times", failure)
+        assert (row.verdict, row.reason, row.note) == (Verdict.FAILED, Reason.KILLED_ITS_PROCESS, "3")
+        assert row.failure == failure
 
     async def test_progress_is_kept_for_the_holder_of_the_claim_alone(self, store: Store) -> None:
         [message] = await send(store, new())
@@ -87,7 +89,7 @@ class TestTheEndOfALease:
         held = await claim(steered, message)
         clock.move(LEASE - MILLI)
         assert await steered.claims.sweep(10) == []
-        assert steered.claims.renew([held], LEASE) == [Hold.KEPT]
+        assert steered.claims.renew([held], LEASE) == [None]
         clock.move(LEASE - MILLI)
         assert await steered.claims.sweep(10) == []
         clock.move(MILLI)
@@ -116,7 +118,7 @@ class TestTheEndOfALease:
         [message] = await send(store, new())
         held = await claim(store, message)
         await settle(store, held, None, retry_after=NONE)
-        assert store.claims.renew([held], LEASE) == [Hold.LOST]
+        assert store.claims.renew([held], LEASE) == [Stop.LEASE_LOST]
         assert not await settle(store, held)
 
     async def test_no_progress_after_the_verdict(self, store: Store) -> None:
@@ -129,7 +131,7 @@ class TestTheEndOfALease:
 
     async def test_what_died_needs_no_rest(self, store: Store) -> None:
         [message] = await send(store, new())
-        await settle(store, await claim(store, message), None, died=True, reason="was killed")
+        await settle(store, await claim(store, message), None, died=True, reason=Reason.PROCESS_DIED)
         [again] = await handed_out(store)
         assert (await claim(store, again)).alone
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from horae.jobs.policies import Tier
+from horae.reasons import Reason
 from horae.runs import Cause, Failure, Run, State, Verdict, new_run_id
 from horae.settings import StoreSettings
 from horae.store import Store
@@ -75,12 +76,12 @@ class TestLedger:
 
 class TestCounts:
     async def test_they_tell_settled_runs_by_job_and_verdict(self, store: Store) -> None:
-        assert dict(await store.ledger.counts()) == {}
+        assert dict((await store.ledger.figures()).settled) == {}
         for verdict in (Verdict.RAN, Verdict.RAN, Verdict.FAILED):
             await run_through(store, new(), verdict)
         await run_through(store, new("report"), Verdict.SKIPPED)
         await send(store, new())
-        assert dict(await store.ledger.counts()) == {
+        assert dict((await store.ledger.figures()).settled) == {
             ("backup", Verdict.RAN): 2,
             ("backup", Verdict.FAILED): 1,
             ("report", Verdict.SKIPPED): 1,
@@ -90,7 +91,7 @@ class TestCounts:
         messages = await send(store, *(new() for _ in range(5)))
         claims = await store.claims.claim([wants(one) for one in messages], "w1", LEASE)
         await store.claims.settle([Settlement(claim=one, verdict=Verdict.RAN) for one in claims])
-        assert dict(await store.ledger.counts()) == {("backup", Verdict.RAN): 5}
+        assert dict((await store.ledger.figures()).settled) == {("backup", Verdict.RAN): 5}
 
     async def test_what_another_scheduler_ran_counts_once(self, store: Store) -> None:
         run = Run(
@@ -98,7 +99,7 @@ class TestCounts:
         )
         await store.ledger.record([run, run])
         await store.ledger.record([run])
-        assert dict(await store.ledger.counts()) == {("sweep", Verdict.RAN): 1}
+        assert dict((await store.ledger.figures()).settled) == {("sweep", Verdict.RAN): 1}
 
 
 class TestReading:
@@ -118,11 +119,11 @@ class TestReading:
     @pytest.mark.parametrize("text", ["a\nb", "a\u2028b", "a\x85b\x1c", "a|b||", "é"])
     async def test_a_story_can_be_read_whatever_a_note_holds(self, store: Store, text: str) -> None:
         [message] = await send(store, new())
-        await settle(store, await claim(store, message, text), Verdict.FAILED, reason=text)
+        await settle(store, await claim(store, message, text), Verdict.FAILED, reason=Reason.RAISED, note=text)
         row = await state(store, message.run_id)
         assert [event.what for event in row.story] == ["accepted", "published", "claimed", "settled"]
-        assert row.story[-1].note == f"failed: {text}".replace("\n", " ")
-        assert (row.reason, row.worker) == (text, text)
+        assert row.story[-1].note == f"failed: raised: {text}".replace("\n", " ")
+        assert (row.reason, row.note, row.worker) == (Reason.RAISED, text, text)
 
     async def test_a_store_without_lines_of_log_keeps_none(self, valkey_url: str, namespace: str) -> None:
         store = RedisStore(valkey_url, namespace, StoreSettings(keep_log_lines=0))
@@ -151,13 +152,15 @@ class TestAnyText:
         await store.claims.report(held, self.TEXT)
         await store.ledger.append_log(message.run_id, [self.TEXT, "plain"])
         failure = Failure(type="OSError", message=self.TEXT, traceback=self.TEXT)
-        assert await settle(store, held, None, retry_after=NONE, reason=self.TEXT, failure=failure)
+        assert await settle(store, held, None, retry_after=NONE, reason=Reason.RAISED, note=self.TEXT, failure=failure)
         [again] = await handed_out(store)
         held = await claim(store, again)
-        assert await settle(store, held, Verdict.FAILED, reason=self.TEXT, result=self.TEXT, failure=failure)
+        assert await settle(
+            store, held, Verdict.FAILED, reason=Reason.RAISED, note=self.TEXT, result=self.TEXT, failure=failure
+        )
         row = await state(store, message.run_id)
         assert row.verdict is Verdict.FAILED
-        assert row.reason.startswith("caf")
+        assert row.note.startswith("caf")
         assert [line.rpartition("é")[1:] for line in await store.ledger.log(message.run_id)] == [
             ("é", ""),
             ("", "plain"),

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from horae.jobs.policies import CatchUp, Tier
+from horae.reasons import Reason, worded
 from horae.runs import Cause, Run, State, Verdict, new_run_id
 from horae.settings import StoreSettings
 from horae.store import Store
@@ -15,14 +16,14 @@ LATE = timedelta(seconds=60)
 
 
 async def told(store: Store, limit: int = 100) -> list[tuple[Happening, str, str]]:
-    return [(one.what, one.job, one.reason) for one in await store.notices.take(limit)]
+    return [(one.what, one.job, worded(one.reason, one.note)) for one in await store.notices.take(limit)]
 
 
 async def test_a_failed_run_is_told_once(steered: Store) -> None:
     run = fire(0)
-    await run_through(steered, run, Verdict.FAILED, reason="raised")
+    await run_through(steered, run, Verdict.FAILED, reason=Reason.RAISED)
     assert await steered.notices.take(10) == [
-        Notice(what=Happening.FAILED, run_id=run.run_id, job="backup", at=T0, scheduled_for=T0, reason="raised")
+        Notice(what=Happening.FAILED, run_id=run.run_id, job="backup", at=T0, scheduled_for=T0, reason=Reason.RAISED)
     ]
     assert await steered.notices.take(10) == []
 
@@ -62,7 +63,7 @@ async def test_only_the_first_attempt_of_a_fire_can_be_late(steered: Store, cloc
     due, asked = await send(steered, fire(0), new("report"))
     held = await claim(steered, due)
     clock.move(2 * LATE)
-    await settle(steered, held, None, reason="draining")
+    await settle(steered, held, None, reason=Reason.DRAINING)
     [again] = await handed_out(steered)
     await claim(steered, again)
     await claim(steered, asked)
@@ -88,8 +89,8 @@ async def test_nothing_asked_for_or_put_back_is_nothing(store: Store) -> None:
 
 
 async def test_what_is_put_back_is_the_same(steered: Store) -> None:
-    await run_through(steered, fire(0), Verdict.FAILED, reason="é\n\u2028")
-    await steered.dead_letters.bury(b"{", "not JSON")
+    await run_through(steered, fire(0), Verdict.FAILED, reason=Reason.RAISED, note="é\n\u2028")
+    await steered.dead_letters.bury(b"{", Reason.INVALID_MESSAGE, "not JSON")
     taken = await steered.notices.take(10)
     await steered.notices.put_back(taken)
     assert await steered.notices.take(10) == taken
@@ -99,7 +100,7 @@ async def test_what_is_put_back_is_the_same(steered: Store) -> None:
 async def test_what_another_scheduler_failed_is_told(store: Store) -> None:
     run = Run(
         run_id=new_run_id(), job="sweep", tier=Tier.PREFECT, cause=Cause.SCHEDULE, state=State.FAILED, scheduled_for=T0,
-        reason="crashed",
+        reason=Reason.CRASHED,
     )  # fmt: skip
     await store.ledger.record([run])
     await store.ledger.record([run])

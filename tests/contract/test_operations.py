@@ -14,12 +14,14 @@ import pytest
 
 from horae.errors import StoreUncertain
 from horae.jobs.policies import Overlap, Tier
-from horae.redis.keys import PROVIDER
+from horae.reasons import Reason
+from horae.redis.keys import PROVIDER, SCHEMA
 from horae.runs import Cause, Run, State, Verdict
 from horae.settings import StoreSettings
 from horae.store.base import Store
 from horae.store.redis import RedisStore
-from horae.store.redis.connection import REPEATABLE, scripts
+from horae.store.redis.connection import REPEATABLE, Connection, scripts
+from horae.store.redis.schema import RedisSchema
 from horae.store.values import Advance, Cursor, Declared, Happening, NewRun, Notice, Settlement, Watched
 from tests.contract.stores import LEASE, T0, Clock, claim, new, steered_store
 from tests.cutting_proxy import CuttingProxy
@@ -47,6 +49,11 @@ async def declared(store: Store) -> dict[str, str]:
     return await store.cursors.declare([backup], 1)
 
 
+def connection_of(store: Store) -> Connection:
+    assert isinstance(store, RedisStore)
+    return store._connection
+
+
 def settlement(held: Any, **how: Any) -> Settlement:
     return Settlement(claim=held, **how)
 
@@ -64,7 +71,7 @@ async def renewed(store: Store, claim: Any) -> Any:
     return await asyncio.to_thread(store.claims.renew, [claim], LEASE)
 
 
-NOTICE = Notice(what=Happening.MISSED, run_id="r", job="j", at=T0, scheduled_for=None, reason="why")
+NOTICE = Notice(what=Happening.MISSED, run_id="r", job="j", at=T0, scheduled_for=None, reason=Reason.SUPERSEDED)
 WATCHED = Watched(job="beat", fingerprint="f1")
 ADVANCE = Advance(
     cursor=Cursor(job="backup", fingerprint="f1", at=T0), to=T0, next_fire=T0 + LEASE, runs=[fire(0), fire(-5)]
@@ -86,7 +93,7 @@ async def accepted(store: Store) -> Any:
 
 async def buried(store: Store) -> Any:
     held_claim = await held(store)
-    return await store.claims.settle([settlement(held_claim, verdict=Verdict.FAILED, reason="broke")])
+    return await store.claims.settle([settlement(held_claim, verdict=Verdict.FAILED, reason=Reason.RAISED)])
 
 
 async def put_back(store: Store) -> None:
@@ -127,8 +134,10 @@ case("ledger", "prune", nothing, lambda s, _: s.ledger.prune())
 case("ledger", "figures", held, lambda s, _: s.ledger.figures())
 case("notices", "take", put_back, lambda s, _: s.notices.take(10))
 case("notices", "put_back", nothing, lambda s, _: put_back(s))
-case("dead_letters", "bury", nothing, lambda s, _: s.dead_letters.bury(b"{", "no message"))
+case("dead_letters", "bury", nothing, lambda s, _: s.dead_letters.bury(b"{", Reason.INVALID_MESSAGE))
 case("dead_letters", "drop", buried, lambda s, _: s.dead_letters.drop(["r1"]))
+case("schema", "raise", nothing, lambda s, _: connection_of(s).call("schema", "raise", to=SCHEMA))
+case("schema", "rewrite", held, lambda s, _: RedisSchema(connection_of(s)).upgrade())
 case("pauses", "pause", nothing, lambda s, _: s.pauses.pause("backup"))
 case("pauses", "resume", paused, lambda s, _: s.pauses.resume("backup"))
 
@@ -149,7 +158,13 @@ async def look(store: Store) -> Any:
     """What is in the store, as far as it does not depend on the namespace."""
     runs = [(run.run_id, run.state, run.attempts, len(run.story)) for run in await store.ledger.runs(limit=100)]
     logs = [await store.ledger.log(run_id) for run_id, *_ in runs]
-    return len(runs), [run[1:] for run in runs], logs, await store.ledger.counts(), await store.pauses.paused()
+    return (
+        len(runs),
+        [run[1:] for run in runs],
+        logs,
+        (await store.ledger.figures()).settled,
+        await store.pauses.paused(),
+    )
 
 
 @pytest.mark.parametrize("carried", ["", PROVIDER])

@@ -6,6 +6,7 @@ import pytest
 
 from horae.jobs.policies import Overlap
 from horae.messages import Message, Priority
+from horae.reasons import Reason
 from horae.runs import Cause, State, Verdict
 from horae.store import Store
 from horae.store.values import Answer
@@ -100,7 +101,7 @@ class TestUniqueness:
         [message] = await send(store, new(unique="k"))
         await settle(store, await claim(store, message), None, retry_after=NONE)
         [again] = await handed_out(store)
-        await settle(store, await claim(store, again), None, reason="draining")
+        await settle(store, await claim(store, again), None, reason=Reason.DRAINING)
         assert [one.new for one in await store.outbox.accept([new(unique="k")])] == [False]
 
     async def test_cancelling_frees_the_key(self, store: Store) -> None:
@@ -119,7 +120,7 @@ class TestRelaysThatAreLate:
     async def test_what_was_handed_out_again_meanwhile_stays(self, store: Store) -> None:
         await store.outbox.accept([new()])
         [message] = await taken(store, NONE)
-        await settle(store, await claim(store, message), None, reason="draining")
+        await settle(store, await claim(store, message), None, reason=Reason.DRAINING)
         await store.outbox.published([message])
         assert [again.generation for again in await taken(store)] == [2]
 
@@ -186,6 +187,6 @@ async def test_a_context_comes_back_whole_at_each_attempt(store: Store, text: st
         [message] = messages
         assert (message.generation, message.context, message.metadata) == (attempt, sent, {"m": text})
         assert (message.priority, message.scheduled_for) == (Priority.HIGH, T0 + MILLI)
-        await settle(store, await claim(store, message), None, reason="draining")
+        await settle(store, await claim(store, message), None, reason=Reason.DRAINING)
         messages = await handed_out(store)
     assert (await state(store, message.run_id)).context == sent

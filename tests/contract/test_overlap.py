@@ -3,9 +3,10 @@
 from typing import Any, ClassVar
 
 from horae.jobs.policies import CatchUp, Overlap
+from horae.reasons import Reason
 from horae.runs import Cause, Verdict
 from horae.store import Store
-from horae.store.values import Answer, Hold
+from horae.store.values import Answer, Stop
 from tests.contract.stores import (
     LEASE,
     MILLI,
@@ -52,8 +53,8 @@ class TestOverlap:
         first, second = await send(store, fire(0), fire(1))
         held = await claim(store, first, overlap=Overlap.CANCEL_OTHER)
         assert (await claim(store, second, overlap=Overlap.CANCEL_OTHER)).answer is Answer.LATER
-        assert store.claims.renew([held], LEASE) == [Hold.OVERLAP]
-        await settle(store, held, Verdict.CANCELLED, reason="overlap")
+        assert store.claims.renew([held], LEASE) == [Stop.OVERLAP]
+        await settle(store, held, Verdict.CANCELLED, reason=Reason.OVERLAP)
         [again] = await taken(store)
         assert (await claim(store, again, overlap=Overlap.CANCEL_OTHER)).answer is Answer.RUN
 
@@ -158,7 +159,7 @@ class TestWaiting:
     async def test_what_was_begun_gives_way_to_nothing(self, steered: Store) -> None:
         """Its worker drained in the middle: it is to be finished, whatever fell due since."""
         first, second = await send(steered, fire(0), fire(1))
-        await settle(steered, await claim(steered, first, **self.LATEST), None, reason="draining")
+        await settle(steered, await claim(steered, first, **self.LATEST), None, reason=Reason.DRAINING)
         assert (await claim(steered, second, **self.LATEST)).answer is Answer.LATER
         [again] = await handed_out(steered)
         held = await claim(steered, again, **self.LATEST)

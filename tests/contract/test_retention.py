@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from horae.messages import Message
+from horae.reasons import Reason
 from horae.runs import Verdict, new_run_id
 from horae.settings import StoreSettings
 from horae.store import Store
@@ -77,11 +78,11 @@ class TestByAge:
         await pruned(steered)
         assert [row.run_id for row in await steered.ledger.runs()] == [failed.run_id]
         await steered.dead_letters.drop([failed.run_id])
-        assert await verdict_of(steered, failed.run_id) == (Verdict.FAILED, "")
+        assert await verdict_of(steered, failed.run_id) == (Verdict.FAILED, None)
         await self.gone(steered, clock, failed.run_id)
 
     async def test_a_body_that_was_no_message_goes_like_a_run(self, steered: Store, clock: Clock) -> None:
-        id = await steered.dead_letters.bury(b"{", "not JSON")
+        id = await steered.dead_letters.bury(b"{", Reason.INVALID_MESSAGE, "not JSON")
         await steered.dead_letters.drop([id])
         await self.gone(steered, clock, id)
         await pruned(steered)
@@ -97,7 +98,7 @@ async def test_pruning_looks_past_what_it_may_not_prune(valkey_url: str, namespa
     from horae.store.redis import RedisStore
 
     store = RedisStore(valkey_url, namespace, SHORT)
-    letters = [await store.dead_letters.bury(b"{", f"letter {n}") for n in range(520)]
+    letters = [await store.dead_letters.bury(b"{", Reason.INVALID_MESSAGE, f"letter {n}") for n in range(520)]
     run = new()
     await run_through(store, run)
 
@@ -149,7 +150,7 @@ class TestByNumber:
         assert {message.run_id for message in waiting} <= {run.run_id for run in await steered.ledger.runs()}
 
     async def test_the_row_of_a_dead_letter_stays(self, steered: Store, clock: Clock) -> None:
-        await run_through(steered, fire(0), Verdict.FAILED, reason="raised")
+        await run_through(steered, fire(0), Verdict.FAILED, reason=Reason.RAISED)
         for minute in range(1, 20):
             await run_through(steered, fire(minute))
             clock.move(MINUTE)

@@ -18,12 +18,13 @@ from horae.errors import StoreUnavailable
 from horae.local.ports import LOOPBACK
 from horae.messages import Message
 from horae.queues.redis import RedisConsumer, RedisPublisher
+from horae.reasons import Reason
 from horae.redis.access import RedisAccess
 from horae.redis.clients import open_client
 from horae.runs import State
 from horae.settings import StoreSettings
 from horae.store.redis import RedisStore
-from horae.store.values import Answer, Hold
+from horae.store.values import Answer
 from tests.contract.stores import claim, new, send, settle, state
 from tests.redis_servers import SERVICE, Cluster, Server, Watched, cluster, sentinel, server, tls_watched, watched
 from tests.tls import Certificates, TlsDoor, make_certificates
@@ -175,7 +176,7 @@ async def test_a_run_goes_from_accepted_to_its_verdict(reached: Reached) -> None
         message = await accepted(store)
         first, second = await claim(store, message, "w1"), await claim(store, message, "w2")
         assert (first.answer, second.answer) == (Answer.RUN, Answer.DUPLICATE)
-        assert await asyncio.to_thread(store.claims.renew, [first], LEASE) == [Hold.KEPT]
+        assert await asyncio.to_thread(store.claims.renew, [first], LEASE) == [None]
         await store.ledger.append_log(message.run_id, ["one", "two"])
         assert await settle(store, first)
         assert await store.ledger.log(message.run_id) == ["one", "two"]
@@ -183,7 +184,7 @@ async def test_a_run_goes_from_accepted_to_its_verdict(reached: Reached) -> None
         assert (run.state, run.context, run.attempts) == (State.RAN, {"path": "/srv"}, 1)
         assert [found.run_id for found in await store.ledger.runs(job="backup")] == [message.run_id]
         assert (await store.ledger.latest(["backup"]))["backup"].settled == run
-        letter = await store.dead_letters.bury(b"no message", "malformed")
+        letter = await store.dead_letters.bury(b"no message", Reason.INVALID_MESSAGE, "malformed")
         assert [found.run_id for found in await store.dead_letters.newest()] == [letter]
 
 

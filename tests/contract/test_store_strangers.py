@@ -10,7 +10,7 @@ from horae.jobs.policies import Tier
 from horae.runs import Cause, new_run_id
 from horae.settings import Settings, StoreSettings
 from horae.store import connect
-from horae.store.values import NewRun, Policy, Wanted
+from horae.store.values import NewRun, Wanted
 
 SECOND = timedelta(seconds=1)
 
@@ -26,7 +26,7 @@ async def test_the_rests_of_a_run_that_nobody_knows_differ(valkey_url: str, name
                     run_id=new_run_id(), job="stranger", tier=Tier.ONEIRIC, cause=Cause.ENQUEUE, provider="elsewhere"
                 )
                 await store.outbox.accept([new], SECOND)
-                wanted = Wanted(message=new.message, policy=Policy(known=False))
+                wanted = Wanted(message=new.message, policy=None)
                 await store.claims.claim([wanted], "worker", 10 * SECOND)
                 due = client.zscore(f"{{{namespace}}}:outbox", new.run_id)
                 seconds, micros = client.time()

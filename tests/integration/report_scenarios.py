@@ -21,6 +21,7 @@ from prefect.testing.utilities import prefect_test_harness
 from flows import report_generation as file
 from horae.clock import monotonic
 from horae.jobs.policies import Tier
+from horae.reasons import Reason
 from horae.runs import Cause, Failure, Run, State, fire_id
 from horae.settings import StoreSettings
 from horae.store.redis import RedisStore
@@ -64,7 +65,7 @@ def week(namespace: str) -> Iterator[Run]:
                 cause=Cause.SCHEDULE,
                 state=state,
                 scheduled_for=at,
-                reason="superseded" if missed else "",
+                reason=Reason.SUPERSEDED if missed else None,
                 attempts=0 if missed else 1,
                 accepted_at=at,
                 started_at=None if missed else began,

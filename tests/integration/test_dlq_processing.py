@@ -20,6 +20,7 @@ from horae.errors import StoreUnavailable
 from horae.jobs.context import running
 from horae.local.ports import free_port
 from horae.messages import Message
+from horae.reasons import Reason
 from horae.runs import Failure, new_run_id
 from horae.settings import Settings, StoreSettings
 from horae.store import Store, connect
@@ -86,7 +87,9 @@ class World:
             for message in messages:
                 failure = REFUSED if verdict is Verdict.FAILED else None
                 held = await claim(self.store, message)
-                assert await settle(self.store, held, verdict, reason="raised" if failure else "", failure=failure)
+                assert await settle(
+                    self.store, held, verdict, reason=Reason.RAISED if failure else None, failure=failure
+                )
                 done += 1
         return done
 
@@ -207,14 +210,15 @@ async def test_a_uniqueness_key_holds_a_letter_back_until_its_run_is_settled(wor
 
 
 async def test_what_is_no_message_and_what_is_not_transient_is_raised_once(world: World) -> None:
-    await world.store.dead_letters.bury(b"{", "not JSON")
+    await world.store.dead_letters.bury(b"{", Reason.INVALID_MESSAGE, "not JSON")
     await world.store.outbox.accept([new("copy-files", context={"numbers": 1}), new("gone-job")])
     await world.work(Verdict.FAILED)
     for _ in range(5):
         await world.beat()
     assert len(world.raised) == 3
     assert {fate.value for fate in (Fate.NO_MESSAGE, Fate.REFUSED, Fate.NO_JOB)} == {
-        text.partition("(")[2].rpartition(")")[0].removeprefix("no message): not JSON (") for text in world.raised
+        text.partition("(")[2].rpartition(")")[0].removeprefix("no message): invalid message (")
+        for text in world.raised
     }
     assert len(await world.store.dead_letters.newest()) == 3
 
@@ -230,7 +234,7 @@ async def test_what_it_did_not_look_at_is_its_first_line(world: World) -> None:
 
 async def test_a_dry_run_replays_raises_and_marks_nothing(world: World) -> None:
     await world.die(1)
-    await world.store.dead_letters.bury(b"{", "not JSON")
+    await world.store.dead_letters.bury(b"{", Reason.INVALID_MESSAGE, "not JSON")
     world.clock.move(BEAT)
     found = Findings()
     await process(world.store, world.settings, world.own, found, dry_run=True)

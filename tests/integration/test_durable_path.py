@@ -12,6 +12,7 @@ from horae.duties.workplace import open_workplace
 from horae.execution.work import Work
 from horae.metrics.process import Metrics
 from horae.project.loading import load as load_registry
+from horae.reasons import Reason
 from horae.runs import Run, Verdict
 from horae.scheduler.scheduler import Scheduler
 from horae.settings import Settings, WorkerSettings, load
@@ -122,7 +123,7 @@ async def test_a_retry_may_go_well(settings: Settings) -> None:
 async def test_a_job_that_kills_its_process_fails_and_the_worker_lives(settings: Settings) -> None:
     async with a_worker(settings):
         run, _ = await told(settings, how="die")
-        assert (run.verdict, run.reason) == (Verdict.FAILED, "killed its process 3 times")
+        assert (run.verdict, run.reason, run.note) == (Verdict.FAILED, Reason.KILLED_ITS_PROCESS, "3")
         assert run.failure
         assert "SIGKILL" in run.failure.message
         again, _ = await told(settings)

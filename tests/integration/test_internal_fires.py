@@ -22,6 +22,7 @@ from horae.jobs.job import Job
 from horae.jobs.policies import Overlap, Scope, Tier
 from horae.local.ports import free_port
 from horae.metrics.process import Metrics
+from horae.reasons import Reason
 from horae.runs import Verdict, new_run_id
 from horae.schedules.making import every
 from horae.settings import Settings, StoreSettings
@@ -62,7 +63,7 @@ async def sidecar(stack: AsyncExitStack, store: Store, name: str = "s1") -> Inte
     return InternalFires(store, work, name)
 
 
-async def verdicts(store: Store) -> list[tuple[Verdict | None, str]]:
+async def verdicts(store: Store) -> list[tuple[Verdict | None, Reason | None]]:
     return [(run.verdict, run.reason) for run in reversed(await store.ledger.runs())]
 
 
@@ -76,7 +77,7 @@ async def test_one_of_several_sidecars_runs_a_fire(stack: AsyncExitStack) -> Non
     for name in ("s1", "s2", "s3"):
         await (await sidecar(stack, store, name)).fire(counted.job(), [at])
     assert counted.times == 1
-    assert await verdicts(store) == [(Verdict.RAN, "")]
+    assert await verdicts(store) == [(Verdict.RAN, None)]
 
 
 async def test_with_scope_each_every_sidecar_runs_it(stack: AsyncExitStack) -> None:
@@ -85,7 +86,7 @@ async def test_with_scope_each_every_sidecar_runs_it(stack: AsyncExitStack) -> N
     for name in ("s1", "s2", "s3"):
         await (await sidecar(stack, store, name)).fire(counted.job(scope=Scope.EACH), [at])
     assert counted.times == 3
-    assert await verdicts(store) == [(Verdict.RAN, "")] * 3
+    assert await verdicts(store) == [(Verdict.RAN, None)] * 3
 
 
 @pytest.mark.parametrize("scope", list(Scope))
@@ -98,7 +99,7 @@ async def test_a_fire_during_a_run_is_skipped(stack: AsyncExitStack, scope: Scop
     counted.go_on.set()
     await first
     assert counted.times == 1
-    assert await verdicts(store) == [(Verdict.RAN, ""), (Verdict.SKIPPED, "overlap")]
+    assert await verdicts(store) == [(Verdict.RAN, None), (Verdict.SKIPPED, "overlap")]
 
 
 @pytest.mark.parametrize("scope", list(Scope))
@@ -111,7 +112,7 @@ async def test_what_is_asked_for_runs_also_during_a_fire(stack: AsyncExitStack, 
     await wait_until(lambda: counted.times == 2 or asked.done(), "the run that was asked for to begin")
     counted.go_on.set()
     await asyncio.gather(first, asked)
-    assert await verdicts(store) == [(Verdict.RAN, "")] * 2
+    assert await verdicts(store) == [(Verdict.RAN, None)] * 2
 
 
 async def test_overlap_allow_runs_both(stack: AsyncExitStack) -> None:

@@ -14,6 +14,7 @@ from horae import Cause, Run, RunContext, Settings, State, Tier
 from horae.jobs.context import running
 from horae.local.ports import LOOPBACK, free_port
 from horae.prefect.api import PrefectApi
+from horae.reasons import Reason
 from horae.runs import new_run_id
 from horae.settings import PrefectSettings, load
 from horae.store import connect
@@ -148,7 +149,7 @@ async def test_dead_letters_are_raised_once_also_when_prefect_was_away(
         return result
 
     async with connect(load(project)) as store:
-        await store.dead_letters.bury(b"{", "not JSON")
+        await store.dead_letters.bury(b"{", Reason.INVALID_MESSAGE, "not JSON")
     first = await look()
     assert told[-1].startswith("1 events wait for Prefect")
     assert len(first["untold"]) == 1

@@ -5,11 +5,11 @@ from datetime import timedelta
 
 from horae.clock import monotonic
 from horae.execution.renewer import ThreadRenewer
-from horae.execution.runner import Active, Stop
+from horae.execution.runner import Active
 from horae.jobs.job import Job
 from horae.jobs.policies import CatchUp, Overlap, Tier
 from horae.runs import Cause, new_run_id
-from horae.store.values import Answer, Claim, NewRun, Policy, Wanted
+from horae.store.values import Answer, Claim, NewRun, Policy, Stop, Wanted
 from tests.model import ModelStore
 from tests.waiting import wait_until
 

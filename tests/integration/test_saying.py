@@ -23,6 +23,7 @@ from horae.local.ports import LOOPBACK, free_port
 from horae.prefect.api import PrefectApi
 from horae.prefect.values import FlowRun
 from horae.project.registry import Registry
+from horae.reasons import Reason
 from horae.runs import Cause, Run, State, fire_id
 from horae.settings import StoreSettings
 from horae.store import Store
@@ -121,7 +122,7 @@ async def row(store: Store, run: FlowRun) -> Run | None:
     return await store.ledger.run(fire_id(store.namespace, "sweep", run.expected_start))
 
 
-async def ends(store: Store, looking: FlowMirror, id: str) -> tuple[State, str]:
+async def ends(store: Store, looking: FlowMirror, id: str) -> tuple[State, Reason | None]:
     """Look on until that run has its verdict."""
 
     async def settled() -> Run | None:
@@ -150,7 +151,7 @@ async def test_a_fire_that_prefect_never_begins_is_missed_and_what_begins_later_
     assert await ends(store, looking, fire_of(store, first)) == (State.MISSED, "not started")
     await becomes(api, first, "RUNNING")
     await becomes(api, first, "COMPLETED")
-    assert await ends(store, looking, first.id) == (State.RAN, "")
+    assert await ends(store, looking, first.id) == (State.RAN, None)
     late = await store.ledger.run(first.id)
     assert late
     assert (late.cause, late.scheduled_for) == (Cause.BACKFILL, None)
@@ -199,7 +200,7 @@ async def test_what_ended_while_no_sidecar_looked_is_found_however_long_ago(
     await becomes(api, runs[1], "CRASHED")
     await api._call("DELETE", f"/flow_runs/{runs[2].id}")
     restarted = mirror(store, api)
-    assert await ends(store, restarted, fire_of(store, runs[0])) == (State.RAN, "")
+    assert await ends(store, restarted, fire_of(store, runs[0])) == (State.RAN, None)
     assert await ends(store, restarted, fire_of(store, runs[1])) == (State.FAILED, "crashed")
     assert await ends(store, restarted, fire_of(store, runs[2])) == (State.MISSED, "deleted")
 
@@ -226,8 +227,8 @@ async def events(api: PrefectApi, prefix: str) -> list[dict[str, Any]]:
     return list(found["events"])
 
 
-def notice(what: Happening, job: str, run_id: str, reason: str = "") -> Notice:
-    return Notice(what=what, run_id=run_id, job=job, at=now(), scheduled_for=now(), reason=reason)
+def notice(what: Happening, job: str, run_id: str, reason: Reason | None = None, note: str = "") -> Notice:
+    return Notice(what=what, run_id=run_id, job=job, at=now(), scheduled_for=now(), reason=reason, note=note)
 
 
 async def test_notices_show_in_prefects_feed_and_set_off_automations(store: Store, api: PrefectApi) -> None:
@@ -246,10 +247,10 @@ async def test_notices_show_in_prefects_feed_and_set_off_automations(store: Stor
     await api._call("POST", "/automations/", automation)
     await store.notices.put_back(
         [
-            notice(Happening.MISSED, store.namespace, "r1", "superseded"),
-            notice(Happening.FAILED, "backup", "r2", "raised"),
-            notice(Happening.LATE, "backup", "r2", "90 s late"),
-            notice(Happening.FAILED, "", "r3", "not JSON"),
+            notice(Happening.MISSED, store.namespace, "r1", Reason.SUPERSEDED),
+            notice(Happening.FAILED, "backup", "r2", Reason.RAISED),
+            notice(Happening.LATE, "backup", "r2", None, "90 s late"),
+            notice(Happening.FAILED, "", "r3", Reason.INVALID_MESSAGE, "not JSON"),
         ]
     )
     announcer = Announcer(store, api)
@@ -270,7 +271,7 @@ async def test_notices_show_in_prefects_feed_and_set_off_automations(store: Stor
     late = found["horae.fire.late", "r2"]
     assert late["resource"]["prefect.resource.id"] == "horae.run.r2"
     assert [related["prefect.resource.id"] for related in late["related"]] == ["horae.job.backup"]
-    assert late["payload"]["reason"] == "90 s late"
+    assert (late["payload"]["reason"], late["payload"]["note"]) == (None, "90 s late")
 
     number = count(4)
 
@@ -328,11 +329,11 @@ async def test_while_prefect_is_away_notices_wait_and_afterwards_an_empty_prefec
     assert await ends(store, looking, fire_of(store, first)) == (State.MISSED, "deleted")
     [anew] = await due(api, again)
     await becomes(api, anew, "COMPLETED")
-    assert await ends(store, looking, fire_of(store, anew)) == (State.RAN, "")
+    assert await ends(store, looking, fire_of(store, anew)) == (State.RAN, None)
 
 
 async def test_without_prefect_a_notice_is_a_line_in_the_log(store: Store, caplog: pytest.LogCaptureFixture) -> None:
-    await store.notices.put_back([notice(Happening.MISSED, "backup", "r1", "superseded")])
+    await store.notices.put_back([notice(Happening.MISSED, "backup", "r1", Reason.SUPERSEDED)])
     await Announcer(store, None).step()
     [record] = [record for record in caplog.records if record.name == "horae.duties.announcer"]
     told = {key: record.__dict__[key] for key in ("action", "job", "run_id", "levelname")}

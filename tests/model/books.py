@@ -10,6 +10,7 @@ from typing import Any, Concatenate
 
 from horae.jobs.policies import Tier
 from horae.messages import Message, Priority
+from horae.reasons import Reason, worded
 from horae.runs import Cause, Event, Run, State, Verdict
 from horae.settings import StoreSettings
 from horae.store.values import Claim, DeadLetter, Happening, NewRun, Notice
@@ -84,11 +85,17 @@ class Books:
         )
         self.change(run_id, story=(*row.run.story, event))
 
-    def notice(self, what: Happening, run_id: str, reason: str) -> None:
+    def notice(self, what: Happening, run_id: str, reason: Reason | None, note: str = "") -> None:
         run = self.rows[run_id].run
         self.say(
             Notice(
-                what=what, run_id=run_id, job=run.job, at=self.clock(), scheduled_for=run.scheduled_for, reason=reason
+                what=what,
+                run_id=run_id,
+                job=run.job,
+                at=self.clock(),
+                scheduled_for=run.scheduled_for,
+                reason=reason,
+                note=note,
             )
         )
 
@@ -131,9 +138,10 @@ class Books:
             went += 1
         return went
 
-    def settle(self, run_id: str, verdict: Verdict, reason: str, **fields: Any) -> None:
-        self.change(run_id, state=State(verdict.value), reason=reason, ended_at=self.clock(), **fields)
-        self.tell(run_id, "settled", f"{verdict.value}: {reason}" if reason else verdict.value)
+    def settle(self, run_id: str, verdict: Verdict, reason: Reason | None, note: str = "", **fields: Any) -> None:
+        self.change(run_id, state=State(verdict.value), reason=reason, note=note, ended_at=self.clock(), **fields)
+        words = worded(reason, note)
+        self.tell(run_id, "settled", f"{verdict.value}: {words}" if words else verdict.value)
         run, unique = self.rows[run_id].run, (self.rows[run_id].run.job, self.rows[run_id].unique)
         for index in (self.leases, self.active[run.job], self.waiting[run.job], self.outbox):
             index.pop(run_id, None)
@@ -146,7 +154,7 @@ class Books:
             self.last[run.job] = run_id
         self.counts[run.job, verdict] += 1
         if verdict in (Verdict.FAILED, Verdict.MISSED):
-            self.notice(Happening(verdict.value), run_id, reason)
+            self.notice(Happening(verdict.value), run_id, reason, note)
         if verdict is Verdict.FAILED and run.tier is Tier.ONEIRIC:
             self.dead[run_id] = DeadLetter(
                 run_id=run_id,
@@ -155,6 +163,7 @@ class Books:
                 message=self.message(run_id),
                 body="",
                 reason=reason,
+                note=note,
                 failure=run.failure,
             )
         else:
@@ -165,7 +174,7 @@ class Books:
         """Or `cancelled`, where somebody asked for that and its worker never heard of it."""
         row = self.rows[run_id]
         if row.cancel:
-            self.settle(run_id, Verdict.CANCELLED, row.cancel)
+            self.settle(run_id, Verdict.CANCELLED, Reason(row.cancel))
             return Verdict.CANCELLED
         self.tell(run_id, what, note)
         row.generation, row.token = row.generation + 1, 0

@@ -6,17 +6,18 @@ from datetime import timedelta
 
 from horae.jobs.policies import CatchUp, Overlap, Tier
 from horae.messages import Message
+from horae.reasons import Reason, worded
 from horae.runs import Cause, Run, State, Verdict
 from horae.store.values import (
     Answer,
     Cancelled,
     Claim,
     Happening,
-    Hold,
     Lapsed,
     NewRun,
     Policy,
     Settlement,
+    Stop,
     Wanted,
 )
 from tests.model.books import DEATHS, GRACE, LAPSES, OPEN, UNKNOWN, UNKNOWN_WAIT, Noun, locked
@@ -34,7 +35,7 @@ class ModelClaims(Noun):
                 return Claim(message=run.message, answer=Answer.DUPLICATE)
             policy = Policy(overlap=overlap, catch_up=CatchUp.ALL)
             if run.cause is not Cause.MANUAL and self.books.paused & {run.job, None}:
-                return self._settled(run.message, Verdict.SKIPPED, "paused")
+                return self._settled(run.message, Verdict.SKIPPED, Reason.PAUSED)
             answer = self._overlap(run.message, policy, here=True)
             return answer or self._grant(run.message, worker, lease)
 
@@ -45,25 +46,25 @@ class ModelClaims(Noun):
         row = books.rows[message.run_id]
         if row.run.state not in OPEN or row.generation != message.generation or row.run.job != message.job:
             return Claim(message=message, answer=Answer.DUPLICATE, reason=row.run.state.value)
-        if not policy.known:
+        if policy is None:
             return self._disown(message, worker)
         if reason := self._missed(row.run, policy):
             return self._settled(message, Verdict.MISSED, reason)
         if books.paused & {message.job, None}:
             if row.run.cause is Cause.SCHEDULE and not row.run.attempts and policy.catch_up is CatchUp.NONE:
-                return self._settled(message, Verdict.SKIPPED, "paused")
-            return self._wait(message, policy, "paused", "the job is paused")
+                return self._settled(message, Verdict.SKIPPED, Reason.PAUSED)
+            return self._wait(message, policy, Reason.PAUSED, "the job is paused")
         return self._overlap(message, policy) or self._grant(message, worker, lease)
 
-    def _settled(self, message: Message, verdict: Verdict, reason: str) -> Claim:
-        self.books.settle(message.run_id, verdict, reason)
-        return Claim(message=message, answer=Answer.SETTLED, reason=f"{verdict.value}: {reason}")
+    def _settled(self, message: Message, verdict: Verdict, reason: Reason, note: str = "") -> Claim:
+        self.books.settle(message.run_id, verdict, reason, note)
+        return Claim(message=message, answer=Answer.SETTLED, reason=f"{verdict.value}: {worded(reason, note)}")
 
     def _adopt(self, want: Wanted) -> Claim | None:
         """A message without a row: published straight to a broker, and accepted now."""
         books, message = self.books, want.message
         if message.made_at and not books.retention.reaches(message.job, message.made_at):
-            return Claim(message=message, answer=Answer.TOO_OLD, reason="too old to prove unrun")
+            return Claim(message=message, answer=Answer.TOO_OLD, reason=Reason.TOO_OLD.value)
         books.put(
             NewRun(
                 run_id=message.run_id,
@@ -81,26 +82,28 @@ class ModelClaims(Noun):
         if want.unique:
             holder = books.unique.setdefault((message.job, want.unique), message.run_id)
             if holder != message.run_id:
-                return self._settled(message, Verdict.SKIPPED, f"duplicate of {holder}")
+                return self._settled(message, Verdict.SKIPPED, Reason.DUPLICATE, holder)
         return None
 
-    def _missed(self, run: Run, policy: Policy) -> str:
+    def _missed(self, run: Run, policy: Policy) -> Reason | None:
         """Why a fire that no worker has begun yet is not to run any more: the catch-up policy."""
         if run.cause is not Cause.SCHEDULE or run.attempts or not run.scheduled_for:
-            return ""
+            return None
         late = self.books.clock() - run.scheduled_for
         if late > policy.catch_up_window:
-            return "too late"
+            return Reason.TOO_LATE
         if late <= GRACE:
-            return ""
+            return None
         if policy.catch_up is CatchUp.NONE:
-            return "not caught up"
+            return Reason.NOT_CAUGHT_UP
         newest, heir = self.books.newest[run.job], self.books.heirs.get(run.job)
         if policy.catch_up is not CatchUp.LATEST or newest <= run.scheduled_for or heir == run.scheduled_for:
-            return ""  # the one for whose sake others gave way runs, or one that is always late never would
+            # Older fires were dropped in favour of this one, so it runs even if a newer one exists. Otherwise a job
+            # that is always late would never run.
+            return None
         if heir is None or heir < run.scheduled_for:
             self.books.heirs[run.job] = newest
-        return "superseded"
+        return Reason.SUPERSEDED
 
     def _grant(self, message: Message, worker: str, lease: timedelta) -> Claim:
         books, run_id = self.books, message.run_id
@@ -116,7 +119,7 @@ class ModelClaims(Noun):
         books.waiting[message.job].pop(run_id, None)
         due = row.run.scheduled_for if row.run.cause is Cause.SCHEDULE and attempts == 1 else None
         if due and now - due > books.late_after:
-            books.notice(Happening.LATE, run_id, f"{int((now - due).total_seconds())} s late")
+            books.notice(Happening.LATE, run_id, None, f"{int((now - due).total_seconds())} s late")
         return Claim(
             message=message,
             answer=Answer.RUN,
@@ -130,13 +133,13 @@ class ModelClaims(Noun):
         books, row = self.books, self.books.rows[message.run_id]
         row.unknown_since = row.unknown_since or books.clock()
         if books.clock() - row.unknown_since >= UNKNOWN:
-            return self._settled(message, Verdict.FAILED, "unknown job")
+            return self._settled(message, Verdict.FAILED, Reason.UNKNOWN_JOB)
         note = f"{worker} does not know the job"
         digest = hashlib.sha1(f"{message.run_id}:{row.generation}".encode(), usedforsecurity=False).hexdigest()
         # Uneven rests: after even ones the worker that gave it back has always waited longest, and gets it again.
         rest = UNKNOWN_WAIT - timedelta(milliseconds=int(digest[:6], 16) % 1000)
         books.hand_out_again(message.run_id, State.PENDING, rest, "handed back", note)
-        return Claim(message=message, answer=Answer.LATER, reason="unknown job")
+        return Claim(message=message, answer=Answer.LATER, reason=Reason.UNKNOWN_JOB.value)
 
     def _overlap(self, message: Message, policy: Policy, *, here: bool = False) -> Claim | None:
         """`here`: it runs in this process or not at all."""
@@ -147,18 +150,18 @@ class ModelClaims(Noun):
         if not others or (policy.overlap is Overlap.ALLOW and len(others) < policy.most):
             return None
         if run.cause is Cause.SCHEDULE and not run.attempts and policy.overlap is Overlap.SKIP:
-            return self._settled(message, Verdict.SKIPPED, "overlap")
+            return self._settled(message, Verdict.SKIPPED, Reason.OVERLAP)
         if policy.overlap is Overlap.CANCEL_OTHER and not self._cancel_all(others):
             return None
         if here:
-            return self._settled(message, Verdict.SKIPPED, "overlap")
-        return self._wait(message, policy, "overlap", "another run of the job is active")
+            return self._settled(message, Verdict.SKIPPED, Reason.OVERLAP)
+        return self._wait(message, policy, Reason.OVERLAP, "another run of the job is active")
 
-    def _wait(self, message: Message, policy: Policy, why: str, note: str) -> Claim:
+    def _wait(self, message: Message, policy: Policy, why: Reason, note: str) -> Claim:
         books = self.books
         fire = books.rows[message.run_id].run.cause is Cause.SCHEDULE
         if fire and policy.catch_up is CatchUp.LATEST and self._supersede(message):
-            return self._settled(message, Verdict.MISSED, "superseded")
+            return self._settled(message, Verdict.MISSED, Reason.SUPERSEDED)
         books.outbox.pop(message.run_id, None)
         books.active[message.job].pop(message.run_id, None)  # or it might wait for itself
         row = books.rows[message.run_id]
@@ -169,16 +172,16 @@ class ModelClaims(Noun):
         books.tell(message.run_id, "waits", note)
         # As its next handing-out: copies of this one are duplicates, and a relay that tells late takes nothing away.
         books.rows[message.run_id].generation += 1
-        return Claim(message=message, answer=Answer.LATER, reason=why)
+        return Claim(message=message, answer=Answer.LATER, reason=why.value)
 
     def _cancel_all(self, others: list[str]) -> bool:
         runs = False
         for run_id in others:
             if self.books.rows[run_id].run.state is State.RUNNING:
-                self.books.rows[run_id].cancel = Hold.OVERLAP.value
+                self.books.rows[run_id].cancel = Stop.OVERLAP.value
                 runs = True
             else:
-                self.books.settle(run_id, Verdict.CANCELLED, "overlap")
+                self.books.settle(run_id, Verdict.CANCELLED, Reason.OVERLAP)
         return runs
 
     def _supersede(self, message: Message) -> bool:
@@ -192,19 +195,20 @@ class ModelClaims(Noun):
                 continue
             newer = newer or other.scheduled_for > this.scheduled_for
             if other.scheduled_for < this.scheduled_for and not other.attempts:
-                self.books.settle(run_id, Verdict.MISSED, "superseded")
+                self.books.settle(run_id, Verdict.MISSED, Reason.SUPERSEDED)
         return newer and not this.attempts
 
     @locked
-    def renew(self, claims: Sequence[Claim], lease: timedelta) -> list[Hold]:
-        holds = []
+    def renew(self, claims: Sequence[Claim], lease: timedelta) -> list[Stop | None]:
+        stops: list[Stop | None] = []
         for claim in claims:
             if not self.books.holds(claim):
-                holds.append(Hold.LOST)
+                stops.append(Stop.LEASE_LOST)
                 continue
             self.books.leases[claim.message.run_id] = self.books.clock() + lease
-            holds.append(Hold(self.books.rows[claim.message.run_id].cancel or Hold.KEPT))
-        return holds
+            cancel = self.books.rows[claim.message.run_id].cancel
+            stops.append(Stop(cancel) if cancel else None)
+        return stops
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         done = []
@@ -218,18 +222,19 @@ class ModelClaims(Noun):
 
     def _settle(self, settlement: Settlement) -> None:
         books, run_id = self.books, settlement.claim.message.run_id
+        words = worded(settlement.reason, settlement.note)
         if settlement.failure:
             books.change(run_id, failure=settlement.failure)
         if settlement.verdict:
             fields = {} if settlement.result is None else {"result": settlement.result}
-            books.settle(run_id, settlement.verdict, settlement.reason, **fields)
+            books.settle(run_id, settlement.verdict, settlement.reason, settlement.note, **fields)
         elif settlement.died:
             self._died(settlement)
         elif settlement.retry_after is not None:
             books.rows[run_id].failures += 1
-            books.hand_out_again(run_id, State.RETRYING, settlement.retry_after, "retrying", settlement.reason)
+            books.hand_out_again(run_id, State.RETRYING, settlement.retry_after, "retrying", words)
         else:
-            books.hand_out_again(run_id, State.PENDING, timedelta(0), "handed back", settlement.reason)
+            books.hand_out_again(run_id, State.PENDING, timedelta(0), "handed back", words)
 
     def _died(self, settlement: Settlement) -> None:
         """It killed its process: handed out again alone, until it did so too often."""
@@ -237,10 +242,12 @@ class ModelClaims(Noun):
         row = books.rows[run_id]
         row.deaths, row.suspect = row.deaths + 1, True
         if row.deaths >= DEATHS:
-            books.settle(run_id, Verdict.FAILED, f"killed its process {row.deaths} times")
+            books.settle(run_id, Verdict.FAILED, Reason.KILLED_ITS_PROCESS, str(row.deaths))
         else:
             delay = settlement.retry_after or timedelta(0)
-            books.hand_out_again(run_id, State.RETRYING, delay, "killed its process", settlement.reason)
+            books.hand_out_again(
+                run_id, State.RETRYING, delay, "killed its process", worded(settlement.reason, settlement.note)
+            )
 
     async def sweep(self, limit: int) -> list[Lapsed]:
         books, found = self.books, []
@@ -253,7 +260,7 @@ class ModelClaims(Noun):
                 verdict = None
                 if run.tier is not Tier.ONEIRIC or row.lapses >= LAPSES:
                     verdict = Verdict.FAILED
-                    books.settle(run_id, verdict, "worker died")
+                    books.settle(run_id, verdict, Reason.WORKER_DIED)
                 else:
                     verdict = books.hand_out_again(run_id, State.PENDING, timedelta(0), "lease ran out", run.worker)
                 found.append(Lapsed(run_id=run_id, job=run.job, verdict=verdict, worker=run.worker))
@@ -271,9 +278,9 @@ class ModelClaims(Noun):
             if row is None:
                 return Cancelled.UNKNOWN
             if row.run.state is State.RUNNING:
-                row.cancel = Hold.REQUESTED.value
+                row.cancel = Stop.REQUESTED.value
                 return Cancelled.ASKED
             if row.run.state.settled:
                 return Cancelled.SETTLED
-            books.settle(run_id, Verdict.CANCELLED, "requested")
+            books.settle(run_id, Verdict.CANCELLED, Reason.REQUESTED)
             return Cancelled.CANCELLED

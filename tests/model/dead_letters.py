@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 
 from horae.jobs.policies import Tier
+from horae.reasons import Reason, worded
 from horae.runs import Cause, Event, Run, State, new_run_id
 from horae.store.values import DeadLetter, Happening
 from tests.model.books import Noun, Row
@@ -27,7 +28,7 @@ class ModelDeadLetters(Noun):
             if letter and (job is None or letter.job == job):
                 yield letter
 
-    async def bury(self, body: bytes, reason: str, job: str = "") -> str:
+    async def bury(self, body: bytes, reason: Reason, note: str = "", job: str = "") -> str:
         books, run_id, text = self.books, new_run_id(), body.decode(errors="replace")
         with books.lock:
             now = books.clock()
@@ -40,13 +41,14 @@ class ModelDeadLetters(Noun):
                 accepted_at=now,
                 ended_at=now,
                 reason=reason,
-                story=(Event(at=now, what="buried", generation=1, note=reason),),
+                note=note,
+                story=(Event(at=now, what="buried", generation=1, note=_line(worded(reason, note))),),
             )
             books.rows[run_id] = Row(run=run)
             books.dead[run_id] = DeadLetter(
-                run_id=run_id, job=job, at=now, message=None, body=text, reason=reason, failure=None
+                run_id=run_id, job=job, at=now, message=None, body=text, reason=reason, note=note, failure=None
             )
-            books.notice(Happening.FAILED, run_id, reason)
+            books.notice(Happening.FAILED, run_id, reason, note)
         return run_id
 
     async def drop(self, run_ids: Sequence[str]) -> int:
@@ -56,3 +58,8 @@ class ModelDeadLetters(Noun):
                 self.books.tell(run_id, "dropped")
                 self.books.retention.expire(run_id)
             return len(dropped)
+
+
+def _line(text: str) -> str:
+    """A story has a line for each event."""
+    return text.replace("\r", " ").replace("\n", " ")

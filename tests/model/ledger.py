@@ -1,9 +1,9 @@
 """The ledger of the model."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from horae.runs import Run, State, Verdict
+from horae.runs import Run, State
 from horae.store.values import ALL_RUNS, Figures, Happening, Latest, NewRun, Only
 from tests.model.books import Noun
 from tests.model.retention import in_order, when
@@ -97,7 +97,7 @@ class ModelLedger(Noun):
         }
         books.change(run.run_id, **told, **{name: value for name, value in optional.items() if value is not None})
         if run.verdict:
-            books.settle(run.run_id, run.verdict, run.reason)
+            books.settle(run.run_id, run.verdict, run.reason, run.note)
             books.change(run.run_id, ended_at=run.ended_at or books.clock())
         else:
             books.change(run.run_id, state=State(run.state.value))
@@ -106,7 +106,7 @@ class ModelLedger(Noun):
         if run.scheduled_for and run.started_at:
             late = run.started_at - run.scheduled_for
             if late > self.books.late_after:
-                self.books.notice(Happening.LATE, run.run_id, f"{int(late.total_seconds())} s late")
+                self.books.notice(Happening.LATE, run.run_id, None, f"{int(late.total_seconds())} s late")
 
     async def append_log(self, run_id: str, lines: Sequence[str]) -> None:
         with self.books.lock:
@@ -117,10 +117,6 @@ class ModelLedger(Noun):
     async def log(self, run_id: str) -> list[str]:
         with self.books.lock:
             return list(self.books.retention.logs.get(run_id, ()))
-
-    async def counts(self) -> Mapping[tuple[str, Verdict], int]:
-        with self.books.lock:
-            return dict(self.books.counts)
 
     async def figures(self) -> Figures:
         books = self.books

@@ -18,7 +18,7 @@ class ModelOutbox(Noun):
         books = self.books
         holder = books.unique.get((run.job, run.unique))
         if holder:
-            return Accepted(run_id=holder, new=False)
+            return Accepted(run_id=holder, job=run.job, provider=run.provider, due=run.due, new=False)
         new = books.put(run)
         if new:
             now = books.clock()
@@ -28,7 +28,7 @@ class ModelOutbox(Noun):
             if books.dead.pop(run.replays, None):
                 books.tell(run.replays, "replayed", f"as {run.run_id}")
                 books.retention.expire(run.replays)
-        return Accepted(run_id=run.run_id, new=new)
+        return Accepted(run_id=run.run_id, job=run.job, provider=run.provider, due=run.due, new=new)
 
     async def take(self, limit: int, hold: timedelta) -> Taken:
         books = self.books

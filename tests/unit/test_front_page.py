@@ -9,15 +9,16 @@ import horae
 
 NAMES = {
     *(
+        "Accepted",
         "CatchUp",
         "Cause",
         "Decision",
-        "Enqueued",
         "HoraeError",
         "Isolation",
         "Job",
         "Overlap",
         "Priority",
+        "Reason",
         "Retry",
         "Run",
     ),

@@ -11,6 +11,7 @@ from horae.jobs.policies import Tier, Trait
 from horae.matrix import OTHERWISE, STEPS, Frequency, decide, frequency
 from horae.schedules.kinds import Schedule
 from horae.schedules.making import cron, every
+from horae.shapes.jobs import decision_shape
 
 DOCUMENT = Path(__file__).parents[2] / "docs/reference/decision-matrix.md"
 T = Trait
@@ -77,10 +78,10 @@ def test_an_internal_simple_rare_job_goes_all_the_way() -> None:
 
 
 def test_the_reason_is_a_sentence_and_the_path_is_documented_json() -> None:
-    decided = decide(frozenset({T.DAG}), None).as_dict()
+    decided = decision_shape(decide(frozenset({T.DAG}), None))
     assert decided["tier"] == "prefect"
     assert str(decided["reason"]).endswith(".")
-    assert decided["path"][-1] == {  # type: ignore[index]
+    assert decided["path"][-1] == {
         "step": 4,
         "question": "Is this a complex workflow?",
         "answer": "yes",

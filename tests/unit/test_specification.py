@@ -10,9 +10,9 @@ from horae.jobs.job import Job
 from horae.jobs.policies import Tier
 from horae.project.registry import Registry
 from horae.runs import Run, Verdict
-from horae.scheduler.enqueued import Enqueued
 from horae.scheduler.scheduler import Scheduler
 from horae.settings import Settings
+from horae.store.values import Accepted
 from tests.specification import as_function, blocks
 from tests.waiting import wait_until
 
@@ -49,13 +49,13 @@ def scheduler(program_settings: Settings, received: list[list[str]]) -> Schedule
     return Scheduler(program_settings, registry)
 
 
-def snippet(block: str) -> Callable[[Scheduler], Awaitable[Enqueued | None]]:
+def snippet(block: str) -> Callable[[Scheduler], Awaitable[Accepted | None]]:
     async def task() -> None:
         """Do nothing."""
 
     known: dict[str, Any] = dict.fromkeys(TASKS, task) | {"all_repos": ["/path/to/repo"]}
     exec(as_function(block + "\nreturn locals().get('result')"), known)
-    found: Callable[[Scheduler], Awaitable[Enqueued | None]] = known["snippet"]
+    found: Callable[[Scheduler], Awaitable[Accepted | None]] = known["snippet"]
     return found
 
 

@@ -11,10 +11,10 @@ from typing import Annotated, TextIO
 
 import typer
 
-from horae.cli.dead.letters import whole
 from horae.cli.project import jobs_of, settings_of, with_store
 from horae.errors import UsageError
 from horae.settings import Settings
+from horae.shapes.dead_letters import whole_letter_shape
 from horae.store.base import Store
 from horae.store.values import DeadLetter
 
@@ -77,4 +77,4 @@ async def _export(settings: Settings, job: str | None, file: TextIO) -> int:
 async def _write(store: Store, letters: list[DeadLetter], file: TextIO) -> None:
     rows = {run.run_id: run for run in await store.ledger.many([letter.run_id for letter in letters])}
     for letter in letters:
-        file.write(json.dumps(whole(letter, rows.get(letter.run_id)), ensure_ascii=False) + "\n")
+        file.write(json.dumps(whole_letter_shape(letter, rows.get(letter.run_id)), ensure_ascii=False) + "\n")

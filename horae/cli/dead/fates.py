@@ -1,58 +1,21 @@
 """What becomes of dead letters that somebody wants replayed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any
 
 from horae.scheduler.replays import Replay
-
-if TYPE_CHECKING:
-    from horae.scheduler.enqueued import Enqueued
-
-
-class Outcome(StrEnum):
-    WOULD = "would be replayed"
-    REPLAYED = "replayed"
-    BEFORE = "replayed before"
-    HELD = "held"
-    """Another run has its uniqueness key; the letter stays."""
-    GONE = "gone"
-    """Replayed or dropped by somebody else meanwhile."""
-    REFUSED = "refused"
+from horae.shapes.dead_letters import Fate, Outcome
+from horae.store.values import Accepted
 
 
-@dataclass(slots=True)
-class Fate:
-    """What becomes of a dead letter."""
-
-    letter: str
-    job: str
-    outcome: Outcome
-    run_id: str | None = None
-    context: dict[str, Any] = field(default_factory=dict)
-    why: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """docs/reference/json.md"""
-        return {
-            "replays": self.letter,
-            "job": self.job or None,
-            "outcome": self.outcome.value,
-            "run_id": self.run_id,
-            "context": self.context,
-            "why": self.why or None,
-        }
-
-    def settle(self, enqueued: "Enqueued") -> None:
-        """What came of the wish to replay it."""
-        if enqueued.new:
-            self.outcome = Outcome.REPLAYED
-        elif enqueued.run_id == self.run_id:
-            self.outcome = Outcome.BEFORE
-        else:
-            self.outcome, self.why = Outcome.HELD, f"run {enqueued.run_id} has its uniqueness key"
-            self.run_id = None
+def settle(fate: Fate, accepted: Accepted) -> None:
+    """What came of the wish to replay it."""
+    if accepted.new:
+        fate.outcome = Outcome.REPLAYED
+    elif accepted.run_id == fate.run_id:
+        fate.outcome = Outcome.BEFORE
+    else:
+        fate.outcome, fate.why = Outcome.HELD, f"run {accepted.run_id} has its uniqueness key"
+        fate.run_id = None
 
 
 def all_well(fates: Sequence[Fate]) -> bool:

@@ -3,18 +3,15 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from horae import clock
 from horae.cli.run_ids import identify
 from horae.errors import UsageError
-from horae.runs import Run
 from horae.scheduler.replays import letter_of
 from horae.settings import Settings
 from horae.store.base import DeadLetters, Ledger
-from horae.store.values import DeadLetter
 
 RunIds = Annotated[
     list[str] | None,
@@ -66,31 +63,3 @@ def confirm(what: str, count: int, yes: bool) -> bool:
     if not sys.stdin.isatty():
         raise UsageError(f"this would {what} {count} dead letters, and there is no terminal to ask on; say --yes")
     return typer.confirm(f"{what.capitalize()} {count} dead letters?", err=True)
-
-
-def summary(letter: DeadLetter) -> dict[str, Any]:
-    """docs/reference/json.md"""
-    failure = letter.failure
-    return {
-        "run_id": letter.run_id,
-        "job": letter.job or None,
-        "at": clock.isoformat(letter.at),
-        "reason": letter.reason or None,
-        "error": f"{failure.type}: {failure.message}" if failure else None,
-        "is_message": letter.message is not None,
-    }
-
-
-def whole(letter: DeadLetter, run: Run | None) -> dict[str, Any]:
-    """docs/reference/json.md"""
-    from horae.cli.stories import story_shape, timeline
-
-    message = letter.message
-    return summary(letter) | {
-        "message": message.model_dump(mode="json", by_alias=False, exclude={"generation"}) if message else None,
-        "body": None if message else letter.body,
-        "traceback": (letter.failure.traceback or None) if letter.failure else None,
-        "cause": run.cause.value if run else None,
-        "attempts": run.attempts if run else 0,
-        "story": story_shape(timeline(run)) if run else [],
-    }

@@ -8,6 +8,7 @@ import typer
 from horae import clock
 from horae.cli.options import Json
 from horae.cli.project import jobs_of, settings_of, with_store
+from horae.reasons import worded
 from horae.settings import Settings
 from horae.store.values import DeadLetter
 
@@ -26,10 +27,10 @@ def command(context: typer.Context, job: OfJob = None, limit: Limit = 20, json: 
     if job and not letters:
         jobs_of(settings).get(job)  # a job that was removed still has its letters; a name that never was has none
     if json:
-        from horae.cli.dead.letters import summary
         from horae.cli.output import print_json
+        from horae.shapes.dead_letters import letter_shape
 
-        print_json([summary(letter) for letter in letters])
+        print_json([letter_shape(letter) for letter in letters])
     else:
         _draw(letters)
     return 0
@@ -54,9 +55,9 @@ def _draw(letters: list[DeadLetter]) -> None:
             (
                 clock.isoformat(letter.at.replace(microsecond=0)),
                 letter.job or "(none)",
-                (letter.reason, "red"),
+                (worded(letter.reason, letter.note), "red"),
                 letter.run_id,
-                f"{letter.failure.type}: {letter.failure.message}" if letter.failure else "",
+                letter.failure.words if letter.failure else "",
             )
             for letter in letters
         ],

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from horae.cli.dead.fates import Fate, Outcome, all_well, foretold
+from horae.cli.dead.fates import all_well, foretold, settle
 from horae.cli.dead.letters import All, OfJob, RunIds, Selection, Yes, confirm
 from horae.cli.options import Context, Json, context_of
 from horae.cli.project import jobs_of, settings_of, with_store
 from horae.errors import StoreUnavailable
 from horae.scheduler.replays import Edit
 from horae.settings import Settings
+from horae.shapes.dead_letters import Fate, Outcome
 
 if TYPE_CHECKING:
     from horae.scheduler.scheduler import Scheduler
@@ -57,8 +58,9 @@ def command(
         selection.known(settings)
     if json:
         from horae.cli.output import print_json
+        from horae.shapes.dead_letters import fate_shape
 
-        print_json([fate.as_dict() for fate in fates])
+        print_json([fate_shape(fate) for fate in fates])
     else:
         _draw(fates, preview)
     return 0 if all_well(fates) else 1
@@ -97,8 +99,8 @@ async def _do(scheduler: "Scheduler", wanted: Sequence[Fate], edit: Edit) -> Non
         except StoreUnavailable as error:
             done = sum(fate.outcome is Outcome.REPLAYED for fate in wanted)
             raise StoreUnavailable(f"{error.message}; {done} were replayed, say it again for the rest") from error
-        for one, enqueued in zip(replays, accepted, strict=True):
-            batch[one.letter.run_id].settle(enqueued)
+        for one, became in zip(replays, accepted, strict=True):
+            settle(batch[one.letter.run_id], became)
 
 
 def _draw(fates: Sequence[Fate], preview: bool) -> None:

@@ -6,6 +6,7 @@ import typer
 
 from horae.cli.options import Json, RunId
 from horae.cli.project import settings_of, with_store
+from horae.reasons import worded
 from horae.runs import Run
 from horae.settings import Settings
 from horae.store.values import DeadLetter
@@ -19,10 +20,10 @@ def command(context: typer.Context, run_id: RunId, json: Json = False) -> int:
     """
     letter, row = asyncio.run(_find(with_store(settings_of(context)), run_id))
     if json:
-        from horae.cli.dead.letters import whole
         from horae.cli.output import print_json
+        from horae.shapes.dead_letters import whole_letter_shape
 
-        print_json(whole(letter, row))
+        print_json(whole_letter_shape(letter, row))
     else:
         _draw(letter, row)
     return 0
@@ -42,9 +43,11 @@ async def _find(settings: Settings, given: str) -> tuple[DeadLetter, Run | None]
 def _draw(letter: DeadLetter, run: Run | None) -> None:
     from horae import clock
     from horae.cli.output import paint
-    from horae.cli.stories import draw_failure, draw_story, draw_values, timeline
+    from horae.cli.stories import draw_failure, draw_story, draw_values
+    from horae.runs import timeline
 
-    print(f"{paint(letter.job or '(no job)', 'bold')}  {paint(letter.reason, 'red')}  {paint(letter.run_id, 'dim')}")
+    why = paint(worded(letter.reason, letter.note), "red")
+    print(f"{paint(letter.job or '(no job)', 'bold')}  {why}  {paint(letter.run_id, 'dim')}")
     print(f"  died {clock.isoformat(letter.at)}")
     if letter.message:
         draw_values("context", letter.message.context)

@@ -24,13 +24,13 @@ end
 local function grant(id, row, worker, lease)
   local key = k('run:' .. id)
   if row.accepted <= gap and tonumber(row.started or 0) <= gap then
-    row.story = (row.story or '') .. line('at least once', row.attempt, 'the store came back; that it ran before may be lost')
+    row.story = (row.story or '') .. line('at least once', row.generation, 'the store came back; that it ran before may be lost')
   end
   local token = redis.call('INCR', k('token'))
   local attempts = tonumber(row.attempts or 0) + 1
   redis.call('HSET', key, 'state', 'running', 'started_at', NOW_TEXT, 'worker', worker, 'token', int(token), 'attempts', attempts,
-    'story', (row.story or '') .. line('claimed', row.attempt, worker))
-  if tonumber(row.attempt) > 1 or row.state ~= 'queued' then
+    'story', (row.story or '') .. line('claimed', row.generation, worker))
+  if tonumber(row.generation) > 1 or row.state ~= 'queued' then
     redis.call('HDEL', key, 'cancel', 'unknown_since', 'progress')
     redis.call('ZREM', k('outbox'), id)
     redis.call('ZREM', k('waiting:' .. row.job), id)
@@ -38,35 +38,35 @@ local function grant(id, row, worker, lease)
   redis.call('ZADD', k('leases'), int(NOW + lease), id)
   redis.call('ZADD', k('active:' .. row.job), NOW_TEXT, id)
   if attempts == 1 and row.fire and NOW - row.fire > LATE then
-    notice('late', id, row.job, int(row.fire), int(math.floor((NOW - row.fire) / 1000)) .. ' s late')
+    notice('late', id, row.job, int(row.fire), '', int(math.floor((NOW - row.fire) / 1000)) .. ' s late')
   end
   return { 'run', token, attempts, tonumber(row.failures or 0), row.suspect and 1 or 0, '' }
 end
 
-local function settled(id, verdict, reason)
-  settle_run(id, verdict, reason)
-  return { 'settled', 0, 0, 0, 0, verdict .. ': ' .. reason }
+local function settled(id, verdict, reason, note)
+  settle_run(id, verdict, reason, note)
+  return { 'settled', 0, 0, 0, 0, verdict .. ': ' .. worded(reason, note) }
 end
 
 -- A worker that does not know the job gives the run back for another, for a while.
-local function disown(id, worker)
+local function disown(id, generation, worker)
   local key = k('run:' .. id)
   local since = redis.call('HGET', key, 'unknown_since')
-  if since and NOW - tonumber(since) >= UNKNOWN then return settled(id, 'failed', 'unknown job') end
+  if since and NOW - tonumber(since) >= UNKNOWN then return settled(id, 'failed', REASON.unknown_job) end
   if not since then redis.call('HSET', key, 'unknown_since', NOW_TEXT) end
   -- Uneven rests: after even ones the worker that gave it back has always waited longest, and gets it again.
-  local digest = redis.sha1hex(id .. ':' .. redis.call('HGET', key, 'attempt'))
+  local digest = redis.sha1hex(id .. ':' .. generation)
   local rest = UNKNOWN_WAIT - tonumber(string.sub(digest, 1, 6), 16) % 1000
   hand_out_again(id, 'pending', rest, 'handed back', worker .. ' does not know the job')
-  return { 'later', 0, 0, 0, 0, 'unknown job' }
+  return { 'later', 0, 0, 0, 0, REASON.unknown_job }
 end
 
 -- Why a fire that no worker has begun yet is not to run any more, or nil: the catch-up policy, for what waited at the broker.
 local function missed(row, policy)
   local late = NOW - row.fire
-  if late > policy.window then return 'too late' end
+  if late > policy.window then return REASON.too_late end
   if late <= GRACE then return nil end
-  if policy.catch_up == 'none' then return 'not caught up' end
+  if policy.catch_up == 'none' then return REASON.not_caught_up end
   local newest = redis.call('HGET', k('newest'), row.job)
   if policy.catch_up ~= 'latest' or not newest or tonumber(newest) <= row.fire then return nil end
   -- The one for whose sake others gave way runs, though a newer one has come meanwhile: a job whose claims are always late
@@ -74,7 +74,7 @@ local function missed(row, policy)
   local heir = tonumber(redis.call('HGET', k('heirs'), row.job) or 0)
   if heir == row.fire then return nil end
   if heir < row.fire then redis.call('HSET', k('heirs'), row.job, newest) end
-  return 'superseded'
+  return REASON.superseded
 end
 
 -- Fires that wait and were never begun give way to a newer one. True where it is this one that gives way.
@@ -85,7 +85,7 @@ local function supersede(id, row)
     if cause == 'schedule' and tonumber(scheduled) > row.fire then
       newer = true
     elseif cause == 'schedule' and tonumber(scheduled) < row.fire and (attempts or '0') == '0' then
-      settle_run(other, 'missed', 'superseded')
+      settle_run(other, 'missed', REASON.superseded)
     end
   end
   return newer and not row.attempts
@@ -96,10 +96,10 @@ local function cancel_others(others)
   local runs = false
   for _, other in ipairs(others) do
     if redis.call('HGET', k('run:' .. other), 'state') == 'running' then
-      redis.call('HSET', k('run:' .. other), 'cancel', 'overlap')
+      redis.call('HSET', k('run:' .. other), 'cancel', REASON.overlap)
       runs = true
     else
-      settle_run(other, 'cancelled', 'overlap')
+      settle_run(other, 'cancelled', REASON.overlap)
     end
   end
   return runs
@@ -108,7 +108,7 @@ end
 -- It waits as its next handing-out: copies of this one are duplicates from now on, and a relay that tells late of this one's
 -- publishing takes nothing from the outbox. And it is not active, or it might wait for itself.
 local function wait(id, row, policy, why, note)
-  if row.fire and policy.catch_up == 'latest' and supersede(id, row) then return settled(id, 'missed', 'superseded') end
+  if row.fire and policy.catch_up == 'latest' and supersede(id, row) then return settled(id, 'missed', REASON.superseded) end
   redis.call('ZREM', k('outbox'), id)
   redis.call('ZREM', k('active:' .. row.job), id)
   -- It keeps its place, however often it waits: a fire by its instant, any other run by when it first waited.
@@ -116,8 +116,8 @@ local function wait(id, row, policy, why, note)
   redis.call('ZADD', k('waiting:' .. row.job), row.fire and int(row.fire) or redis.call('HGET', k('run:' .. id), 'waits_since'), id)
   redis.call('SADD', k('waiters'), row.job)
   redis.call('HSET', k('bounds'), row.job, policy.most)
-  redis.call('HSET', k('run:' .. id), 'state', 'pending', 'attempt', row.attempt + 1,
-    'story', (row.story or '') .. line('waits', row.attempt, note))
+  redis.call('HSET', k('run:' .. id), 'state', 'pending', GENERATION, row.generation + 1,
+    'story', (row.story or '') .. line('waits', row.generation, note))
   return { 'later', 0, 0, 0, 0, why }
 end
 
@@ -130,18 +130,18 @@ local function overlap(id, row, policy)
     if other == id then table.remove(others, i) end
   end
   if #others == 0 or (policy.overlap == 'allow' and #others < policy.most) then return nil end
-  if policy.overlap == 'skip' and row.cause == 'schedule' and not row.attempts then return settled(id, 'skipped', 'overlap') end
+  if policy.overlap == 'skip' and row.cause == 'schedule' and not row.attempts then return settled(id, 'skipped', REASON.overlap) end
   if policy.overlap == 'cancel_other' and not cancel_others(others) then return nil end
-  if policy.here then return settled(id, 'skipped', 'overlap') end
-  return wait(id, row, policy, 'overlap', 'another run of the job is active')
+  if policy.here then return settled(id, 'skipped', REASON.overlap) end
+  return wait(id, row, policy, REASON.overlap, 'another run of the job is active')
 end
 
 local function row_of(id)
   local row = redis.call('HMGET', k('run:' .. id), 'state', 'attempt', 'job', 'cause', 'attempts', 'failures', 'story', 'scheduled_for', 'suspect',
-    'accepted_at', 'started_at')
+    'accepted_at', 'started_at', 'generation')
   if not row[1] then return nil end
   if row[5] == '0' then row[5] = nil end   -- schema 1 wrote it before a worker had begun
-  return { state = row[1], attempt = row[2], job = row[3], cause = row[4], attempts = row[5], failures = row[6],
+  return { state = row[1], generation = row[12] or row[2], job = row[3], cause = row[4], attempts = row[5], failures = row[6],
     story = row[7], fire = row[4] == 'schedule' and tonumber(row[8]) or nil, suspect = row[9] or nil,
     accepted = tonumber(row[10] or 0), started = row[11] }
 end
@@ -151,44 +151,45 @@ end
 local function adopt(r)
   local made = tonumber(r.made)
   if made and (NOW - made > KEEP or made <= tonumber(redis.call('HGET', k('floor'), r.job) or 0)) then
-    return nil, { 'too old', 0, 0, 0, 0, 'too old to prove unrun' }
+    return nil, { 'too old', 0, 0, 0, 0, REASON.too_old }
   end
   r.cause = r.cause or 'enqueue'
   put_run(r)
-  if r.generation ~= 1 then redis.call('HSET', k('run:' .. r.id), 'attempt', r.generation) end
+  if r.generation ~= 1 then redis.call('HSET', k('run:' .. r.id), GENERATION, r.generation) end
   if r.unique ~= '' and redis.call('HSETNX', k('unique'), of(r.job, r.unique), r.id) == 0 then
-    return nil, settled(r.id, 'skipped', 'duplicate of ' .. redis.call('HGET', k('unique'), of(r.job, r.unique)))
+    return nil, settled(r.id, 'skipped', REASON.duplicate, redis.call('HGET', k('unique'), of(r.job, r.unique)))
   end
   return row_of(r.id)
 end
 
-local function claim_one(id, job, attempt, policy, record, worker, lease)
+local function claim_one(id, job, generation, policy, record, worker, lease)
   local row, answer = row_of(id), nil
   if not row then
     if not record then return { 'unknown', 0, 0, 0, 0, '' } end
     row, answer = adopt(record)
     if answer then return answer end
   end
-  if not OPEN[row.state] or tonumber(row.attempt) ~= attempt or row.job ~= job then
+  if not OPEN[row.state] or tonumber(row.generation) ~= generation or row.job ~= job then
     return { 'duplicate', 0, 0, 0, 0, row.state }
   end
-  if not policy.known then return disown(id, worker) end
+  if not policy then return disown(id, row.generation, worker) end
   if row.fire and policy.window and not row.attempts then
     local why = missed(row, policy)
     if why then return settled(id, 'missed', why) end
   end
   if redis.call('HEXISTS', k('paused'), job) == 1 or redis.call('HEXISTS', k('paused'), '*') == 1 then
     if policy.here or (row.cause == 'schedule' and policy.catch_up == 'none' and not row.attempts) then
-      return settled(id, 'skipped', 'paused')
+      return settled(id, 'skipped', REASON.paused)
     end
-    return wait(id, row, policy, 'paused', 'the job is paused')
+    return wait(id, row, policy, REASON.paused, 'the job is paused')
   end
   return overlap(id, row, policy) or grant(id, row, worker, lease)
 end
 
--- claim {wanted = [[id, job, attempt, record?]], policies = {job: {overlap, catch_up, window, most, known}}, worker, lease}
+-- claim {wanted = [[id, job, generation, record?]], policies = {job: {overlap, catch_up, window, most}}, worker, lease}
 -- -> for each {answer, token, attempts, failures, suspect, reason}. Only one claim is granted for each handing-out of a run.
--- `unknown`: there is no row; ask again with the record {id, job, tier, attempt, made, message, …} to have it accepted.
+-- A job without a policy is one that this worker does not know.
+-- `unknown`: there is no row; ask again with the record {id, job, tier, generation, made, message, …} to have it accepted.
 function calls.claim(a)
   local answers = {}
   look_for_gap()
@@ -205,7 +206,7 @@ function calls.begin(a)
   look_for_gap()
   if not put_run(a.run) then return { 'duplicate', 0, 0, 0, 0, '' } end
   -- `here`: it runs in this process or not at all, so that nothing of it may wait for a broker.
-  local policy = { known = true, overlap = a.overlap, catch_up = 'all', most = a.overlap == 'allow' and 0 or 1, here = true }
+  local policy = { overlap = a.overlap, catch_up = 'all', most = a.overlap == 'allow' and 0 or 1, here = true }
   local row = row_of(a.run.id)
   local answer
   if row.cause == 'manual' then
@@ -217,31 +218,31 @@ function calls.begin(a)
   return answer
 end
 
--- renew {claims = [[id, token]], lease} -> for each kept, lost, overlap or requested.
+-- renew {claims = [[id, token]], lease} -> for each why its run must stop (a word of `Stop`), or ''.
 function calls.renew(a)
-  local holds = {}
+  local stops = {}
   for i, c in ipairs(a.claims) do
     local state, token, cancel = unpack(redis.call('HMGET', k('run:' .. c[1]), 'state', 'token', 'cancel'))
     if state ~= 'running' or tonumber(token) ~= c[2] then
-      holds[i] = 'lost'
+      stops[i] = 'lease lost'
     else
       redis.call('ZADD', k('leases'), int(NOW + a.lease), c[1])
-      holds[i] = cancel or 'kept'
+      stops[i] = cancel or ''
     end
   end
-  return holds
+  return stops
 end
 
 -- A run that killed its process: handed out again alone, until it did so too often.
 local function died(s)
   local key = k('run:' .. s.id)
   local deaths = redis.call('HINCRBY', key, 'deaths', 1)
-  if deaths >= DEATHS then return settle_run(s.id, 'failed', 'killed its process ' .. deaths .. ' times') end
+  if deaths >= DEATHS then return settle_run(s.id, 'failed', REASON.killed_its_process, int(deaths)) end
   redis.call('HSET', key, 'suspect', 1)
-  hand_out_again(s.id, 'retrying', s.retry_after or 0, 'killed its process', s.reason)
+  hand_out_again(s.id, 'retrying', s.retry_after or 0, 'killed its process', worded(s.reason, s.note))
 end
 
--- settle {settlements = [{id, token, verdict?, reason, retry_after?, died?, failure?, result?}]} -> 1, or 0 where the claim is stale.
+-- settle {settlements = [{id, token, verdict?, reason, note, retry_after?, died?, failure?, result?}]} -> 1, or 0 where the claim is stale.
 function calls.settle(a)
   local done = {}
   for i, s in ipairs(a.settlements) do
@@ -251,14 +252,14 @@ function calls.settle(a)
     if done[i] == 1 then
       if s.failure then redis.call('HSET', key, 'failure', s.failure) end
       if s.verdict then
-        settle_run(s.id, s.verdict, s.reason, s.result and { 'result', s.result })
+        settle_run(s.id, s.verdict, s.reason, s.note, s.result and { 'result', s.result })
       elseif s.died then
         died(s)
       elseif s.retry_after then
         redis.call('HINCRBY', key, 'failures', 1)
-        hand_out_again(s.id, 'retrying', s.retry_after, 'retrying', s.reason)
+        hand_out_again(s.id, 'retrying', s.retry_after, 'retrying', worded(s.reason, s.note))
       else
-        hand_out_again(s.id, 'pending', 0, 'handed back', s.reason)
+        hand_out_again(s.id, 'pending', 0, 'handed back', worded(s.reason, s.note))
       end
     end
   end
@@ -266,32 +267,32 @@ function calls.settle(a)
   return done
 end
 
--- sweep {limit} -> flat list of id, job, verdict or '', worker. What runs in a sidecar may be lost with it; what is
+-- sweep {limit} -> JSON: [{id, job, verdict?, worker}]. What runs in a sidecar may be lost with it; what is
 -- durable is handed out again as a suspect, until too many workers died with it. With a limit of 0: only whether writes are taken.
 function calls.sweep(a)
   local found = {}
   if a.limit == 0 then
     redis.call('SET', k('probe'), NOW_TEXT, 'PX', 1)
-    return found
+    return '[]'
   end
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', k('leases'), '-inf', NOW_TEXT, 'LIMIT', 0, a.limit)) do
     local key = k('run:' .. id)
     local job, tier, worker = unpack(redis.call('HMGET', key, 'job', 'tier', 'worker'))
-    local verdict = ''
+    local verdict
     if not job then
       redis.call('ZREM', k('leases'), id)
     elseif tier ~= 'oneiric' or redis.call('HINCRBY', key, 'lapses', 1) >= LAPSES then
       verdict = 'failed'
-      settle_run(id, verdict, 'worker died')
+      settle_run(id, verdict, REASON.worker_died)
     else
       redis.call('HSET', key, 'suspect', 1)
-      verdict = hand_out_again(id, 'pending', 0, 'lease ran out', worker) or ''
+      verdict = hand_out_again(id, 'pending', 0, 'lease ran out', worker)
     end
-    if job then for _, v in ipairs({ id, job, verdict, worker }) do found[#found + 1] = v end end
+    if job then found[#found + 1] = { id = id, job = job, verdict = verdict, worker = worker } end
   end
   finish()
   idle = #found == 0
-  return found
+  return #found == 0 and '[]' or cjson.encode(found)
 end
 
 -- report {id, token, text}: how far the run is; nothing if the claim is stale.
@@ -307,11 +308,11 @@ function calls.cancel(a)
   local state = redis.call('HGET', k('run:' .. a.id), 'state')
   if not state then return 'unknown' end
   if state == 'running' then
-    redis.call('HSET', k('run:' .. a.id), 'cancel', 'requested')
+    redis.call('HSET', k('run:' .. a.id), 'cancel', REASON.requested)
     return 'asked'
   end
   if not OPEN[state] then return 'settled' end
-  settle_run(a.id, 'cancelled', 'requested')
+  settle_run(a.id, 'cancelled', REASON.requested)
   finish()
   return 'cancelled'
 end

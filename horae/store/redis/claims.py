@@ -13,7 +13,7 @@ from horae.runs import Verdict
 from horae.store.redis.connection import Connection
 from horae.store.redis.outbox import row_of
 from horae.store.rows import MILLI, message_text
-from horae.store.values import Answer, Cancelled, Claim, Hold, Lapsed, NewRun, Policy, Settlement, Wanted
+from horae.store.values import Answer, Cancelled, Claim, Lapsed, NewRun, Policy, Settlement, Stop, Wanted
 
 UNKNOWN = "unknown"
 
@@ -23,7 +23,7 @@ class RedisClaims:
         self._connection = connection
 
     async def claim(self, wanted: Sequence[Wanted], worker: str, lease: timedelta) -> list[Claim]:
-        policies = {want.message.job: _policy(want.policy) for want in wanted}
+        policies = {want.message.job: _policy(want.policy) for want in wanted if want.policy}
         fixed = {"policies": policies, "worker": worker, "lease": lease // MILLI}
         rows = [[want.message.run_id, want.message.job, want.message.generation] for want in wanted]
         answers = await self._connection.call("claims", "claim", durable=True, wanted=rows, **fixed)
@@ -46,20 +46,25 @@ class RedisClaims:
         )
         return _claim(run.message, answer)
 
-    def renew(self, claims: Sequence[Claim], lease: timedelta) -> list[Hold]:
+    def renew(self, claims: Sequence[Claim], lease: timedelta) -> list[Stop | None]:
         held = [[claim.message.run_id, claim.token] for claim in claims]
         answers = self._connection.call_blocking("claims", "renew", claims=held, lease=lease // MILLI)
-        return [Hold(answer) for answer in answers]
+        return [Stop(answer) if answer else None for answer in answers]
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         rows = [_settlement(settlement) for settlement in settlements]
         return [answer == 1 for answer in await self._connection.call("claims", "settle", settlements=rows)]
 
     async def sweep(self, limit: int) -> list[Lapsed]:
-        flat = await self._connection.call("claims", "sweep", limit=limit)
+        lapsed = json.loads(await self._connection.call("claims", "sweep", limit=limit))
         return [
-            Lapsed(run_id=run_id, job=job, verdict=Verdict(verdict) if verdict else None, worker=worker)
-            for run_id, job, verdict, worker in (flat[start : start + 4] for start in range(0, len(flat), 4))
+            Lapsed(
+                run_id=one["id"],
+                job=one["job"],
+                verdict=Verdict(one["verdict"]) if "verdict" in one else None,
+                worker=one["worker"],
+            )
+            for one in lapsed
         ]
 
     async def report(self, claim: Claim, text: str) -> None:
@@ -75,7 +80,6 @@ def _policy(policy: Policy) -> dict[str, Any]:
         "catch_up": policy.catch_up.value,
         "window": policy.catch_up_window // MILLI,
         "most": policy.most,
-        "known": policy.known,
     }
 
 
@@ -112,7 +116,8 @@ def _settlement(settlement: Settlement) -> dict[str, Any]:
     row: dict[str, Any] = {
         "id": settlement.claim.message.run_id,
         "token": settlement.claim.token,
-        "reason": settlement.reason,
+        "reason": settlement.reason or "",
+        "note": settlement.note,
     }
     if settlement.verdict:
         row["verdict"] = settlement.verdict.value

@@ -26,15 +26,13 @@ from horae.clock import monotonic
 from horae.errors import StoreError, StoreUnavailable, StoreUncertain, UnsafeStore
 from horae.redis.address import shown
 from horae.redis.clients import configurations, online, open_blocking_client, open_client, replicas
-from horae.redis.keys import OWN, key_prefix
+from horae.redis.keys import OWN, SCHEMA, key_prefix
 from horae.redis.sending import sending
 from horae.settings import StoreSettings
 from horae.store import limits
 from horae.store.rows import MILLI
 
 log = logging.getLogger(__name__)
-SCHEMA = 2
-"""How rows and indexes are written. What the one before it wrote is read as well, and left as it is."""
 LOWEST_VERSION = (7, 0)
 """Of Redis. Every Valkey is newer."""
 FOLDER = Path(__file__).parent
@@ -216,14 +214,12 @@ class Connection:
         with translated(self.url):
             check_version(await self.client.info("server"), shown(self.url))
             configs = await configurations(self.client, "maxmemory-policy", "maxmemory", "appendonly")
-            await self.client.set(self.key("schema"), SCHEMA, nx=True)
+            # The release before may share a new store too, so it begins with that one's schema.
+            await self.client.set(self.key("schema"), SCHEMA - 1, nx=True)
             schema = int(await self.client.get(self.key("schema")))
         for server, config in configs.items():
             check_safety(config, self._allow_without_append_only, server)
         check_schema(schema)
-        if schema < SCHEMA:
-            with translated(self.url):
-                await self.client.set(self.key("schema"), SCHEMA)
         self._safe = True
 
     def _doubt(self) -> None:
@@ -248,8 +244,8 @@ def check_schema(schema: int) -> None:
         )
     if schema < SCHEMA - 1:
         raise UnsafeStore(
-            f"the store holds schema {schema} and this Horae reads {SCHEMA - 1} and {SCHEMA}; "
-            "start the release in between first, or use another namespace"
+            f"the store holds schema {schema} and this Horae reads {SCHEMA - 1} and {SCHEMA}; start the release before "
+            "this one on it once, which raises it, or use another namespace"
         )
 
 

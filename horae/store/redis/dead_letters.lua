@@ -1,10 +1,11 @@
--- bury {id, job, body, reason}: keep a message that is not a run.
+-- bury {id, job, body, reason, note}: keep a message that is not a run.
 function calls.bury(a)
+  local words = worded(a.reason, a.note)
   redis.call('HSET', k('run:' .. a.id), 'job', a.job, 'tier', 'oneiric', 'cause', 'enqueue', 'state', 'failed',
-    'accepted_at', NOW_TEXT, 'ended_at', NOW_TEXT, 'reason', a.reason, 'body', a.body, 'story', line('buried', 1, a.reason))
+    'accepted_at', NOW_TEXT, 'ended_at', NOW_TEXT, 'reason', SCHEMA < 3 and words or a.reason, 'note', SCHEMA < 3 and '' or a.note, 'body', a.body, 'story', line('buried', 1, words))
   redis.call('ZADD', k('ledger'), NOW_TEXT, a.id)
   redis.call('ZADD', k('dead'), NOW_TEXT, a.id)
-  notice('failed', a.id, a.job, '', a.reason)
+  notice('failed', a.id, a.job, '', a.reason, a.note)
   return a.id
 end
 

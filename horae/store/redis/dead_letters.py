@@ -5,9 +5,10 @@ from datetime import datetime
 
 from horae.clock import from_millis
 from horae.messages import Message, Priority
+from horae.reasons import Reason
 from horae.runs import Failure, new_run_id
 from horae.store.redis.connection import Connection, batches, translated
-from horae.store.rows import run_of
+from horae.store.rows import reason_of, run_of
 from horae.store.values import DeadLetter
 
 BATCH = 200
@@ -60,9 +61,11 @@ class RedisDeadLetters:
             _letter(run_id, from_millis(int(at)), row) for (run_id, at), row in zip(entries, rows, strict=True) if row
         ]
 
-    async def bury(self, body: bytes, reason: str, job: str = "") -> str:
+    async def bury(self, body: bytes, reason: Reason, note: str = "", job: str = "") -> str:
         run_id, text = new_run_id(), body.decode(errors="replace")
-        await self._connection.call("dead_letters", "bury", id=run_id, job=job, body=text, reason=reason)
+        await self._connection.call(
+            "dead_letters", "bury", id=run_id, job=job, body=text, reason=reason.value, note=note
+        )
         return run_id
 
     async def drop(self, run_ids: Sequence[str]) -> int:
@@ -73,15 +76,15 @@ class RedisDeadLetters:
 
 
 def _letter(run_id: str, at: datetime, row: dict[str, str]) -> DeadLetter:
-    message = None
+    message, (reason, note) = None, reason_of(row)
     if "body" not in row:
         run = run_of(run_id, row)
         message = Message(
             job=run.job,
             run_id=run_id,
-            generation=int(row.get("attempt", 1)),
+            generation=int(row.get("generation") or row.get("attempt") or 1),
             scheduled_for=run.scheduled_for,
-            priority=Priority(row.get("lane") or Priority.NORMAL),
+            priority=Priority(row.get("priority") or row.get("lane") or Priority.NORMAL),
             context=run.context,
             metadata=run.metadata,
         )
@@ -91,6 +94,7 @@ def _letter(run_id: str, at: datetime, row: dict[str, str]) -> DeadLetter:
         at=at,
         message=message,
         body=row.get("body", ""),
-        reason=row.get("reason", ""),
+        reason=reason,
+        note=note,
         failure=Failure.parse(row.get("failure", "")),
     )

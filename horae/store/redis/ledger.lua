@@ -16,11 +16,11 @@ function calls.record(a)
     if not state or state == 'pending' or state == 'queued' or state == 'running' or state == 'retrying' then
       local late = r.scheduled_for and r.started_at and r.started_at - r.scheduled_for or 0
       if late > LATE and not began then
-        notice('late', r.id, r.job, r.scheduled_for, int(math.floor(late / 1000)) .. ' s late')
+        notice('late', r.id, r.job, r.scheduled_for, '', int(math.floor(late / 1000)) .. ' s late')
       end
       if #r.fields > 0 then redis.call('HSET', key, unpack(r.fields)) end
       if r.verdict then
-        settle_run(r.id, r.verdict, r.reason)
+        settle_run(r.id, r.verdict, r.reason, r.note)
         -- It ended when its own scheduler says, not when we heard of it.
         if r.ended_at then redis.call('HSET', key, 'ended_at', r.ended_at) end
       else
@@ -84,15 +84,18 @@ function calls.append_log(a)
   return 1
 end
 
--- figures {} -> {flat counts, flat noticed, milliseconds since the first outbox entry fell due, entries in the outbox, runs that
--- wait for others of their job or for the end of a pause, runs under a lease, dead letters}.
+-- figures {} -> JSON: {counts and noticed (flat, by job|word), overdue: milliseconds since the first outbox entry fell due, outbox:
+-- entries, waiting: runs that wait for others of their job or for the end of a pause, running: runs under a lease, dead: letters}.
 function calls.figures()
   local first, waiting = redis.call('ZRANGE', k('outbox'), 0, 0, 'WITHSCORES'), 0
   for _, job in ipairs(redis.call('SMEMBERS', k('waiters'))) do
     waiting = waiting + redis.call('ZCARD', k('waiting:' .. job))
   end
-  return { redis.call('HGETALL', k('counts')), redis.call('HGETALL', k('noticed')), first[2] and math.max(0, NOW - tonumber(first[2])) or 0,
-    redis.call('ZCARD', k('outbox')), waiting, redis.call('ZCARD', k('leases')), redis.call('ZCARD', k('dead')) }
+  return cjson.encode({
+    counts = redis.call('HGETALL', k('counts')), noticed = redis.call('HGETALL', k('noticed')),
+    overdue = first[2] and math.max(0, NOW - tonumber(first[2])) or 0, outbox = redis.call('ZCARD', k('outbox')), waiting = waiting,
+    running = redis.call('ZCARD', k('leases')), dead = redis.call('ZCARD', k('dead')),
+  })
 end
 
 return respond()

@@ -1,7 +1,7 @@
 """The ledger: every run, its states and its verdict."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -128,22 +128,16 @@ class RedisLedger:
             lines: list[str] = await self._connection.client.lrange(self._connection.key(f"log:{run_id}"), 0, -1)
         return lines
 
-    async def counts(self) -> Mapping[tuple[str, Verdict], int]:
-        with translated(self._connection.url):
-            counts = await self._connection.client.hgetall(self._connection.key("counts"))
-        flat = [part for item in counts.items() for part in item]
-        return {(job, Verdict(verdict)): count for job, verdict, count in _by_job(flat)}
-
     async def figures(self) -> Figures:
-        counts, noticed, overdue, outbox, waiting, running, dead = await self._connection.call("ledger", "figures")
+        found = json.loads(await self._connection.call("ledger", "figures"))  # where an empty list is `{}`
         return Figures(
-            settled={(job, Verdict(verdict)): count for job, verdict, count in _by_job(counts)},
-            noticed={(job, Happening(what)): count for job, what, count in _by_job(noticed)},
-            overdue=overdue * MILLI,
-            outbox=outbox,
-            waiting=waiting,
-            running=running,
-            dead_letters=dead,
+            settled={(job, Verdict(verdict)): count for job, verdict, count in _by_job(found["counts"] or ())},
+            noticed={(job, Happening(what)): count for job, what, count in _by_job(found["noticed"] or ())},
+            overdue=found["overdue"] * MILLI,
+            outbox=found["outbox"],
+            waiting=found["waiting"],
+            running=found["running"],
+            dead_letters=found["dead"],
         )
 
     async def prune(self) -> int:
@@ -151,7 +145,7 @@ class RedisLedger:
 
 
 def _by_job(flat: Sequence[str]) -> Iterator[tuple[str, str, int]]:
-    """Of a hash by `job|word`, as a flat reply: job, word and count of each; `%7C` in a job stands for `|`."""
+    """Of a hash by `job|word`, as a flat list: job, word and count of each; `%7C` in a job stands for `|`."""
     for field, count in zip(flat[::2], flat[1::2], strict=True):
         job, _, word = field.rpartition("|")
         yield job.replace("%7C", "|").replace("%25", "%"), word, int(count)
@@ -176,7 +170,8 @@ def record_of(run: Run) -> dict[str, Any]:
         "tier": run.tier.value,
         "cause": run.cause.value,
         "state": run.state.value,
-        "reason": run.reason,
+        "reason": run.reason or "",
+        "note": run.note,
         "scheduled_for": str(to_millis(run.scheduled_for)) if run.scheduled_for else "",
         "fields": fields,
     }

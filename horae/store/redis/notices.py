@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from horae.clock import from_millis, to_millis
+from horae.reasons import Reason, worded
 from horae.store.redis.connection import Connection
 from horae.store.values import Happening, Notice
 
@@ -24,13 +25,18 @@ class RedisNotices:
 
 def _notice(text: str) -> Notice:
     told = json.loads(text)
+    what = Happening(told["what"])
+    reason, note = Reason.read(told["reason"], told.get("note", ""))
+    if what is Happening.LATE:  # how late it was is the reason in schema 2, and the note since
+        reason, note = None, note or told["reason"]
     return Notice(
-        what=Happening(told["what"]),
-        run_id=told["run"],
+        what=what,
+        run_id=told.get("run_id") or told["run"],
         job=told["job"],
         at=from_millis(int(told["at"])),
         scheduled_for=from_millis(int(told["scheduled_for"])) if told["scheduled_for"] else None,
-        reason=told["reason"],
+        reason=reason,
+        note=note,
     )
 
 
@@ -45,6 +51,6 @@ def _text(notice: Notice) -> str:
             "job": notice.job,
             "at": millis(notice.at),
             "scheduled_for": millis(notice.scheduled_for),
-            "reason": notice.reason,
+            "reason": worded(notice.reason, notice.note),
         }
     )

@@ -22,19 +22,20 @@ function calls.accept(a)
 end
 
 -- take {limit, hold} -> {how many this server published itself, milliseconds to the next entry or -1, then flat id, message,
--- attempt, provider}. What is due, oldest first; nobody else takes it for `hold` milliseconds.
+-- generation, provider}. What is due, oldest first; nobody else takes it for `hold` milliseconds.
 function calls.take(a)
   local found, published = { 0, -1 }, 0
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', k('outbox'), '-inf', NOW_TEXT, 'LIMIT', 0, a.limit)) do
-    local message, attempt, provider = unpack(redis.call('HMGET', k('run:' .. id), 'message', 'attempt', 'provider'))
-    if not attempt then
+    local message, older, newer, provider = unpack(redis.call('HMGET', k('run:' .. id), 'message', 'attempt', 'generation', 'provider'))
+    local generation = newer or older
+    if not generation then
       redis.call('ZREM', k('outbox'), id)
     elseif carries(provider) then
       hand_out(id)
       published = published + 1
     else
       redis.call('ZADD', k('outbox'), int(NOW + a.hold), id)
-      for _, v in ipairs({ id, message or message_of_parts(id), attempt, provider or '' }) do found[#found + 1] = v end
+      for _, v in ipairs({ id, message or message_of_parts(id), generation, provider or '' }) do found[#found + 1] = v end
     end
   end
   local first = redis.call('ZRANGE', k('outbox'), 0, 0, 'WITHSCORES')
@@ -57,14 +58,15 @@ function calls.publish_own(a)
   return published
 end
 
--- published {runs = [[id, attempt]]}: forget the entries, unless the run was handed out again meanwhile.
+-- published {runs = [[id, generation]]}: forget the entries, unless the run was handed out again meanwhile.
 function calls.published(a)
   for _, r in ipairs(a.runs) do
     local key = k('run:' .. r[1])
-    local state, attempt, story = unpack(redis.call('HMGET', key, 'state', 'attempt', 'story'))
-    if tonumber(attempt) == r[2] and (state == 'pending' or state == 'retrying') then
+    local state, older, newer, story = unpack(redis.call('HMGET', key, 'state', 'attempt', 'generation', 'story'))
+    local generation = newer or older
+    if tonumber(generation) == r[2] and (state == 'pending' or state == 'retrying') then
       redis.call('ZREM', k('outbox'), r[1])
-      redis.call('HSET', key, 'state', 'queued', 'story', (story or '') .. line('published', attempt))
+      redis.call('HSET', key, 'state', 'queued', 'story', (story or '') .. line('published', generation))
     end
   end
   return 1

@@ -29,7 +29,7 @@ def row_of(run: NewRun) -> dict[str, Any]:
     if run.due:
         row["due"] = str(to_millis(run.due))
     if run.verdict:
-        row |= {"verdict": run.verdict.value, "reason": run.reason}
+        row |= {"verdict": run.verdict.value, "reason": run.reason or ""}
     more = {"unique": run.unique, "replays": run.replays}
     return row | {key: value for key, value in more.items() if value}
 
@@ -60,7 +60,17 @@ class RedisOutbox:
                 answers = await self._connection.call("outbox", "accept", durable=True, runs=rows, hold=hold // MILLI)
             except StoreUnavailable as error:
                 raise _unsaid(runs, len(accepted), error) from error
-            accepted += [Accepted(run_id=run, new=new == 1, published=sent == 1) for run, new, sent in answers]
+            accepted += [
+                Accepted(
+                    run_id=run_id,
+                    job=run.job,
+                    provider=run.provider,
+                    due=run.due,
+                    new=new == 1,
+                    published=sent == 1,
+                )
+                for run, (run_id, new, sent) in zip(batch, answers, strict=True)
+            ]
         return accepted
 
     async def take(self, limit: int, hold: timedelta) -> Taken:

@@ -13,9 +13,23 @@ local OPERATION = tonumber(ARGV[15])
 local calls = {}
 local idle = false          -- set by a function that found nothing to do: an idle process writes nothing
 
+-- The words of `horae.reasons.Reason` that the scripts give by themselves; a test holds this list to it.
+local REASON = {
+  killed_its_process = 'killed its process', worker_died = 'worker died', unknown_job = 'unknown job', overlap = 'overlap', paused = 'paused',
+  duplicate = 'duplicate', too_late = 'too late', not_caught_up = 'not caught up', superseded = 'superseded', requested = 'requested',
+  too_old = 'too old to prove unrun',
+}
+local PHRASES = { other = '%s', duplicate = 'duplicate of %s', [REASON.killed_its_process] = 'killed its process %s times' }
+
 local function k(name) return P .. name end
 local function int(n) return string.format('%.0f', n) end
 local NOW_TEXT = int(NOW)
+
+-- Schema 2 calls the generation and the priority of a run `attempt` and `lane`, and keeps a reason and its note in one text. Rows
+-- are read in both spellings. They are written in that of the store's schema, which `horae store upgrade` raises.
+local SCHEMA = tonumber(redis.call('GET', k('schema')) or 2)
+local GENERATION = SCHEMA < 3 and 'attempt' or 'generation'
+local PRIORITY = SCHEMA < 3 and 'lane' or 'priority'
 
 -- A field for a job and something of it. A flow's name may hold `|`, which must not split the field: `%7C` stands for it.
 -- `_by_job` in ledger.py reads it back.
@@ -24,27 +38,42 @@ local function of(job, word)
   return encoded .. '|' .. word
 end
 
+-- A reason together with its note, as people read it: `horae.reasons.worded`. Rows of schema 2 keep both in this one text.
+local function worded(reason, note)
+  reason = reason or ''
+  if (note or '') == '' then return reason end
+  if reason == '' then return note end
+  return PHRASES[reason] and string.format(PHRASES[reason], note) or reason .. ': ' .. note
+end
+
 -- A line of a run's story.
-local function line(what, attempt, note)
-  return NOW_TEXT .. '|' .. what .. '|' .. attempt .. '|' .. string.gsub(note or '', '[\r\n]', ' ') .. '\n'
+local function line(what, generation, note)
+  return NOW_TEXT .. '|' .. what .. '|' .. generation .. '|' .. string.gsub(note or '', '[\r\n]', ' ') .. '\n'
 end
 
 local function tell(id, what, note)
   local key = k('run:' .. id)
-  local attempt, story = unpack(redis.call('HMGET', key, 'attempt', 'story'))
-  redis.call('HSET', key, 'story', (story or '') .. line(what, attempt or 1, note))
+  local older, newer, story = unpack(redis.call('HMGET', key, 'attempt', 'generation', 'story'))
+  redis.call('HSET', key, 'story', (story or '') .. line(what, newer or older or 1, note))
 end
 
-local function notice(what, id, job, scheduled, reason)
-  local told = cjson.encode({ what = what, run = id, job = job, at = NOW_TEXT, scheduled_for = scheduled or '', reason = reason or '' })
+local function notice(what, id, job, scheduled, reason, note)
+  local about = { what = what, job = job, at = NOW_TEXT, scheduled_for = scheduled or '' }
+  if SCHEMA < 3 then
+    about.run, about.reason = id, worded(reason, note)
+  else
+    about.run_id, about.reason, about.note = id, reason or '', note or ''
+  end
+  local told = cjson.encode(about)
   if redis.call('LPUSH', k('notices'), told) > NOTICES then redis.call('LTRIM', k('notices'), 0, NOTICES - 1) end
   redis.call('HINCRBY', k('noticed'), of(job, what), 1)
 end
 
--- The message of this attempt, from that of the first.
-local function body_of(message, attempt)
-  if tonumber(attempt) == 1 then return message end
-  return '{"attempt":' .. int(attempt) .. ',' .. string.sub(message, 2)
+-- The message of this generation, from that of the first. Messages have the old spelling in every schema: the release before
+-- buries one with a key that it does not know.
+local function body_of(message, generation)
+  if tonumber(generation) == 1 then return message end
+  return '{"attempt":' .. int(generation) .. ',' .. string.sub(message, 2)
 end
 
 -- Whether this server carries the messages of that provider itself.
@@ -52,9 +81,9 @@ local function carries(provider)
   return provider ~= '' and (provider == CARRIED or provider == OWN)
 end
 
-local function carry(provider, job, lane, message, attempt)
+local function carry(provider, job, priority, message, generation)
   local queue = provider == OWN and OWN .. ':' .. job or provider
-  redis.call('XADD', k('queue:' .. queue .. ':' .. (lane or 'normal')), '*', 'm', body_of(message, attempt))
+  redis.call('XADD', k('queue:' .. queue .. ':' .. (priority or 'normal')), '*', 'm', body_of(message, generation))
 end
 
 -- Schema 1 kept the parts of a message instead of the message. Put together from them, once.
@@ -75,12 +104,13 @@ end
 -- Hand a run out now: to the broker if it is this server, else through the outbox.
 local function hand_out(id)
   local key = k('run:' .. id)
-  local provider, job, lane, message, attempt, story =
-    unpack(redis.call('HMGET', key, 'provider', 'job', 'lane', 'message', 'attempt', 'story'))
+  local provider, job, lane, priority, message, older, newer, story =
+    unpack(redis.call('HMGET', key, 'provider', 'job', 'lane', 'priority', 'message', 'attempt', 'generation', 'story'))
+  local generation = newer or older
   if carries(provider) then
-    carry(provider, job, lane, message or message_of_parts(id), attempt)
+    carry(provider, job, priority or lane, message or message_of_parts(id), generation)
     redis.call('ZREM', k('outbox'), id)
-    redis.call('HSET', key, 'state', 'queued', 'story', (story or '') .. line('published', attempt))
+    redis.call('HSET', key, 'state', 'queued', 'story', (story or '') .. line('published', generation))
     return true
   end
   redis.call('ZADD', k('outbox'), NOW_TEXT, id)
@@ -98,8 +128,8 @@ local function put_run(r, at_once)
     carry(r.provider, r.job, r.priority, r.message, 1)
     story = story .. line('published', 1)
   end
-  redis.call('HSET', key, 'job', r.job, 'tier', r.tier, 'cause', r.cause, 'state', carried and 'queued' or 'pending', 'attempt', 1,
-    'scheduled_for', r.scheduled_for or '', 'accepted_at', NOW_TEXT, 'provider', r.provider or '', 'lane', r.priority or 'normal',
+  redis.call('HSET', key, 'job', r.job, 'tier', r.tier, 'cause', r.cause, 'state', carried and 'queued' or 'pending', GENERATION, 1,
+    'scheduled_for', r.scheduled_for or '', 'accepted_at', NOW_TEXT, 'provider', r.provider or '', PRIORITY, r.priority or 'normal',
     'message', r.message or '', 'unique', r.unique or '', 'story', story)
   local when = (r.scheduled_for or '') ~= '' and r.scheduled_for or NOW_TEXT
   redis.call('ZADD', k('ledger'), when, r.id)
@@ -138,12 +168,13 @@ end
 local counted, last = {}, {}   -- gathered by settle_run, written by `finish`: counts, and the settled ids of each job
 
 -- The one place where a run gets its verdict. `more`: further fields of the row, flat. Only a durable run leaves a dead letter.
-local function settle_run(id, verdict, reason, more)
-  local key = k('run:' .. id)
-  local job, tier, was, attempt, story, unique, scheduled =
-    unpack(redis.call('HMGET', key, 'job', 'tier', 'state', 'attempt', 'story', 'unique', 'scheduled_for'))
-  redis.call('HSET', key, 'state', verdict, 'reason', reason, 'ended_at', NOW_TEXT,
-    'story', (story or '') .. line('settled', attempt, reason == '' and verdict or verdict .. ': ' .. reason), unpack(more or {}))
+local function settle_run(id, verdict, reason, note, more)
+  local key, words = k('run:' .. id), worded(reason, note)
+  local job, tier, was, older, newer, story, unique, scheduled =
+    unpack(redis.call('HMGET', key, 'job', 'tier', 'state', 'attempt', 'generation', 'story', 'unique', 'scheduled_for'))
+  if SCHEMA >= 3 and (note or '') ~= '' then redis.call('HSET', key, 'note', note) end
+  redis.call('HSET', key, 'state', verdict, 'reason', SCHEMA < 3 and words or reason, 'ended_at', NOW_TEXT,
+    'story', (story or '') .. line('settled', newer or older, words == '' and verdict or verdict .. ': ' .. words), unpack(more or {}))
   redis.call('ZREM', k('active:' .. job), id)
   if was == 'running' then
     redis.call('ZREM', k('leases'), id)
@@ -164,7 +195,7 @@ local function settle_run(id, verdict, reason, more)
   else
     redis.call('PEXPIRE', key, KEEP)
   end
-  if verdict == 'failed' or verdict == 'missed' then notice(verdict, id, job, scheduled, reason) end
+  if verdict == 'failed' or verdict == 'missed' then notice(verdict, id, job, scheduled, reason, note) end
 end
 
 -- Let a run go from the ledger, and remember how far back it no longer reaches.
@@ -223,12 +254,14 @@ end
 -- verdict then.
 local function hand_out_again(id, state, delay, what, note)
   local key = k('run:' .. id)
-  local attempt, story, cancel = unpack(redis.call('HMGET', key, 'attempt', 'story', 'cancel'))
+  local older, newer, story, cancel = unpack(redis.call('HMGET', key, 'attempt', 'generation', 'story', 'cancel'))
+  local generation = newer or older
   if cancel then
     settle_run(id, 'cancelled', cancel)
     return 'cancelled'
   end
-  redis.call('HSET', key, 'state', state, 'attempt', attempt + 1, 'worker', '', 'token', '', 'story', (story or '') .. line(what, attempt, note))
+  redis.call('HSET', key, 'state', state, GENERATION, generation + 1, 'worker', '', 'token', '',
+    'story', (story or '') .. line(what, generation, note))
   redis.call('ZREM', k('leases'), id)
   if delay > 0 then redis.call('ZADD', k('outbox'), int(NOW + delay), id) else hand_out(id) end
 end

@@ -10,9 +10,7 @@ import typer
 
 from horae.cli import dead, run
 from horae.cli.app import COMMANDS, command_line
-from horae.cli.check_formats import annotation
 from horae.cli.options import context_of, when_of
-from horae.cli.output import roughly, took
 from horae.cli.reference import leaves, page
 from horae.clock import EPOCH, now
 from horae.errors import UsageError
@@ -21,6 +19,8 @@ from horae.local.endpoints import Endpoints
 from horae.local.reachable import effective
 from horae.schedules.durations import parse_duration
 from horae.settings import load
+from horae.shapes.check_formats import annotation
+from horae.words import roughly, took
 
 REPOSITORY = Path(__file__).parents[3]
 PLANTED = str(REPOSITORY / "tests/planted")

@@ -6,15 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from horae.cli.dead.fates import Fate, Outcome, all_well
-from horae.cli.dead.letters import Selection, summary, whole
+from horae.cli.dead.fates import all_well
+from horae.cli.dead.letters import Selection
 from horae.cli.following import json_line, line
-from horae.cli.stories import draw, shape, spoken, timeline
+from horae.cli.stories import draw
 from horae.errors import UsageError
 from horae.jobs.policies import Tier
 from horae.messages import Message
-from horae.runs import Cause, Event, Failure, Run, State
+from horae.reasons import Reason
+from horae.runs import Cause, Event, Failure, Run, State, timeline
+from horae.shapes.dead_letters import Fate, Outcome, fate_shape, letter_shape, whole_letter_shape
+from horae.shapes.runs import run_shape, whole_run_shape
 from horae.store.values import DeadLetter
+from horae.words import offset
 from tests.unit.cli.test_project_commands import documented
 
 AT = datetime(2026, 3, 4, 2, tzinfo=UTC)
@@ -34,7 +38,7 @@ DURABLE = Run(
     tier=Tier.ONEIRIC,
     cause=Cause.REPLAY,
     state=State.FAILED,
-    reason="raised",
+    reason=Reason.RAISED,
     attempts=2,
     accepted_at=AT,
     started_at=AT + 100 * SECOND,
@@ -73,8 +77,8 @@ FLOW = Run(
 
 
 def test_a_story_has_its_documented_shape() -> None:
-    found = shape(DURABLE)
-    assert list(found) == [*DURABLE.as_dict(), *documented("show")]
+    found = whole_run_shape(DURABLE)
+    assert list(found) == [*run_shape(DURABLE), *documented("show")]
     assert (found["replays"], found["replayed_as"]) == ("0199-old", "0199-new")
     assert found["failure"]["traceback"] == FAILURE.traceback
     assert [event["offset_seconds"] for event in found["story"]] == [0, 0.001, 0.004, 2, 100, 103, 200]
@@ -96,6 +100,7 @@ def test_a_story_is_drawn_for_people(capsys: pytest.CaptureFixture[str]) -> None
     shown = capsys.readouterr().out
     for expected in (
         "failed: raised",
+        "The job raised an exception.",
         "3.0 s, 2 attempts",
         "2026-03-04T02:00:00.004000Z",
         "+0.004 s",
@@ -115,11 +120,11 @@ def test_a_story_is_drawn_for_people(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_offsets_are_spoken() -> None:
-    assert [spoken(seconds) for seconds in (0, 1.5, 75)] == ["0.000 s", "1.500 s", "1 min"]
+    assert [offset(seconds) for seconds in (0, 1.5, 75)] == ["0.000 s", "1.500 s", "1 min"]
 
 
 def test_a_change_is_a_line() -> None:
-    assert json.loads(json_line(FLOW)) == FLOW.as_dict()
+    assert json.loads(json_line(FLOW)) == run_shape(FLOW)
     assert "\n" not in json_line(DURABLE)
     assert line(FLOW).split() == ["2026-03-04T02:00:10Z", "sweep", "schedule", "ran", "8.0", "s", "0199-flow"]
     assert line(DURABLE).endswith("OSError: disk full")
@@ -131,28 +136,34 @@ LETTER = DeadLetter(
     at=AT,
     message=Message(job="backup", run_id="0199-durable", context={"count": 3}),
     body="",
-    reason="raised",
+    reason=Reason.RAISED,
     failure=FAILURE,
 )
-BURIED = DeadLetter(run_id="0199-b", job="", at=AT, message=None, body="{", reason="not JSON", failure=None)
+BURIED = DeadLetter(
+    run_id="0199-b", job="", at=AT, message=None, body="{", reason=Reason.INVALID_MESSAGE, note="not JSON", failure=None
+)
 
 
 @pytest.mark.parametrize("letter", [LETTER, BURIED])
 def test_letters_have_their_documented_shape(letter: DeadLetter) -> None:
-    assert list(summary(letter)) == documented("dead list")
-    assert list(whole(letter, DURABLE)) == list(whole(letter, None)) == [*summary(letter), *documented("dead show")]
-    json.dumps(whole(letter, DURABLE))
+    assert list(letter_shape(letter)) == documented("dead list")
+    assert (
+        list(whole_letter_shape(letter, DURABLE))
+        == list(whole_letter_shape(letter, None))
+        == [*letter_shape(letter), *documented("dead show")]
+    )
+    json.dumps(whole_letter_shape(letter, DURABLE))
 
 
 def test_a_letter_tells_its_payload_or_what_came() -> None:
-    found = whole(LETTER, DURABLE)
+    found = whole_letter_shape(LETTER, DURABLE)
     assert (found["message"]["context"], found["body"], found["attempts"]) == ({"count": 3}, None, 2)
-    assert (whole(BURIED, None)["message"], whole(BURIED, None)["body"]) == (None, "{")
+    assert (whole_letter_shape(BURIED, None)["message"], whole_letter_shape(BURIED, None)["body"]) == (None, "{")
 
 
 def test_a_fate_has_its_documented_shape() -> None:
     fate = Fate("0199-durable", "backup", Outcome.REPLAYED)
-    assert list(fate.as_dict()) == documented("dead replay")
+    assert list(fate_shape(fate)) == documented("dead replay")
     section = (Path(__file__).parents[3] / "docs/reference/json.md").read_text().partition("## horae dead replay")[2]
     assert all(f"`{outcome.value}`" in section for outcome in Outcome)
     assert all_well([fate])

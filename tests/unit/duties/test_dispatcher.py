@@ -12,6 +12,7 @@ from horae.jobs.policies import CatchUp, Tier
 from horae.metrics.process import Metrics
 from horae.project.registry import Registry
 from horae.queues.opened import open_queues
+from horae.reasons import Reason
 from horae.runs import Verdict
 from horae.schedules.kinds import Schedule
 from horae.schedules.making import cron, every
@@ -46,8 +47,8 @@ def dispatcher(store: ModelStore, *jobs: Job, revision: int = 1) -> Dispatcher:
     return Dispatcher(store, registry, open_queues(NOWHERE).router, Metrics(), revision)
 
 
-async def fires(store: ModelStore) -> list[tuple[int, str]]:
-    """(hour, verdict or empty) of every fire, oldest first."""
+async def fires(store: ModelStore) -> list[tuple[int, Reason | None]]:
+    """(hour, reason or None) of every fire, oldest first."""
     runs = await store.ledger.runs(limit=10_000)
     return [(run.scheduled_for.hour, run.reason) for run in reversed(runs) if run.scheduled_for]
 
@@ -62,7 +63,7 @@ async def test_a_fire_is_written_when_it_is_due_and_not_before() -> None:
     assert await fires(store) == []
     clock.at = NOON + HOUR
     await duty.step()
-    assert await fires(store) == [(13, "")]
+    assert await fires(store) == [(13, None)]
     assert len((await store.outbox.take(10, HOUR)).entries) == 1
 
 
@@ -88,19 +89,19 @@ async def test_several_sidecars_write_each_fire_once() -> None:
         clock.at = NOON + timedelta(minutes=minutes)
         for duty in duties:
             await duty.step()
-    assert await fires(store) == [(hour, "") for hour in (13, 14, 15, 16)]
+    assert await fires(store) == [(hour, None) for hour in (13, 14, 15, 16)]
 
 
 @pytest.mark.parametrize(
     ("policy", "expected"),
     [
-        (CatchUp.LATEST, [(13, "superseded"), (14, "superseded"), (15, "")]),
-        (CatchUp.ALL, [(13, ""), (14, ""), (15, "")]),
+        (CatchUp.LATEST, [(13, "superseded"), (14, "superseded"), (15, None)]),
+        (CatchUp.ALL, [(13, None), (14, None), (15, None)]),
         (CatchUp.NONE, [(13, "not caught up"), (14, "not caught up"), (15, "not caught up")]),
     ],
 )
 async def test_what_fell_due_while_all_were_down_is_caught_up_by_policy(
-    policy: CatchUp, expected: list[tuple[int, str]]
+    policy: CatchUp, expected: list[tuple[int, Reason | None]]
 ) -> None:
     clock = Clock()
     store = ModelStore(clock=clock)
@@ -116,7 +117,7 @@ async def test_what_fell_due_while_all_were_down_is_caught_up_by_policy(
 async def test_what_is_older_than_the_window_is_missed() -> None:
     due = [NOON - 2 * HOUR, NOON - HOUR, NOON]
     of_window = job(catch_up=CatchUp.ALL, catch_up_window=HOUR)
-    assert [reason for _, reason in judged(of_window, due, NOON, more_follow=False)] == ["too late", "", ""]
+    assert [reason for _, reason in judged(of_window, due, NOON, more_follow=False)] == ["too late", None, None]
 
 
 @pytest.mark.parametrize("more", [-1, 0, 1, 10])
@@ -143,7 +144,7 @@ async def test_an_edited_schedule_goes_on_from_now() -> None:
     assert await fires(store) == [], "12:15 was before the edit"
     clock.at = NOON + 1.25 * HOUR
     await edited.step()
-    assert await fires(store) == [(13, "")]
+    assert await fires(store) == [(13, None)]
 
 
 async def test_an_older_sidecar_stands_aside() -> None:
@@ -165,7 +166,7 @@ async def test_a_clock_that_steps_back_writes_nothing_twice() -> None:
     for at in (NOON + HOUR, NOON + 0.5 * HOUR, NOON + HOUR, NOON + 1.5 * HOUR):
         clock.at = at
         await duty.step()
-    assert await fires(store) == [(13, "")]
+    assert await fires(store) == [(13, None)]
 
 
 async def test_a_sidecar_that_a_newer_one_replaces_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -192,7 +193,7 @@ async def test_overdue_jobs_of_another_revision_hide_none_of_ours() -> None:
     clock.at = NOON + 2 * HOUR
     for _ in range(3):
         await ours.step()
-    assert await fires(store) == [(14, "")]
+    assert await fires(store) == [(14, None)]
 
 
 async def test_what_fell_due_before_an_edit_gets_its_verdict_by_the_former_schedule() -> None:
@@ -203,7 +204,7 @@ async def test_what_fell_due_before_an_edit_gets_its_verdict_by_the_former_sched
     clock.at = NOON + 3 * HOUR + HOUR / 2
     duty = dispatcher(store, job(cron("0 0 1 1 *")), revision=2)
     await duty.step()
-    assert await fires(store) == [(13, "superseded"), (14, "superseded"), (15, "")]
+    assert await fires(store) == [(13, "superseded"), (14, "superseded"), (15, None)]
     clock.at = NOON + 5 * HOUR
     await duty.step()
     assert len(await fires(store)) == 3, "by the new schedule nothing is due"
@@ -230,4 +231,4 @@ async def test_what_the_store_lost_is_declared_again(monkeypatch: pytest.MonkeyP
         await duty.step()
         clock.at += HOUR
         await duty.step()
-    assert await fires(store) == [(13, ""), (14, "")]
+    assert await fires(store) == [(13, None), (14, None)]

@@ -10,7 +10,7 @@ from horae.errors import StoreUnavailable
 from horae.execution import watch as room
 from horae.execution.channel import encoded
 from horae.execution.watch import Watch
-from horae.store.values import Claim, Hold
+from horae.store.values import Claim, Stop
 
 LEASE = timedelta(seconds=6)
 
@@ -28,14 +28,14 @@ class Renewals:
 
     def __init__(self) -> None:
         self.asked: list[list[int]] = []
-        self.answers: dict[int, Hold] = {}
+        self.answers: dict[int, Stop] = {}
         self.away = False
 
-    def __call__(self, claims: Sequence[Claim], lease: timedelta) -> list[Hold]:
+    def __call__(self, claims: Sequence[Claim], lease: timedelta) -> list[Stop | None]:
         if self.away:
             raise StoreUnavailable
         self.asked.append([claim.token for claim in claims])
-        return [self.answers.get(claim.token, Hold.KEPT) for claim in claims]
+        return [self.answers.get(claim.token) for claim in claims]
 
 
 @pytest.fixture
@@ -74,9 +74,9 @@ def test_what_is_held_is_renewed_every_third_of_the_lease(watch: Watch, clock: C
 def test_the_worker_is_told_of_what_has_to_end(watch: Watch, clock: Clock, renewals: Renewals) -> None:
     hold(watch, 1)
     hold(watch, 2)
-    renewals.answers = {1: Hold.LOST, 2: Hold.REQUESTED}
+    renewals.answers = {1: Stop.LEASE_LOST, 2: Stop.REQUESTED}
     clock.at += 2
-    assert [json.loads(answer) for answer in watch.renewed()] == [{"stop": [[1, "lost"], [2, "requested"]]}]
+    assert [json.loads(answer) for answer in watch.renewed()] == [{"stop": [[1, "lease lost"], [2, "requested"]]}]
     clock.at += 2
     list(watch.renewed())
     assert renewals.asked == [[1, 2], [2]], "what is lost is not asked for again"

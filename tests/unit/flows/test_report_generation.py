@@ -16,6 +16,7 @@ from horae import decide
 from horae.clock import isoformat
 from horae.jobs.policies import Tier
 from horae.project.loading import load
+from horae.reasons import Reason
 from horae.runs import Cause, Failure, Run, State
 from horae.settings import load as load_settings
 from horae.store.values import DeadLetter
@@ -152,7 +153,9 @@ def test_only_a_report_as_long_on_the_time_before_is_compared_with(tmp_path: Pat
 
 
 def letter(job: str) -> DeadLetter:
-    return DeadLetter(run_id="r1", job=job, at=SINCE, message=None, body="", reason="<script>", failure=None)
+    return DeadLetter(
+        run_id="r1", job=job, at=SINCE, message=None, body="", reason=Reason.OTHER, note="<script>", failure=None
+    )
 
 
 def test_the_page_is_whole_and_nothing_breaks_out_of_it() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from horae import Cause, Run, RunContext, State, Tier
 from horae.jobs.context import running
+from horae.reasons import Reason
 from horae.runs import Failure
 from horae.store.glance import Standing
 from horae.store.snapshot import FILE, Snapshot, read
@@ -34,7 +35,7 @@ FAILED = Run(
     tier=Tier.ONEIRIC,
     cause=Cause.ENQUEUE,
     state=State.FAILED,
-    reason="raised",
+    reason=Reason.RAISED,
     failure=Failure(type="OSError", message="disk full"),
 )
 STANDING = Standing(

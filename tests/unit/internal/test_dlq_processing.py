@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from horae import Cause, Job, Run, State, Tier
 from horae.messages import Message
+from horae.reasons import Reason
 from horae.runs import Failure
 from horae.store.values import DeadLetter
 from internal._dlq.letters import COUNT, Letter, letter_of, replays_of
@@ -98,19 +99,30 @@ class TestLetter:
         message = Message(job="backup", run_id="r1", context={"source": "x" * 1000}, metadata={COUNT: 2})
         failure = Failure(type="OSError", message="m" * 1000)
         found = DeadLetter(
-            run_id="r1", job="backup", at=NOON, message=message, body="", reason="raised", failure=failure
+            run_id="r1", job="backup", at=NOON, message=message, body="", reason=Reason.RAISED, failure=failure
         )
         small = letter_of(found, {"backup": job()})
         assert (small.replays, len(small.says), small.refused) == (2, 500, "")
         assert small.cause == "backup: raised OSError"
 
     def test_a_body_that_is_no_message_is_one(self) -> None:
-        found = DeadLetter(run_id="r1", job="backup", at=NOON, message=None, body="{", reason="no JSON", failure=None)
-        assert letter_of(found, {}).cause == "(no message): no JSON"
+        found = DeadLetter(
+            run_id="r1",
+            job="backup",
+            at=NOON,
+            message=None,
+            body="{",
+            reason=Reason.INVALID_MESSAGE,
+            note="no JSON",
+            failure=None,
+        )
+        assert letter_of(found, {}).cause == "(no message): invalid message"
 
     def test_a_context_that_the_job_no_longer_takes_is_seen(self) -> None:
         message = Message(job="backup", run_id="r1", context={"sources": "."})
-        found = DeadLetter(run_id="r1", job="backup", at=NOON, message=message, body="", reason="raised", failure=None)
+        found = DeadLetter(
+            run_id="r1", job="backup", at=NOON, message=message, body="", reason=Reason.RAISED, failure=None
+        )
         assert "did you mean 'source'" in letter_of(found, {"backup": job()}).refused
 
     @pytest.mark.parametrize("count", ["2", -1, True, 1.5, None, [1]])

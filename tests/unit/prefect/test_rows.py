@@ -8,6 +8,7 @@ from horae.jobs.job import Job
 from horae.jobs.policies import Tier
 from horae.prefect.rows import deleted, mirrored, rows_of, state_of
 from horae.prefect.values import FlowRun
+from horae.reasons import Reason
 from horae.runs import Cause, State, fire_id
 
 AT = datetime(2026, 3, 4, 2, tzinfo=UTC)
@@ -37,7 +38,7 @@ def flow_run(state_type: str, state_name: str = "", **fields: object) -> FlowRun
 @pytest.mark.parametrize(
     ("found", "state", "reason"),
     [
-        (flow_run("COMPLETED"), State.RAN, ""),
+        (flow_run("COMPLETED"), State.RAN, None),
         (flow_run("FAILED"), State.FAILED, "raised"),
         (flow_run("CRASHED"), State.FAILED, "crashed"),
         (
@@ -48,11 +49,11 @@ def flow_run(state_type: str, state_name: str = "", **fields: object) -> FlowRun
         (flow_run("CANCELLED", run_count=0), State.CANCELLED, "requested"),
         (flow_run("CANCELLED", run_count=0, message="superseded by a newer fire"), State.MISSED, "superseded"),
         (flow_run("CANCELLED", message="concurrency"), State.CANCELLED, "requested"),
-        (flow_run("RUNNING"), State.RUNNING, ""),
-        (flow_run("CANCELLING"), State.RUNNING, ""),
-        (flow_run("PENDING"), State.QUEUED, ""),
-        (flow_run("SCHEDULED", "Late"), State.QUEUED, ""),
-        (flow_run("SCHEDULED", "AwaitingRetry"), State.RETRYING, ""),
+        (flow_run("RUNNING"), State.RUNNING, None),
+        (flow_run("CANCELLING"), State.RUNNING, None),
+        (flow_run("PENDING"), State.QUEUED, None),
+        (flow_run("SCHEDULED", "Late"), State.QUEUED, None),
+        (flow_run("SCHEDULED", "AwaitingRetry"), State.RETRYING, None),
     ],
 )
 def test_states(found: FlowRun, state: State, reason: str) -> None:
@@ -75,7 +76,7 @@ def test_a_run_by_hand_keeps_prefects_id() -> None:
 DAY = FLOW.catch_up_window
 
 
-def rows(found: FlowRun, missed_by: datetime = AT) -> list[tuple[str, Cause, State, str]]:
+def rows(found: FlowRun, missed_by: datetime = AT) -> list[tuple[str, Cause, State, Reason | None]]:
     return [(row.run_id, row.cause, row.state, row.reason) for row in rows_of("ns", FLOW, found, missed_by)]
 
 
@@ -84,21 +85,21 @@ FIRE = fire_id("ns", "code-sweep", AT)
 
 def test_a_fire_that_was_not_begun_within_the_window_is_missed() -> None:
     waits = flow_run("SCHEDULED", "Late", run_count=0, started=None, ended=None)
-    assert rows(waits, AT + DAY) == [(FIRE, Cause.SCHEDULE, State.QUEUED, "")]
+    assert rows(waits, AT + DAY) == [(FIRE, Cause.SCHEDULE, State.QUEUED, None)]
     assert rows(waits, AT + DAY + timedelta(seconds=1)) == [(FIRE, Cause.SCHEDULE, State.MISSED, "not started")]
 
 
 def test_what_prefect_begins_after_the_window_is_a_run_of_its_own() -> None:
-    assert rows(flow_run("RUNNING", started=AT + DAY)) == [(FIRE, Cause.SCHEDULE, State.RUNNING, "")]
+    assert rows(flow_run("RUNNING", started=AT + DAY)) == [(FIRE, Cause.SCHEDULE, State.RUNNING, None)]
     assert rows(flow_run("RUNNING", started=AT + DAY + timedelta(seconds=1))) == [
         (FIRE, Cause.SCHEDULE, State.MISSED, "not started"),
-        ("f1", Cause.BACKFILL, State.RUNNING, ""),
+        ("f1", Cause.BACKFILL, State.RUNNING, None),
     ]
 
 
 def test_a_run_that_somebody_asked_for_is_never_written_off() -> None:
     waits = flow_run("SCHEDULED", "Late", auto_scheduled=False, run_count=0, started=None, ended=None)
-    assert rows(waits, AT + 2 * DAY) == [("f1", Cause.MANUAL, State.QUEUED, "")]
+    assert rows(waits, AT + 2 * DAY) == [("f1", Cause.MANUAL, State.QUEUED, None)]
 
 
 def test_a_run_that_was_cancelled_before_it_ran_has_no_start_whatever_prefect_says() -> None:
@@ -108,7 +109,7 @@ def test_a_run_that_was_cancelled_before_it_ran_has_no_start_whatever_prefect_sa
 
 
 def test_a_deleted_run_is_missed_if_it_was_a_fire_that_had_not_begun() -> None:
-    def end(found: FlowRun) -> tuple[State, str]:
+    def end(found: FlowRun) -> tuple[State, Reason | None]:
         row = deleted(mirrored("ns", FLOW, found), AT)
         return row.state, row.reason
 

@@ -10,6 +10,7 @@ from horae.jobs.job import Job
 from horae.jobs.policies import Tier
 from horae.messages import Message, Priority
 from horae.project.registry import Registry
+from horae.reasons import Reason
 from horae.runs import Cause, Run, Verdict, replay_id
 from horae.scheduler.replays import Edit
 from horae.scheduler.scheduler import Scheduler
@@ -133,7 +134,7 @@ async def test_while_another_run_has_the_uniqueness_key_the_letter_stays(schedul
 async def test_a_body_that_cannot_be_run_is_refused_with_what_to_do(
     scheduler: Scheduler, body: bytes, why: str
 ) -> None:
-    id = await scheduler.dead_letters.bury(body, "not a run")
+    id = await scheduler.dead_letters.bury(body, Reason.INVALID_MESSAGE, "not a run")
     with pytest.raises(NotReplayable, match=why) as refused:
         await scheduler.replay(id)
     assert id in refused.value.message
@@ -142,5 +143,5 @@ async def test_a_body_that_cannot_be_run_is_refused_with_what_to_do(
 async def test_a_message_that_was_too_old_may_be_replayed(scheduler: Scheduler) -> None:
     """Nobody could prove that it had not run; whoever replays it knows."""
     body = Message(job="copy", context={"source": "/old"}).encode(1024)
-    id = await scheduler.dead_letters.bury(body, "too old to prove unrun", "copy")
+    id = await scheduler.dead_letters.bury(body, Reason.TOO_OLD, job="copy")
     assert (await settled(scheduler, (await scheduler.replay(id)).run_id)).result == "1 from /old"

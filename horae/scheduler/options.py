@@ -1,7 +1,6 @@
-"""What an enqueue takes and gives: its time, its priority, and the run that was accepted."""
+"""The options of an enqueue: its time and its priority."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
@@ -10,19 +9,6 @@ from horae.errors import UsageError, unknown
 from horae.messages import Priority
 
 type PriorityName = Literal["high", "normal", "low"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Enqueued:
-    """An accepted run: it is in the store, whatever happens next."""
-
-    run_id: str
-    job: str
-    provider: str
-    due: datetime | None
-    """None: at once."""
-    new: bool = True
-    """False: the run was accepted before, or another one holds the uniqueness key."""
 
 
 def due_of(metadata: Mapping[str, Any]) -> datetime | None:

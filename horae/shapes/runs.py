@@ -1,0 +1,81 @@
+"""The JSON of a run: `horae fires`, `run`, `show`, `logs`, `cancel`, `enqueue`; docs/reference/json.md has it too."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from horae import clock
+from horae.runs import Event, Run, timeline
+from horae.store.values import Accepted, Cancelled
+
+
+def run_shape(run: Run) -> dict[str, Any]:
+    """As `horae fires` prints it."""
+    return {
+        "run_id": run.run_id,
+        "job": run.job,
+        "tier": run.tier.value,
+        "cause": run.cause.value,
+        "scheduled_for": clock.isoformat(run.scheduled_for) if run.scheduled_for else None,
+        "state": run.state.value,
+        "verdict": run.verdict.value if run.verdict else None,
+        "reason": run.reason.value if run.reason else None,
+        "note": run.note or None,
+        "attempts": run.attempts,
+        "duration_seconds": run.duration_seconds,
+        "error": run.failure.words if run.failure else None,
+    }
+
+
+def whole_run_shape(run: Run) -> dict[str, Any]:
+    """As `horae show` prints it: with all that is known of the run."""
+    return run_shape(run) | {
+        "accepted_at": clock.isoformat(run.accepted_at) if run.accepted_at else None,
+        "started_at": clock.isoformat(run.started_at) if run.started_at else None,
+        "ended_at": clock.isoformat(run.ended_at) if run.ended_at else None,
+        "worker": run.worker or None,
+        "provider": run.provider or None,
+        "context": run.context,
+        "metadata": run.metadata,
+        "progress": run.progress or None,
+        "result": run.result,
+        "failure": asdict(run.failure) if run.failure else None,
+        "replays": run.replays,
+        "replayed_as": run.replayed_as,
+        "story": story_shape(timeline(run)),
+    }
+
+
+def story_shape(events: Sequence[Event]) -> list[dict[str, Any]]:
+    """The events of a run's story, in order."""
+    return [
+        {
+            "at": clock.isoformat(event.at),
+            "offset_seconds": event.seconds_after(events[0]),
+            "what": event.what,
+            "generation": event.generation,
+            "note": event.note or None,
+        }
+        for event in events
+    ]
+
+
+def log_shape(run: Run, lines: Sequence[str]) -> dict[str, Any]:
+    """As `horae logs` prints it."""
+    return {"run_id": run.run_id, "job": run.job, "state": run.state.value, "lines": list(lines)}
+
+
+def cancelled_shape(run: Run, outcome: Cancelled) -> dict[str, Any]:
+    """As `horae cancel` prints it: the run as it is when the command ends."""
+    return {"outcome": outcome.value} | run_shape(run)
+
+
+def accepted_shape(accepted: Accepted) -> dict[str, Any]:
+    """As `horae enqueue` prints it."""
+    return {
+        "run_id": accepted.run_id,
+        "job": accepted.job,
+        "provider": accepted.provider,
+        "due": clock.isoformat(accepted.due) if accepted.due else None,
+        "new": accepted.new,
+    }

@@ -1,0 +1,27 @@
+-- raise {to} -> the schema before. Every script reads the number from the store, so all processes write the new spelling from now on.
+function calls.raise(a)
+  if SCHEMA < a.to then redis.call('SET', k('schema'), a.to) end
+  return SCHEMA
+end
+
+-- Give a row the new spelling; 1 if it had the old one. A row of schema 1 gets its message too.
+local function rewrite(id)
+  local key = k('run:' .. id)
+  local job, tier, attempt, generation, lane, priority, message, body =
+    unpack(redis.call('HMGET', key, 'job', 'tier', 'attempt', 'generation', 'lane', 'priority', 'message', 'body'))
+  if not job or not (attempt or lane) then return 0 end
+  if tier == 'oneiric' and not message and not body then message_of_parts(id) end
+  if attempt and not generation then redis.call('HSET', key, 'generation', attempt) end
+  if lane and not priority then redis.call('HSET', key, 'priority', lane) end
+  redis.call('HDEL', key, 'attempt', 'lane')
+  return 1
+end
+
+-- rewrite {start, limit} -> {the cursor of the next call, '0' when all were seen; how many rows were rewritten}.
+function calls.rewrite(a)
+  local answer, rewritten = redis.call('ZSCAN', k('ledger'), a.start, 'COUNT', a.limit), 0
+  for i = 1, #answer[2], 2 do rewritten = rewritten + rewrite(answer[2][i]) end
+  return { answer[1], rewritten }
+end
+
+return respond()

@@ -1,0 +1,89 @@
+"""The schema of a store: how rows and notices are spelled. Only an operator raises it, by `horae store upgrade`."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from redis.exceptions import NoPermissionError, ResponseError
+
+from horae.redis.clients import PARTNER
+from horae.redis.keys import SCHEMA
+from horae.settings import Settings
+from horae.store.redis.connection import Connection, translated
+
+ROWS_A_CALL = 200
+"""A Lua call blocks everybody else."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OlderClient:
+    """A connection of redis-py on the store's database that does not say which schema it knows."""
+
+    address: str
+    age_seconds: int
+    last_command: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SchemaState:
+    """Where a store stands before it is upgraded."""
+
+    schema: int
+    runs: int
+    """Rows of the ledger, which are looked at."""
+    older: Sequence[OlderClient] | None
+    """Perhaps processes of an older release; None: the server does not allow to list its clients."""
+
+
+class RedisSchema:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def state(self) -> SchemaState:
+        """Raises UnsafeStore for a schema that this release cannot read."""
+        await self._connection.ensure_safe()
+        with translated(self._connection.url):
+            schema = int(await self._connection.client.get(self._connection.key("schema")))
+            runs = int(await self._connection.client.zcard(self._connection.key("ledger")))
+            older = await self._older()
+        return SchemaState(schema=schema, runs=runs, older=older)
+
+    async def _older(self) -> list[OlderClient] | None:
+        """Best effort: other programs on the same database look the same, and a process that is away is not seen."""
+        database = str(self._connection.client.connection_pool.connection_kwargs.get("db", 0))
+        try:
+            clients = await self._connection.client.client_list()
+        except (NoPermissionError, ResponseError):
+            return None
+        return [
+            OlderClient(address=one["addr"], age_seconds=int(one["age"]), last_command=one["cmd"])
+            for one in clients
+            if one["db"] == database and _is_older(one.get("lib-name", ""))
+        ]
+
+    async def upgrade(self) -> int:
+        """Raise the schema, then rewrite the rows that are there; returns how many. Begun again, it goes on."""
+        await self._connection.call("schema", "raise", durable=True, to=SCHEMA)
+        start, rewritten = "0", 0
+        while True:
+            start, some = await self._connection.call("schema", "rewrite", start=start, limit=ROWS_A_CALL)
+            rewritten += int(some)
+            if start == "0":
+                return rewritten
+
+
+def _is_older(library: str) -> bool:
+    """Whether a connection of redis-py hides which schema its process knows."""
+    return library.startswith("redis-py") and PARTNER not in library
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[RedisSchema]:
+    """The schema of the configured store."""
+    assert settings.store.url, "with_store"
+    url = settings.store.url.get_secret_value()
+    connection = Connection(url, settings.namespace, settings.store, settings.carried)
+    try:
+        yield RedisSchema(connection)
+    finally:
+        await connection.close()

@@ -1,0 +1,62 @@
+"""How states, durations and instants are said to people. The command line, `horae up` and a web page say them alike."""
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from horae.reasons import worded
+
+if TYPE_CHECKING:
+    from horae.runs import Run
+
+COLOURS = {
+    "ran": "green",
+    "failed": "red",
+    "skipped": "yellow",
+    "missed": "yellow",
+    "cancelled": "yellow",
+    "retrying": "magenta",
+    "error": "red",
+    "warning": "yellow",
+}
+"""Of states and levels; any other state is on its way."""
+ON_ITS_WAY = "cyan"
+
+
+def colour_of(state: str) -> str:
+    """By name, as terminals have it."""
+    return COLOURS.get(state, ON_ITS_WAY)
+
+
+def state_words(run: "Run") -> str:
+    """Where a run is and why: `running`, `skipped: overlap`."""
+    why = worded(run.reason, run.note)
+    return f"{run.state.value}: {why}" if why else run.state.value
+
+
+def took(seconds: float | None) -> str:
+    """How long something took: `120 ms`, `3.4 s`, `12 min`. Empty for None."""
+    if seconds is None:
+        return ""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 60 else roughly(timedelta(seconds=seconds))
+
+
+def offset(seconds: float) -> str:
+    """Since the beginning of a story: to the millisecond within a minute."""
+    return f"{seconds:.3f} s" if seconds < 60 else roughly(timedelta(seconds=seconds))
+
+
+def roughly(duration: timedelta) -> str:
+    """In its two largest units: `45 s`, `12 min`, `7 h 5 min`, `3 d 2 h`."""
+    seconds = int(duration.total_seconds())
+    if seconds < 60:
+        return f"{seconds} s"
+    units = ((seconds // 86400, "d"), (seconds % 86400 // 3600, "h"), (seconds % 3600 // 60, "min"))
+    found = [f"{number} {unit}" for number, unit in units if number]
+    return " ".join(found[:2])
+
+
+def relative(instant: datetime, now: datetime) -> str:
+    """`in 7 h 5 min`, or `12 min ago`."""
+    return f"in {roughly(instant - now)}" if instant >= now else f"{roughly(now - instant)} ago"
