@@ -15,6 +15,7 @@ from horae.local import valkey
 from horae.local.ports import free_port
 from horae.local.valkey import answers, command
 from horae.settings import QueueSettings, Settings, StoreSettings
+from tests.brokers.nats import NatsServer
 from tests.requirements import REQUIREMENTS
 from tests.waiting import wait_for
 
@@ -101,6 +102,16 @@ def carried_both_ways(request: pytest.FixtureRequest, valkey_url: str, namespace
         return Settings(namespace=namespace, store=store)
     queue = QueueSettings(redis_url=SecretStr(request.getfixturevalue("second_valkey_url")))
     return Settings(namespace=namespace, store=store, queue=queue)
+
+
+@pytest.fixture(scope="session")
+def nats_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One real NATS for the session, with JetStream, shared by namespaces."""
+    require("nats")
+    server = NatsServer(tmp_path_factory.mktemp("nats"))
+    server.start()
+    yield server.url
+    server.kill()
 
 
 @pytest.fixture

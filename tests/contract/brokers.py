@@ -12,12 +12,14 @@ import pytest
 import redis.asyncio
 
 from horae.messages import Message, Priority
+from horae.queues import nats as nats_queue
 from horae.queues import redis as redis_queue
 from horae.queues.base import Capabilities, Consumer, Delivery, Publisher
 from horae.queues.configured import Configured, with_settings
 from horae.queues.providers import provider
 from horae.redis.keys import FIELD, stream_of
 from horae.settings import Settings
+from tests.brokers.nats import NatsServer
 from tests.servers import OwnValkey
 from tests.waiting import wait_until
 
@@ -144,7 +146,44 @@ REDIS = Kind(
     put=put_on_redis,
     hastened=lambda patch: patch.setattr(redis_queue, "ABANDONED", ABANDONED),
 )
-KINDS: dict[str, Kind] = {"redis": REDIS}
+
+
+@asynccontextmanager
+async def own_nats(folder: Path) -> AsyncIterator[OwnServer]:
+    own = NatsServer(folder, "--user", "worker", "--pass", PASSWORD)
+    own.start()
+    try:
+        known = {"url": own.url, "username": "worker"}
+        yield OwnServer(
+            queue={"nats": known | {"password": PASSWORD}},
+            refused={"nats": known | {"password": f"{PASSWORD}x"}},
+            kill=own.kill,
+            start=own.start,
+        )
+    finally:
+        own.kill()
+
+
+async def put_on_nats(settings: Settings, body: bytes) -> None:
+    import nats
+
+    publisher = nats_queue.NatsPublisher(
+        nats_queue.NatsSettings(**settings.queue.tables["nats"]), settings.namespace, LIMIT_BYTES
+    )
+    await publisher.check()  # the stream is there
+    await publisher.close()
+    client = await nats.connect(settings.queue.tables["nats"]["url"])
+    await client.jetstream().publish(f"{settings.namespace}.queue.normal", body)
+    await client.close()
+
+
+NATS = Kind(
+    shared=lambda request: {"nats": {"url": request.getfixturevalue("nats_url")}},
+    own=own_nats,
+    put=put_on_nats,
+    hastened=lambda patch: patch.setattr(nats_queue, "ACK_WAIT", ABANDONED),
+)
+KINDS: dict[str, Kind] = {"redis": REDIS, "nats": NATS}
 
 
 def messages(count: int, priority: Priority = Priority.NORMAL) -> list[Message]:
