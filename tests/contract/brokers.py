@@ -12,10 +12,12 @@ import pytest
 import redis.asyncio
 
 from horae.messages import Message, Priority
-from horae.queues import nats as nats_queue
 from horae.queues import redis as redis_queue
 from horae.queues.base import Capabilities, Consumer, Delivery, Publisher
 from horae.queues.configured import Configured, with_settings
+from horae.queues.nats import link as nats_link
+from horae.queues.nats.publisher import NatsPublisher
+from horae.queues.nats.settings import NatsSettings
 from horae.queues.providers import provider
 from horae.redis.keys import FIELD, stream_of
 from horae.settings import Settings
@@ -167,9 +169,7 @@ async def own_nats(folder: Path) -> AsyncIterator[OwnServer]:
 async def put_on_nats(settings: Settings, body: bytes) -> None:
     import nats
 
-    publisher = nats_queue.NatsPublisher(
-        nats_queue.NatsSettings(**settings.queue.tables["nats"]), settings.namespace, LIMIT_BYTES
-    )
+    publisher = NatsPublisher(NatsSettings(**settings.queue.tables["nats"]), settings.namespace, LIMIT_BYTES)
     await publisher.check()  # the stream is there
     await publisher.close()
     client = await nats.connect(settings.queue.tables["nats"]["url"])
@@ -181,7 +181,7 @@ NATS = Kind(
     shared=lambda request: {"nats": {"url": request.getfixturevalue("nats_url")}},
     own=own_nats,
     put=put_on_nats,
-    hastened=lambda patch: patch.setattr(nats_queue, "ACK_WAIT", ABANDONED),
+    hastened=lambda patch: patch.setattr(nats_link, "ACK_WAIT", ABANDONED),
 )
 KINDS: dict[str, Kind] = {"redis": REDIS, "nats": NATS}
 

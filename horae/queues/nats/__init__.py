@@ -1,0 +1,49 @@
+"""NATS JetStream: one work-queue stream, a durable pull consumer for each priority.
+
+A message is deleted when it is acknowledged. The client is nats-py, and of it only the core connection: its `fetch`
+stalls (nats.py#986) and its pull subscriptions are lost when the server restarts (nats.py#504), and nats-jetstream 0.3
+is a beta. The pull protocol itself is three requests in JSON. A connection that ends is not mended: the next step opens
+another, reads the files of credentials again, and looks whether stream and consumers are as they have to be.
+"""
+
+from datetime import timedelta
+
+from horae.queues.base import Capabilities, Ordering, Provider
+from horae.queues.nats.consumer import NatsConsumer
+from horae.queues.nats.publisher import NatsPublisher
+from horae.queues.nats.settings import NatsSettings, below
+from horae.settings import Settings
+
+
+def _missing(settings: Settings, table: NatsSettings) -> str:
+    return "" if table.url else "queue.nats.url"
+
+
+def _open_publisher(settings: Settings, table: NatsSettings) -> NatsPublisher:
+    import nats  # noqa: F401 - a missing library is told now
+
+    return NatsPublisher(below(table, settings.project), settings.namespace, settings.queue.message_limit_bytes)
+
+
+def _open_consumer(settings: Settings, table: NatsSettings, worker: str) -> NatsConsumer:
+    return NatsConsumer(below(table, settings.project), settings.namespace, settings.queue.message_limit_bytes)
+
+
+PROVIDER = Provider(
+    name="nats",
+    title="NATS JetStream",
+    use_when="Cloud-native, durable",
+    settings=NatsSettings,
+    capabilities=Capabilities(
+        # The stream has no max_age: a message stays until a worker acknowledges it.
+        redelivers_for=timedelta(days=1),
+        native_schedules="2.14",
+        priorities=True,
+        ordering=Ordering.PRIORITY,
+    ),
+    missing=_missing,
+    open_publisher=_open_publisher,
+    open_consumer=_open_consumer,
+    backlog=NatsPublisher.backlog,
+    extra="nats",
+)
