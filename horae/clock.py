@@ -41,7 +41,14 @@ def parse_instant(text: str) -> datetime:
     if instant.tzinfo is None:
         full = instant.isoformat()
         raise ValueError(f"{text!r} has no time zone; write {full}Z or {full}+01:00")
+    return in_utc(instant)
+
+
+def in_utc(instant: datetime) -> datetime:
+    """The same aware instant in UTC; ValueError if its year in UTC is below 1 or above 9999, or if it is naive."""
+    if instant.tzinfo is None:
+        raise ValueError(f"{instant.isoformat()} has no time zone")
     try:
         return instant.astimezone(UTC)
     except OverflowError as error:
-        raise ValueError(f"{text!r} is before the year 1 or after the year 9999 in UTC") from error
+        raise ValueError(f"{instant.isoformat()} is before the year 1 or after the year 9999 in UTC") from error

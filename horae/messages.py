@@ -5,9 +5,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import PydanticSerializationError
+from pydantic import AfterValidator, AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticSerializationError, from_json
 
+from horae.clock import in_utc
 from horae.errors import InvalidMessage, MessageTooLarge
 from horae.jobs.job import NAME, NAME_LIMIT
 from horae.runs import made_at, new_run_id
@@ -29,6 +30,10 @@ PRIORITY_WEIGHTS = {Priority.HIGH: 8, Priority.NORMAL: 3, Priority.LOW: 1}
 
 
 GENERATIONS = 1_000_000_000
+"""Handings-out that a run can have."""
+FIRST_GENERATIONS = GENERATIONS // 2
+"""The highest generation that a message without a row may name. A run that begins with it has room for its retries; one
+over GENERATIONS could never be handed out again, and would block its job."""
 ROOM_BYTES = 256
 """How much larger than the limit a later handing-out may be: its generation, and a run_id that others left out."""
 
@@ -55,8 +60,8 @@ class Message(BaseModel):
     """Names the run: two messages with the same run_id are one run."""
     generation: int = Field(ge=1, le=GENERATIONS, default=1, **_renamed("generation"))
     """Counts handings-out of the run, from 1. A copy with the same run_id and generation is a duplicate."""
-    scheduled_for: AwareDatetime | None = None
-    """The fire that it answers to."""
+    scheduled_for: Annotated[AwareDatetime, AfterValidator(in_utc)] | None = None
+    """The fire that it answers to, in UTC."""
     priority: Priority = Field(default=Priority.NORMAL, **_renamed("priority"))
     """Which runs go first. A provider may keep a queue for each."""
     context: dict[str, Any] = Field(default_factory=dict)
@@ -78,6 +83,8 @@ class Message(BaseModel):
             body = self.model_dump_json(exclude_defaults=True).encode()
             if b"NaN" in body or b"Infinity" in body:
                 json.loads(body, parse_constant=_no_number)
+            # The writer accepts what the reader refuses, such as 220 nested lists.
+            from_json(body)
         except (PydanticSerializationError, ValueError) as error:
             raise InvalidMessage(f"the message for job {self.job!r} cannot be written as JSON: {error}") from error
         if len(body) > limit_bytes + (ROOM_BYTES if self.generation > 1 else 0):

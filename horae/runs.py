@@ -75,9 +75,9 @@ def made_at(run_id: str) -> datetime | None:
     """When a UUIDv7 was made; None for any other id."""
     try:
         found = uuid.UUID(run_id)
-    except ValueError:
+        return from_millis(found.int >> 80) if found.version == 7 else None
+    except ValueError:  # no UUID, or one that says a year above 9999
         return None
-    return from_millis(found.int >> 80) if found.version == 7 else None
 
 
 def new_run_id() -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
 
-from horae.clock import parse_instant
+from horae.clock import in_utc, parse_instant
 from horae.errors import UsageError, unknown
 from horae.messages import Priority
 
@@ -23,10 +23,13 @@ def due_of(metadata: Mapping[str, Any]) -> datetime | None:
 
 
 def instant_of(at: datetime | None) -> datetime | None:
-    """The same; raises UsageError for what is no aware datetime."""
+    """The same instant in UTC; raises UsageError for what is no aware datetime, or has no year from 1 to 9999 there."""
     if at is not None and getattr(at, "tzinfo", None) is None:
         raise UsageError(f"at={at!r}: give a datetime with a time zone, such as datetime(2026, 12, 1, tzinfo=UTC)")
-    return at
+    try:
+        return None if at is None else in_utc(at)
+    except ValueError as error:
+        raise UsageError(f"at={at!r}: {error}") from error
 
 
 def priority_of(given: object) -> Priority:

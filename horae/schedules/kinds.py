@@ -7,7 +7,7 @@ from itertools import combinations, pairwise
 from math import gcd
 from typing import Protocol, runtime_checkable
 
-from horae.clock import EPOCH, isoformat
+from horae.clock import EPOCH, in_utc, isoformat
 from horae.errors import InvalidSchedule
 from horae.schedules.durations import MILLISECOND, format_duration
 from horae.schedules.expression import first_after, read
@@ -30,10 +30,13 @@ class Schedule(Protocol):
 
 
 def aware(instant: datetime) -> datetime:
-    """The same instant in UTC; raises InvalidSchedule for a naive one."""
+    """The same instant in UTC; raises InvalidSchedule for a naive one, or a year below 1 or above 9999."""
     if instant.tzinfo is None:
         raise InvalidSchedule(f"{instant.isoformat()} has no time zone; give datetime(..., tzinfo=UTC) or ...Z")
-    return instant.astimezone(UTC)
+    try:
+        return in_utc(instant)
+    except ValueError as error:
+        raise InvalidSchedule(str(error)) from error
 
 
 @dataclass(frozen=True)
