@@ -5,6 +5,8 @@ import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+from horae.files import private_folder, written_whole
+
 FILE = Path("run/endpoints.json")
 
 
@@ -23,12 +25,9 @@ class Endpoints:
     def write(self, state: Path) -> None:
         """Put it in place in one step, readable by the owner alone: there may be a password in it."""
         path = state / FILE
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f"{path.name}.{os.getpid()}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
+        private_folder(path.parent)
+        with written_whole(path) as file:
             json.dump(asdict(self), file, indent=2)
-        draft.replace(path)
 
 
 def read(state: Path) -> Endpoints | None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import typer
 
 from horae.cli.project import jobs_of, settings_of, with_store
 from horae.errors import UsageError
+from horae.files import written_whole
 from horae.settings import Settings
 from horae.shapes.dead_letters import whole_letter_shape
 from horae.store.base import Store
@@ -48,15 +48,11 @@ def _opened(output: Path | None) -> Iterator[TextIO]:
     if output is None:
         yield sys.stdout
         return
-    beside = output.with_name(f".{output.name}.{os.getpid()}")
     try:
-        with beside.open("w", encoding="utf-8") as file:
+        with written_whole(output) as file:
             yield file
-        beside.replace(output)
     except OSError as error:
-        raise UsageError(f"--output {output}: {error.strerror or error}") from error
-    finally:
-        beside.unlink(missing_ok=True)
+        raise UsageError(f"--output {str(output)!r}: {error.strerror or error}") from error
 
 
 async def _export(settings: Settings, job: str | None, file: TextIO) -> int:
