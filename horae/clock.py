@@ -41,14 +41,19 @@ def parse_instant(text: str) -> datetime:
     if instant.tzinfo is None:
         full = instant.isoformat()
         raise ValueError(f"{text!r} has no time zone; write {full}Z or {full}+01:00")
-    return in_utc(instant)
+    return in_utc(instant, shown=repr(text))
 
 
-def in_utc(instant: datetime) -> datetime:
-    """The same aware instant in UTC; ValueError if its year in UTC is below 1 or above 9999, or if it is naive."""
+def in_utc(instant: datetime, *, shown: str = "") -> datetime:
+    """The same aware instant in UTC; ValueError if its year in UTC is below 1 or above 9999, or if it is naive.
+
+    `shown`: how the instant was given.
+    """
     if instant.tzinfo is None:
         raise ValueError(f"{instant.isoformat()} has no time zone")
     try:
         return instant.astimezone(UTC)
     except OverflowError as error:
-        raise ValueError(f"{instant.isoformat()} is before the year 1 or after the year 9999 in UTC") from error
+        raise ValueError(
+            f"{shown or instant.isoformat()} is before the year 1 or after the year 9999 in UTC"
+        ) from error

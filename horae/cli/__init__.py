@@ -42,10 +42,10 @@ def run(arguments: Sequence[str]) -> int:
     except Exit as asked:
         return asked.exit_code
     except UsageError as error:
-        print(f"horae: {error.message}", file=sys.stderr)
+        _say(f"horae: {error.message}")
         return 2
     except HoraeError as error:
-        print(f"horae: {error.message}", file=sys.stderr)
+        _say(f"horae: {error.message}")
         return 1
     except TyperException as error:
         return _misused(error)
@@ -57,7 +57,13 @@ def _misused(error: Exception) -> int:
     """What Typer refuses: its sentence, and where to read more."""
     sentence = getattr(error, "format_message", error.__str__)()
     context = getattr(error, "ctx", None)
-    print(f"horae: {sentence}", file=sys.stderr)
+    _say(f"horae: {sentence}")
     if context is not None:
-        print(f"Try `{context.command_path} --help`.", file=sys.stderr)
+        _say(f"Try `{context.command_path} --help`.")
     return int(getattr(error, "exit_code", 2))
+
+
+def _say(text: str) -> None:
+    from horae.terminal import escaped
+
+    print(escaped(text), file=sys.stderr)

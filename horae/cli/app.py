@@ -1,8 +1,10 @@
 """The commands of `horae`, each in a module of its own that is imported when it is called."""
 
+import functools
 import gc
 import importlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
@@ -11,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from horae.errors import UnknownName
+from horae.terminal import escaping
 
 COMMANDS = (
     "up",
@@ -34,6 +37,8 @@ COMMANDS = (
 )
 """As `horae --help` lists them. The module of a command has its name, and its function is `command`; that of a group
 has `COMMANDS` of its own, in modules below it."""
+RAW = frozenset({"up", "run", "sidecar", "worker"})
+"""These draw on the terminal, run jobs or log, and escape what jobs say where they print it."""
 QUICK = frozenset({"jobs", "decide", "explain", "next", "check", "fires", "show", "logs"})
 """These answer and end: they run no job and start nothing that could want a plugin of pydantic."""
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -116,8 +121,19 @@ class Commands(TyperGroup):
 
 def _single(module: ModuleType, name: str) -> typer.Typer:
     single = typer.Typer(add_completion=False, rich_markup_mode="rich")
-    single.command(name, context_settings=CONTEXT)(module.command)
+    single.command(name, context_settings=CONTEXT)(module.command if name in RAW else _escaped(module.command))
     return single
+
+
+def _escaped(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The command, whose output holds no control character but its own."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with escaping():
+            return command(*args, **kwargs)
+
+    return run
 
 
 def _group(module: ModuleType) -> typer.Typer:

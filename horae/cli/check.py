@@ -83,9 +83,10 @@ def _print(findings: Sequence[Finding], format: Format) -> None:
 def _draw(findings: Sequence[Finding]) -> None:
     from horae.cli.findings import print_findings
     from horae.cli.output import paint
+    from horae.terminal import one_line
 
     for file, here in groupby(findings, key=lambda finding: finding.file or "(no file)"):
-        print(paint(file, "bold", "underline"))
+        print(paint(one_line(file), "bold", "underline"))
         print_findings(here, lines=True)
         print()
     errors = sum(finding.level is Level.ERROR for finding in findings)

@@ -13,6 +13,7 @@ from horae.runs import Run, State
 from horae.settings import Settings
 from horae.store.base import Ledger, Store
 from horae.store.values import Only
+from horae.terminal import one_line
 
 LOOKED_AT = 5_000
 """Of the newest runs, those among which new ones are looked for."""
@@ -96,7 +97,7 @@ def line(run: Run) -> str:
     parts += [
         took(run.duration_seconds) if run.state.settled else "",
         paint(run.run_id, "dim"),
-        run.failure.words if run.failure else "",
+        one_line(run.failure.words) if run.failure else "",
     ]
     return "  ".join(part for part in parts if part)
 

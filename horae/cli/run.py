@@ -12,6 +12,7 @@ from horae.local.reachable import lend
 from horae.project.registry import Registry
 from horae.runs import Run, Verdict
 from horae.settings import Settings
+from horae.terminal import escaped, escaping
 
 
 def command(context: typer.Context, job: JobName, given: Context = None, json: Json = False) -> int:
@@ -35,7 +36,8 @@ def command(context: typer.Context, job: JobName, given: Context = None, json: J
 
         print_json(run_shape(run))
     else:
-        _draw(run)
+        with escaping():
+            _draw(run)
     return 0 if run.verdict is Verdict.RAN else 1
 
 
@@ -43,7 +45,7 @@ async def _run(settings: Settings, registry: Registry, job: str, given: dict[str
     from horae.scheduler.scheduler import Scheduler
 
     def show(line: str) -> None:
-        to.write(line.rstrip("\n") + "\n")
+        to.write(escaped(line.rstrip("\n")) + "\n")
         to.flush()
 
     scheduler = Scheduler(settings, registry)

@@ -8,6 +8,7 @@ from typing import Any
 from horae import clock
 from horae.cli.output import paint, state_of
 from horae.runs import Event, Failure, Run, timeline
+from horae.terminal import one_line
 from horae.words import offset, took
 
 WIDTH = 14
@@ -49,7 +50,9 @@ def draw_story(events: list[Event]) -> None:
     for event in events:
         after = f"+{offset(event.seconds_after(events[0]))}"
         generation = f"generation {event.generation}  " if event.generation > 1 else ""
-        line = f"  {clock.isoformat(event.at):<27}  {after:>9}  {event.what:<{width}}  {generation}{event.note}"
+        line = (
+            f"  {clock.isoformat(event.at):<27}  {after:>9}  {event.what:<{width}}  {generation}{one_line(event.note)}"
+        )
         print(line.rstrip())
 
 
@@ -57,14 +60,16 @@ def draw_values(name: str, values: Mapping[str, Any]) -> None:
     if values:
         _section(name)
     for key, value in values.items():
-        print(f"  {key} = {_plain(value)}")
+        print(f"  {one_line(key)} = {_plain(value)}")
 
 
 def draw_failure(failure: Failure | None) -> None:
     if failure is None:
         return
     _section("error")
-    print(paint(f"  {failure.type}: {failure.message}" if failure.message else f"  {failure.type}", "red"))
+    said = f"{failure.type}: {failure.message}" if failure.message else failure.type
+    for line in said.splitlines():
+        print(paint(f"  {line}", "red"))
     for line in failure.traceback.splitlines():
         print(f"  {line}")
 
@@ -76,7 +81,7 @@ def _instant(at: datetime | None) -> str | None:
 def _facts(facts: Mapping[str, str | None]) -> None:
     for name, value in facts.items():
         if value:
-            print(f"  {paint(f'{name:<{WIDTH}}', 'dim')}{value}")
+            print(f"  {paint(f'{name:<{WIDTH}}', 'dim')}{one_line(str(value))}")
 
 
 def _section(title: str) -> None:

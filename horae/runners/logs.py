@@ -5,6 +5,7 @@ import logging
 import sys
 
 from horae.clock import from_millis, isoformat
+from horae.terminal import escaped
 
 OWN = set(vars(logging.makeLogRecord({}))) | {"message", "taskName"}
 
@@ -30,11 +31,18 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+class PlainFormatter(logging.Formatter):
+    """For people: what jobs say steers no terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return escaped(super().format(record))
+
+
 def configure(process: str) -> None:
     """To stderr, from INFO up; libraries from WARNING up."""
     handler = logging.StreamHandler(sys.stderr)
     if sys.stderr.isatty():
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+        handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
     else:
         handler.setFormatter(JsonFormatter(process))
     root = logging.getLogger()

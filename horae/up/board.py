@@ -20,6 +20,7 @@ from horae.runs import Run
 from horae.shapes.runs import run_shape
 from horae.store import Store
 from horae.store.values import Latest
+from horae.terminal import escaped, one_line
 from horae.up.job_table import JobRow, job_lines, packed
 from horae.up.parts import PartEvent, PartStatus, What
 from horae.urls import shown
@@ -64,7 +65,7 @@ class Board:
             self._live.stop()
 
     def say(self, text: str, colour: str = "dim") -> None:
-        line = Text(f"{now():%H:%M:%S} ", style="dim") + Text(text, style=colour)
+        line = Text(f"{now():%H:%M:%S} ", style="dim") + Text(escaped(text), style=colour)
         self._events = [*self._events, line][-EVENTS_SHOWN:]
         if not self._shown:
             self._console.print(line)
@@ -94,7 +95,7 @@ class Board:
     def _draw(self, parts: Sequence[PartStatus]) -> Group:
         below = [Text(), *packed([_part(status) for status in parts], self._console.width)]
         if self._trouble:
-            below.append(Text(self._trouble, style="red"))
+            below.append(Text(escaped(self._trouble), style="red"))
         room = self._console.height - len(below) - 1
         jobs = self._jobs(room - EVENTS_AT_LEAST)
         events = self._events[-max(EVENTS_AT_LEAST, room - len(jobs)) :]
@@ -149,7 +150,7 @@ class Board:
             line = Text(f"{run.job:<{width}}  {run.tier.label:<13}  ") + _verdict(run) + Text(duration + tries)
             console.print(line, soft_wrap=True)
             if run.failure:
-                console.print(Text(f"  {run.failure.words}", style="red"), soft_wrap=True)
+                console.print(Text(escaped(f"  {run.failure.words}"), style="red"), soft_wrap=True)
 
 
 def until(instant: datetime | None, now: datetime) -> str:
@@ -165,11 +166,11 @@ def until(instant: datetime | None, now: datetime) -> str:
 
 
 def _verdict(run: Run) -> Text:
-    return Text(state_words(run), style=colour_of(run.state.value))
+    return Text(one_line(state_words(run)), style=colour_of(run.state.value))
 
 
 def _state(run: Run) -> Text:
-    return Text(" ".join([run.state.value, *run.progress.split()]), style=colour_of(run.state.value))
+    return Text(escaped(" ".join([run.state.value, *run.progress.split()])), style=colour_of(run.state.value))
 
 
 def _said(run: Run | None) -> Text:
@@ -177,7 +178,7 @@ def _said(run: Run | None) -> Text:
     if run is None:
         return Text()
     said = run.failure.message if run.failure else run.progress
-    return Text(" ".join(said.split()), style="dim")
+    return Text(escaped(" ".join(said.split())), style="dim")
 
 
 def _part(status: PartStatus) -> Text:

@@ -17,6 +17,7 @@ from horae.settings import Settings
 from horae.shapes.dead_letters import whole_letter_shape
 from horae.store.base import Store
 from horae.store.values import DeadLetter
+from horae.terminal import escaped
 
 BATCH = 200
 OfJob = Annotated[str | None, typer.Option("--job", metavar="JOB", help="Of this job only.")]
@@ -73,4 +74,6 @@ async def _export(settings: Settings, job: str | None, file: TextIO) -> int:
 async def _write(store: Store, letters: list[DeadLetter], file: TextIO) -> None:
     rows = {run.run_id: run for run in await store.ledger.many([letter.run_id for letter in letters])}
     for letter in letters:
-        file.write(json.dumps(whole_letter_shape(letter, rows.get(letter.run_id)), ensure_ascii=False) + "\n")
+        shape = whole_letter_shape(letter, rows.get(letter.run_id))
+        # Escaped, half a surrogate pair can be written too.
+        file.write(escaped(json.dumps(shape, ensure_ascii=False)) + "\n")

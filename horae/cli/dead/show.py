@@ -54,7 +54,8 @@ def _draw(letter: DeadLetter, run: Run | None) -> None:
         draw_values("metadata", letter.message.metadata)
     else:
         print(f"\n{paint('what came, and is no message', 'bold', 'underline')}")
-        print(letter.body)
+        for line in letter.body.split("\n"):
+            print(f"  {line}")
     draw_failure(letter.failure)
     if run and run.story:
         draw_story(timeline(run))
