@@ -13,6 +13,8 @@ from horae.jobs.job import Job
 from horae.jobs.policies import Tier
 from horae.prefect.rules import DST_DIFFERENCE, FLOW_SCHEDULE, NO_ENGINE
 from horae.project.loading import job_files, load, module_of
+from horae.project.probed import Probed
+from horae.project.probing import probe
 from horae.project.registry import Registry
 from horae.queues.configured import configured
 from horae.queues.providers import names
@@ -29,19 +31,22 @@ def check_project(
     start: datetime,
     ask: Callable[[Sequence[str]], Mapping[str, Sequence[float]]] = lambda jobs: {},
     look: Callable[[Registry], Sequence[Finding]] = lambda registry: (),
+    probed: Mapping[str, Probed] | None = None,
 ) -> list[Finding]:
     """All findings on a project, by file and line; `start` begins the year whose fires are compared.
 
     `ask`: how many seconds the latest settled runs of these jobs took, by job, as far as that can be said. `look`: what
-    is deployed at Prefect beside what the files say.
+    is deployed at Prefect beside what the files say. `probed`: what `probe` said of the job files; None: it is asked
+    now.
     """
-    registry = load(settings)
+    probed = probe(settings) if probed is None else probed
+    registry = load(settings, probed)
     findings = [*registry.problems, *_settings(settings)]
     for job in registry:
         deployment = registry.deployments.get(job.name)
         findings += check_job(job, deployment.flow if deployment else None, settings.folders.names)
     findings += misfits(settings, registry, ask([job.name for job in registry if job.schedule]))
-    findings += _imports(settings, registry)
+    findings += _imports(settings, registry, probed)
     findings += _differences(registry, start)
     findings += look(registry)
     findings = [one for one in findings if one.level is Level.ERROR or one.code not in settings.check.ignore]
@@ -73,8 +78,11 @@ def _settings(settings: Settings) -> Iterator[Finding]:
         yield PROVIDER_TABLE.finding(error.message, at=Source(file=SETTINGS_FILE, line=1))
 
 
-def _imports(settings: Settings, registry: Registry) -> Iterator[Finding]:
-    files = {module_of(folder, path): f"{folder}/{path.name}" for folder, path in job_files(settings)}
+def _imports(settings: Settings, registry: Registry, probed: Mapping[str, Probed]) -> Iterator[Finding]:
+    found = {module_of(folder, path): f"{folder}/{path.name}" for folder, path in job_files(settings)}
+    # Those that were quick once are; to measure the others, and whom to blame, takes more time.
+    tried = {module: probed.get(module, Probed()) for module in found}
+    files = {module: found[module] for module, one in tried.items() if one.ended and (one.took or LIMIT) >= LIMIT}
     python_jobs = (*registry.by_tier(Tier.ONEIRIC), *registry.by_tier(Tier.APSCHEDULER))
     jobs = {job.source.file: job for job in python_jobs if job.source}
     for cost in slow_imports(settings, list(files)):

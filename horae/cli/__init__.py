@@ -3,6 +3,7 @@
 import gc
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -23,6 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         status = BROKEN_PIPE
     except KeyboardInterrupt:
         status = INTERRUPTED
+    if any(not one.daemon for one in threading.enumerate() if one is not threading.main_thread()):
+        # A job file started it when it was imported. A command that has answered does not wait for it.
+        sys.stderr.flush()
+        os._exit(status)
     sys.exit(status)
 
 

@@ -6,10 +6,10 @@ What cannot be loaded becomes a finding in `Registry.problems`; everything else 
 import importlib
 import importlib.machinery
 import importlib.util
+import inspect
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
-from contextlib import redirect_stdout
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,12 +22,15 @@ from horae.jobs.policies import Tier
 from horae.prefect.rules import SHORT_NAME
 from horae.prefect.yaml import read
 from horae.prefect.yaml.undeployed import undeployed
+from horae.project.importing import Interrupted, contained
+from horae.project.probed import UNPROBED, Probed
 from horae.project.registry import Registry
 from horae.project.rules import (
     BROKEN_FILE,
     DUPLICATE_NAME,
     INVALID_JOB,
     INVALID_JOB_SETTINGS,
+    MORE_AT_IMPORT,
     NO_JOB,
     UNKNOWN_JOB_TABLE,
 )
@@ -40,8 +43,11 @@ PYTHON_TIERS = (Tier.ONEIRIC, Tier.APSCHEDULER)
 STAMP = "__horae_stamp__"
 
 
-def load(settings: Settings) -> Registry:
-    """Every job of the project. Never raises for what a file contains; see `Registry.problems`."""
+def load(settings: Settings, probed: Mapping[str, Probed] = UNPROBED) -> Registry:
+    """Every job of the project. Never raises for what a file contains; see `Registry.problems`.
+
+    `probed`: what `probe` said of the files by module; one whose import does not come to its end is not imported.
+    """
     registry = Registry(settings.check.ignore)
     reading = read(settings.project, settings.prefect.files, settings.folders.flows)
     registry.report(*reading.findings)
@@ -50,7 +56,10 @@ def load(settings: Settings) -> Registry:
     tiers = {settings.folders.of(tier): tier for tier in PYTHON_TIERS}
     own_packages(settings.project.resolve(), settings.folders.all)
     for folder, path in job_files(settings):
-        load_file(registry, settings.project, folder, path, tiers[folder])
+        tried = probed.get(module_of(folder, path), Probed())
+        registry.report(*_at_import(tried, f"{folder}/{path.name}"))
+        if tried.ended:
+            load_file(registry, settings.project, folder, path, tiers[folder])
     registry.report(*_check_tables(settings, registry), *_ambiguous(registry))
     registry.report(*undeployed(settings.project, reading.deployments, settings.folders.flows))
     return registry
@@ -91,6 +100,8 @@ def import_job_file(project: Path, module: str) -> ModuleType:
     path = (project / folder / f"{stem}.py").resolve()
     if not stem.isidentifier():
         raise InvalidJob(f"{path.name} cannot be imported; name the file like a Python module, with `_` for `-`")
+    if path.exists() and not path.is_file():  # to open a pipe would wait for ever
+        raise InvalidJob(f"{path.name} is no file")
     own_packages(project.resolve(), [folder])
     status = path.stat()
     stamp = (str(path), status.st_mtime_ns, status.st_size)
@@ -164,23 +175,34 @@ def load_file(registry: Registry, project: Path, folder: str, path: Path, tier: 
     """Register the jobs of one file; never raises for what it contains. `own_packages` comes before the first."""
     shown = path.relative_to(project).as_posix()
     try:
-        with redirect_stdout(sys.stderr):  # what a file prints must not end up in somebody's --json
+        with contained():
             module = import_job_file(project, module_of(folder, path))
-    except (Exception, SystemExit) as error:
+            found = _declared(module)
+    except Interrupted:
+        raise KeyboardInterrupt from None
+    except BaseException as error:  # whatever a file raises is about that file
         registry.report(_broken(error, path, shown))
         return
-    found = [
-        declaration
-        for value in vars(module).values()
-        if isinstance(declaration := getattr(value, DECLARATION, None), Declaration)
-        and declaration.function.__module__ == module.__name__
-    ]
     if len(found) != 1:
         lines = ", ".join(str(declaration.line) for declaration in found)
         message = f"it declares {len(found)} jobs (lines {lines})" if found else "it declares no job"
         registry.report(NO_JOB.finding(message, at=Source(file=shown, line=found[-1].line if found else 1)))
     for declaration in found:
         _register(registry, declaration, tier, shown)
+
+
+def _at_import(tried: Probed, shown: str) -> Iterator[Finding]:
+    at = Source(file=shown, line=1)
+    if not tried.ended:
+        yield BROKEN_FILE.finding(f"it cannot be imported: {tried.why}", at=at)
+    if tried.effects:
+        yield MORE_AT_IMPORT.finding(f"importing it {' and '.join(tried.effects)}", at=at)
+
+
+def _declared(module: ModuleType) -> list[Declaration]:
+    """What `@job` left in a module. No code of its values runs: a proxy such as flask's `current_app` raises."""
+    found = (inspect.getattr_static(value, DECLARATION, None) for value in list(vars(module).values()))
+    return [one for one in found if type(one) is Declaration and one.function.__module__ == module.__name__]
 
 
 def _register(registry: Registry, declaration: Declaration, tier: Tier, file: str) -> None:
@@ -201,8 +223,15 @@ def _broken(error: BaseException, path: Path, shown: str) -> Finding:
     at = Source(file=shown, line=line or 1)
     if isinstance(error, HoraeError):
         return INVALID_JOB.finding(error.message, at=at)
-    said = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
-    return BROKEN_FILE.finding(f"it cannot be imported: {said}", at=at)
+    return BROKEN_FILE.finding(f"it cannot be imported: {_words(error)}", at=at)
+
+
+def _words(error: BaseException) -> str:
+    """Class and message, in a line. The message is the file's own code, and may raise too."""
+    try:
+        return "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+    except BaseException:
+        return type(error).__name__
 
 
 def _check_tables(settings: Settings, registry: Registry) -> Iterator[Finding]:

@@ -44,6 +44,13 @@ INVALID_JOB_SETTINGS = Rule(
     remedy="Correct the `[jobs.<name>]` table, or the `HORAE_JOBS__...` variable.",
 )
 
+MORE_AT_IMPORT = Rule(
+    code="HR712",
+    level=WARNING,
+    says="importing a job file does more than declare a job",
+    remedy="Do it in the job's function: every command and every process imports the file.",
+)
+
 LOADING_RULES = (
     DUPLICATE_NAME,
     BROKEN_FILE,
@@ -51,4 +58,5 @@ LOADING_RULES = (
     NO_JOB,
     UNKNOWN_JOB_TABLE,
     INVALID_JOB_SETTINGS,
+    MORE_AT_IMPORT,
 )

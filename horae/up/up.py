@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +25,8 @@ from horae.prefect.flow_runs import prefect_of, run_flow_in_turn
 from horae.prefect.rules import NO_DEPLOYMENT
 from horae.prefect.yaml import read
 from horae.project.loading import load as load_registry
+from horae.project.probed import Probed
+from horae.project.probing import probe
 from horae.project.registry import Registry
 from horae.runs import Cause, Run, Verdict, new_run_id, start_id
 from horae.scheduler.scheduler import Scheduler
@@ -69,8 +71,9 @@ async def _run(settings: Settings, *, once: bool, as_json: bool) -> int:
     for sign in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(sign, stopping.set)
     with project_lock(settings.state):
-        board = Board(load_registry(settings), live=sys.stdout.isatty() and not once)
-        _tell_errors(settings, board)
+        probed = probe(settings)
+        board = Board(load_registry(settings, probed), live=sys.stdout.isatty() and not once)
+        _tell_errors(settings, board, probed)
         working = asyncio.create_task(_work(settings, board, once=once, as_json=as_json))
         stopped = asyncio.create_task(stopping.wait())
         await asyncio.wait([working, stopped], return_when=asyncio.FIRST_COMPLETED)
@@ -84,9 +87,10 @@ async def _run(settings: Settings, *, once: bool, as_json: bool) -> int:
         return working.result()
 
 
-def _tell_errors(settings: Settings, board: Board) -> None:
+def _tell_errors(settings: Settings, board: Board, probed: Mapping[str, Probed]) -> None:
     """What `horae check` calls an error: the rest starts all the same."""
-    errors = [finding for finding in check_project(settings, clock.now()) if finding.level is Level.ERROR]
+    findings = check_project(settings, clock.now(), probed=probed)
+    errors = [finding for finding in findings if finding.level is Level.ERROR]
     for finding in errors[:ERRORS_TOLD]:
         board.say(f"{finding.code} {finding.file or settings.project}:{finding.line or 1}: {finding.message}", "red")
     if errors:
