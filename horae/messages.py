@@ -109,3 +109,13 @@ class Message(BaseModel):
         if size > limit_bytes and message.generation == 1:
             raise MessageTooLarge(f"a message of {size} bytes came and the limit is {limit_bytes}")
         return message
+
+
+KEPT_BYTES = 16_384
+"""How much of a body that is no message a dead letter keeps."""
+
+
+def kept_of(body: bytes) -> str:
+    """What a dead letter keeps of a body that is no message: a bounded beginning, and how long the whole was."""
+    text = body[:KEPT_BYTES].decode(errors="replace")
+    return text if len(body) <= KEPT_BYTES else f"{text}… (the first {KEPT_BYTES} of {len(body)} bytes)"

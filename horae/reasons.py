@@ -47,6 +47,7 @@ class Reason(StrEnum):
         "too old to prove unrun",
         "The ledger no longer reaches back to when the message was made, so the run may have happened before.",
     )
+    UNREADABLE = "unreadable", "The store's row of the run was damaged, or somebody else wrote it. It was set aside."
     OTHER = "other", "Another release gave a reason that this one does not know. The note has its words.", "{note}"
 
     def __new__(cls, value: str, sentence: str = "", phrase: str = "") -> Self:

@@ -100,7 +100,11 @@ class Failure:
 
     @classmethod
     def parse(cls, text: str) -> "Failure | None":
-        return cls(**json.loads(text)) if text else None
+        """From a row; None for an empty text."""
+        if not text:
+            return None
+        told = json.loads(text)
+        return cls(type=str(told["type"]), message=str(told["message"]), traceback=str(told.get("traceback", "")))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -92,6 +92,7 @@ def _options(
     options: dict[str, Any] = {
         "db": address.database,
         "decode_responses": decode,
+        "encoding_errors": "replace",  # what others wrote may be no UTF-8, and is shown all the same
         "socket_timeout": timeout_seconds,
         "socket_connect_timeout": CONNECT_SECONDS,
         "max_connections": limit,

@@ -118,7 +118,7 @@ def _ask(line: socket.socket, *commands: Sequence[str]) -> list[list[str]]:
     """The replies, in order."""
     packed = [pack_command(tuple(command)) for command in commands]  # type: ignore[arg-type]  # typed for one word
     line.sendall(b"".join(packed))
-    reader = Reader(encoding="utf-8")
+    reader = Reader(encoding="utf-8", errors="replace")
     replies: list[list[str]] = []
     while len(replies) < len(commands):
         received = line.recv(CHUNK)

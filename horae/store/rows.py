@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from horae.clock import from_millis
 from horae.jobs.policies import Tier
@@ -19,8 +20,8 @@ def message_text(message: Message) -> str:
     return first.model_dump_json(exclude_defaults=True)
 
 
-def run_of(run_id: str, row: Mapping[str, str]) -> Run:
-    """A ledger row from its hash."""
+def read_run(run_id: str, row: Mapping[str, str]) -> Run:
+    """A ledger row from its hash; raises one of UNREADABLE."""
     result, message = row.get("result"), json.loads(row.get("message") or "{}")
     reason, note = reason_of(row)
     return Run(
@@ -39,8 +40,8 @@ def run_of(run_id: str, row: Mapping[str, str]) -> Run:
         worker=row.get("worker", ""),
         provider=row.get("provider", ""),
         # A run of another scheduler has no message; neither had any run in schema 1.
-        context=message.get("context") or json.loads(row.get("context") or "{}"),
-        metadata=message.get("metadata") or json.loads(row.get("metadata") or "{}"),
+        context=dict(message.get("context") or json.loads(row.get("context") or "{}")),
+        metadata=dict(message.get("metadata") or json.loads(row.get("metadata") or "{}")),
         progress=row.get("progress", ""),
         result=json.loads(result) if result else None,
         failure=Failure.parse(row.get("failure", "")),
@@ -70,3 +71,44 @@ def _instant(text: str | None) -> datetime | None:
 def _event(line: str) -> Event:
     at, what, generation, note = line.split("|", 3)
     return Event(at=from_millis(int(at)), what=what, generation=int(generation), note=note)
+
+
+UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""What reading a row raises that others wrote, or that was damaged."""
+
+
+def run_of(run_id: str, row: Mapping[str, str]) -> Run:
+    """A ledger row from its hash. Of one that cannot be read, what can; its failure says what is wrong."""
+    try:
+        return read_run(run_id, row)
+    except UNREADABLE as error:
+        return Run(
+            run_id=run_id,
+            job=row.get("job", ""),
+            tier=_or(Tier, row.get("tier"), Tier.ONEIRIC),
+            cause=_or(Cause, row.get("cause"), Cause.ENQUEUE),
+            state=_or(State, row.get("state"), State.FAILED),
+            accepted_at=_instant_or_none(row.get("accepted_at")),
+            ended_at=_instant_or_none(row.get("ended_at")),
+            failure=unreadable(error),
+        )
+
+
+def unreadable(error: BaseException) -> Failure:
+    """In place of what a row says of its failure."""
+    return Failure(type="UnreadableRow", message=f"the store's row of this run cannot be read: {error!r}"[:LONGEST])
+
+
+LONGEST = 500
+"""Characters of a sentence about a row."""
+
+
+def _or[E: StrEnum](kind: type[E], text: str | None, otherwise: E) -> E:
+    return kind(text) if text is not None and text in kind else otherwise
+
+
+def _instant_or_none(text: str | None) -> datetime | None:
+    try:
+        return _instant(text)
+    except UNREADABLE:
+        return None

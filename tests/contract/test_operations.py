@@ -8,7 +8,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -112,6 +112,7 @@ async def watched(store: Store) -> Any:
 
 case("outbox", "accept", nothing, lambda s, _: s.outbox.accept([one("r1", unique="k"), one("r2", unique="k")]))
 case("outbox", "take", accepted, lambda s, _: s.outbox.take(10, LEASE))
+case("outbox", "set_aside", accepted, lambda s, _: cast(RedisStore, s).outbox.set_aside(["r1"]))
 case("outbox", "publish_own", accepted, lambda s, _: s.outbox.publish_own(10))
 case("outbox", "published", accepted, lambda s, _: s.outbox.published([one("r1").message]))
 case("claims", "claim", accepted, lambda s, _: claim(s, one("r1").message))

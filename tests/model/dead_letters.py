@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 
 from horae.jobs.policies import Tier
+from horae.messages import kept_of
 from horae.reasons import Reason, worded
 from horae.runs import Cause, Event, Run, State, new_run_id
 from horae.store.values import DeadLetter, Happening
@@ -29,7 +30,7 @@ class ModelDeadLetters(Noun):
                 yield letter
 
     async def bury(self, body: bytes, reason: Reason, note: str = "", job: str = "") -> str:
-        books, run_id, text = self.books, new_run_id(), body.decode(errors="replace")
+        books, run_id, text = self.books, new_run_id(), kept_of(body)
         with books.lock:
             now = books.clock()
             run = Run(

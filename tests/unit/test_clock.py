@@ -8,7 +8,7 @@ import pytest
 from horae import at, every
 from horae.clock import in_utc, parse_instant
 from horae.errors import InvalidSchedule, UsageError
-from horae.scheduler.enqueued import due_of, instant_of
+from horae.scheduler.options import due_of, instant_of
 
 AFTER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone(timedelta(hours=-14)))
 BEFORE = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))

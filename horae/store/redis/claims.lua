@@ -276,19 +276,21 @@ function calls.sweep(a)
     return '[]'
   end
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', k('leases'), '-inf', NOW_TEXT, 'LIMIT', 0, a.limit)) do
-    local key = k('run:' .. id)
-    local job, tier, worker = unpack(redis.call('HMGET', key, 'job', 'tier', 'worker'))
-    local verdict
-    if not job then
-      redis.call('ZREM', k('leases'), id)
-    elseif tier ~= 'oneiric' or redis.call('HINCRBY', key, 'lapses', 1) >= LAPSES then
-      verdict = 'failed'
-      settle_run(id, verdict, REASON.worker_died)
-    else
-      redis.call('HSET', key, 'suspect', 1)
-      verdict = hand_out_again(id, 'pending', 0, 'lease ran out', worker)
-    end
-    if job then found[#found + 1] = { id = id, job = job, verdict = verdict, worker = worker } end
+    guarded(id, function()
+      local key = k('run:' .. id)
+      local job, tier, worker = unpack(redis.call('HMGET', key, 'job', 'tier', 'worker'))
+      local verdict
+      if not job then
+        redis.call('ZREM', k('leases'), id)
+      elseif tier ~= 'oneiric' or redis.call('HINCRBY', key, 'lapses', 1) >= LAPSES then
+        verdict = 'failed'
+        settle_run(id, verdict, REASON.worker_died)
+      else
+        redis.call('HSET', key, 'suspect', 1)
+        verdict = hand_out_again(id, 'pending', 0, 'lease ran out', worker)
+      end
+      if job then found[#found + 1] = { id = id, job = job, verdict = verdict, worker = worker or '' } end
+    end)
   end
   finish()
   idle = #found == 0

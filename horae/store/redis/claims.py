@@ -8,7 +8,7 @@ from typing import Any
 
 from horae.clock import to_millis
 from horae.jobs.policies import Overlap, Tier
-from horae.messages import Message
+from horae.messages import FIRST_GENERATIONS, Message
 from horae.runs import Verdict
 from horae.store.redis.connection import Connection
 from horae.store.redis.outbox import row_of
@@ -28,6 +28,9 @@ class RedisClaims:
         rows = [[want.message.run_id, want.message.job, want.message.generation] for want in wanted]
         answers = await self._connection.call("claims", "claim", durable=True, wanted=rows, **fixed)
         strangers = [place for place, answer in enumerate(answers) if answer[0] == UNKNOWN]
+        for place in [place for place in strangers if wanted[place].message.generation > FIRST_GENERATIONS]:
+            answers[place] = [Answer.TOO_OLD.value, 0, 0, 0, 0, f"its generation is over {FIRST_GENERATIONS}"]
+            strangers.remove(place)
         if strangers:
             again = [[*rows[place], _record(wanted[place])] for place in strangers]
             later = await self._connection.call("claims", "claim", durable=True, wanted=again, **fixed)

@@ -199,6 +199,18 @@ class Connection:
     def _arguments(self, function: str, arguments: dict[str, Any]) -> Packed:
         return (function, in_utf8(json.dumps(arguments, ensure_ascii=False)), *self._configured)
 
+    async def rows(self, run_ids: Sequence[str]) -> list[dict[str, str]]:
+        """The hash of each run; {} where there is none, and one with nothing but `wrong` where the key is no hash."""
+        with translated(self.url):
+            async with self.client.pipeline(transaction=False) as pipe:
+                for run_id in run_ids:
+                    pipe.hgetall(self.key(f"run:{run_id}"))
+                found = await pipe.execute(raise_on_error=False)
+            for one in found:
+                if isinstance(one, Exception) and "WRONGTYPE" not in str(one):
+                    raise one
+        return [{"wrong": str(one)} if isinstance(one, Exception) else one for one in found]
+
     async def now(self) -> datetime:
         with translated(self.url):
             seconds, micros = await self.client.time()

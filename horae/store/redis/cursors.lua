@@ -1,3 +1,9 @@
+-- Milliseconds as text if they are an instant that everybody can hold, else nil: a row may have been damaged.
+local function instant(text)
+  local millis = tonumber(text or nil)
+  return millis and millis > -62135596800000 and millis < 253402300800000 and text or nil
+end
+
 -- declare {jobs = [{job, fingerprint, next?, schedule, offset}], revision} -> flat list of job, why: those to stand aside for.
 -- A new job's cursor is now; an edited one's goes on from max(cursor, now); an unchanged one's stays.
 function calls.declare(a)
@@ -5,6 +11,7 @@ function calls.declare(a)
   for _, d in ipairs(a.jobs) do
     local key = k('job:' .. d.job)
     local fingerprint, revision, cursor = unpack(redis.call('HMGET', key, 'fingerprint', 'revision', 'cursor'))
+    cursor, revision = instant(cursor), tonumber(revision) and revision
     local older = revision and a.revision < tonumber(revision)
     local differs = fingerprint ~= d.fingerprint
     if fingerprint and differs and (older or a.revision == tonumber(revision)) then
@@ -30,7 +37,7 @@ function calls.in_force(a)
   local found = {}
   for i, job in ipairs(a.jobs) do
     local row = redis.call('HMGET', k('job:' .. job), 'fingerprint', 'revision', 'cursor', 'schedule', 'offset')
-    found[i] = row[1] and row[3] and { row[1], row[2] or '0', row[3], redis.call('ZSCORE', k('next'), job) or '', row[4] or '', row[5] or '0' } or ''
+    found[i] = row[1] and instant(row[3]) and { row[1], row[2] or '0', row[3], redis.call('ZSCORE', k('next'), job) or '', row[4] or '', row[5] or '0' } or ''
   end
   return found
 end
@@ -42,7 +49,7 @@ function calls.watch(a)
   for i, w in ipairs(a.jobs) do
     local key = k('job:' .. w.job)
     local fingerprint, revision, cursor = unpack(redis.call('HMGET', key, 'fingerprint', 'revision', 'cursor'))
-    if fingerprint == w.fingerprint and cursor then
+    if fingerprint == w.fingerprint and instant(cursor) then
       since[i] = cursor
     elseif revision and a.revision < tonumber(revision) then
       since[i] = ''
@@ -59,7 +66,7 @@ function calls.account(a)
   for _, w in ipairs(a.jobs) do
     local key = k('job:' .. w.job)
     local fingerprint, cursor = unpack(redis.call('HMGET', key, 'fingerprint', 'cursor'))
-    if fingerprint == w.fingerprint and a.to > tonumber(cursor) then redis.call('HSET', key, 'cursor', int(a.to)) end
+    if fingerprint == w.fingerprint and a.to > tonumber(instant(cursor) or 0) then redis.call('HSET', key, 'cursor', int(a.to)) end
   end
   return 0
 end
@@ -86,10 +93,12 @@ function calls.due(a)
   local found = { NOW_TEXT, following[2] and math.max(0, tonumber(following[2]) - NOW) or -1 }
   for _, job in ipairs(jobs) do
     local fingerprint, cursor = unpack(redis.call('HMGET', k('job:' .. job), 'fingerprint', 'cursor'))
-    if fingerprint and cursor then
+    if fingerprint and instant(cursor) then
       for _, v in ipairs({ job, fingerprint, cursor }) do found[#found + 1] = v end
     else
-      redis.call('ZREM', k('next'), job) -- its row was lost; a dispatcher that has the job declares it again
+      -- Its row was lost or damaged; a dispatcher that has the job declares it again.
+      redis.call('ZREM', k('next'), job)
+      redis.call('DEL', k('job:' .. job))
     end
   end
   return found

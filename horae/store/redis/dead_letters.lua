@@ -14,8 +14,12 @@ function calls.drop(a)
   local dropped = 0
   for _, id in ipairs(a.runs) do
     if redis.call('ZREM', k('dead'), id) == 1 then
-      tell(id, 'dropped')
-      redis.call('PEXPIRE', k('run:' .. id), KEEP)
+      if redis.call('TYPE', k('run:' .. id)).ok == 'hash' then
+        tell(id, 'dropped')
+        redis.call('PEXPIRE', k('run:' .. id), KEEP)
+      else
+        redis.call('DEL', k('run:' .. id))
+      end
       dropped = dropped + 1
     end
   end

@@ -3,12 +3,12 @@
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
-from horae.clock import from_millis
-from horae.messages import Message, Priority
+from horae.clock import EPOCH, from_millis
+from horae.messages import Message, Priority, kept_of
 from horae.reasons import Reason
 from horae.runs import Failure, new_run_id
 from horae.store.redis.connection import Connection, batches, translated
-from horae.store.rows import reason_of, run_of
+from horae.store.rows import UNREADABLE, read_run, reason_of, unreadable
 from horae.store.values import DeadLetter
 
 BATCH = 200
@@ -52,17 +52,11 @@ class RedisDeadLetters:
                     yield letter
 
     async def _letters(self, entries: Sequence[tuple[str, float]]) -> list[DeadLetter]:
-        with translated(self._connection.url):
-            async with self._connection.client.pipeline(transaction=False) as pipe:
-                for run_id, _ in entries:
-                    pipe.hgetall(self._connection.key(f"run:{run_id}"))
-                rows = await pipe.execute()
-        return [
-            _letter(run_id, from_millis(int(at)), row) for (run_id, at), row in zip(entries, rows, strict=True) if row
-        ]
+        rows = await self._connection.rows([run_id for run_id, _ in entries])
+        return [_letter(run_id, at, row) for (run_id, at), row in zip(entries, rows, strict=True)]
 
     async def bury(self, body: bytes, reason: Reason, note: str = "", job: str = "") -> str:
-        run_id, text = new_run_id(), body.decode(errors="replace")
+        run_id, text = new_run_id(), kept_of(body)
         await self._connection.call(
             "dead_letters", "bury", id=run_id, job=job, body=text, reason=reason.value, note=note
         )
@@ -75,10 +69,11 @@ class RedisDeadLetters:
         return dropped
 
 
-def _letter(run_id: str, at: datetime, row: dict[str, str]) -> DeadLetter:
+def _read(run_id: str, at: datetime, row: dict[str, str]) -> DeadLetter:
+    """Raises one of UNREADABLE."""
     message, (reason, note) = None, reason_of(row)
     if "body" not in row:
-        run = run_of(run_id, row)
+        run = read_run(run_id, row)
         message = Message(
             job=run.job,
             run_id=run_id,
@@ -98,3 +93,24 @@ def _letter(run_id: str, at: datetime, row: dict[str, str]) -> DeadLetter:
         note=note,
         failure=Failure.parse(row.get("failure", "")),
     )
+
+
+def _letter(run_id: str, at: float, row: dict[str, str]) -> DeadLetter:
+    """One that cannot be read says so, and can be dropped like any other."""
+    died = EPOCH
+    try:
+        died = from_millis(int(at))
+        if not row:
+            raise LookupError("the row is gone")
+        return _read(run_id, died, row)
+    except UNREADABLE as error:
+        return DeadLetter(
+            run_id=run_id,
+            job=row.get("job", ""),
+            at=died,
+            message=None,
+            body=row.get("message", ""),
+            reason=Reason.UNREADABLE,
+            note="",
+            failure=unreadable(error),
+        )

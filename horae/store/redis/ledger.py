@@ -28,11 +28,7 @@ class RedisLedger:
         return found[0] if found else None
 
     async def many(self, run_ids: Sequence[str]) -> list[Run]:
-        with translated(self._connection.url):
-            async with self._connection.client.pipeline(transaction=False) as pipe:
-                for run_id in run_ids:
-                    pipe.hgetall(self._connection.key(f"run:{run_id}"))
-                rows = await pipe.execute()
+        rows = await self._connection.rows(run_ids)
         return [run_of(run_id, row) for run_id, row in zip(run_ids, rows, strict=True) if row]
 
     async def runs(

@@ -1,13 +1,19 @@
 """Notices: missed, failed and late fires, each handed out once."""
 
 import json
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 
 from horae.clock import from_millis, to_millis
 from horae.reasons import Reason, worded
 from horae.store.redis.connection import Connection
+from horae.store.rows import UNREADABLE
 from horae.store.values import Happening, Notice
+
+log = logging.getLogger(__name__)
+SHOWN = 500
+"""Characters of what is no notice that the log keeps."""
 
 
 class RedisNotices:
@@ -15,12 +21,26 @@ class RedisNotices:
         self._connection = connection
 
     async def take(self, limit: int) -> list[Notice]:
-        return [_notice(text) for text in await self._connection.call("notices", "take", limit=limit)]
+        return [
+            notice
+            for text in await self._connection.call("notices", "take", limit=limit)
+            if (notice := _readable(text))
+        ]
 
     async def put_back(self, notices: Sequence[Notice]) -> None:
         if notices:
             texts = [_text(notice) for notice in reversed(notices)]
             await self._connection.call("notices", "put_back", texts=texts)
+
+
+def _readable(text: str) -> Notice | None:
+    """None for what is no notice: it is gone from the store, and the log has its beginning."""
+    try:
+        return _notice(text)
+    except UNREADABLE as error:
+        extra = {"action": "notice_unreadable", "notice": text[:SHOWN]}
+        log.error("a notice in the store cannot be read, and is dropped: %r", error, extra=extra)
+        return None
 
 
 def _notice(text: str) -> Notice:

@@ -21,23 +21,34 @@ function calls.accept(a)
   return answers
 end
 
+-- Whether a broker may carry it as it is; what is not sound goes to the caller, who reads it properly.
+local function sound(message, generation)
+  if not tonumber(generation) then return false end
+  if not message then return true end
+  local ok, decoded = pcall(cjson.decode, message)
+  return ok and type(decoded) == 'table' and decoded.job ~= nil
+end
+
 -- take {limit, hold} -> {how many this server published itself, milliseconds to the next entry or -1, then flat id, message,
 -- generation, provider}. What is due, oldest first; nobody else takes it for `hold` milliseconds.
 function calls.take(a)
   local found, published = { 0, -1 }, 0
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', k('outbox'), '-inf', NOW_TEXT, 'LIMIT', 0, a.limit)) do
-    local message, older, newer, provider = unpack(redis.call('HMGET', k('run:' .. id), 'message', 'attempt', 'generation', 'provider'))
-    local generation = newer or older
-    if not generation then
-      redis.call('ZREM', k('outbox'), id)
-    elseif carries(provider) then
-      hand_out(id)
-      published = published + 1
-    else
-      redis.call('ZADD', k('outbox'), int(NOW + a.hold), id)
-      for _, v in ipairs({ id, message or message_of_parts(id), generation, provider or '' }) do found[#found + 1] = v end
-    end
+    guarded(id, function()
+      local message, older, newer, provider = unpack(redis.call('HMGET', k('run:' .. id), 'message', 'attempt', 'generation', 'provider'))
+      local generation = newer or older
+      if not generation then
+        redis.call('ZREM', k('outbox'), id)
+      elseif carries(provider) and sound(message, generation) then
+        hand_out(id)
+        published = published + 1
+      else
+        redis.call('ZADD', k('outbox'), int(NOW + a.hold), id)
+        for _, v in ipairs({ id, message or message_of_parts(id), generation, provider or '' }) do found[#found + 1] = v end
+      end
+    end)
   end
+  finish()
   local first = redis.call('ZRANGE', k('outbox'), 0, 0, 'WITHSCORES')
   idle = published == 0 and #found == 2
   found[1], found[2] = published, first[2] and math.max(0, tonumber(first[2]) - NOW) or -1
@@ -49,13 +60,27 @@ end
 function calls.publish_own(a)
   local published = 0
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', k('outbox'), '-inf', NOW_TEXT, 'LIMIT', 0, a.limit)) do
-    if redis.call('HGET', k('run:' .. id), 'provider') == OWN then
-      hand_out(id)
-      published = published + 1
-    end
+    guarded(id, function()
+      local message, older, newer, provider = unpack(redis.call('HMGET', k('run:' .. id), 'message', 'attempt', 'generation', 'provider'))
+      if provider ~= OWN then return end
+      if sound(message, newer or older) then
+        hand_out(id)
+        published = published + 1
+      else
+        set_aside(id)
+      end
+    end)
   end
+  finish()
   idle = published == 0
   return published
+end
+
+-- set_aside {runs}: rows that cannot be read become dead letters.
+function calls.set_aside(a)
+  for _, id in ipairs(a.runs) do guarded(id, function() set_aside(id) end) end
+  finish()
+  return 1
 end
 
 -- published {runs = [[id, generation]]}: forget the entries, unless the run was handed out again meanwhile.

@@ -1,16 +1,18 @@
 """The outbox: the one place where a run waits for its time."""
 
+import logging
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 from horae.clock import to_millis
 from horae.errors import StoreUnavailable, StoreUncertain
-from horae.messages import Message
+from horae.messages import GENERATIONS, Message
 from horae.store.redis.connection import Connection, batches
-from horae.store.rows import MILLI, message_text
+from horae.store.rows import MILLI, UNREADABLE, message_text
 from horae.store.values import Accepted, Due, NewRun, Taken
 
+log = logging.getLogger(__name__)
 BATCH = 200
 
 
@@ -75,9 +77,19 @@ class RedisOutbox:
 
     async def take(self, limit: int, hold: timedelta) -> Taken:
         published, millis, *flat = await self._connection.call("outbox", "take", limit=limit, hold=hold // MILLI)
-        rows = (flat[start : start + 4] for start in range(0, len(flat), 4))
+        entries, unreadable = list[Due](), list[str]()
+        for start in range(0, len(flat), 4):
+            run_id, *rest = flat[start : start + 4]
+            try:
+                entries.append(_due(run_id, *rest))
+            except UNREADABLE as error:
+                extra = {"action": "row_unreadable", "run_id": run_id}
+                log.error("the row of run %s cannot be read, and is set aside: %r", run_id, error, extra=extra)
+                unreadable.append(run_id)
+        if unreadable:
+            await self.set_aside(unreadable)
         return Taken(
-            entries=[_due(*row) for row in rows],
+            entries=entries,
             published=published,
             next_in=None if millis < 0 else millis * MILLI,
         )
@@ -86,6 +98,10 @@ class RedisOutbox:
         published: int = await self._connection.call("outbox", "publish_own", limit=limit)
         return published
 
+    async def set_aside(self, run_ids: Sequence[str]) -> None:
+        """Make dead letters of runs whose rows cannot be read, so that nothing comes back to them."""
+        await self._connection.call("outbox", "set_aside", runs=list(run_ids))
+
     async def published(self, messages: Sequence[Message]) -> None:
         for batch in batches(messages, BATCH):
             runs = [[message.run_id, message.generation] for message in batch]
@@ -93,5 +109,8 @@ class RedisOutbox:
 
 
 def _due(run_id: str, message: str, generation: str, provider: str) -> Due:
+    """Raises one of UNREADABLE."""
     first = Message.model_validate_json(message)
+    if first.run_id != run_id or not 1 <= int(generation) <= GENERATIONS:
+        raise ValueError(f"run_id {first.run_id}, generation {generation}")
     return Due(message=first.model_copy(update={"generation": int(generation)}), provider=provider)

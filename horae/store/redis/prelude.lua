@@ -17,7 +17,7 @@ local idle = false          -- set by a function that found nothing to do: an id
 local REASON = {
   killed_its_process = 'killed its process', worker_died = 'worker died', unknown_job = 'unknown job', overlap = 'overlap', paused = 'paused',
   duplicate = 'duplicate', too_late = 'too late', not_caught_up = 'not caught up', superseded = 'superseded', requested = 'requested',
-  too_old = 'too old to prove unrun',
+  too_old = 'too old to prove unrun', unreadable = 'unreadable',
 }
 local PHRASES = { other = '%s', duplicate = 'duplicate of %s', [REASON.killed_its_process] = 'killed its process %s times' }
 
@@ -264,6 +264,31 @@ local function hand_out_again(id, state, delay, what, note)
     'story', (story or '') .. line(what, generation, note))
   redis.call('ZREM', k('leases'), id)
   if delay > 0 then redis.call('ZADD', k('outbox'), int(NOW + delay), id) else hand_out(id) end
+end
+
+-- Take a row that cannot be read, or not be handed out, out of all that would come back to it: it becomes a dead letter.
+local function set_aside(id)
+  local key = k('run:' .. id)
+  if redis.call('TYPE', key).ok == 'hash' then
+    -- What a verdict needs, in case it is missing.
+    for field, value in pairs({ job = '', tier = 'oneiric', cause = 'enqueue', attempt = '1' }) do
+      redis.call('HSETNX', key, field, value)
+    end
+    settle_run(id, 'failed', REASON.unreadable)
+  end
+  redis.call('ZREM', k('outbox'), id)
+  redis.call('ZREM', k('leases'), id)
+  redis.call('ZADD', k('dead'), NOW_TEXT, id)
+end
+
+-- Do something with a run. One bad row must not keep a duty from all others: if it fails, the row is set aside, and the answer is nil.
+local function guarded(id, step)
+  local ok, answer = pcall(step)
+  if ok then return answer end
+  if not pcall(set_aside, id) then
+    redis.call('ZREM', k('outbox'), id)
+    redis.call('ZREM', k('leases'), id)
+  end
 end
 
 -- Run the function that was asked for. An operation that is sent again, because no answer came, gets the answer of the first time.
