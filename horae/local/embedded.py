@@ -15,27 +15,29 @@ from time import sleep
 
 from horae.clock import monotonic
 from horae.errors import StartError
+from horae.files import private_folder
 from horae.local import keeper
-from horae.local.ports import LOOPBACK, free_port
-from horae.local.valkey import answers, command, running
+from horae.local.ports import free_port
+from horae.local.state_folder import state_folder
+from horae.local.valkey import answers, command, running, secret_of, url_of, what_to_do
 
 FOLDER = "valkey"
 """Below the state folder: the data of the embedded Valkey, whoever starts it."""
 LOG = "valkey.log"
 START_SECONDS = 15.0
 POLL_SECONDS = 0.01
+LOG_END_BYTES = 16_384
 
 
 @asynccontextmanager
 async def embedded_store(state: Path) -> AsyncIterator[str]:
-    """The URL of the embedded Valkey. It runs until the last process that uses it leaves or dies.
+    """The URL of the embedded Valkey, with its password. It runs until the last process that uses it leaves or dies.
 
     Raises StartError with what is in the way.
     """
     use = Use(state)
     try:
-        port = await asyncio.to_thread(use.begin)
-        yield f"redis://{LOOPBACK}:{port}/0"
+        yield await asyncio.to_thread(use.begin)
     finally:
         use.end()
 
@@ -48,15 +50,16 @@ class Use:
         self._users, self._starting = state / "run" / "valkey.users", state / "run" / "valkey.start"
         self._descriptor: int | None = None
 
-    def begin(self) -> int:
-        """The port of the server, which is started if there is none. Blocks; raises StartError."""
+    def begin(self) -> str:
+        """The URL of the server, which is started if there is none. Blocks; raises StartError."""
         try:
+            state_folder(self._data.parent)
             for folder in (self._data, self._log.parent, self._users.parent):
-                folder.mkdir(parents=True, exist_ok=True)
+                private_folder(folder)
             self._descriptor = os.open(self._users, os.O_RDWR | os.O_CREAT, 0o600)
             fcntl.flock(self._descriptor, fcntl.LOCK_SH)
             with _alone(self._starting):
-                return self._port()
+                return url_of(self._data, self._port())
         except OSError as error:
             raise StartError(
                 f"the embedded store cannot be kept in {self._data}: {error.strerror}. Make it writable for this user, "
@@ -69,18 +72,21 @@ class Use:
             self._descriptor = None
 
     def _port(self) -> int:
+        password = secret_of(self._data).password
         if running(self._data) is None:
             self._start()
         deadline = monotonic() + START_SECONDS
         while monotonic() < deadline:
             found = running(self._data)
-            if found and answers(found.port):
+            if found and answers(found.port, password):
                 return found.port
             sleep(POLL_SECONDS)
-        raise StartError(f"the embedded store in {self._data} does not answer; {self._log} says why")
+        hint = what_to_do(self._log.read_bytes()[-LOG_END_BYTES:].decode(errors="replace"))
+        said = f"the embedded store in {self._data} does not answer; {self._log} says why"
+        raise StartError(". ".join([said, hint]) if hint else said)
 
     def _start(self) -> None:
-        server = command(self._data, free_port())
+        server = command(self._data, free_port(), secret_of(self._data))
         with self._log.open("ab") as log:
             subprocess.run(
                 [sys.executable, "-I", "-S", keeper.__file__, str(self._users), *server],

@@ -2,14 +2,19 @@
 
 import fcntl
 import os
+import re
 import socket
 import sys
-from dataclasses import dataclass
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_hex
 
 from horae.errors import StartError
 from horae.local.ports import LOOPBACK
 
+CONFIGURATION = "valkey.conf"
 LOCK = "server.lock"
 # Becomes the server. An open file description keeps its lock over exec, and the kernel drops it with the last process.
 LOCKED = """
@@ -35,6 +40,13 @@ os.execv(command[0], command)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Secret:
+    password: str = field(repr=False)
+    configuration: Path
+    """The file that has it, for the server to read."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Running:
     process: int
     port: int
@@ -53,8 +65,35 @@ def binary() -> Path:
         raise StartError(_instead(str(error))) from error
 
 
-def command(folder: Path, port: int) -> list[str]:
+def secret_of(folder: Path) -> Secret:
+    """The password of the server whose data is in `folder`, which exists. Made once, and kept there in a private file.
+
+    Raises OSError, or StartError for a file that Horae did not write.
+    """
+    path = folder / CONFIGURATION
+    if not path.exists():
+        descriptor, draft = tempfile.mkstemp(prefix=f".{CONFIGURATION}.", dir=folder)  # with mode 0600
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"requirepass {token_hex(32)}\n")
+        with suppress(FileExistsError):  # another process was faster: its password holds
+            os.link(draft, path)
+        Path(draft).unlink()
+    found = re.fullmatch(r"requirepass ([0-9a-f]{64})\n", path.read_text(errors="replace"))
+    if not found:
+        raise StartError(f"{path} is not what Horae wrote; remove it, and a new password is made")
+    return Secret(password=found[1], configuration=path)
+
+
+def url_of(folder: Path, port: int) -> str:
+    """The URL of the server whose data is in `folder`, with its password. Raises as `secret_of`."""
+    return f"redis://:{secret_of(folder).password}@{LOOPBACK}:{port}/0"
+
+
+def command(folder: Path, port: int, secret: Secret | None = None) -> list[str]:
     """How to start it: its data in `folder`, which exists. Never evicts, and forgets at most the last second.
+
+    `secret`: the password that it wants; it stands in a file, since everybody may read command lines. None: it wants
+    none.
 
     The process holds the lock of the folder from before it becomes the server until it is gone, and exits with a
     sentence where another process has it: two servers on the same files would destroy them.
@@ -71,7 +110,12 @@ def command(folder: Path, port: int) -> list[str]:
         "daemonize": "no",
         "logfile": "",
     }
-    server = [str(binary()), *(part for name, value in options.items() for part in (f"--{name}", value))]
+    configuration = [str(secret.configuration)] if secret else []
+    server = [
+        str(binary()),
+        *configuration,
+        *(part for name, value in options.items() for part in (f"--{name}", value)),
+    ]
     return [sys.executable, "-I", "-S", "-c", LOCKED, str(folder / LOCK), str(port), *server]
 
 
@@ -91,14 +135,35 @@ def running(folder: Path) -> Running | None:
     return None
 
 
-def answers(port: int) -> bool:
-    """Whether PING is answered with PONG: one that still loads its file is not ready."""
+def answers(port: int, password: str = "") -> bool:
+    """Whether PING is answered with PONG: one that still loads its file is not ready.
+
+    With a password, a server that does not want it is not ours, and not ready either.
+    """
+    asked = f"AUTH {password}\r\nPING\r\n" if password else "PING\r\n"
+    wanted = b"+OK\r\n+PONG\r\n" if password else b"+PONG\r\n"
+    said = b""
     try:
         with socket.create_connection((LOOPBACK, port), timeout=1) as sock:
-            sock.sendall(b"PING\r\n")
-            return sock.recv(64).startswith(b"+PONG")
+            sock.sendall(asked.encode())
+            while len(said) < len(wanted) and wanted.startswith(said) and (more := sock.recv(64)):
+                said += more
     except OSError:
         return False
+    return said.startswith(wanted)
+
+
+def what_to_do(log: str) -> str:
+    """A sentence on a damaged append-only file, if the end of the server's log names one; otherwise nothing."""
+    found = re.search(r"(?:Bad file format|Unexpected end of file) reading the append only file (\S+?):", log)
+    if not found:
+        return ""
+    file, tool = f"valkey/appendonlydir/{found[1]}", f"bash -c 'exec -a valkey-check-aof {binary()} --fix FILE'"
+    return (
+        f"Its append-only file {file} in the state folder is damaged. Stop this, copy the folder valkey, cut the file "
+        f"off where the damage begins with {tool}, and start again; what was written after that is lost. Or move the "
+        "folder valkey away to begin with an empty store"
+    )
 
 
 def _instead(why: str) -> str:

@@ -3,6 +3,7 @@
 Nothing here is ever shown with a password in it: not an address, and not a sentence about one that cannot be read.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from horae.errors import InvalidSettings, unknown
 
 PORT = 6379
 SENTINEL_PORT = 26379
+SOCKET_BYTES = 107
+"""Of the path of a unix socket: the kernel has room for 108, one of them for the end."""
 HOST = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:(?P<port>\d{1,5}))?")
 ENCODE = "write / as %2F, @ as %40, : as %3A, ? as %3F and # as %23 in it, or give it as a setting of its own"
 
@@ -112,7 +115,10 @@ def _where(scheme: str, rest: str) -> dict[str, object]:
     if kind is Kind.SOCKET:
         if not rest.startswith("/"):
             _refuse(scheme, "it names no path of a socket")
-        return {"path": unquote(rest)}
+        path = unquote(rest)
+        if len(os.fsencode(path)) > SOCKET_BYTES or "\0" in path:
+            _refuse(scheme, f"the path of its socket is not one of at most {SOCKET_BYTES} bytes")
+        return {"path": path}
     hosts, _, path = rest.partition("/")
     found: dict[str, object] = {"hosts": tuple(_hosts(scheme, hosts))}
     if kind is Kind.SENTINEL:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from horae.errors import StartError
 from horae.local import endpoints
+from horae.local.state_folder import state_folder
 from horae.urls import shown
 
 FILE = "up.lock"
@@ -31,12 +32,12 @@ def project_lock(state: Path) -> Iterator[None]:
 def _take(path: Path) -> int:
     while True:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            state_folder(path.parent)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise StartError(
                 f"cannot write {path}: {error.strerror}. Everything that runs here is kept in {path.parent}: "
-                "make it writable for this user, or put it elsewhere with HORAE_STATE_DIR"
+                "make room, make it writable for this user, or put it elsewhere with HORAE_STATE_DIR"
             ) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

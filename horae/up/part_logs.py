@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import BinaryIO
 
+from horae.files import private_folder
+
 LIMIT_BYTES = 10_000_000
 """A log over this size makes way for a new one when its part starts."""
 TAIL_LINES = 15
@@ -10,7 +12,7 @@ TAIL_LINES = 15
 
 def open_log(path: Path) -> BinaryIO:
     """The log, open to append to; its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(path.parent)
     if path.exists() and path.stat().st_size > LIMIT_BYTES:
         path.replace(path.with_name(path.name + ".1"))
     return path.open("ab")

@@ -71,6 +71,8 @@ class Part:
     """Parts that must be stopped after this one."""
     ready_seconds: float = 60.0
     """A part that is not ready by then is killed and counts as dead."""
+    what_to_do: Callable[[str], str] = lambda log: ""
+    """From the end of its log, what somebody can do about its death; empty if nothing is known."""
     stop_signal: signal.Signals = signal.SIGTERM
     ends_all: bool = False
     """What it has started ends with it, also in sessions of its own."""
@@ -161,7 +163,8 @@ class Parts:
         why = await self._launch(entry)
         if why:
             await self._end(entry, 0)
-            raise StartError(f"{part.name} did not start: {why}.{tail(entry.log)}")
+            log = tail(entry.log)
+            raise StartError(f"{part.name} did not start: {why}.{log}" + "\n".join(["", *_hint(part, log)]))
         entry.watcher = asyncio.create_task(self._watch(entry), name=f"watch {part.name}")
 
     async def _launch(self, entry: _Entry) -> str | None:
@@ -203,7 +206,8 @@ class Parts:
                 # What a dead part started would work on beside its successor.
                 await self._end(entry, 0)
                 wait = BACKOFF_SECONDS[min(in_a_row, len(BACKOFF_SECONDS) - 1)]
-                self._say(entry, What.DIED, f"{why}; restarting" + (f" in {wait:g} s" if wait else ""))
+                again = f"{why}; restarting" + (f" in {wait:g} s" if wait else "")
+                self._say(entry, What.DIED, ". ".join([again, *_hint(entry.part, tail(entry.log))]))
                 await asyncio.sleep(wait)
                 entry.restarts += 1
                 in_a_row += 1
@@ -284,6 +288,10 @@ async def _answers(part: Part) -> bool:
             return await part.ready()
     except Exception:
         return False
+
+
+def _hint(part: Part, log: str) -> list[str]:
+    return [hint] if (hint := part.what_to_do(log)) else []
 
 
 def _how(status: int | None) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from horae.errors import StartError
+from horae.files import private_folder
 from horae.local.ports import LOOPBACK, free_port
 from horae.prefect.api import PrefectApi
 from horae.prefect.yaml import PrefectFile, read
@@ -42,8 +43,7 @@ def environment(state: Path, api_url: str, api_key: str | None = None) -> dict[s
 
 def server_part(project: Path, state: Path, port: int) -> Part:
     """The part `prefect-server`: API, UI and all its services in one process, on SQLite in `state/prefect`."""
-    home = state / "prefect"
-    home.mkdir(parents=True, exist_ok=True)
+    home = private_folder(state / "prefect")
     url = f"http://{LOOPBACK}:{port}/api"
     env = environment(state, url) | {
         # Whatever the user's shell says: this server is the embedded one.

@@ -3,17 +3,19 @@
 import asyncio
 from pathlib import Path
 
+from horae.files import private_folder
 from horae.local.embedded import FOLDER
-from horae.local.valkey import answers, command
+from horae.local.valkey import answers, command, secret_of, what_to_do
 from horae.up.parts import Part
 
 
 def store_part(state: Path, port: int) -> Part:
-    """The part `valkey`, its data in `state/valkey`."""
-    folder = state / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
+    """The part `valkey`, its data in `state/valkey`. Raises OSError or StartError."""
+    folder = private_folder(state / FOLDER)
+    secret = secret_of(folder)
 
     async def ready() -> bool:
-        return await asyncio.to_thread(answers, port)
+        return await asyncio.to_thread(answers, port, secret.password)
 
-    return Part(name="valkey", command=tuple(command(folder, port)), cwd=folder, ready=ready)
+    server = tuple(command(folder, port, secret))
+    return Part(name="valkey", command=server, cwd=folder, ready=ready, what_to_do=what_to_do)

@@ -1,6 +1,7 @@
 """`horae up`: everything on this machine. What is configured by URL is used; the rest is started and watched."""
 
 import asyncio
+import errno
 import os
 import signal
 import sys
@@ -13,13 +14,15 @@ from pydantic import SecretStr
 
 from horae import clock
 from horae.checks.project import check_project
-from horae.errors import HoraeError, StoreUnavailable
+from horae.errors import HoraeError, StartError, StoreUnavailable
 from horae.findings import Level
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier
 from horae.local import endpoints
+from horae.local.embedded import FOLDER
 from horae.local.endpoints import Endpoints
 from horae.local.ports import LOOPBACK, choose_port
+from horae.local.valkey import url_of
 from horae.prefect.deployed import leftovers
 from horae.prefect.flow_runs import prefect_of, run_flow_in_turn
 from horae.prefect.rules import NO_DEPLOYMENT
@@ -40,6 +43,8 @@ from horae.up.service_parts import service_part
 from horae.up.store_part import store_part
 
 POLL_SECONDS = 0.5
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+"""What the system says of a disk that is full, over its quota, or not to be written."""
 ERRORS_TOLD = 5
 
 
@@ -58,11 +63,21 @@ class Up:
 
 
 def main(settings: Settings, *, once: bool = False, as_json: bool = False) -> int:
-    """Returns the exit status: 0 when it was asked to stop, or with `once` when all jobs ran; 1 when one did not."""
+    """Returns the exit status: 0 when it was asked to stop, or with `once` when all jobs ran; 1 when one did not.
+
+    Raises StartError for what is in its way.
+    """
     try:
         return asyncio.run(_run(settings, once=once, as_json=as_json))
     except KeyboardInterrupt:
         return 130 if once else 0
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise StartError(
+            f"cannot write {error.filename or f'to {settings.state}'}: {error.strerror}. Everything that runs here is "
+            "kept there: make room, make it writable for this user, or put it elsewhere with HORAE_STATE_DIR"
+        ) from error
 
 
 async def _run(settings: Settings, *, once: bool, as_json: bool) -> int:
@@ -146,7 +161,7 @@ async def _start_store(up: Up) -> None:
     if up.settings.store.url is None:
         port = choose_port(up.settings.store.port, "the embedded Valkey", "store.port")
         await up.parts.start(store_part(up.settings.state, port))
-        _change(up, "store", url=SecretStr(f"redis://{LOOPBACK}:{port}/0"))
+        _change(up, "store", url=SecretStr(url_of(up.settings.state / FOLDER, port)))
     async with connect(up.settings) as store:
         await store.check()
 

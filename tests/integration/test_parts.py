@@ -16,8 +16,10 @@ import pytest
 from horae import settings
 from horae.errors import StartError
 from horae.local import endpoints
+from horae.local.embedded import FOLDER
 from horae.local.endpoints import Endpoints
 from horae.local.ports import LOOPBACK, choose_port, free_port
+from horae.local.valkey import url_of
 from horae.up.leftovers import MARK
 from horae.up.lock import project_lock
 from horae.up.parts import Part, PartEvent, Parts, What
@@ -200,16 +202,18 @@ class TestValkey:
         import redis.asyncio as redis
 
         port = free_port()
-        async with Parts(tmp_path) as parts, redis.Redis(host=LOOPBACK, port=port) as client:
-            await parts.start(store_part(tmp_path, port))
+        part = store_part(tmp_path, port)
+        url = url_of(tmp_path / FOLDER, port)
+        async with Parts(tmp_path) as parts, redis.Redis.from_url(url) as client:
+            await parts.start(part)
             await client.set("kept", "yes")
             await client.waitaof(1, 0, 5000)
             os.kill(pid_of(parts, "valkey"), signal.SIGKILL)
             await wait_until(
                 lambda: parts.status()[0].restarts == 1 and parts.status()[0].what is What.READY, "restart"
             )
-        async with Parts(tmp_path) as parts, redis.Redis(host=LOOPBACK, port=port) as client:
-            await parts.start(store_part(tmp_path, port))
+        async with Parts(tmp_path) as parts, redis.Redis.from_url(url) as client:
+            await parts.start(part)
             assert await client.get("kept") == b"yes"
             assert (await client.config_get("maxmemory-policy"))["maxmemory-policy"] == "noeviction"
 

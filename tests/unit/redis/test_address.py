@@ -156,3 +156,10 @@ async def test_no_client_shows_its_password() -> None:
         assert SECRET not in repr(client.connection_pool.connection_kwargs)
         await client.aclose()
         blocking.close()
+
+
+@pytest.mark.parametrize("path", ["/" + "x" * 107, "/" + "é" * 54, "/a%00b"])
+def test_a_path_that_no_socket_can_have_is_refused(path: str) -> None:
+    with pytest.raises(InvalidSettings, match="107 bytes"):
+        parse(f"unix://{path}")
+    assert parse("unix:///" + "x" * 106).path == "/" + "x" * 106
