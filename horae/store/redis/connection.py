@@ -36,6 +36,10 @@ log = logging.getLogger(__name__)
 LOWEST_VERSION = (7, 0)
 """Of Redis. Every Valkey is newer."""
 FOLDER = Path(__file__).parent
+SAFE_SECONDS = 30.0
+"""How long a store that was found safe is trusted: its operator may change its configuration while it runs."""
+ENDS = frozenset({"settle", "report", "append_log", "record", "published", "set_aside", "put_back"})
+"""These write down what has happened already. They go on when the store has become unsafe; nothing new begins."""
 LIMITS = (
     limits.DEATHS,
     limits.LAPSES,
@@ -107,6 +111,7 @@ class Connection:
     def __init__(self, url: str, namespace: str, settings: StoreSettings, carried: str) -> None:
         self.url, self.namespace = url, namespace
         self._allow_without_append_only, self._safe = settings.allow_without_append_only, False
+        self._safe_until = 0.0
         self._replicated, self._looks_again_at = False, 0.0
         self._name, self._operations = f"{uuid4().hex}:", count()
         self.prefix = key_prefix(namespace)
@@ -134,7 +139,7 @@ class Connection:
 
         `durable`: where there are replicas, return once one has it too.
         """
-        if not self._safe:
+        if not self._safe or function not in ENDS:
             await self.ensure_safe()
         repeats = function not in REPEATABLE
         if repeats:
@@ -217,11 +222,11 @@ class Connection:
         return datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros)
 
     async def ensure_safe(self) -> None:
-        """Once, before the first write: refuse a store that could lose what it accepts, or that a newer Horae wrote.
+        """Before the first write, and each SAFE_SECONDS: refuse a store that may lose what it accepts or is too new.
 
         Raises UnsafeStore, or StoreUnavailable, and then asks again the next time.
         """
-        if self._safe:
+        if self._safe and monotonic() < self._safe_until:
             return
         with translated(self.url):
             check_version(await self.client.info("server"), shown(self.url))
@@ -232,7 +237,7 @@ class Connection:
         for server, config in configs.items():
             check_safety(config, self._allow_without_append_only, server)
         check_schema(schema)
-        self._safe = True
+        self._safe, self._safe_until = True, monotonic() + SAFE_SECONDS
 
     def _doubt(self) -> None:
         """Another primary: it is looked at before the next write."""
