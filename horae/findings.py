@@ -40,6 +40,8 @@ class Source:
 
 
 ERROR, WARNING = Level.ERROR, Level.WARNING
+LONGEST = 1_000
+"""Characters of a message. What it names may be much longer, such as a value in a file."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,4 +60,6 @@ class Rule:
         """This rule, tripped at one place."""
         file, line = (at.file or None, at.line) if at else (None, None)
         chosen = remedy or self.remedy
+        if len(message) > LONGEST:
+            message = f"{message[:LONGEST]}… ({len(message)} characters)"
         return Finding(code=self.code, level=self.level, message=message, remedy=chosen, job=job, file=file, line=line)

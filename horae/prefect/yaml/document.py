@@ -6,6 +6,8 @@ from typing import Any
 
 import yaml
 
+VALUES = 1_000_000
+"""More than these no file has, each alias counted as what it repeats. 357 bytes can stand for a billion."""
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -50,6 +52,8 @@ def parse(text: str) -> Document:
     """The document in that text; raises Unreadable."""
     try:
         node = yaml.compose(text, Loader=Loader)
+        if node is not None:
+            _refuse_bombs(node)
         repeated: list[tuple[str, int]] = []
         root = Entry(None, 1) if node is None else _Entries(repeated).of(node)
         raw = yaml.load(text, Loader=Loader)
@@ -59,6 +63,29 @@ def parse(text: str) -> Document:
     except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
         raise Unreadable(str(error).partition("\n")[0], 1) from error
     return Document(root, raw, tuple(repeated))
+
+
+def _refuse_bombs(root: yaml.Node) -> None:
+    """Raises Unreadable where aliases of aliases stand for more values than anybody means, or for themselves."""
+    sizes: dict[int, int] = {}
+
+    def size(node: yaml.Node) -> int:
+        """How many values it stands for, each alias counted as what it repeats."""
+        known = sizes.get(id(node))
+        if known is None:
+            sizes[id(node)] = VALUES + 1  # of one inside itself
+            inside = (
+                [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
+            )
+            known = sizes[id(node)] = 1 + (sum(map(size, inside)) if isinstance(inside, list) else 0)
+        if known > VALUES:
+            raise Unreadable(
+                f"its aliases repeat more than {VALUES} values, or an alias stands inside what it repeats",
+                node.start_mark.line + 1,
+            )
+        return known
+
+    size(root)
 
 
 class _Entries:

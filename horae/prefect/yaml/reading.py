@@ -84,7 +84,9 @@ def _file(
         document = parse(path.read_text(encoding="utf-8"))
     except Unreadable as error:
         at = replace(shape.at(None), line=error.line)
-        findings.append(YAML_UNREADABLE.finding(f"{name} is not YAML: {error}", at=at, remedy=f"Correct it. {SKIPS}"))
+        findings.append(
+            YAML_UNREADABLE.finding(f"{name} cannot be read as YAML: {error}", at=at, remedy=f"Correct it. {SKIPS}")
+        )
         return PrefectFile(path=path, base=project)
     except (OSError, UnicodeDecodeError) as error:
         findings.append(YAML_UNREADABLE.finding(f"{name} cannot be read: {error}", at=shape.at(None)))

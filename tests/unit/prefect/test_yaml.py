@@ -1,5 +1,6 @@
 """prefect.yaml becomes flow jobs without Prefect, and says what `prefect deploy` would not."""
 
+import time
 from datetime import timedelta
 from pathlib import Path
 from textwrap import dedent, indent
@@ -189,7 +190,7 @@ def test_the_second_deployment_of_a_name_is_refused(flows: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("deployments: [", "not YAML"),
+        ("deployments: [", "read as YAML"),
         ("- a\n- b\n", "not a mapping"),
         ("deployments: {a: 1}\n", "`deployments` is {'a': 1}, not a list"),
         ("deployments: [3]\n", "a deployment is not a mapping"),
@@ -197,7 +198,7 @@ def test_the_second_deployment_of_a_name_is_refused(flows: Path) -> None:
         ("deployments:\n", "`deployments` is None, not a list"),
         ("name: 5\n", "`name` is 5, not text"),
         ("prefect-version: 3.4\n", "`prefect-version` is 3.4, not text"),
-        ("a: &a [*a]\n", "not YAML"),
+        ("a: &a [*a]\n", "read as YAML"),
     ],
 )
 def test_a_file_that_is_no_prefect_yaml_is_named(project: Path, text: str, message: str) -> None:
@@ -318,7 +319,7 @@ def test_aliases_of_aliases_take_no_room(project: Path) -> None:
         f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10)
     ]
     (project / "prefect.yaml").write_text("\n".join([*lines, "deployments:", "  - {name: a, tags: *a9}"]))
-    assert {finding.code for finding in read(project).findings} == {"HR504", "HR508", "HR514"}
+    assert {finding.code for finding in read(project).findings} == {"HR501"}
 
 
 def test_the_same_name_under_two_flows_is_two_jobs(flows: Path) -> None:
@@ -360,3 +361,63 @@ def test_a_flow_file_that_nothing_deploys_is_told(flows: Path) -> None:
         (flows / "flows" / name).write_text(source)
     (finding,) = undeployed(flows, read(flows).deployments)
     assert (finding.code, finding.file, finding.line) == ("HR517", "flows/forgotten.py", 4)
+
+
+class TestHostileFiles:
+    """Files that no one writes by mistake: a finding each, at once and in little memory."""
+
+    BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+        f"{chr(98 + level)}: &{chr(98 + level)} [{','.join([f'*{chr(97 + level)}'] * 9)}]\n" for level in range(9)
+    )
+    MERGES = "m: &m {x: 1}\n" + "".join(
+        f"n{level}: &n{level} {{<<: [{', '.join([f'*n{level - 1}' if level else '*m'] * 9)}]}}\n" for level in range(9)
+    )
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            BOMB + "deployments: *j\n",
+            BOMB + "deployments:\n- {name: *j, entrypoint: *j, parameters: {a: *j}, schedules: [{cron: *j}, *j]}\n",
+            MERGES + "deployments: []\n",
+            "deployments: &d\n- *d\n",
+            "a: &a\n  b: *a\ndeployments: []\n",
+            "x: &x\n  <<: *x\ndeployments: []\n",
+            "deployments: " + "[" * 5000 + "]" * 5000,
+            "\0",
+            "deployments:\n- {name: x, entrypoint: 'flows/f.py:f', schedules: [{cron: '" + "*" * 100_000 + "'}]}\n",
+        ],
+        ids=["bomb", "bomb in fields", "merges", "itself", "itself in a key", "merges itself", "deep", "nul", "long"],
+    )
+    def test_a_file_that_is_a_bomb_is_a_finding(self, project: Path, text: str) -> None:
+        (project / "flows/f.py").write_text("from prefect import flow\n@flow\ndef f(): ...\n")
+        (project / "prefect.yaml").write_text(text)
+        began = time.process_time()
+        found = read(project).findings
+        assert time.process_time() - began < 5
+        assert found
+        assert sum(len(one.message) for one in found) < 10_000
+
+    @pytest.mark.parametrize(
+        "source",
+        [
+            b"x=" + b"(" * 5000 + b")" * 5000,
+            b"x=" + b"+".join([b"1"] * 50_000) + b"\nfrom prefect import flow\n@flow\ndef f(): ...\n",
+            b"\0",
+            b"from prefect import flow # \xe9\n@flow\ndef f(): ...\n",
+            "from prefect import flow\n@flow\ndef f(): ...\n".encode("utf-16"),
+        ],
+        ids=["deep", "sum", "nul", "latin", "utf-16"],
+    )
+    @pytest.mark.parametrize("entrypoint", ["flows/f.py:f", "flows/\\0:f", "flows.f:f"])
+    def test_a_flow_file_that_cannot_be_read_is_a_finding(self, project: Path, source: bytes, entrypoint: str) -> None:
+        (project / "flows/f.py").write_bytes(source)
+        (project / "prefect.yaml").write_text(f'deployments:\n- {{name: x, entrypoint: "{entrypoint}"}}\n')
+        assert read(project).findings
+
+    def test_a_byte_order_mark_is_no_fault(self, project: Path) -> None:
+        flow = "from prefect import flow\n@flow\ndef f(): ...\n"
+        (project / "flows/f.py").write_text(flow, encoding="utf-8-sig")
+        (project / "prefect.yaml").write_text(
+            "deployments:\n- {name: x, entrypoint: 'flows/f.py:f', work_pool: {name: p}}\n", encoding="utf-8-sig"
+        )
+        assert [one.job.name for one in read(project).deployments] == ["f/x"]
