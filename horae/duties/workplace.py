@@ -1,6 +1,6 @@
 """What every process that runs jobs has: store, queues, the runs that go on here, and the duties around them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -46,11 +46,17 @@ class Workplace:
 
 @asynccontextmanager
 async def open_workplace(
-    settings: Settings, name: str, slots: int, metrics: Metrics, guard: Guard | None = None
+    settings: Settings,
+    name: str,
+    slots: int,
+    metrics: Metrics,
+    guard: Guard | None = None,
+    left_out: Sequence[str] = (),
 ) -> AsyncIterator[Workplace]:
     """Open everything; leaving it hands back what still runs. Connects when first used.
 
-    `guard`: who keeps the leases; without one a thread of this process does.
+    `guard`: who keeps the leases; without one a thread of this process does. `left_out`: job files that
+    are not to be imported.
 
     Raises InvalidSettings or NotConfigured for queue settings that cannot be used.
     """
@@ -59,7 +65,7 @@ async def open_workplace(
     try:
         async with connect(settings) as store:
             with capturing():
-                async with Work(settings, store, metrics, slots, lease, guard) as work:
+                async with Work(settings, store, metrics, slots, lease, guard, left_out) as work:
                     yield Workplace(
                         name=name, settings=settings, store=store, queues=queues, work=work, metrics=metrics
                     )

@@ -2,7 +2,7 @@
 
 import json
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,6 +10,7 @@ from horae.errors import ChildDied, RunFailed
 from horae.execution.capture import PRINT, STDERR
 from horae.execution.fork_server import ForkServer
 from horae.execution.run_log import RunLog
+from horae.execution.template import WITHOUT
 
 TARGET = "horae.execution.child:prepare"
 
@@ -17,8 +18,9 @@ TARGET = "horae.execution.child:prepare"
 class Children:
     """The processes of the runs of one process; use it as a context."""
 
-    def __init__(self, project: Path) -> None:
-        self._server = ForkServer(TARGET, [str(project)], project)
+    def __init__(self, project: Path, left_out: Sequence[str] = ()) -> None:
+        """`left_out`: job files that are not to be imported."""
+        self._server = ForkServer(TARGET, [str(project), *(WITHOUT + file for file in left_out)], project)
 
     async def __aenter__(self) -> Self:
         await self._server.__aenter__()

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
@@ -43,11 +44,12 @@ class Work:
         slots: int,
         lease: timedelta,
         guard: Guard | None = None,
+        left_out: Sequence[str] = (),
     ) -> None:
-        """`guard`: who keeps the leases; without one this process does."""
+        """`guard`: who keeps the leases; without one this process does. `left_out`: job files not to be imported."""
         self._metrics, self._slots = metrics, slots
         self.lease = lease
-        self._children = Children(settings.project)
+        self._children = Children(settings.project, left_out)
         self._logs = RunLogs(store.ledger)
         self._settler = Settler(store.claims)
         self.runner = Runner(settings, store.claims, self._logs, self._children)

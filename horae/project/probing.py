@@ -7,6 +7,7 @@ once, and forks for each file.
 import json
 import os
 import sys
+from collections.abc import Mapping
 from datetime import timedelta
 
 from horae.programs import run_program
@@ -44,3 +45,9 @@ def probe(settings: Settings, seconds: float = IMPORT_SECONDS) -> dict[str, Prob
             effects=tuple(effects),
         )
     return found
+
+
+def left_out(settings: Settings, probed: Mapping[str, Probed]) -> list[str]:
+    """The job files, relative to the project, whose import does not come to its end."""
+    files = ((module_of(folder, path), f"{folder}/{path.name}") for folder, path in job_files(settings))
+    return [file for module, file in files if not probed.get(module, Probed()).ended]

@@ -18,7 +18,7 @@ from horae.execution.guardian import RESTART_WANTED, Guard, guarded
 from horae.execution.watch import Watch
 from horae.metrics.process import Metrics
 from horae.project.loading import load
-from horae.project.probing import probe
+from horae.project.probing import left_out, probe
 from horae.project.registry import Registry
 from horae.runners.health import Health, HealthServer
 from horae.runners.logs import configure
@@ -57,12 +57,14 @@ async def opened(settings: Settings, kind: str, slots: int, guard: Guard | None)
             f"the {kind} needs a state store that outlives it: run `horae up`, or set HORAE_STORE__URL "
             "(redis://host:port/0) or store.url in horae.toml"
         )
-    registry, metrics = load(settings, probe(settings)), Metrics()
+    probed, metrics = probe(settings), Metrics()
+    registry = load(settings, probed)
     for problem in registry.problems:
         extra = {"action": "job_file_problem", "code": problem.code, "file": problem.file}
         log.error("%s: %s", problem.file, problem.message, extra=extra)
     progresses = Progresses(metrics)
-    async with open_workplace(settings, process_name(kind, guard), slots, metrics, guard) as place:
+    name, without = process_name(kind, guard), left_out(settings, probed)
+    async with open_workplace(settings, name, slots, metrics, guard, without) as place:
         try:
             await place.store.check()
         except StoreUnavailable as error:

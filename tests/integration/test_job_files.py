@@ -13,6 +13,8 @@ import pytest
 from horae.project.loading import load
 from horae.project.probing import probe
 from horae.settings import load as load_settings
+from tests.processes import services
+from tests.waiting import wait_for
 
 GOOD = """
     from horae import job
@@ -149,3 +151,24 @@ def test_a_program_that_an_import_leaves_behind_keeps_nobody_waiting(odd: Path) 
     began = time.monotonic()
     assert set(probe(load_settings(odd, {}))) == {"infra.good", "infra.x"}
     assert time.monotonic() - began < 15
+
+
+TICK = """
+from horae import every, job
+
+@job(schedule=every("1s"), traits={"infrastructure"})
+def tick() -> None:
+    with open("ticks", "a") as file:
+        file.write(".")
+"""
+
+
+@pytest.mark.requires("valkey")
+def test_processes_that_live_long_leave_such_a_file_alone(project: Path, valkey_url: str, namespace: str) -> None:
+    """Also the process that the runs of synchronous jobs are forked from."""
+    (project / "infra/tick.py").write_text(TICK)
+    (project / "infra/x.py").write_text(JOB.format("os._exit(3)"))
+    with services(project, valkey_url, namespace) as running:
+        for kind in ("sidecar", "queue_worker"):
+            assert "ends its process with status 3" in running.start(kind).log.read_text()
+        wait_for(lambda: (project / "ticks").exists() and len((project / "ticks").read_text()) > 1, "ticks", 30)
