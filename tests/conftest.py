@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from horae.jobs.policies import Tier
 from horae.local import valkey
 from horae.local.ports import free_port
 from horae.local.valkey import answers, command
@@ -55,6 +57,18 @@ def require(name: str, *, module: bool = False) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason, allow_module_level=module)
+
+
+@pytest.fixture(autouse=True)
+def own_job_folders() -> Iterator[None]:
+    """A test that loads another project changes what `infra` means in this process: put back what it meant before."""
+    names, path = [tier.folder for tier in Tier], list(sys.path)
+    before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in names}
+    yield
+    sys.path[:] = path
+    for name in [name for name in sys.modules if name.partition(".")[0] in names]:
+        del sys.modules[name]
+    sys.modules.update(before)
 
 
 @pytest.fixture(scope="session")
