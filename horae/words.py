@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from horae.clock import isoformat
 from horae.reasons import worded
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ COLOURS = {
 }
 """Of states and levels; any other state is on its way."""
 ON_ITS_WAY = "cyan"
+WAITING = frozenset({"pending", "retrying"})
+"""States of a run that waits for its time."""
 
 
 def colour_of(state: str) -> str:
@@ -28,9 +31,13 @@ def colour_of(state: str) -> str:
 
 
 def state_words(run: "Run") -> str:
-    """Where a run is and why: `running`, `skipped: overlap`."""
+    """Where a run is and why: `running`, `skipped: overlap`, `pending, due 2026-12-01T02:00:00Z`."""
     why = worded(run.reason, run.note)
-    return f"{run.state.value}: {why}" if why else run.state.value
+    if why:
+        return f"{run.state.value}: {why}"
+    if run.not_before and run.state.value in WAITING:
+        return f"{run.state.value}, due {isoformat(run.not_before.replace(microsecond=0))}"
+    return run.state.value
 
 
 def took(seconds: float | None) -> str:

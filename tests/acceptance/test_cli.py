@@ -152,6 +152,8 @@ def test_an_enqueued_run_waits_for_its_time(
     }
     [fire] = json.loads(horae(environment, "fires", "--json", cwd=durable, **store).stdout)
     assert (fire["run_id"], fire["state"], fire["cause"]) == (accepted["run_id"], "pending", "enqueue")
+    assert fire["due"] == at
+    assert f"pending, due {at}" in horae(environment, "fires", cwd=durable, **store).stdout
     refused = horae(environment, "enqueue", "copy-files", "--provider", "reddis", cwd=durable, **store)
     assert refused.returncode == 2
     assert "did you mean 'redis'?" in refused.stderr

@@ -1,5 +1,6 @@
 """How states, durations and instants are said to people."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -41,3 +42,12 @@ def test_durations_are_said_in_two_units() -> None:
 def test_an_instant_is_before_or_after_now() -> None:
     assert relative(NOON + timedelta(minutes=12), NOON) == "in 12 min"
     assert relative(NOON - timedelta(minutes=12), NOON) == "12 min ago"
+
+
+def test_a_run_that_waits_for_its_time_says_it() -> None:
+    at = datetime(2099, 12, 1, 2, tzinfo=UTC)
+    run = Run(run_id="r", job="j", tier=Tier.ONEIRIC, cause=Cause.ENQUEUE, state=State.PENDING)
+    waiting = replace(run, not_before=at)
+    assert state_words(waiting) == "pending, due 2099-12-01T02:00:00Z"
+    assert state_words(replace(waiting, state=State.RETRYING)) == "retrying, due 2099-12-01T02:00:00Z"
+    assert state_words(replace(waiting, state=State.RUNNING)) == "running"

@@ -1,7 +1,8 @@
 """Every JSON shape has the keys that docs/reference/json.md documents, in that order."""
 
 import json
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 from horae.findings import Finding, Level
 from horae.jobs.job import Job
@@ -39,6 +40,16 @@ def test_a_run() -> None:
     accepted = Accepted(run_id="0199-a", job="backup", provider="redis", due=NOON, new=True)
     assert list(accepted_shape(accepted)) == documented("enqueue")
     assert accepted_shape(accepted)["due"] == "2026-12-01T12:00:00Z"
+
+
+def test_every_run_has_its_times() -> None:
+    asked = replace(RUN, accepted_at=NOON, not_before=NOON + timedelta(hours=1), ended_at=NOON + timedelta(hours=2))
+    shape = run_shape(asked)
+    times = [shape[key] for key in ("accepted_at", "due", "started_at", "ended_at")]
+    assert times == ["2026-12-01T12:00:00Z", "2026-12-01T13:00:00Z", None, "2026-12-01T14:00:00Z"]
+    assert run_shape(replace(RUN, accepted_at=NOON))["due"] == "2026-12-01T12:00:00Z"
+    fire = replace(RUN, accepted_at=NOON, scheduled_for=NOON - timedelta(hours=1))
+    assert run_shape(fire)["due"] == "2026-12-01T11:00:00Z"
 
 
 def test_a_job() -> None:
