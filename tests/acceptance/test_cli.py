@@ -13,6 +13,7 @@ import pytest
 
 from horae.local.endpoints import Endpoints
 from horae.local.ports import free_port
+from tests.waiting import wait_for
 
 REPOSITORY = Path(__file__).parents[2]
 HORAE = (sys.executable, "-m", "horae")
@@ -232,6 +233,33 @@ def test_ctrl_c_ends_a_run_quietly(running_job: "subprocess.Popen[str]") -> None
     _, errors = running_job.communicate(timeout=30)
     assert running_job.returncode == 130
     assert "Traceback" not in errors
+
+
+@pytest.mark.requires("valkey")
+@pytest.mark.parametrize("command", [("worker",), ("sidecar",), ("fires", "--follow")])
+def test_ctrl_c_is_how_a_command_without_an_end_ends_well(
+    environment: dict[str, str], durable: Path, valkey_url: str, namespace: str, command: tuple[str, ...]
+) -> None:
+    store = {"HORAE_STORE__URL": valkey_url, "HORAE_NAMESPACE": namespace}
+    accepted = horae(environment, "enqueue", "copy-files", cwd=durable, **store)
+    assert accepted.returncode == 0, accepted.stderr
+    with (
+        (durable / "said").open("wb") as said,
+        subprocess.Popen(
+            [*HORAE, *command], cwd=durable, env={**environment, **store}, stdout=said, stderr=said
+        ) as one,
+    ):
+        try:
+            # What each of them says once it is there: it logs that it is up, or tells the run.
+            there = ("is up,", "copy-files")
+            wait_for(lambda: any(text in (durable / "said").read_text() for text in there), "it to begin", 30)
+            one.send_signal(signal.SIGINT)
+            assert one.wait(20) == 0
+        finally:
+            one.kill()
+    assert (
+        f"`{command[0]}" in (REPOSITORY / "docs/reference/cli.md").read_text().partition("| 130 |")[2].splitlines()[0]
+    )
 
 
 def on_a_terminal(environment: dict[str, str], typed: str, *arguments: str) -> str:
