@@ -86,14 +86,14 @@ def horae(
     ],
 )
 def test_a_quick_command_imports_nothing_heavy(
-    environment: dict[str, str], arguments: tuple[str, ...], also_lazy: set[str]
+    environment: dict[str, str], shipped: Path, arguments: tuple[str, ...], also_lazy: set[str]
 ) -> None:
     """Not a measure of time, which a busy machine spoils, but of what costs it."""
     told = "import json, sys; from horae.cli import run; status = run(sys.argv[1:]); "
     told += "print(json.dumps([status, sorted(sys.modules)]), file=sys.stderr)"
     done = subprocess.run(
         [sys.executable, "-c", told, *arguments],
-        cwd=REPOSITORY,
+        cwd=shipped,
         env=environment,
         capture_output=True,
         text=True,
@@ -262,11 +262,11 @@ def test_ctrl_c_is_how_a_command_without_an_end_ends_well(
     )
 
 
-def on_a_terminal(environment: dict[str, str], typed: str, *arguments: str) -> str:
+def on_a_terminal(environment: dict[str, str], cwd: Path, typed: str, *arguments: str) -> str:
     """What a command shows on a pseudo-terminal on which that is typed."""
     ours, theirs = pty.openpty()
     child = subprocess.Popen(
-        [*HORAE, *arguments], cwd=REPOSITORY, env={**environment, "TERM": "xterm"}, stdin=theirs, stdout=theirs
+        [*HORAE, *arguments], cwd=cwd, env={**environment, "TERM": "xterm"}, stdin=theirs, stdout=theirs
     )
     os.close(theirs)
     os.write(ours, typed.encode())
@@ -281,8 +281,8 @@ def on_a_terminal(environment: dict[str, str], typed: str, *arguments: str) -> s
     return shown.decode()
 
 
-def test_on_a_terminal_decide_asks_and_lights_the_path(environment: dict[str, str]) -> None:
-    shown = on_a_terminal(environment, "\n\n90d\n2\n", "decide")
+def test_on_a_terminal_decide_asks_and_lights_the_path(environment: dict[str, str], tmp_path: Path) -> None:
+    shown = on_a_terminal(environment, tmp_path, "\n\n90d\n2\n", "decide")
     for number in range(1, 5):
         assert f"Step {number}:" in shown
     assert "The same in one line" in shown
@@ -290,7 +290,7 @@ def test_on_a_terminal_decide_asks_and_lights_the_path(environment: dict[str, st
     assert "\x1b[1m" in shown
 
 
-def test_colours_are_for_terminals(environment: dict[str, str]) -> None:
-    assert "\x1b[" in on_a_terminal(environment, "", "jobs")
-    assert "\x1b[" not in on_a_terminal({**environment, "NO_COLOR": "1"}, "", "jobs")
-    assert "\x1b[" not in horae(environment, "jobs").stdout
+def test_colours_are_for_terminals(environment: dict[str, str], shipped: Path) -> None:
+    assert "\x1b[" in on_a_terminal(environment, shipped, "", "jobs")
+    assert "\x1b[" not in on_a_terminal({**environment, "NO_COLOR": "1"}, shipped, "", "jobs")
+    assert "\x1b[" not in horae(environment, "jobs", cwd=shipped).stdout

@@ -3,7 +3,6 @@
 import gzip
 import json
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 
 from horae.local import endpoints
+from tests.shipped import ship
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -34,11 +34,7 @@ def slow(*, seconds: float = 4.0) -> None:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A project like this one, a git repository of its own."""
-    project = tmp_path / "checkout"
-    for folder in ("flows", "infra", "internal"):
-        shutil.copytree(ROOT / folder, project / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in ("horae.toml", "prefect.yaml"):
-        shutil.copy(ROOT / file, project / file)
+    project = ship(tmp_path / "checkout", "flows", "infra", "internal", "horae.toml", "prefect.yaml")
     (project / "infra" / "slow.py").write_text(SLOW)
     (project / ".gitignore").write_text(".horae/\n__pycache__/\n")
     for command in ("init -q", "add .", "-c user.name=t -c user.email=t@example.org commit -qm start"):

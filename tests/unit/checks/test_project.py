@@ -13,8 +13,7 @@ from horae.findings import Finding, Level
 from horae.prefect.rules import DST_DIFFERENCE
 from horae.settings import Settings, load
 
-REPOSITORY = Path(__file__).parents[3]
-PLANTED = REPOSITORY / "tests/planted"
+PLANTED = Path(__file__).parents[3] / "tests/planted"
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -106,15 +105,15 @@ def test_a_project_without_jobs_is_sound(project: Path) -> None:
     assert check_project(Settings(project=project), START) == []
 
 
-def test_this_repository_has_no_errors() -> None:
-    findings = check_project(load(REPOSITORY, {}), START)
+def test_this_repository_has_no_errors(shipped: Path) -> None:
+    findings = check_project(load(shipped, {}), START)
     assert [f for f in findings if f.level is Level.ERROR] == []
 
 
-def test_this_repository_is_checked_within_two_seconds() -> None:
+def test_this_repository_is_checked_within_two_seconds(shipped: Path) -> None:
     def seconds() -> float:
         began = time.perf_counter()
-        check_project(load(REPOSITORY, {}), START)
+        check_project(load(shipped, {}), START)
         return time.perf_counter() - began
 
     assert min(seconds() for _ in range(2)) < 2

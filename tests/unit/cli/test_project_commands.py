@@ -92,8 +92,8 @@ def test_run_refuses_what_the_job_does_not_take(small: Path, capsys: Output) -> 
     assert "did you mean 'greet'?" in capsys.readouterr().err
 
 
-def test_run_refuses_what_a_flow_does_not_take_before_prefect_is_asked(capsys: Output) -> None:
-    assert run(["--project", str(REPOSITORY), "run", "code-sweep", "--context", "repo=."]) == 2
+def test_run_refuses_what_a_flow_does_not_take_before_prefect_is_asked(shipped: Path, capsys: Output) -> None:
+    assert run(["--project", str(shipped), "run", "code-sweep", "--context", "repo=."]) == 2
     assert "unknown context key 'repo', did you mean 'repos'?" in capsys.readouterr().err
 
 
@@ -123,14 +123,14 @@ def test_without_a_store_the_answer_is_no_and_the_way_out_is_named(
     assert "horae up" in error
 
 
-def test_explain_prints_its_documented_shape(capsys: Output) -> None:
-    assert run(["--project", str(REPOSITORY), "explain", "database-backup", "--json"]) == 0
+def test_explain_prints_its_documented_shape(shipped: Path, capsys: Output) -> None:
+    assert run(["--project", str(shipped), "explain", "database-backup", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert list(found) == documented("explain")
     assert found["decision"]["tier"] == found["tier"] == "oneiric"
     assert [entry["provider"] for entry in found["providers"] if entry["chosen"]] == ["redis"]
     assert len(found["next_fires"]) == 5
-    assert run(["--project", str(REPOSITORY), "explain", "database-backup"]) == 0
+    assert run(["--project", str(shipped), "explain", "database-backup"]) == 0
     drawn = capsys.readouterr().out
     assert "▶ Oneiric queue" in drawn
     assert "▶ redis" in drawn
@@ -184,8 +184,8 @@ def test_every_format_says_all_findings(small: Path, capsys: Output) -> None:
     assert run(["check"]) == 0, "warnings alone do not fail"
 
 
-def test_check_passes_on_this_repository(capsys: Output) -> None:
-    assert run(["--project", str(REPOSITORY), "check", "--json"]) == 0
+def test_check_passes_on_this_repository(shipped: Path, capsys: Output) -> None:
+    assert run(["--project", str(shipped), "check", "--json"]) == 0
     assert not [f for f in json.loads(capsys.readouterr().out) if f["level"] == "error"]
 
 
