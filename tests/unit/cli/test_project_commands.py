@@ -90,6 +90,8 @@ def test_run_refuses_what_the_job_does_not_take(small: Path, capsys: Output) -> 
     assert "did you mean 'name'?" in capsys.readouterr().err
     assert run(["run", "gret"]) == 2
     assert "did you mean 'greet'?" in capsys.readouterr().err
+    assert run(["run", "greet", "--context", "times=many"]) == 2
+    assert 'context times = "many" does not fit times: int' in capsys.readouterr().err
 
 
 def test_run_refuses_what_a_flow_does_not_take_before_prefect_is_asked(shipped: Path, capsys: Output) -> None:
