@@ -10,13 +10,20 @@ from typing import NoReturn
 BROKEN_PIPE = 141
 """What a shell reports of a program that a closed pipe ended."""
 INTERRUPTED = 130
+COMPLETING = "_HORAE_COMPLETE"
+"""The script of a shell sets it when it asks what may follow; it begins with `_`, so it is no setting."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 fine, 1 the answer is no, 2 wrong use; errors are a sentence on stderr."""
     gc.disable()  # a tenth of the time of a short command; `horae.cli.app` turns it on again for the others
     try:
-        status = run(sys.argv[1:] if arguments is None else arguments)
+        if COMPLETING in os.environ:
+            from horae.cli.completing import answer
+
+            status = answer(os.environ)
+        else:
+            status = run(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever reads our output has seen enough; Python would complain when it flushes at exit.

@@ -262,6 +262,48 @@ def test_ctrl_c_is_how_a_command_without_an_end_ends_well(
     )
 
 
+@pytest.mark.requires("valkey")
+def test_pause_and_resume_answer_in_json(
+    environment: dict[str, str], durable: Path, valkey_url: str, namespace: str
+) -> None:
+    store = {"HORAE_STORE__URL": valkey_url, "HORAE_NAMESPACE": namespace}
+
+    def said(*arguments: str) -> dict[str, object]:
+        done = horae(environment, *arguments, "--json", cwd=durable, **store)
+        assert (done.returncode, done.stderr) == (0, "")
+        return dict(json.loads(done.stdout))
+
+    first = said("pause", "copy-files")
+    assert (first["job"], first["paused"], first["changed"]) == ("copy-files", True, True)
+    assert said("pause", "copy-files")["changed"] is False
+    assert said("pause", "--all")["everything_paused"] is True
+    resumed = said("resume", "--all")
+    assert (resumed["job"], resumed["paused"], resumed["paused_by_name"]) == (None, False, ["copy-files"])
+    text = horae(environment, "resume", "copy-files", cwd=durable, **store).stdout
+    assert text == "copy-files runs again\n"
+
+
+def completed(environment: dict[str, str], cwd: Path, *words: str) -> list[str]:
+    """What bash offers for the last of these words."""
+    asked = f". <(horae completion bash); COMP_WORDS=({' '.join(words)!s} {'' if words[-1] else "''"}); "
+    asked += f"COMP_CWORD={len(words) - 1}; _horae_completion horae; printf '%s\n' \"${{COMPREPLY[@]}}\""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = ["bash", "--norc", "-c", asked]
+    done = subprocess.run(command, cwd=cwd, env={**environment, "PATH": path}, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+def test_bash_completes_commands_options_and_jobs(environment: dict[str, str], durable: Path, tmp_path: Path) -> None:
+    assert completed(environment, durable, "horae", "en") == ["enqueue"]
+    assert completed(environment, durable, "horae", "dead", "re") == ["replay"]
+    assert "--context" in completed(environment, durable, "horae", "enqueue", "--c")
+    assert completed(environment, durable, "horae", "enqueue", "copy") == ["copy-files"]
+    assert completed(environment, tmp_path, "horae", "run", "copy") == []
+    assert completed(environment, durable, "horae", "enqeue", "copy") == []
+
+
 def on_a_terminal(environment: dict[str, str], cwd: Path, typed: str, *arguments: str) -> str:
     """What a command shows on a pseudo-terminal on which that is typed."""
     ours, theirs = pty.openpty()

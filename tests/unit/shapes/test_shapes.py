@@ -12,6 +12,7 @@ from horae.reasons import Reason
 from horae.runs import Cause, Run, State
 from horae.shapes.findings import finding_shape, review_shape
 from horae.shapes.jobs import decision_shape, explanation_shape, job_shape
+from horae.shapes.pauses import Switched, switched_shape
 from horae.shapes.runs import accepted_shape, cancelled_shape, log_shape, run_shape
 from horae.shapes.store import upgrade_shape
 from horae.store.redis.schema import OlderClient, SchemaState
@@ -64,6 +65,13 @@ def test_a_decision_with_its_findings() -> None:
     assert list(explanation_shape(JOB, decision, [FINDING], None, [NOON])) == documented("explain")
     assert list(finding_shape(FINDING)) == documented("check")
     assert list(review_shape(FINDING)) == ["code", "level", "message", "remedy"]
+
+
+def test_a_pause() -> None:
+    switched = Switched(job="a", before=False, after=False, everything=True, by_name=["b"])
+    shape = switched_shape(switched)
+    assert list(shape) == documented("pause")
+    assert (shape["paused"], shape["changed"], shape["paused_by_name"]) == (True, False, ["b"])
 
 
 def test_an_upgrade() -> None:
