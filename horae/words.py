@@ -18,6 +18,7 @@ COLOURS = {
     "retrying": "magenta",
     "error": "red",
     "warning": "yellow",
+    "hint": "cyan",
 }
 """Of states and levels; any other state is on its way."""
 ON_ITS_WAY = "cyan"

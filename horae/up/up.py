@@ -104,7 +104,7 @@ async def _run(settings: Settings, *, once: bool, as_json: bool) -> int:
 
 def _tell_errors(settings: Settings, board: Board, probed: Mapping[str, Probed]) -> None:
     """What `horae check` calls an error: the rest starts all the same."""
-    findings = check_project(settings, clock.now(), probed=probed)
+    findings = check_project(settings, clock.now(), probed=probed).findings
     errors = [finding for finding in findings if finding.level is Level.ERROR]
     for finding in errors[:ERRORS_TOLD]:
         board.say(f"{finding.code} {finding.file or settings.project}:{finding.line or 1}: {finding.message}", "red")

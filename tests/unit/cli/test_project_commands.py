@@ -164,7 +164,10 @@ def test_every_format_says_all_findings(small: Path, capsys: Output) -> None:
     assert {("HR701", "error", "infra/broken.py", 1), ("HR703", "warning", "internal/empty.py", 1)} <= set(findings)
 
     assert run(["check", "--format", "github"]) == 1
-    begun = [f"::{level} file={file},line={line},title={code}::" for code, level, file, line in findings]
+    notices = {"hint": "notice"}
+    begun = [
+        f"::{notices.get(level, level)} file={file},line={line},title={code}::" for code, level, file, line in findings
+    ]
     shown = capsys.readouterr().out.splitlines()
     assert [line[: len(begin)] for begin, line in zip(begun, shown, strict=True)] == begun
 
@@ -174,16 +177,42 @@ def test_every_format_says_all_findings(small: Path, capsys: Output) -> None:
     rules = [rule["id"] for rule in analysis["tool"]["driver"]["rules"]]
     assert (log["version"], rules) == ("2.1.0", sorted({code for code, *_ in findings}))
     places = [result["locations"][0]["physicalLocation"] for result in analysis["results"]]
-    assert findings == [
+    notes = {"hint": "note"}
+    assert [(code, notes.get(level, level), file, line) for code, level, file, line in findings] == [
         (rules[result["ruleIndex"]], result["level"], place["artifactLocation"]["uri"], place["region"]["startLine"])
         for result, place in zip(analysis["results"], places, strict=True)
     ]
 
-    assert run(["check"]) == 1
+    assert run(["check", "--hints"]) == 1
     text = capsys.readouterr().out
     assert all(code in text and file in text for code, _, file, _ in findings)
     (small / "infra/broken.py").unlink()
     assert run(["check"]) == 0, "warnings alone do not fail"
+
+
+def test_a_first_job_gets_a_short_answer_with_its_hints_apart(small: Path, capsys: Output) -> None:
+    assert run(["check"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown == ["ok: 1 job checked, no findings", "2 hints: `horae check --hints` shows them"]
+    assert run(["check", "--hints"]) == 0
+    hints = capsys.readouterr().out
+    assert all(f"{code}  hint" in hints for code in ("HR312", "HR313"))
+    assert "--hints" not in hints
+    assert run(["check", "--json"]) == 0
+    assert [finding["level"] for finding in json.loads(capsys.readouterr().out)] == ["hint", "hint"]
+    assert run(["check", "--format", "github"]) == 0
+    assert capsys.readouterr().out.count("::notice file=internal/greet.py") == 2
+    assert run(["check", "--format", "sarif"]) == 0
+    [analysis] = json.loads(capsys.readouterr().out)["runs"]
+    assert [result["level"] for result in analysis["results"]] == ["note", "note"]
+
+
+def test_check_says_that_there_is_no_job_yet(small: Path, capsys: Output) -> None:
+    (small / "internal/greet.py").unlink()
+    assert run(["check"]) == 0
+    shown = capsys.readouterr().out
+    assert "ok: there is no job to check yet" in shown
+    assert "@job in infra/ or internal/" in shown
 
 
 def test_check_passes_on_this_repository(shipped: Path, capsys: Output) -> None:

@@ -32,7 +32,7 @@ def paint(
     colour: Colour = Colour.RED,
     since: datetime | None = None,
     other: Unknown | None = None,
-    free=None,  # type: ignore[no-untyped-def]
+    free: Any = None,
     **more: int,
 ) -> None:
     pass
