@@ -137,7 +137,8 @@ def _known(settings: Settings, job: str) -> None:
 
 
 def _draw(runs: list[Run]) -> None:
-    from horae.cli.output import print_columns, state_of
+    from horae.cli.columns import print_columns
+    from horae.cli.output import state_of
     from horae.words import took
 
     if not runs:
@@ -158,4 +159,5 @@ def _draw(runs: list[Run]) -> None:
             )
             for run in runs
         ],
+        below=("error", "run id", "attempts", "took", "cause"),
     )

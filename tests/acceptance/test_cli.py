@@ -304,6 +304,30 @@ def test_bash_completes_commands_options_and_jobs(environment: dict[str, str], d
     assert completed(environment, durable, "horae", "enqeue", "copy") == []
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which Linux has")
+@pytest.mark.parametrize("arguments", [("jobs", "--json"), ("next", "--every", "1s", "--count", "10000"), ("--help",)])
+def test_a_full_disk_under_the_output_is_a_sentence(
+    environment: dict[str, str], durable: Path, arguments: tuple[str, ...]
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*HORAE, *arguments], cwd=durable, env=environment, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "horae: cannot write the output: No space left on device"
+    assert "Traceback" not in done.stderr
+
+
+def test_where_there_is_no_utf_8_the_output_is_ascii(environment: dict[str, str], tmp_path: Path) -> None:
+    latin = horae(environment, "decide", "--every", "30s", cwd=tmp_path, PYTHONIOENCODING="latin-1")
+    assert (latin.returncode, latin.stderr) == (0, "")
+    assert "> APScheduler" in latin.stdout
+    shown = on_a_terminal({**environment, "LC_ALL": "C"}, tmp_path, "", "decide", "--every", "30s")
+    assert shown.isascii()
+    assert "> " in shown
+    assert shown.count("?") == 4, "those of the questions"
+
+
 def on_a_terminal(environment: dict[str, str], cwd: Path, typed: str, *arguments: str) -> str:
     """What a command shows on a pseudo-terminal on which that is typed."""
     ours, theirs = pty.openpty()

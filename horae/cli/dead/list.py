@@ -45,7 +45,7 @@ async def _letters(settings: Settings, job: str | None, limit: int) -> list[Dead
 
 
 def _draw(letters: list[DeadLetter]) -> None:
-    from horae.cli.output import print_columns
+    from horae.cli.columns import print_columns
 
     if not letters:
         print("no dead letter")
@@ -62,4 +62,5 @@ def _draw(letters: list[DeadLetter]) -> None:
             )
             for letter in letters
         ],
+        below=("error", "run id"),
     )
