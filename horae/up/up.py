@@ -38,7 +38,7 @@ from horae.store import Store, connect
 from horae.up.board import Board
 from horae.up.lock import project_lock
 from horae.up.parts import Parts
-from horae.up.prefect_parts import deploy, prepare, server_part, worker_part
+from horae.up.prefect_parts import NOT_INSTALLED, deploy, installed, prepare, server_part, worker_part
 from horae.up.service_parts import service_part
 from horae.up.store_part import store_part
 
@@ -167,7 +167,12 @@ async def _start_store(up: Up) -> None:
 
 
 async def _start_prefect_server(up: Up) -> None:
-    if up.settings.prefect.api_url is None:
+    """Where there are flows and Prefect is installed; without it the other tiers run all the same."""
+    if not up.registry.by_tier(Tier.PREFECT):
+        return
+    if not installed():
+        up.board.say(NOT_INSTALLED, "red")
+    elif up.settings.prefect.api_url is None:
         port = choose_port(up.settings.prefect.port, "the Prefect server", "prefect.port")
         await up.parts.start(server_part(up.settings.project, up.settings.state, port))
         _change(up, "prefect", api_url=SecretStr(f"http://{LOOPBACK}:{port}/api"))
@@ -185,8 +190,9 @@ async def _start_services(up: Up) -> None:
 
 async def _start_flows(up: Up) -> None:
     """Pool, deployments and worker. The pool of a Prefect that others share is left as it is."""
-    if not up.registry.by_tier(Tier.PREFECT):
-        await _tell_leftovers(up)
+    if not up.registry.by_tier(Tier.PREFECT) or not installed():
+        if up.settings.prefect.api_url:
+            await _tell_leftovers(up)
         return
     prefect, project, state = up.settings.prefect, up.settings.project, up.settings.state
     assert prefect.api_url
@@ -263,7 +269,10 @@ async def _asked(up: Up, job: Job) -> Run | None:
 
 
 async def _run_of(up: Up, job: Job, run_id: str) -> Run:
-    """Ask for a run under that id, once in this start, and wait for its verdict."""
+    """Ask for a run under that id, once in this start, and wait for its verdict; raises StartError, PrefectUnavailable,
+    or what an enqueue raises."""
+    if job.tier is Tier.PREFECT and up.settings.prefect.api_url is None:
+        raise StartError(NOT_INSTALLED)
     if job.tier is Tier.PREFECT:
         return await run_flow_in_turn(up.settings, job, run_id)
     if job.tier is Tier.ONEIRIC:

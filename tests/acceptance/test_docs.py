@@ -22,10 +22,15 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", *tracked("docs/*.md"))]
 WRITTEN = [page for page in PAGES if page.name != "decision-matrix.md"]
 """The decision matrix stays as it came, links and all."""
-RUN = ["README.md", "docs/tutorials/quickstart.md", "docs/how-to/add-a-job.md"]
+RUN = [
+    "README.md",
+    "docs/tutorials/quickstart.md",
+    "docs/how-to/add-a-job.md",
+    "docs/how-to/use-it-in-your-own-repository.md",
+]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PLACE = re.compile(r"^# ([\w./-]+)\n")
-BY_HAND = ("git", "make", ".", "horae up", "horae run file-report")
+BY_HAND = ("git", "make", "pip", ".", "horae up", "horae run file-report")
 """What other tests do: set-up, `horae up`, a flow on a real Prefect. Everything else is run here."""
 
 
@@ -64,6 +69,7 @@ class Reader:
         if place is None:
             subprocess.run([sys.executable, "-c", body], cwd=self.project, env=self.environment, check=True)
             return
+        (self.project / place[1]).parent.mkdir(parents=True, exist_ok=True)
         (self.project / place[1]).write_text(body)
         # Processes read the job files when they start.
         self.restart()
