@@ -105,24 +105,24 @@ def _draw(checked: "Checked", hints: bool, folders: FolderSettings) -> None:
         print_findings(here, lines=True)
         print()
     count = Counter(finding.level for finding in checked.findings)
-    print(paint(_result(checked.jobs, count), "red" if count[Level.ERROR] else "green"))
-    if count[Level.HINT] and not hints:
-        print(f"{_count(count[Level.HINT], 'hint')}: `horae check --hints` shows {_them(count[Level.HINT])}")
+    print(paint(_result(checked.jobs, count, hints), "red" if count[Level.ERROR] else "green"))
     if not checked.jobs:
         declared = f"a function with @job in {folders.infra}/ or {folders.internal}/, or a deployment in prefect.yaml"
         print(f"{declared}, is a job; `horae decide` tells where yours belongs")
 
 
-def _result(jobs: int, count: Mapping[Level, int]) -> str:
-    """In one line; hints apart."""
+def _result(jobs: int, count: Mapping[Level, int], hints: bool) -> str:
+    """In one line; where there is something to see, also what is not shown."""
+    if not jobs and not count:
+        return "ok: there is no job to check yet"
+    found = []
     if count[Level.ERROR] or count[Level.WARNING]:
-        found = f"{_count(count[Level.ERROR], 'error')}, {_count(count[Level.WARNING], 'warning')}"
-        return f"{_count(jobs, 'job')} checked: {found}"
-    return f"ok: {_count(jobs, 'job')} checked, no findings" if jobs else "ok: there is no job to check yet"
-
-
-def _them(number: int) -> str:
-    return "it" if number == 1 else "them"
+        found += [_count(count[Level.ERROR], "error"), _count(count[Level.WARNING], "warning")]
+    if count[Level.HINT]:
+        shows = "" if hints else f" (`horae check --hints` shows {'it' if count[Level.HINT] == 1 else 'them'})"
+        found.append(f"{_count(count[Level.HINT], 'hint')}{shows}")
+    ok = "ok: " if not (count[Level.ERROR] or count[Level.WARNING]) else ""
+    return f"{ok}{_count(jobs, 'job')} checked, {', '.join(found) or 'no findings'}"
 
 
 def _count(number: int, noun: str) -> str:
