@@ -22,6 +22,8 @@ COLOURS = {
 }
 """Of states and levels; any other state is on its way."""
 ON_ITS_WAY = "cyan"
+UNKNOWN_JOB = "does not know the job"
+"""How the note of a hand-back ends, as the store's claims write it."""
 WAITING = frozenset({"pending", "retrying"})
 """States of a run that waits for its time."""
 
@@ -36,9 +38,19 @@ def state_words(run: "Run") -> str:
     why = worded(run.reason, run.note)
     if why:
         return f"{run.state.value}: {why}"
+    if unknown_to_workers(run):
+        return f"{run.state.value}: no running worker knows the job; start them again, or wait for the deploy"
     if run.not_before and run.state.value in WAITING:
         return f"{run.state.value}, due {isoformat(run.not_before.replace(microsecond=0))}"
     return run.state.value
+
+
+def unknown_to_workers(run: "Run") -> bool:
+    """Whether the last worker that was given the run handed it back because it does not know the job."""
+    if run.state.value not in (*WAITING, "queued"):
+        return False
+    last = next((event for event in reversed(run.story) if event.what != "published"), None)
+    return last is not None and last.what == "handed back" and last.note.endswith(UNKNOWN_JOB)
 
 
 def took(seconds: float | None) -> str:

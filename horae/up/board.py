@@ -15,6 +15,7 @@ from rich.text import Text
 from horae.clock import now
 from horae.errors import StoreError
 from horae.jobs.job import Job
+from horae.jobs.policies import Tier
 from horae.local.endpoints import Endpoints
 from horae.project.registry import Registry
 from horae.runs import Run, State
@@ -84,16 +85,21 @@ class Board:
 
     async def refresh(self, store: Store, parts: Sequence[PartStatus]) -> None:
         """Draw what the ledger says now. A store that is away leaves what was there before, and is named."""
-        if not self._live:
-            return
         try:
             self._latest = await store.ledger.latest(self.registry.names)
             self._paused = await store.pauses.paused()
             self._trouble = ""
         except StoreError as error:
             self._trouble = error.message
-        self._make_room()
-        self._live.update(self._draw(parts), refresh=True)
+        if self._live:
+            self._make_room()
+            self._live.update(self._draw(parts), refresh=True)
+
+    @property
+    def durable_running(self) -> bool:
+        """Whether the newest run of a durable job was under way at the last look."""
+        newest = (found.newest for found in self._latest.values())
+        return any(run and run.tier is Tier.ONEIRIC and run.state is State.RUNNING for run in newest)
 
     def _make_room(self) -> None:
         """Begin on an empty screen after the terminal changed its size: it wrapped what was there, so that nobody

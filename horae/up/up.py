@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import SecretStr
@@ -39,6 +39,7 @@ from horae.up.board import Board
 from horae.up.lock import project_lock
 from horae.up.parts import Parts
 from horae.up.prefect_parts import NOT_INSTALLED, deploy, installed, prepare, server_part, worker_part
+from horae.up.reload import Reload
 from horae.up.service_parts import service_part
 from horae.up.store_part import store_part
 
@@ -58,17 +59,27 @@ class Up:
     board: Board
     start: str
     """Names this start; the runs that it asks for have ids that follow from it."""
+    addresses: Endpoints | None = None
+    """What commands in this project read."""
     asked: dict[str, "asyncio.Task[Run | None]"] = field(default_factory=dict)
     """The runs of the jobs with run_on_start, by job."""
 
+    def took(self, registry: Registry) -> None:
+        """These are the jobs from now on."""
+        assert self.addresses
+        self.registry = registry
+        self.addresses = replace(self.addresses, jobs=registry.names)
+        self.addresses.write(self.settings.state)
 
-def main(settings: Settings, *, once: bool = False, as_json: bool = False) -> int:
-    """Returns the exit status: 0 when it was asked to stop, or with `once` when all jobs ran; 1 when one did not.
 
-    Raises StartError for what is in its way.
+def main(settings: Settings, *, once: bool = False, as_json: bool = False, reloads: bool = True) -> int:
+    """`reloads`: take up changed job files.
+
+    Returns the exit status: 0 when it was asked to stop, or with `once` when all jobs ran; 1 when one did not. Raises
+    StartError for what is in its way.
     """
     try:
-        return asyncio.run(_run(settings, once=once, as_json=as_json))
+        return asyncio.run(_run(settings, once=once, as_json=as_json, reloads=reloads))
     except KeyboardInterrupt:
         return 130 if once else 0
     except OSError as error:
@@ -80,7 +91,7 @@ def main(settings: Settings, *, once: bool = False, as_json: bool = False) -> in
         ) from error
 
 
-async def _run(settings: Settings, *, once: bool, as_json: bool) -> int:
+async def _run(settings: Settings, *, once: bool, as_json: bool, reloads: bool) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for sign in (signal.SIGINT, signal.SIGTERM):
@@ -89,7 +100,7 @@ async def _run(settings: Settings, *, once: bool, as_json: bool) -> int:
         probed = probe(settings)
         board = Board(load_registry(settings, probed), live=sys.stdout.isatty() and not once)
         _tell_errors(settings, board, probed)
-        working = asyncio.create_task(_work(settings, board, once=once, as_json=as_json))
+        working = asyncio.create_task(_work(settings, board, once=once, as_json=as_json, reloads=reloads))
         stopped = asyncio.create_task(stopping.wait())
         await asyncio.wait([working, stopped], return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
@@ -112,14 +123,17 @@ def _tell_errors(settings: Settings, board: Board, probed: Mapping[str, Probed])
         board.say(f"`horae check` tells what to do about {'it' if len(errors) == 1 else f'all {len(errors)}'}", "red")
 
 
-async def _work(settings: Settings, board: Board, *, once: bool, as_json: bool) -> int:
+async def _work(settings: Settings, board: Board, *, once: bool, as_json: bool, reloads: bool) -> int:
     async with _started(settings, board) as up:
         if once:
             return await _once(up, as_json)
         async with connect(up.settings) as store:
+            reload = Reload(up.settings, up.parts, board, up.took) if reloads else None
             with board:
                 while True:
                     await board.refresh(store, up.parts.status())
+                    if reload:
+                        await reload.look()
                     await asyncio.sleep(POLL_SECONDS)
 
 
@@ -132,9 +146,8 @@ async def _started(settings: Settings, board: Board) -> AsyncIterator[Up]:
             await _together(_start_store(up), _start_prefect_server(up))
             up.settings = _with_health_ports(up.settings)
             await _together(_start_services(up), _start_flows(up))
-            addresses = _endpoints(up.settings)
-            addresses.write(settings.state)
-            board.addresses = addresses
+            up.addresses = board.addresses = _endpoints(up.settings)
+            up.took(up.registry)
             up.asked = {job.name: asyncio.create_task(_asked(up, job)) for job in up.registry if job.run_on_start}
             try:
                 yield up
