@@ -221,7 +221,7 @@ def _verdict(run: Run) -> Text:
 
 
 def _state(run: Run) -> Text:
-    return Text(escaped(" ".join([run.state.value, *run.progress.split()])), style=colour_of(run.state.value))
+    return Text(escaped(" ".join([state_words(run), *run.progress.split()])), style=colour_of(run.state.value))
 
 
 def _said(run: Run | None) -> Text:

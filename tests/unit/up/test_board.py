@@ -11,7 +11,7 @@ from rich.text import Text
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier
 from horae.project.registry import Registry
-from horae.runs import Cause, Failure, Run, State
+from horae.runs import Cause, Event, Failure, Run, State
 from horae.schedules.making import every
 from horae.store.values import Latest
 from horae.up.board import Board, until
@@ -66,6 +66,16 @@ def test_what_fails_stands_first_and_then_what_runs() -> None:
             board._latest[name] = Latest(newest=run, settled=run if state.settled else None)
     lines = [line.plain.split()[0] for line in board._jobs(30)]
     assert [name for name in lines if name in states] == ["broken", "running", "fine", "idle"]
+
+
+def test_a_run_whose_job_no_worker_knows_is_told_in_the_table() -> None:
+    registry = Registry()
+    registry.add(Job(name="late", tier=Tier.ONEIRIC))
+    board = Board(registry, live=True)
+    back = Event(at=AT, what="handed back", generation=1, note="queue-worker@h:1 does not know the job")
+    run = Run(run_id="r", job="late", tier=Tier.ONEIRIC, cause=Cause.ENQUEUE, state=State.PENDING, story=(back,))
+    board._latest["late"] = Latest(newest=run, settled=None)
+    assert any("no running worker knows the job" in line.plain for line in board._jobs(30))
 
 
 async def test_a_terminal_of_another_size_begins_on_an_empty_screen(monkeypatch: pytest.MonkeyPatch) -> None:
