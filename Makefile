@@ -7,7 +7,7 @@ export PYTHONDONTWRITEBYTECODE :=
 up: setup ## set up, start everything on this machine, show the table; Ctrl-C stops it
 	@exec .venv/bin/horae up $(ARGS)
 
-test: setup ## run the suite; names what it skips and how to get it
+test: setup ## run the suite, a quarter of an hour on two cores; names what it skips and how to get it
 	$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov $(ARGS)
 
 check: setup ## formatting, lint, types, and the arrows between modules

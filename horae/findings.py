@@ -11,7 +11,9 @@ class Level(StrEnum):
     ERROR = "error"
     """The answer of `horae check` is no."""
     WARNING = "warning"
-    """Worth a look; the check still passes."""
+    """Something may go wrong; the check still passes."""
+    HINT = "hint"
+    """Nothing is wrong; something could be said or chosen that would make the job better."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +41,7 @@ class Source:
     line: int
 
 
-ERROR, WARNING = Level.ERROR, Level.WARNING
+ERROR, WARNING, HINT = Level.ERROR, Level.WARNING, Level.HINT
 LONGEST = 1_000
 """Characters of a message. What it names may be much longer, such as a value in a file."""
 

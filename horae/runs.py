@@ -140,6 +140,8 @@ class Run:
     attempts: int = 0
     """How often a worker began it."""
     accepted_at: datetime | None = None
+    not_before: datetime | None = None
+    """What somebody asked for, or after a failed attempt when it is tried again; None: at once."""
     started_at: datetime | None = None
     """When its latest attempt began."""
     ended_at: datetime | None = None
@@ -155,6 +157,11 @@ class Run:
     @property
     def verdict(self) -> Verdict | None:
         return Verdict(self.state.value) if self.state.settled else None
+
+    @property
+    def due(self) -> datetime | None:
+        """When its latest or next attempt may begin."""
+        return self.not_before or self.scheduled_for or self.accepted_at
 
     @property
     def replays(self) -> str | None:

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from horae.clock import isoformat
 from horae.reasons import worded
 
 if TYPE_CHECKING:
@@ -17,9 +18,14 @@ COLOURS = {
     "retrying": "magenta",
     "error": "red",
     "warning": "yellow",
+    "hint": "cyan",
 }
 """Of states and levels; any other state is on its way."""
 ON_ITS_WAY = "cyan"
+UNKNOWN_JOB = "does not know the job"
+"""How the note of a hand-back ends, as the store's claims write it."""
+WAITING = frozenset({"pending", "retrying"})
+"""States of a run that waits for its time."""
 
 
 def colour_of(state: str) -> str:
@@ -28,9 +34,23 @@ def colour_of(state: str) -> str:
 
 
 def state_words(run: "Run") -> str:
-    """Where a run is and why: `running`, `skipped: overlap`."""
+    """Where a run is and why: `running`, `skipped: overlap`, `pending, due 2026-12-01T02:00:00Z`."""
     why = worded(run.reason, run.note)
-    return f"{run.state.value}: {why}" if why else run.state.value
+    if why:
+        return f"{run.state.value}: {why}"
+    if unknown_to_workers(run):
+        return f"{run.state.value}: no running worker knows the job; start them again, or wait for the deploy"
+    if run.not_before and run.state.value in WAITING:
+        return f"{run.state.value}, due {isoformat(run.not_before.replace(microsecond=0))}"
+    return run.state.value
+
+
+def unknown_to_workers(run: "Run") -> bool:
+    """Whether the last worker that was given the run handed it back because it does not know the job."""
+    if run.state.value not in (*WAITING, "queued"):
+        return False
+    last = next((event for event in reversed(run.story) if event.what != "published"), None)
+    return last is not None and last.what == "handed back" and last.note.endswith(UNKNOWN_JOB)
 
 
 def took(seconds: float | None) -> str:

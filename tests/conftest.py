@@ -19,6 +19,7 @@ from horae.local.valkey import answers, command
 from horae.settings import QueueSettings, Settings, StoreSettings
 from tests.brokers.nats import NatsServer
 from tests.requirements import REQUIREMENTS
+from tests.shipped import ship
 from tests.waiting import wait_for
 
 
@@ -97,6 +98,12 @@ def _valkey(folder: Path) -> Iterator[str]:
     finally:
         server.kill()
         server.wait()
+
+
+@pytest.fixture(scope="session")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This project with its own jobs alone, to be read and not changed."""
+    return ship(tmp_path_factory.mktemp("shipped"), "flows", "infra", "internal", "horae.toml", "prefect.yaml")
 
 
 @pytest.fixture

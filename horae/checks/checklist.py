@@ -45,9 +45,10 @@ def _agrees(job: Job, folders: Mapping[str, str]) -> list[Finding]:
     decision = decide(job.traits, job.schedule)
     if decision.tier is job.tier or (job.tier is Tier.PREFECT and not job.traits):
         return []  # a flow without a tag of ours is told of by HR105
-    path = "; ".join(f"step {a.step}, {a.question} {a.answer}" for a in decision.path)
+    path = ", ".join(f"step {a.step} {a.answer}" for a in decision.path)
     here, there = folders[job.tier.folder], folders[decision.tier.folder]
-    message = f"{job.name} is in {here}/ ({job.tier.label}), but the matrix leads to {decision.tier.label}: {path}"
+    message = f"{job.name} is in {here}/ ({job.tier.label}), but the matrix leads to {decision.tier.label}: {path} "
+    message += f"(`horae explain {job.name}` draws it)"
     remedy = f"Move it to {there}/ ({decision.reason.rstrip('.')}), or declare the traits that it really has."
     return [WRONG_FOLDER.finding(message, job=job.name, at=job.source, remedy=remedy)]
 

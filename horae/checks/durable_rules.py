@@ -12,7 +12,7 @@ from horae.checks.job_rule import (
     with_job,
 )
 from horae.errors import unknown
-from horae.findings import ERROR, WARNING, Rule
+from horae.findings import ERROR, HINT, WARNING, Rule
 from horae.jobs.job import Job
 from horae.jobs.policies import CatchUp, Scope, Tier, Trait
 from horae.matrix import Frequency
@@ -131,7 +131,7 @@ DURABLE_RULES: tuple[JobRule, ...] = (
     JobRule(
         rule=Rule(
             code="HR214",
-            level=WARNING,
+            level=HINT,
             says="a durable job is not declared idempotent, though nobody watches when it runs again after a crash",
             remedy="Make a second run harmless and say idempotent=True; `current_run().token` tells a late one apart.",
             line="Oneiric: fire-and-forget acceptable",

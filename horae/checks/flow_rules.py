@@ -13,7 +13,7 @@ from horae.checks.job_rule import (
     with_flow,
     with_job,
 )
-from horae.findings import ERROR, WARNING, Rule
+from horae.findings import ERROR, HINT, WARNING, Rule
 from horae.jobs.policies import Tier, Trait
 from horae.matrix import Frequency
 
@@ -101,7 +101,7 @@ FLOW_RULES: tuple[JobRule, ...] = (
     JobRule(
         rule=Rule(
             code="HR111",
-            level=WARNING,
+            level=HINT,
             says="a flow does not say what it is to the people who see it",
             remedy="Give the flow's function a docstring, or the deployment a `description`.",
             line="Prefect: user needs visibility",
@@ -149,7 +149,7 @@ FLOW_RULES: tuple[JobRule, ...] = (
     JobRule(
         rule=Rule(
             code="HR114",
-            level=WARNING,
+            level=HINT,
             says="a flow does not retry",
             remedy="Write `@flow(retries=2, retry_delay_seconds=60)`, or retries on its tasks.",
             line="Prefect: needs retry logic",

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from horae.checks.job_rule import COMPLEX, VISIBLE, JobRule, Subject, Tripped, any_of_traits, spoken, when, with_job
-from horae.findings import ERROR, WARNING, Rule
+from horae.findings import ERROR, HINT, WARNING, Rule
 from horae.jobs.job import Job
 from horae.jobs.policies import CatchUp, Overlap, Scope, Tier, Trait
 from horae.matrix import Frequency
@@ -102,7 +102,7 @@ INTERNAL_RULES: tuple[JobRule, ...] = (
     JobRule(
         rule=Rule(
             code="HR312",
-            level=WARNING,
+            level=HINT,
             says="an internal job that fires more than once a minute depends on the store",
             remedy="Say scope='each' if every sidecar may run it; it then needs nothing outside its process.",
             line="APScheduler: no external dependencies required",
@@ -114,7 +114,7 @@ INTERNAL_RULES: tuple[JobRule, ...] = (
     JobRule(
         rule=Rule(
             code="HR313",
-            level=WARNING,
+            level=HINT,
             says="an internal job may run for more than five seconds",
             remedy="Say time_limit=timedelta(seconds=5); what takes longer belongs in `{infra}/`.",
             line="APScheduler: fast execution (< 5 seconds)",

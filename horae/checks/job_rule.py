@@ -101,7 +101,7 @@ def spoken(duration: timedelta | None) -> str:
 def missing_context(job: Job) -> str:
     """What the job's function says when called without context, as a scheduled fire does; empty when it is fine."""
     try:
-        job.accepts(())
+        job.accepts({})
     except InvalidJob as error:
         return error.message
     return ""

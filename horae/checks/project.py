@@ -1,6 +1,7 @@
 """Is the whole project sound? What `horae check` runs; it imports neither Prefect nor a broker's client."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from horae.checks.checklist import check_job
@@ -26,14 +27,23 @@ HORIZON = timedelta(days=365)
 DATES_SHOWN = 4
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checked:
+    """What a check looked at, and what it found."""
+
+    jobs: int
+    findings: Sequence[Finding]
+    """By file and line."""
+
+
 def check_project(
     settings: Settings,
     start: datetime,
     ask: Callable[[Sequence[str]], Mapping[str, Sequence[float]]] = lambda jobs: {},
     look: Callable[[Registry], Sequence[Finding]] = lambda registry: (),
     probed: Mapping[str, Probed] | None = None,
-) -> list[Finding]:
-    """All findings on a project, by file and line; `start` begins the year whose fires are compared.
+) -> Checked:
+    """All findings on a project; `start` begins the year whose fires are compared.
 
     `ask`: how many seconds the latest settled runs of these jobs took, by job, as far as that can be said. `look`: what
     is deployed at Prefect beside what the files say. `probed`: what `probe` said of the job files; None: it is asked
@@ -51,7 +61,8 @@ def check_project(
     findings += look(registry)
     findings = [one for one in findings if one.level is Level.ERROR or one.code not in settings.check.ignore]
     findings += _ignored(settings)
-    return sorted(findings, key=lambda f: (f.file or "", f.line or 0, f.code))
+    ordered = sorted(findings, key=lambda f: (f.file or "", f.line or 0, f.code))
+    return Checked(jobs=len(registry.names), findings=ordered)
 
 
 def _ignored(settings: Settings) -> Iterator[Finding]:
@@ -59,7 +70,7 @@ def _ignored(settings: Settings) -> Iterator[Finding]:
 
     levels = {rule.code: rule.level for rule in all_rules()}
     for code in settings.check.ignore:
-        if levels.get(code) is not Level.WARNING:
+        if levels.get(code) in (None, Level.ERROR):
             message = (
                 f"{code} is an error, which cannot be turned off" if code in levels else unknown("code", code, levels)
             )

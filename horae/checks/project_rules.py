@@ -1,6 +1,6 @@
 """The rules about a project as a whole: its folders, its settings and how its jobs fit together."""
 
-from horae.findings import ERROR, WARNING, Rule
+from horae.findings import ERROR, HINT, WARNING, Rule
 from horae.queues.providers import choice
 
 WRONG_FOLDER = Rule(
@@ -40,7 +40,7 @@ OUTGROWN = Rule(
 )
 OUTLASTS_GRACE = Rule(
     code="HR710",
-    level=WARNING,
+    level=HINT,
     says="a durable job that is not declared idempotent may run for longer than a worker waits when it is stopped",
     remedy="Raise `grace_seconds` in `[worker]` and in your orchestrator, give it a time_limit below that, or say "
     "idempotent=True: every deploy stops workers, and what is handed back begins again.",

@@ -20,8 +20,9 @@ GROUPS = {
 }
 HEAD = """# Checks
 
-What `horae check` looks for. Codes are stable. An **error** makes the check fail; a **warning** does not.
-Rules on traits and schedule alone also speak in `horae decide`. A rule that is a line of the specification's
+What `horae check` looks for. Codes are stable. An **error** makes the check fail. A **warning** says what may go wrong,
+and a **hint** what would make a sound job better; neither makes the check fail, and hints are only counted without
+`--hints`. Rules on traits and schedule alone also speak in `horae decide`. A rule that is a line of the specification's
 "Validation Checklist" or "Common Mistakes" names it.
 
 This page is written by `python -m horae.checks.reference`; a test holds it against the rules.

@@ -7,21 +7,35 @@ import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
+from horae.cli.streams import adapt, refused
+
 BROKEN_PIPE = 141
 """What a shell reports of a program that a closed pipe ended."""
 INTERRUPTED = 130
+COMPLETING = "_HORAE_COMPLETE"
+"""The script of a shell sets it when it asks what may follow; it begins with `_`, so it is no setting."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 fine, 1 the answer is no, 2 wrong use; errors are a sentence on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        adapt(stream, os.environ)
     gc.disable()  # a tenth of the time of a short command; `horae.cli.app` turns it on again for the others
     try:
-        status = run(sys.argv[1:] if arguments is None else arguments)
+        if COMPLETING in os.environ:
+            from horae.cli.completing import answer
+
+            status = answer(os.environ)
+        else:
+            status = run(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever reads our output has seen enough; Python would complain when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = BROKEN_PIPE
+    except OSError as error:
+        print(f"horae: {refused(error)}", file=sys.stderr)
+        status = 1
     except KeyboardInterrupt:
         status = INTERRUPTED
     if any(not one.daemon for one in threading.enumerate() if one is not threading.main_thread()):

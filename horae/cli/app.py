@@ -34,6 +34,7 @@ COMMANDS = (
     "store",
     "sidecar",
     "worker",
+    "completion",
 )
 """As `horae --help` lists them. The module of a command has its name, and its function is `command`; that of a group
 has `COMMANDS` of its own, in modules below it."""
@@ -156,7 +157,6 @@ def _horae(
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
-        return 2
     return 0
 
 

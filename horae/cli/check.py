@@ -1,9 +1,10 @@
 """`horae check`: is the project sound?"""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from itertools import groupby
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +14,10 @@ from horae.cli.project import configured, settings_of
 from horae.errors import StoreError, UsageError
 from horae.findings import Finding, Level
 from horae.settings import Settings
+from horae.settings.tables import FolderSettings
+
+if TYPE_CHECKING:
+    from horae.checks.project import Checked
 
 
 class Format(StrEnum):
@@ -28,11 +33,18 @@ Output = Annotated[
 ]
 
 
-def command(context: typer.Context, json: Json = False, format: Output = None) -> int:
+Hints = Annotated[bool, typer.Option("--hints", help="Show hints too; without it they are counted.")]
+
+
+def command(context: typer.Context, hints: Hints = False, json: Json = False, format: Output = None) -> int:
     """Check every job, prefect.yaml and the settings; exit 1 if there is an error.
+
+    An error will fail, a warning may. A hint says what would make a sound job better; JSON and the other formats have
+    all of them.
 
     \b
     horae check
+    horae check --hints
     horae check --format sarif > horae.sarif
     """
     if json and format not in {None, Format.JSON}:
@@ -41,14 +53,18 @@ def command(context: typer.Context, json: Json = False, format: Output = None) -
     from horae.prefect.deployed import leftovers
 
     found = settings_of(context)
-    findings = check_project(
+    checked = check_project(
         configured(context),
         clock.now(),
         ask=lambda jobs: _took(found, jobs),
         look=lambda registry: leftovers(found, registry.deployments),
     )
-    _print(findings, Format.JSON if json else format or Format.TEXT)
-    return 1 if any(finding.level is Level.ERROR for finding in findings) else 0
+    chosen = Format.JSON if json else format or Format.TEXT
+    if chosen is Format.TEXT:
+        _draw(checked, hints, found.folders)
+    else:
+        _print(checked.findings, chosen)
+    return 1 if any(finding.level is Level.ERROR for finding in checked.findings) else 0
 
 
 def _took(settings: Settings, jobs: Sequence[str]) -> Mapping[str, Sequence[float]]:
@@ -76,22 +92,37 @@ def _print(findings: Sequence[Finding], format: Format) -> None:
         case Format.GITHUB:
             for finding in findings:
                 print(check_formats.annotation(finding))
-        case Format.TEXT:
-            _draw(findings)
 
 
-def _draw(findings: Sequence[Finding]) -> None:
+def _draw(checked: "Checked", hints: bool, folders: FolderSettings) -> None:
     from horae.cli.findings import print_findings
     from horae.cli.output import paint
     from horae.terminal import one_line
 
-    for file, here in groupby(findings, key=lambda finding: finding.file or "(no file)"):
+    shown = [finding for finding in checked.findings if hints or finding.level is not Level.HINT]
+    for file, here in groupby(shown, key=lambda finding: finding.file or "(no file)"):
         print(paint(one_line(file), "bold", "underline"))
         print_findings(here, lines=True)
         print()
-    errors = sum(finding.level is Level.ERROR for finding in findings)
-    told = f"{_count(errors, 'error')}, {_count(len(findings) - errors, 'warning')}"
-    print(paint(told if findings else "nothing to say: every job is sound", "red" if errors else "green"))
+    count = Counter(finding.level for finding in checked.findings)
+    print(paint(_result(checked.jobs, count, hints), "red" if count[Level.ERROR] else "green"))
+    if not checked.jobs:
+        declared = f"a function with @job in {folders.infra}/ or {folders.internal}/, or a deployment in prefect.yaml"
+        print(f"{declared}, is a job; `horae decide` tells where yours belongs")
+
+
+def _result(jobs: int, count: Mapping[Level, int], hints: bool) -> str:
+    """In one line; where there is something to see, also what is not shown."""
+    if not jobs and not count:
+        return "ok: there is no job to check yet"
+    found = []
+    if count[Level.ERROR] or count[Level.WARNING]:
+        found += [_count(count[Level.ERROR], "error"), _count(count[Level.WARNING], "warning")]
+    if count[Level.HINT]:
+        shows = "" if hints else f" (`horae check --hints` shows {'it' if count[Level.HINT] == 1 else 'them'})"
+        found.append(f"{_count(count[Level.HINT], 'hint')}{shows}")
+    ok = "ok: " if not (count[Level.ERROR] or count[Level.WARNING]) else ""
+    return f"{ok}{_count(jobs, 'job')} checked, {', '.join(found) or 'no findings'}"
 
 
 def _count(number: int, noun: str) -> str:

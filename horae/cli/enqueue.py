@@ -1,6 +1,7 @@
 """`horae enqueue JOB`: a run of a durable job, accepted now, done by a queue worker."""
 
 import asyncio
+import sys
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -9,11 +10,13 @@ import typer
 from horae import clock
 from horae.cli.options import Context, JobName, Json, context_of, instant_of
 from horae.cli.project import jobs_of, settings_of, with_store
+from horae.local.endpoints import read
 from horae.project.registry import Registry
 from horae.settings import Settings
 from horae.store.values import Accepted
 
 Time = Annotated[str | None, typer.Option("--at", metavar="INSTANT", help="Not before then. Default: at once.")]
+WAIT = "it takes up changed files within seconds, unless it was started with --no-reload: then start it again"
 Provider = Annotated[
     str | None, typer.Option("--provider", metavar="NAME", help="The queue that carries it. Default: routing chooses.")
 ]
@@ -46,9 +49,17 @@ def command(
             f"{found.run_id}  {found.job}, accepted before and not settled yet; its uniqueness key admits no second run"
         )
     else:
+        if not _known_here(settings, found.job):
+            print(f"horae: the `horae up` that runs here has not read {found.job} yet; {WAIT}", file=sys.stderr)
         when = f"due {clock.isoformat(found.due)}" if found.due else "due now"
         print(f"{found.run_id}  {found.job} through {found.provider}, {when}")
     return 0
+
+
+def _known_here(settings: Settings, job: str) -> bool:
+    """Whether the processes of a running `horae up` know the job; true where none runs."""
+    running = read(settings.state)
+    return running is None or running.jobs is None or job in running.jobs
 
 
 async def _enqueue(

@@ -113,7 +113,7 @@ def _draw(explanation: Explanation) -> None:
     _head("Checks")
     print_findings(explanation.findings)
     if not explanation.findings:
-        print(paint("nothing to say: it is sound", "green"))
+        print(paint("ok: no findings", "green"))
     if explanation.providers is not None:
         _head("Queue providers, as Oneiric ranks them")
         for entry in explanation.providers:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from horae import clock
+from horae.cli.completing import job_names
 from horae.cli.following import Question
 from horae.cli.options import Json, members_of, when_of
 from horae.cli.project import address_of, jobs_of, settings_of, with_store
@@ -20,7 +21,7 @@ from horae.store.values import Only
 OPEN = "open"
 """Stands for the states of what is not settled."""
 VERDICTS = ", ".join((*Verdict, OPEN))
-Optional = Annotated[str | None, typer.Argument(metavar="[JOB]", help="Of this job only.")]
+Optional = Annotated[str | None, typer.Argument(metavar="[JOB]", help="Of this job only.", autocompletion=job_names)]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=0, max=100_000, help="At most so many, the newest.")]
 Verdicts = Annotated[
     list[str] | None,
@@ -136,7 +137,8 @@ def _known(settings: Settings, job: str) -> None:
 
 
 def _draw(runs: list[Run]) -> None:
-    from horae.cli.output import print_columns, state_of
+    from horae.cli.columns import print_columns
+    from horae.cli.output import state_of
     from horae.words import took
 
     if not runs:
@@ -157,4 +159,5 @@ def _draw(runs: list[Run]) -> None:
             )
             for run in runs
         ],
+        below=("error", "run id", "attempts", "took", "cause"),
     )

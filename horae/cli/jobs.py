@@ -104,7 +104,8 @@ async def _ask(settings: Settings, names: tuple[str, ...]) -> "Standing":
 
 
 def _draw(rows: list[tuple[Job, Latest, bool | None]], settings: Settings) -> None:
-    from horae.cli.output import print_columns, state_of
+    from horae.cli.columns import print_columns
+    from horae.cli.output import state_of
     from horae.words import relative, took
 
     if not rows:
@@ -130,6 +131,7 @@ def _draw(rows: list[tuple[Job, Latest, bool | None]], settings: Settings) -> No
             )
             for job, latest, paused in rows
         ],
+        below=("schedule", "ended", "took", "tier", "now"),
     )
 
 

@@ -6,13 +6,16 @@ from typing import Annotated
 import typer
 
 from horae import clock
+from horae.cli.completing import job_names
 from horae.cli.options import At, Cron, Every, Json, Zone, instant_of, schedule_of
 from horae.errors import UsageError
 from horae.jobs.job import Job
 from horae.schedules.kinds import Schedule, wall_zone
 from horae.schedules.zones import zone
 
-Optional = Annotated[str | None, typer.Argument(metavar="[JOB]", help="A job, instead of a schedule.")]
+Optional = Annotated[
+    str | None, typer.Argument(metavar="[JOB]", help="A job, instead of a schedule.", autocompletion=job_names)
+]
 After = Annotated[
     str | None, typer.Option("--after", metavar="INSTANT", help="Fires strictly after this instant. Default: now.")
 ]

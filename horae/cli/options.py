@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from horae import clock
+from horae.cli.completing import job_names
 from horae.errors import InvalidSchedule, UsageError, unknown
 from horae.schedules.durations import parse_duration
 from horae.schedules.kinds import Schedule
@@ -38,7 +39,9 @@ RunId = Annotated[
         metavar="RUN_ID", help="A run's id, or an unambiguous beginning or end of it, 8 characters or more."
     ),
 ]
-JobName = Annotated[str, typer.Argument(metavar="JOB", help="The name of a job; `horae jobs` lists them.")]
+JobName = Annotated[
+    str, typer.Argument(metavar="JOB", help="The name of a job; `horae jobs` lists them.", autocompletion=job_names)
+]
 
 
 def schedule_of(cron: str | None, tz: str | None, every: str | None, at: Sequence[str] | None) -> Schedule | None:

@@ -8,10 +8,9 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from horae.terminal import one_line, styled
+from horae.terminal import styled
 from horae.words import colour_of, state_words
 
 if TYPE_CHECKING:
@@ -33,23 +32,6 @@ def paint(text: str, *styles: str) -> str:
         return text
     codes = ";".join(str(CODES[style]) for style in styles if style)
     return styled(text, codes) if codes and text else text
-
-
-def print_columns(head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
-    """Rows under a head, a line each, each column as wide as it must be; a column with nothing in it is left out."""
-    table = [
-        [(one_line(cell[0]), cell[1]) if isinstance(cell, tuple) else (one_line(cell), "") for cell in row]
-        for row in rows
-    ]
-    shown = [place for place in range(len(head)) if any(row[place][0] for row in table)]
-    widths = {place: max(len(head[place]), *(len(row[place][0]) for row in table)) for place in shown}
-    for line in ([(text, "bold") for text in head], *table):
-        cells = [paint(line[place][0], line[place][1]) + _fill(line[place][0], widths[place]) for place in shown]
-        print("  ".join(cells).rstrip())
-
-
-def _fill(text: str, width: int) -> str:
-    return " " * (width - len(text))
 
 
 def wrapped(text: str, indent: int) -> list[str]:

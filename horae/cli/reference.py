@@ -14,7 +14,8 @@ HEAD = """# Command line
 | 0 | fine |
 | 1 | the answer is no: a check failed, a job did not run, no store answers |
 | 2 | wrong use: nothing was done |
-| 130 | interrupted; `fires --follow`, which has no other end, exits with 0 |
+| 130 | interrupted. `up` without `--once`, `sidecar`, `worker` and `fires --follow`, which Ctrl-C ends, exit with 0 |
+| 141 | what reads the output has closed it |
 
 `--project FOLDER` and `--prefect-file FILE` may stand before or after the command. Errors are a sentence on stderr.
 What `--json` prints is in [json.md](json.md). Colours are left out where stdout is no terminal, and where `NO_COLOR`

@@ -7,7 +7,7 @@ from typing import Any
 
 from horae import clock
 from horae.cli.output import paint, state_of
-from horae.runs import Event, Failure, Run, timeline
+from horae.runs import Failure, Run, timeline
 from horae.terminal import one_line
 from horae.words import offset, took
 
@@ -25,6 +25,7 @@ def draw(run: Run) -> None:
         {
             "cause": run.cause.value,
             "fire": _instant(run.scheduled_for),
+            "due": _instant(run.due if run.due != run.scheduled_for else None),
             "took": f"{duration}, {attempts}" if duration else attempts,
             "worker": run.worker,
             "provider": run.provider,
@@ -35,7 +36,7 @@ def draw(run: Run) -> None:
             "progress": run.progress,
         }
     )
-    draw_story(timeline(run))
+    draw_story(run)
     draw_values("context", run.context)
     draw_values("metadata", run.metadata)
     if run.result is not None:
@@ -44,15 +45,17 @@ def draw(run: Run) -> None:
     draw_failure(run.failure)
 
 
-def draw_story(events: list[Event]) -> None:
+def draw_story(run: Run) -> None:
+    """Each `claimed` with the number of its attempt, as `attempts` counts them."""
+    events = timeline(run)
     _section("story")
     width = max((len(event.what) for event in events), default=0)
+    attempt = run.attempts - sum(event.what == "claimed" for event in events)
     for event in events:
+        attempt += event.what == "claimed"
         after = f"+{offset(event.seconds_after(events[0]))}"
-        generation = f"generation {event.generation}  " if event.generation > 1 else ""
-        line = (
-            f"  {clock.isoformat(event.at):<27}  {after:>9}  {event.what:<{width}}  {generation}{one_line(event.note)}"
-        )
+        counted = f"attempt {attempt}  " if event.what == "claimed" else ""
+        line = f"  {clock.isoformat(event.at):<27}  {after:>9}  {event.what:<{width}}  {counted}{one_line(event.note)}"
         print(line.rstrip())
 
 

@@ -13,10 +13,14 @@ Once = Annotated[
 ]
 
 
-def command(context: typer.Context, once: Once = False, json: Json = False) -> int:
+NoReload = Annotated[bool, typer.Option("--no-reload", help="Do not take up job files that change meanwhile.")]
+
+
+def command(context: typer.Context, once: Once = False, no_reload: NoReload = False, json: Json = False) -> int:
     """Start everything on this machine and show all jobs in one live table; Ctrl-C stops it.
 
-    What is configured by URL is used instead of started. With --once the exit status is 0 only if all jobs ran.
+    What is configured by URL is used instead of started. Job files that are added or changed are taken up, and it says
+    so. With --once the exit status is 0 only if all jobs ran.
 
     \b
     horae up
@@ -26,4 +30,4 @@ def command(context: typer.Context, once: Once = False, json: Json = False) -> i
         raise UsageError("--json goes with --once; without it, `horae jobs --json` answers while `horae up` runs")
     from horae.up.up import main
 
-    return main(configured(context), once=once, as_json=json)
+    return main(configured(context), once=once, as_json=json, reloads=not no_reload)

@@ -4,13 +4,14 @@ import hashlib
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from horae.errors import InvalidJob, unknown
 from horae.findings import Source
+from horae.jobs.arguments import check_values
 from horae.jobs.policies import CatchUp, Isolation, Overlap, Retry, Scope, Tier, Trait
 from horae.schedules.kinds import Schedule
 
@@ -134,8 +135,9 @@ class Job:
         text = f"{self.schedule}|{self.offset // timedelta(milliseconds=1)}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def accepts(self, context: Iterable[str]) -> None:
-        """Refuse context keys that the function has no parameter for, and missing ones; raises InvalidJob."""
+    def accepts(self, context: Mapping[str, Any]) -> None:
+        """Refuse context keys that the function has no parameter for, missing ones, and values of another type than
+        the annotation's; raises InvalidJob."""
         if self.function is None:
             return
         parameters = inspect.signature(self.function).parameters.values()
@@ -147,3 +149,5 @@ class Job:
         missing = [p.name for p in parameters if p.name in named and p.default is p.empty and p.name not in given]
         if missing:
             raise InvalidJob(f"job {self.name!r} needs context {', '.join(missing)}")
+        if given:
+            check_values(self.name, self.function, context)

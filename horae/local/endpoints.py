@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -21,6 +22,8 @@ class Endpoints:
     sidecar_url: str | None = None
     """Base of /health and /metrics."""
     worker_url: str | None = None
+    jobs: Sequence[str] | None = None
+    """The names that its processes have read, or are about to."""
 
     def write(self, state: Path) -> None:
         """Put it in place in one step, readable by the owner alone: there may be a password in it."""

@@ -39,7 +39,10 @@ def find_project(start: Path) -> Path:
     for folder in (start, *start.parents):
         if (folder / FILE).is_file():
             return folder
-    raise InvalidSettings(f"no {FILE} in {start} or above it; run this in a Horae project, or say --project FOLDER")
+    raise InvalidSettings(
+        f"no {FILE} in {start} or above it; run this in a Horae project, or say --project FOLDER. An empty file "
+        "of that name makes a folder a project"
+    )
 
 
 def load(project: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:

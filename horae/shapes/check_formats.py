@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from horae.findings import Finding
+from horae.findings import Finding, Level
 
+ANNOTATED = {Level.HINT: "notice"}
+"""Where GitHub has another word."""
+SARIF_LEVELS = {Level.HINT: "note"}
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
@@ -12,7 +15,8 @@ def annotation(finding: Finding) -> str:
     """A workflow command: `::error file=infra/x.py,line=3,title=HR401::…`."""
     properties = {"file": finding.file, "line": finding.line, "title": finding.code}
     given = ",".join(f"{key}={_property(str(value))}" for key, value in properties.items() if value is not None)
-    return f"::{finding.level.value} {given}::{_data(f'{finding.message}. {finding.remedy}')}"
+    level = ANNOTATED.get(finding.level, finding.level.value)
+    return f"::{level} {given}::{_data(f'{finding.message}. {finding.remedy}')}"
 
 
 def _data(text: str) -> str:
@@ -36,7 +40,7 @@ def sarif(findings: Sequence[Finding]) -> dict[str, Any]:
             "id": code,
             "shortDescription": {"text": known[code].says},
             "help": {"text": known[code].remedy},
-            "defaultConfiguration": {"level": known[code].level.value},
+            "defaultConfiguration": {"level": SARIF_LEVELS.get(known[code].level, known[code].level.value)},
         }
         for code in codes
     ]
@@ -49,7 +53,7 @@ def _result(finding: Finding, rule: int) -> dict[str, Any]:
     result: dict[str, Any] = {
         "ruleId": finding.code,
         "ruleIndex": rule,
-        "level": finding.level.value,
+        "level": SARIF_LEVELS.get(finding.level, finding.level.value),
         "message": {"text": f"{finding.message}. {finding.remedy}"},
     }
     if finding.file:

@@ -2,11 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from horae import clock
 from horae.runs import Event, Run, timeline
 from horae.store.values import Accepted, Cancelled
+
+
+def instant(at: datetime | None) -> str | None:
+    return clock.isoformat(at) if at else None
 
 
 def run_shape(run: Run) -> dict[str, Any]:
@@ -16,12 +21,16 @@ def run_shape(run: Run) -> dict[str, Any]:
         "job": run.job,
         "tier": run.tier.value,
         "cause": run.cause.value,
-        "scheduled_for": clock.isoformat(run.scheduled_for) if run.scheduled_for else None,
+        "scheduled_for": instant(run.scheduled_for),
         "state": run.state.value,
         "verdict": run.verdict.value if run.verdict else None,
         "reason": run.reason.value if run.reason else None,
         "note": run.note or None,
         "attempts": run.attempts,
+        "accepted_at": instant(run.accepted_at),
+        "due": instant(run.due),
+        "started_at": instant(run.started_at),
+        "ended_at": instant(run.ended_at),
         "duration_seconds": run.duration_seconds,
         "error": run.failure.words if run.failure else None,
     }
@@ -30,9 +39,6 @@ def run_shape(run: Run) -> dict[str, Any]:
 def whole_run_shape(run: Run) -> dict[str, Any]:
     """As `horae show` prints it: with all that is known of the run."""
     return run_shape(run) | {
-        "accepted_at": clock.isoformat(run.accepted_at) if run.accepted_at else None,
-        "started_at": clock.isoformat(run.started_at) if run.started_at else None,
-        "ended_at": clock.isoformat(run.ended_at) if run.ended_at else None,
         "worker": run.worker or None,
         "provider": run.provider or None,
         "context": run.context,
@@ -76,6 +82,6 @@ def accepted_shape(accepted: Accepted) -> dict[str, Any]:
         "run_id": accepted.run_id,
         "job": accepted.job,
         "provider": accepted.provider,
-        "due": clock.isoformat(accepted.due) if accepted.due else None,
+        "due": instant(accepted.due),
         "new": accepted.new,
     }

@@ -35,6 +35,7 @@ def read_run(run_id: str, row: Mapping[str, str]) -> Run:
         note=note,
         attempts=int(row.get("attempts", 0)),
         accepted_at=_instant(row.get("accepted_at")),
+        not_before=_instant(row.get("due")),
         started_at=_instant(row.get("started_at")),
         ended_at=_instant(row.get("ended_at")),
         worker=row.get("worker", ""),

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from rich.text import Text
 
 HEAD = ("job", "tier", "schedule", "next fire", "last verdict", "took")
-BELOW = HEAD.index("schedule")
-"""Where a terminal is too narrow, this column goes below, beside what a job says."""
+BELOW = ("schedule", "tier", "took", "next fire")
+"""Where a terminal is too narrow, these columns go below, in this order, beside what a job says."""
 GAP = "  "
 SAYS_AT_LEAST = 24
 """Columns that what a job says should have; with fewer it gets a line of its own."""
@@ -16,26 +16,33 @@ SAYS_AT_LEAST = 24
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobRow:
     cells: tuple[str | Text, ...]
-    """One for each of `HEAD`: never cut, since each of them matters."""
+    """One for each of `HEAD`."""
     says: Text
     """What it does just now, or said last; cut at the edge."""
 
 
 def job_lines(rows: Sequence[JobRow], width: int) -> list[Text]:
-    """A line for each job under a head; two where what it says would not fit beside the rest."""
+    """A line for each job under a head; two where what it says would not fit beside the rest. None is longer than
+    `width`: on a terminal that is too narrow even for name and verdict, they are cut at the edge."""
     beside = max([len(GAP), *(len(GAP) + min(SAYS_AT_LEAST, len(row.says)) for row in rows)])
     columns = list(range(len(HEAD)))
-    one_line = len(_joined(rows, columns)[0]) + beside <= width
-    if not one_line:
-        columns.remove(BELOW)
+    if len(_joined(rows, columns)[0]) + beside <= width:
+        head, *lines = _joined(rows, columns)
+        together = [line + GAP + row.says for row, line in zip(rows, lines, strict=True)]
+        return [_cut(line, width) for line in (head + Text(f"{GAP}says", style="bold"), *together)]
+    moved: list[int] = []
+    for name in BELOW:
+        if moved and len(_joined(rows, columns)[0]) <= width:
+            break
+        place = HEAD.index(name)
+        columns.remove(place)
+        moved.append(place)
     head, *lines = _joined(rows, columns)
-    found = [head + Text(f"{GAP}says", style="bold") if one_line else head]
+    found = [_cut(head, width)]
     for row, line in zip(rows, lines, strict=True):
-        if one_line:
-            found.append(_cut(line + GAP + row.says, width))
-        else:
-            schedule = Text(GAP) + _text(row.cells[BELOW], "dim")
-            found += [line, _cut(schedule + GAP + row.says if row.says else schedule, width)]
+        below = [_text(row.cells[place], "dim") for place in moved] + [row.says]
+        found.append(_cut(line, width))
+        found.append(_cut(Text(GAP) + Text(GAP).join(cell for cell in below if cell), width))
     return found
 
 
@@ -56,6 +63,11 @@ def _text(cell: str | Text, style: str = "") -> Text:
 
 def _cut(line: Text, width: int) -> Text:
     line.rstrip()
+    return cut(line, width)
+
+
+def cut(line: Text, width: int) -> Text:
+    """The line, on at most that many columns; `…` says that there was more."""
     line.truncate(width, overflow="ellipsis")
     return line
 

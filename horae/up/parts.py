@@ -29,6 +29,8 @@ SERVERS_KEEP_SECONDS = 2.5
 """What remains of that for the parts that others need, once those are gone."""
 DRAIN_SECONDS = STOP_SECONDS - SERVERS_KEEP_SECONDS - 2.0
 """How long a part may let its work go on when it is told to stop, and still stop in time."""
+RESTART_MARGIN_SECONDS = 2.0
+"""Beside its drain, for a part that is started again."""
 PROBE_SECONDS = 0.1
 PROBE_LIMIT_SECONDS = 5.0
 LOOK_SECONDS = 5.0
@@ -166,6 +168,18 @@ class Parts:
             log = tail(entry.log)
             raise StartError(f"{part.name} did not start: {why}.{log}" + "\n".join(["", *_hint(part, log)]))
         entry.watcher = asyncio.create_task(self._watch(entry), name=f"watch {part.name}")
+
+    async def restart(self, name: str) -> None:
+        """Stop a part politely and start it anew; one that does not come up is treated as one that died."""
+        entry = self._entries[name]
+        if entry.watcher:
+            entry.watcher.cancel()
+            await asyncio.gather(entry.watcher, return_exceptions=True)
+        await self._end(entry, DRAIN_SECONDS + RESTART_MARGIN_SECONDS)
+        why = await self._launch(entry)
+        if why:
+            self._say(entry, What.DIED, why)
+        entry.watcher = asyncio.create_task(self._watch(entry), name=f"watch {name}")
 
     async def _launch(self, entry: _Entry) -> str | None:
         """Start the process and wait until it is ready: None, or why it is not."""

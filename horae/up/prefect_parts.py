@@ -1,6 +1,7 @@
 """Prefect on this machine: its server and a process worker as parts, their work pool, and the deployments."""
 
 import asyncio
+import importlib.util
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,17 @@ SWITCHED_OFF = {
     "DO_NOT_TRACK": "1",
     "PYTHONUNBUFFERED": "1",
 }
+
+
+NOT_INSTALLED = (
+    "the flows of prefect.yaml do not run: Prefect is not installed here. `pip install 'horae[prefect]'`, "
+    "then start `horae up` again"
+)
+
+
+def installed() -> bool:
+    """Whether this Python has Prefect, the extra `horae[prefect]`."""
+    return importlib.util.find_spec("prefect") is not None
 
 
 def environment(state: Path, api_url: str, api_key: str | None = None) -> dict[str, str]:

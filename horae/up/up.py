@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import SecretStr
@@ -38,7 +38,8 @@ from horae.store import Store, connect
 from horae.up.board import Board
 from horae.up.lock import project_lock
 from horae.up.parts import Parts
-from horae.up.prefect_parts import deploy, prepare, server_part, worker_part
+from horae.up.prefect_parts import NOT_INSTALLED, deploy, installed, prepare, server_part, worker_part
+from horae.up.reload import Reload
 from horae.up.service_parts import service_part
 from horae.up.store_part import store_part
 
@@ -58,17 +59,27 @@ class Up:
     board: Board
     start: str
     """Names this start; the runs that it asks for have ids that follow from it."""
+    addresses: Endpoints | None = None
+    """What commands in this project read."""
     asked: dict[str, "asyncio.Task[Run | None]"] = field(default_factory=dict)
     """The runs of the jobs with run_on_start, by job."""
 
+    def took(self, registry: Registry) -> None:
+        """These are the jobs from now on."""
+        assert self.addresses
+        self.registry = registry
+        self.addresses = replace(self.addresses, jobs=registry.names)
+        self.addresses.write(self.settings.state)
 
-def main(settings: Settings, *, once: bool = False, as_json: bool = False) -> int:
-    """Returns the exit status: 0 when it was asked to stop, or with `once` when all jobs ran; 1 when one did not.
 
-    Raises StartError for what is in its way.
+def main(settings: Settings, *, once: bool = False, as_json: bool = False, reloads: bool = True) -> int:
+    """`reloads`: take up changed job files.
+
+    Returns the exit status: 0 when it was asked to stop, or with `once` when all jobs ran; 1 when one did not. Raises
+    StartError for what is in its way.
     """
     try:
-        return asyncio.run(_run(settings, once=once, as_json=as_json))
+        return asyncio.run(_run(settings, once=once, as_json=as_json, reloads=reloads))
     except KeyboardInterrupt:
         return 130 if once else 0
     except OSError as error:
@@ -80,7 +91,7 @@ def main(settings: Settings, *, once: bool = False, as_json: bool = False) -> in
         ) from error
 
 
-async def _run(settings: Settings, *, once: bool, as_json: bool) -> int:
+async def _run(settings: Settings, *, once: bool, as_json: bool, reloads: bool) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for sign in (signal.SIGINT, signal.SIGTERM):
@@ -89,7 +100,7 @@ async def _run(settings: Settings, *, once: bool, as_json: bool) -> int:
         probed = probe(settings)
         board = Board(load_registry(settings, probed), live=sys.stdout.isatty() and not once)
         _tell_errors(settings, board, probed)
-        working = asyncio.create_task(_work(settings, board, once=once, as_json=as_json))
+        working = asyncio.create_task(_work(settings, board, once=once, as_json=as_json, reloads=reloads))
         stopped = asyncio.create_task(stopping.wait())
         await asyncio.wait([working, stopped], return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
@@ -104,7 +115,7 @@ async def _run(settings: Settings, *, once: bool, as_json: bool) -> int:
 
 def _tell_errors(settings: Settings, board: Board, probed: Mapping[str, Probed]) -> None:
     """What `horae check` calls an error: the rest starts all the same."""
-    findings = check_project(settings, clock.now(), probed=probed)
+    findings = check_project(settings, clock.now(), probed=probed).findings
     errors = [finding for finding in findings if finding.level is Level.ERROR]
     for finding in errors[:ERRORS_TOLD]:
         board.say(f"{finding.code} {finding.file or settings.project}:{finding.line or 1}: {finding.message}", "red")
@@ -112,14 +123,17 @@ def _tell_errors(settings: Settings, board: Board, probed: Mapping[str, Probed])
         board.say(f"`horae check` tells what to do about {'it' if len(errors) == 1 else f'all {len(errors)}'}", "red")
 
 
-async def _work(settings: Settings, board: Board, *, once: bool, as_json: bool) -> int:
+async def _work(settings: Settings, board: Board, *, once: bool, as_json: bool, reloads: bool) -> int:
     async with _started(settings, board) as up:
         if once:
             return await _once(up, as_json)
         async with connect(up.settings) as store:
+            reload = Reload(up.settings, up.parts, board, up.took) if reloads else None
             with board:
                 while True:
                     await board.refresh(store, up.parts.status())
+                    if reload:
+                        await reload.look()
                     await asyncio.sleep(POLL_SECONDS)
 
 
@@ -132,9 +146,8 @@ async def _started(settings: Settings, board: Board) -> AsyncIterator[Up]:
             await _together(_start_store(up), _start_prefect_server(up))
             up.settings = _with_health_ports(up.settings)
             await _together(_start_services(up), _start_flows(up))
-            addresses = _endpoints(up.settings)
-            addresses.write(settings.state)
-            board.addresses = addresses
+            up.addresses = board.addresses = _endpoints(up.settings)
+            up.took(up.registry)
             up.asked = {job.name: asyncio.create_task(_asked(up, job)) for job in up.registry if job.run_on_start}
             try:
                 yield up
@@ -167,7 +180,12 @@ async def _start_store(up: Up) -> None:
 
 
 async def _start_prefect_server(up: Up) -> None:
-    if up.settings.prefect.api_url is None:
+    """Where there are flows and Prefect is installed; without it the other tiers run all the same."""
+    if not up.registry.by_tier(Tier.PREFECT):
+        return
+    if not installed():
+        up.board.say(NOT_INSTALLED, "red")
+    elif up.settings.prefect.api_url is None:
         port = choose_port(up.settings.prefect.port, "the Prefect server", "prefect.port")
         await up.parts.start(server_part(up.settings.project, up.settings.state, port))
         _change(up, "prefect", api_url=SecretStr(f"http://{LOOPBACK}:{port}/api"))
@@ -185,8 +203,9 @@ async def _start_services(up: Up) -> None:
 
 async def _start_flows(up: Up) -> None:
     """Pool, deployments and worker. The pool of a Prefect that others share is left as it is."""
-    if not up.registry.by_tier(Tier.PREFECT):
-        await _tell_leftovers(up)
+    if not up.registry.by_tier(Tier.PREFECT) or not installed():
+        if up.settings.prefect.api_url:
+            await _tell_leftovers(up)
         return
     prefect, project, state = up.settings.prefect, up.settings.project, up.settings.state
     assert prefect.api_url
@@ -263,7 +282,10 @@ async def _asked(up: Up, job: Job) -> Run | None:
 
 
 async def _run_of(up: Up, job: Job, run_id: str) -> Run:
-    """Ask for a run under that id, once in this start, and wait for its verdict."""
+    """Ask for a run under that id, once in this start, and wait for its verdict; raises StartError, PrefectUnavailable,
+    or what an enqueue raises."""
+    if job.tier is Tier.PREFECT and up.settings.prefect.api_url is None:
+        raise StartError(NOT_INSTALLED)
     if job.tier is Tier.PREFECT:
         return await run_flow_in_turn(up.settings, job, run_id)
     if job.tier is Tier.ONEIRIC:

@@ -13,6 +13,7 @@ import pytest
 
 from horae.local.endpoints import Endpoints
 from horae.local.ports import free_port
+from tests.waiting import wait_for
 
 REPOSITORY = Path(__file__).parents[2]
 HORAE = (sys.executable, "-m", "horae")
@@ -85,14 +86,14 @@ def horae(
     ],
 )
 def test_a_quick_command_imports_nothing_heavy(
-    environment: dict[str, str], arguments: tuple[str, ...], also_lazy: set[str]
+    environment: dict[str, str], shipped: Path, arguments: tuple[str, ...], also_lazy: set[str]
 ) -> None:
     """Not a measure of time, which a busy machine spoils, but of what costs it."""
     told = "import json, sys; from horae.cli import run; status = run(sys.argv[1:]); "
     told += "print(json.dumps([status, sorted(sys.modules)]), file=sys.stderr)"
     done = subprocess.run(
         [sys.executable, "-c", told, *arguments],
-        cwd=REPOSITORY,
+        cwd=shipped,
         env=environment,
         capture_output=True,
         text=True,
@@ -152,6 +153,8 @@ def test_an_enqueued_run_waits_for_its_time(
     }
     [fire] = json.loads(horae(environment, "fires", "--json", cwd=durable, **store).stdout)
     assert (fire["run_id"], fire["state"], fire["cause"]) == (accepted["run_id"], "pending", "enqueue")
+    assert fire["due"] == at
+    assert f"pending, due {at}" in horae(environment, "fires", cwd=durable, **store).stdout
     refused = horae(environment, "enqueue", "copy-files", "--provider", "reddis", cwd=durable, **store)
     assert refused.returncode == 2
     assert "did you mean 'redis'?" in refused.stderr
@@ -232,11 +235,104 @@ def test_ctrl_c_ends_a_run_quietly(running_job: "subprocess.Popen[str]") -> None
     assert "Traceback" not in errors
 
 
-def on_a_terminal(environment: dict[str, str], typed: str, *arguments: str) -> str:
+@pytest.mark.requires("valkey")
+@pytest.mark.parametrize("command", [("worker",), ("sidecar",), ("fires", "--follow")])
+def test_ctrl_c_is_how_a_command_without_an_end_ends_well(
+    environment: dict[str, str], durable: Path, valkey_url: str, namespace: str, command: tuple[str, ...]
+) -> None:
+    store = {"HORAE_STORE__URL": valkey_url, "HORAE_NAMESPACE": namespace}
+    accepted = horae(environment, "enqueue", "copy-files", cwd=durable, **store)
+    assert accepted.returncode == 0, accepted.stderr
+    with (
+        (durable / "said").open("wb") as said,
+        subprocess.Popen(
+            [*HORAE, *command], cwd=durable, env={**environment, **store}, stdout=said, stderr=said
+        ) as one,
+    ):
+        try:
+            # What each of them says once it is there: it logs that it is up, or tells the run.
+            there = ("is up,", "copy-files")
+            wait_for(lambda: any(text in (durable / "said").read_text() for text in there), "it to begin", 30)
+            one.send_signal(signal.SIGINT)
+            assert one.wait(20) == 0
+        finally:
+            one.kill()
+    assert (
+        f"`{command[0]}" in (REPOSITORY / "docs/reference/cli.md").read_text().partition("| 130 |")[2].splitlines()[0]
+    )
+
+
+@pytest.mark.requires("valkey")
+def test_pause_and_resume_answer_in_json(
+    environment: dict[str, str], durable: Path, valkey_url: str, namespace: str
+) -> None:
+    store = {"HORAE_STORE__URL": valkey_url, "HORAE_NAMESPACE": namespace}
+
+    def said(*arguments: str) -> dict[str, object]:
+        done = horae(environment, *arguments, "--json", cwd=durable, **store)
+        assert (done.returncode, done.stderr) == (0, "")
+        return dict(json.loads(done.stdout))
+
+    first = said("pause", "copy-files")
+    assert (first["job"], first["paused"], first["changed"]) == ("copy-files", True, True)
+    assert said("pause", "copy-files")["changed"] is False
+    assert said("pause", "--all")["everything_paused"] is True
+    resumed = said("resume", "--all")
+    assert (resumed["job"], resumed["paused"], resumed["paused_by_name"]) == (None, False, ["copy-files"])
+    text = horae(environment, "resume", "copy-files", cwd=durable, **store).stdout
+    assert text == "copy-files runs again\n"
+
+
+def completed(environment: dict[str, str], cwd: Path, *words: str) -> list[str]:
+    """What bash offers for the last of these words."""
+    asked = f". <(horae completion bash); COMP_WORDS=({' '.join(words)!s} {'' if words[-1] else "''"}); "
+    asked += f"COMP_CWORD={len(words) - 1}; _horae_completion horae; printf '%s\n' \"${{COMPREPLY[@]}}\""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = ["bash", "--norc", "-c", asked]
+    done = subprocess.run(command, cwd=cwd, env={**environment, "PATH": path}, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+def test_bash_completes_commands_options_and_jobs(environment: dict[str, str], durable: Path, tmp_path: Path) -> None:
+    assert completed(environment, durable, "horae", "en") == ["enqueue"]
+    assert completed(environment, durable, "horae", "dead", "re") == ["replay"]
+    assert "--context" in completed(environment, durable, "horae", "enqueue", "--c")
+    assert completed(environment, durable, "horae", "enqueue", "copy") == ["copy-files"]
+    assert completed(environment, tmp_path, "horae", "run", "copy") == []
+    assert completed(environment, durable, "horae", "enqeue", "copy") == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which Linux has")
+@pytest.mark.parametrize("arguments", [("jobs", "--json"), ("next", "--every", "1s", "--count", "10000"), ("--help",)])
+def test_a_full_disk_under_the_output_is_a_sentence(
+    environment: dict[str, str], durable: Path, arguments: tuple[str, ...]
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*HORAE, *arguments], cwd=durable, env=environment, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "horae: cannot write the output: No space left on device"
+    assert "Traceback" not in done.stderr
+
+
+def test_where_there_is_no_utf_8_the_output_is_ascii(environment: dict[str, str], tmp_path: Path) -> None:
+    latin = horae(environment, "decide", "--every", "30s", cwd=tmp_path, PYTHONIOENCODING="latin-1")
+    assert (latin.returncode, latin.stderr) == (0, "")
+    assert "> APScheduler" in latin.stdout
+    shown = on_a_terminal({**environment, "LC_ALL": "C"}, tmp_path, "", "decide", "--every", "30s")
+    assert shown.isascii()
+    assert "> " in shown
+    assert shown.count("?") == 4, "those of the questions"
+
+
+def on_a_terminal(environment: dict[str, str], cwd: Path, typed: str, *arguments: str) -> str:
     """What a command shows on a pseudo-terminal on which that is typed."""
     ours, theirs = pty.openpty()
     child = subprocess.Popen(
-        [*HORAE, *arguments], cwd=REPOSITORY, env={**environment, "TERM": "xterm"}, stdin=theirs, stdout=theirs
+        [*HORAE, *arguments], cwd=cwd, env={**environment, "TERM": "xterm"}, stdin=theirs, stdout=theirs
     )
     os.close(theirs)
     os.write(ours, typed.encode())
@@ -251,8 +347,8 @@ def on_a_terminal(environment: dict[str, str], typed: str, *arguments: str) -> s
     return shown.decode()
 
 
-def test_on_a_terminal_decide_asks_and_lights_the_path(environment: dict[str, str]) -> None:
-    shown = on_a_terminal(environment, "\n\n90d\n2\n", "decide")
+def test_on_a_terminal_decide_asks_and_lights_the_path(environment: dict[str, str], tmp_path: Path) -> None:
+    shown = on_a_terminal(environment, tmp_path, "\n\n90d\n2\n", "decide")
     for number in range(1, 5):
         assert f"Step {number}:" in shown
     assert "The same in one line" in shown
@@ -260,7 +356,7 @@ def test_on_a_terminal_decide_asks_and_lights_the_path(environment: dict[str, st
     assert "\x1b[1m" in shown
 
 
-def test_colours_are_for_terminals(environment: dict[str, str]) -> None:
-    assert "\x1b[" in on_a_terminal(environment, "", "jobs")
-    assert "\x1b[" not in on_a_terminal({**environment, "NO_COLOR": "1"}, "", "jobs")
-    assert "\x1b[" not in horae(environment, "jobs").stdout
+def test_colours_are_for_terminals(environment: dict[str, str], shipped: Path) -> None:
+    assert "\x1b[" in on_a_terminal(environment, shipped, "", "jobs")
+    assert "\x1b[" not in on_a_terminal({**environment, "NO_COLOR": "1"}, shipped, "", "jobs")
+    assert "\x1b[" not in horae(environment, "jobs", cwd=shipped).stdout

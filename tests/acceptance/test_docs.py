@@ -3,7 +3,6 @@
 import os
 import re
 import runpy
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,16 +15,22 @@ from horae.checks.reference import all_rules
 from horae.settings import Settings
 from horae.settings.variables import SECRETS_VARIABLE, known_places, variable
 from tests.processes import Services, services
+from tests.shipped import ship, tracked
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", *tracked("docs/*.md"))]
 WRITTEN = [page for page in PAGES if page.name != "decision-matrix.md"]
 """The decision matrix stays as it came, links and all."""
-RUN = ["README.md", "docs/tutorials/quickstart.md", "docs/how-to/add-a-job.md"]
+RUN = [
+    "README.md",
+    "docs/tutorials/quickstart.md",
+    "docs/how-to/add-a-job.md",
+    "docs/how-to/use-it-in-your-own-repository.md",
+]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PLACE = re.compile(r"^# ([\w./-]+)\n")
-BY_HAND = ("git", "make", ".", "horae up", "horae run file-report")
+BY_HAND = ("git", "make", "pip", ".", "horae up", "horae run file-report")
 """What other tests do: set-up, `horae up`, a flow on a real Prefect. Everything else is run here."""
 
 
@@ -64,6 +69,7 @@ class Reader:
         if place is None:
             subprocess.run([sys.executable, "-c", body], cwd=self.project, env=self.environment, check=True)
             return
+        (self.project / place[1]).parent.mkdir(parents=True, exist_ok=True)
         (self.project / place[1]).write_text(body)
         # Processes read the job files when they start.
         self.restart()
@@ -141,12 +147,9 @@ def test_what_is_shown_is_held_against_what_comes() -> None:
 
 @pytest.fixture
 def reader(tmp_path: Path, valkey_url: str, namespace: str) -> Iterator[Reader]:
-    project = tmp_path / "horae"
-    kept = shutil.ignore_patterns("__pycache__")
-    for folder in ("flows", "infra", "internal"):
-        shutil.copytree(ROOT / folder, project / folder, ignore=kept)
-    for file in ("horae.toml", "prefect.yaml", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "pyproject.toml"):
-        shutil.copy(ROOT / file, project / file)
+    pages = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")
+    jobs = ("flows", "infra", "internal", "horae.toml", "prefect.yaml")
+    project = ship(tmp_path / "horae", *jobs, *pages, "pyproject.toml")
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from horae.up.lock import project_lock
+from tests.shipped import ship
 
 ROOT = Path(__file__).parents[2]
 TOOLS = ("sh", "env", "dirname", "id", "cksum", "cat", "mkdir", "sed", "rm", "tail", "git", "make", "uname", "tr")
@@ -24,13 +25,7 @@ TOOLS = ("sh", "env", "dirname", "id", "cksum", "cat", "mkdir", "sed", "rm", "ta
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """The files of this checkout that git tracks, as they are now."""
-    folder = tmp_path / "clone"
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
-    for name in listed.stdout.split("\0"):
-        if name and (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    return folder
+    return ship(tmp_path / "clone")
 
 
 @pytest.fixture

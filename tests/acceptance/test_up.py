@@ -3,7 +3,6 @@
 import gzip
 import json
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 
 from horae.local import endpoints
+from tests.shipped import ship
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -34,11 +34,7 @@ def slow(*, seconds: float = 4.0) -> None:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A project like this one, a git repository of its own."""
-    project = tmp_path / "checkout"
-    for folder in ("flows", "infra", "internal"):
-        shutil.copytree(ROOT / folder, project / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in ("horae.toml", "prefect.yaml"):
-        shutil.copy(ROOT / file, project / file)
+    project = ship(tmp_path / "checkout", "flows", "infra", "internal", "horae.toml", "prefect.yaml")
     (project / "infra" / "slow.py").write_text(SLOW)
     (project / ".gitignore").write_text(".horae/\n__pycache__/\n")
     for command in ("init -q", "add .", "-c user.name=t -c user.email=t@example.org commit -qm start"):
@@ -99,7 +95,9 @@ def test_once_runs_a_job_of_each_tier_on_real_input(checkout: Path) -> None:
     restored.write_bytes(gzip.decompress(backup.read_bytes()))
     with sqlite3.connect(restored) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        assert database.execute("SELECT count(*) FROM flow").fetchone() == (1,)
+        assert database.execute("SELECT count(*) FROM flow").fetchone() == (
+            len(list((checkout / "flows").glob("*.py"))) - 1,
+        )
     database.close()
     nothing_is_left(checkout)
 

@@ -62,6 +62,16 @@ class TestOutbox:
         assert wait
         assert timedelta(minutes=59) < wait <= timedelta(hours=1)
 
+    async def test_the_ledger_says_when_a_run_and_its_retry_are_due(self, steered: Store, clock: Clock) -> None:
+        run = new(due=T0 + SOON)
+        await steered.outbox.accept([run])
+        assert (await state(steered, run.run_id)).due == T0 + SOON
+        clock.move(SOON)
+        [message] = await handed_out(steered)
+        await settle(steered, await claim(steered, message), None, retry_after=SOON)
+        row = await state(steered, message.run_id)
+        assert (row.state, row.due) == (State.RETRYING, T0 + SOON + SOON)
+
     async def test_hold_keeps_the_relay_off_what_its_caller_publishes(self, store: Store) -> None:
         await store.outbox.accept([new()], hold=LEASE)
         assert await taken(store) == []

@@ -114,6 +114,7 @@ class Books:
             state=State.PENDING,
             scheduled_for=new.scheduled_for,
             accepted_at=self.clock(),
+            not_before=new.due,
             provider=new.provider,
             context=dict(new.context),
             metadata=dict(new.metadata),
@@ -181,6 +182,8 @@ class Books:
         self.change(run_id, state=state, worker="")
         self.leases.pop(run_id, None)
         self.outbox[run_id] = self.clock() + delay
+        if delay:
+            self.change(run_id, not_before=self.outbox[run_id])
         return None
 
     def message(self, run_id: str) -> Message:

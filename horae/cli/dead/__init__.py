@@ -15,5 +15,4 @@ def command(context: typer.Context) -> int:
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
-        return 2
     return 0

@@ -10,6 +10,7 @@ from typing import Annotated, TextIO
 
 import typer
 
+from horae.cli.completing import job_names
 from horae.cli.project import jobs_of, settings_of, with_store
 from horae.errors import UsageError
 from horae.files import written_whole
@@ -20,7 +21,7 @@ from horae.store.values import DeadLetter
 from horae.terminal import escaped
 
 BATCH = 200
-OfJob = Annotated[str | None, typer.Option("--job", metavar="JOB", help="Of this job only.")]
+OfJob = Annotated[str | None, typer.Option("--job", metavar="JOB", autocompletion=job_names, help="Of this job only.")]
 Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="FILE", help="Write it there, whole or not at all. Default: stdout."),

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from horae.cli.completing import job_names
 from horae.cli.run_ids import identify
 from horae.errors import UsageError
 from horae.scheduler.replays import letter_of
@@ -19,7 +20,9 @@ RunIds = Annotated[
         metavar="[RUN_ID]...", help="Ids of runs that failed, or unambiguous beginnings of 8 characters or more."
     ),
 ]
-OfJob = Annotated[str | None, typer.Option("--job", metavar="JOB", help="All dead letters of this job.")]
+OfJob = Annotated[
+    str | None, typer.Option("--job", metavar="JOB", autocompletion=job_names, help="All dead letters of this job.")
+]
 All = Annotated[bool, typer.Option("--all", help="All dead letters.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask. Without a terminal, more than one needs it.")]
 

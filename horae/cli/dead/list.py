@@ -6,13 +6,14 @@ from typing import Annotated
 import typer
 
 from horae import clock
+from horae.cli.completing import job_names
 from horae.cli.options import Json
 from horae.cli.project import jobs_of, settings_of, with_store
 from horae.reasons import worded
 from horae.settings import Settings
 from horae.store.values import DeadLetter
 
-OfJob = Annotated[str | None, typer.Option("--job", metavar="JOB", help="Of this job only.")]
+OfJob = Annotated[str | None, typer.Option("--job", metavar="JOB", autocompletion=job_names, help="Of this job only.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="At most so many, the newest.")]
 
 
@@ -44,7 +45,7 @@ async def _letters(settings: Settings, job: str | None, limit: int) -> list[Dead
 
 
 def _draw(letters: list[DeadLetter]) -> None:
-    from horae.cli.output import print_columns
+    from horae.cli.columns import print_columns
 
     if not letters:
         print("no dead letter")
@@ -61,4 +62,5 @@ def _draw(letters: list[DeadLetter]) -> None:
             )
             for letter in letters
         ],
+        below=("error", "run id"),
     )

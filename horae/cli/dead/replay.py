@@ -104,7 +104,7 @@ async def _do(scheduler: "Scheduler", wanted: Sequence[Fate], edit: Edit) -> Non
 
 
 def _draw(fates: Sequence[Fate], preview: bool) -> None:
-    from horae.cli.output import print_columns
+    from horae.cli.columns import print_columns
 
     if not fates:
         print("no dead letter")
@@ -119,7 +119,7 @@ def _draw(fates: Sequence[Fate], preview: bool) -> None:
         )
         for fate in fates[:SHOWN]
     ]
-    print_columns(("dead letter", "job", "outcome", "as", "context"), rows)
+    print_columns(("dead letter", "job", "outcome", "as", "context"), rows, below=("context", "as"))
     if len(fates) > SHOWN:
         print(f"… and {len(fates) - SHOWN} more; --json prints them all")
     for fate in fates[:SHOWN]:

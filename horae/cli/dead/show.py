@@ -44,7 +44,6 @@ def _draw(letter: DeadLetter, run: Run | None) -> None:
     from horae import clock
     from horae.cli.output import paint
     from horae.cli.stories import draw_failure, draw_story, draw_values
-    from horae.runs import timeline
 
     why = paint(worded(letter.reason, letter.note), "red")
     print(f"{paint(letter.job or '(no job)', 'bold')}  {why}  {paint(letter.run_id, 'dim')}")
@@ -58,7 +57,7 @@ def _draw(letter: DeadLetter, run: Run | None) -> None:
             print(f"  {line}")
     draw_failure(letter.failure)
     if run and run.story:
-        draw_story(timeline(run))
+        draw_story(run)
     print(f"\n{paint(_way_out(letter), 'dim')}")
 
 

@@ -131,6 +131,7 @@ local function put_run(r, at_once)
   redis.call('HSET', key, 'job', r.job, 'tier', r.tier, 'cause', r.cause, 'state', carried and 'queued' or 'pending', GENERATION, 1,
     'scheduled_for', r.scheduled_for or '', 'accepted_at', NOW_TEXT, 'provider', r.provider or '', PRIORITY, r.priority or 'normal',
     'message', r.message or '', 'unique', r.unique or '', 'story', story)
+  if r.due then redis.call('HSET', key, 'due', r.due) end
   local when = (r.scheduled_for or '') ~= '' and r.scheduled_for or NOW_TEXT
   redis.call('ZADD', k('ledger'), when, r.id)
   redis.call('ZADD', k('ledger:' .. r.job), when, r.id)
@@ -263,7 +264,12 @@ local function hand_out_again(id, state, delay, what, note)
   redis.call('HSET', key, 'state', state, GENERATION, generation + 1, 'worker', '', 'token', '',
     'story', (story or '') .. line(what, generation, note))
   redis.call('ZREM', k('leases'), id)
-  if delay > 0 then redis.call('ZADD', k('outbox'), int(NOW + delay), id) else hand_out(id) end
+  if delay > 0 then
+    redis.call('HSET', key, 'due', int(NOW + delay))
+    redis.call('ZADD', k('outbox'), int(NOW + delay), id)
+  else
+    hand_out(id)
+  end
 end
 
 -- Take a row that cannot be read, or not be handed out, out of all that would come back to it: it becomes a dead letter.

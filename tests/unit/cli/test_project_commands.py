@@ -90,10 +90,12 @@ def test_run_refuses_what_the_job_does_not_take(small: Path, capsys: Output) -> 
     assert "did you mean 'name'?" in capsys.readouterr().err
     assert run(["run", "gret"]) == 2
     assert "did you mean 'greet'?" in capsys.readouterr().err
+    assert run(["run", "greet", "--context", "times=many"]) == 2
+    assert 'context times = "many" does not fit times: int' in capsys.readouterr().err
 
 
-def test_run_refuses_what_a_flow_does_not_take_before_prefect_is_asked(capsys: Output) -> None:
-    assert run(["--project", str(REPOSITORY), "run", "code-sweep", "--context", "repo=."]) == 2
+def test_run_refuses_what_a_flow_does_not_take_before_prefect_is_asked(shipped: Path, capsys: Output) -> None:
+    assert run(["--project", str(shipped), "run", "code-sweep", "--context", "repo=."]) == 2
     assert "unknown context key 'repo', did you mean 'repos'?" in capsys.readouterr().err
 
 
@@ -123,14 +125,14 @@ def test_without_a_store_the_answer_is_no_and_the_way_out_is_named(
     assert "horae up" in error
 
 
-def test_explain_prints_its_documented_shape(capsys: Output) -> None:
-    assert run(["--project", str(REPOSITORY), "explain", "database-backup", "--json"]) == 0
+def test_explain_prints_its_documented_shape(shipped: Path, capsys: Output) -> None:
+    assert run(["--project", str(shipped), "explain", "database-backup", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert list(found) == documented("explain")
     assert found["decision"]["tier"] == found["tier"] == "oneiric"
     assert [entry["provider"] for entry in found["providers"] if entry["chosen"]] == ["redis"]
     assert len(found["next_fires"]) == 5
-    assert run(["--project", str(REPOSITORY), "explain", "database-backup"]) == 0
+    assert run(["--project", str(shipped), "explain", "database-backup"]) == 0
     drawn = capsys.readouterr().out
     assert "▶ Oneiric queue" in drawn
     assert "▶ redis" in drawn
@@ -162,7 +164,10 @@ def test_every_format_says_all_findings(small: Path, capsys: Output) -> None:
     assert {("HR701", "error", "infra/broken.py", 1), ("HR703", "warning", "internal/empty.py", 1)} <= set(findings)
 
     assert run(["check", "--format", "github"]) == 1
-    begun = [f"::{level} file={file},line={line},title={code}::" for code, level, file, line in findings]
+    notices = {"hint": "notice"}
+    begun = [
+        f"::{notices.get(level, level)} file={file},line={line},title={code}::" for code, level, file, line in findings
+    ]
     shown = capsys.readouterr().out.splitlines()
     assert [line[: len(begin)] for begin, line in zip(begun, shown, strict=True)] == begun
 
@@ -172,20 +177,45 @@ def test_every_format_says_all_findings(small: Path, capsys: Output) -> None:
     rules = [rule["id"] for rule in analysis["tool"]["driver"]["rules"]]
     assert (log["version"], rules) == ("2.1.0", sorted({code for code, *_ in findings}))
     places = [result["locations"][0]["physicalLocation"] for result in analysis["results"]]
-    assert findings == [
+    notes = {"hint": "note"}
+    assert [(code, notes.get(level, level), file, line) for code, level, file, line in findings] == [
         (rules[result["ruleIndex"]], result["level"], place["artifactLocation"]["uri"], place["region"]["startLine"])
         for result, place in zip(analysis["results"], places, strict=True)
     ]
 
-    assert run(["check"]) == 1
+    assert run(["check", "--hints"]) == 1
     text = capsys.readouterr().out
     assert all(code in text and file in text for code, _, file, _ in findings)
     (small / "infra/broken.py").unlink()
     assert run(["check"]) == 0, "warnings alone do not fail"
 
 
-def test_check_passes_on_this_repository(capsys: Output) -> None:
-    assert run(["--project", str(REPOSITORY), "check", "--json"]) == 0
+def test_a_first_job_gets_a_short_answer_with_its_hints_apart(small: Path, capsys: Output) -> None:
+    assert run(["check"]) == 0
+    assert capsys.readouterr().out == "ok: 1 job checked, 2 hints (`horae check --hints` shows them)\n"
+    assert run(["check", "--hints"]) == 0
+    hints = capsys.readouterr().out
+    assert all(f"{code}  hint" in hints for code in ("HR312", "HR313"))
+    assert hints.endswith("\nok: 1 job checked, 2 hints\n")
+    assert run(["check", "--json"]) == 0
+    assert [finding["level"] for finding in json.loads(capsys.readouterr().out)] == ["hint", "hint"]
+    assert run(["check", "--format", "github"]) == 0
+    assert capsys.readouterr().out.count("::notice file=internal/greet.py") == 2
+    assert run(["check", "--format", "sarif"]) == 0
+    [analysis] = json.loads(capsys.readouterr().out)["runs"]
+    assert [result["level"] for result in analysis["results"]] == ["note", "note"]
+
+
+def test_check_says_that_there_is_no_job_yet(small: Path, capsys: Output) -> None:
+    (small / "internal/greet.py").unlink()
+    assert run(["check"]) == 0
+    shown = capsys.readouterr().out
+    assert "ok: there is no job to check yet" in shown
+    assert "@job in infra/ or internal/" in shown
+
+
+def test_check_passes_on_this_repository(shipped: Path, capsys: Output) -> None:
+    assert run(["--project", str(shipped), "check", "--json"]) == 0
     assert not [f for f in json.loads(capsys.readouterr().out) if f["level"] == "error"]
 
 
@@ -264,7 +294,7 @@ def test_every_command_has_help_with_an_example(name: str, capsys: Output) -> No
 
 
 def test_horae_alone_shows_its_commands(capsys: Output) -> None:
-    assert run([]) == 2
+    assert run([]) == 0
     shown = capsys.readouterr().out
     assert all(name in shown for name in COMMANDS)
     assert run(["--version"]) == 0

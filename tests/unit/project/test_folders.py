@@ -70,7 +70,7 @@ def test_jobs_load_from_the_folders_that_are_set(moved: Settings) -> None:
 
 
 def test_the_check_names_the_folders_that_are_set(moved: Settings) -> None:
-    findings = check_project(moved, datetime(2026, 1, 1, tzinfo=UTC))
+    findings = check_project(moved, datetime(2026, 1, 1, tzinfo=UTC)).findings
     [misplaced] = [finding for finding in findings if finding.code == "HR401"]
     assert misplaced.message.startswith("tidy is in upkeep/ (APScheduler), but the matrix leads to Oneiric queue")
     assert misplaced.remedy.startswith("Move it to jobs/durable/ ")

@@ -1,7 +1,8 @@
 """Every JSON shape has the keys that docs/reference/json.md documents, in that order."""
 
 import json
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 from horae.findings import Finding, Level
 from horae.jobs.job import Job
@@ -11,6 +12,7 @@ from horae.reasons import Reason
 from horae.runs import Cause, Run, State
 from horae.shapes.findings import finding_shape, review_shape
 from horae.shapes.jobs import decision_shape, explanation_shape, job_shape
+from horae.shapes.pauses import Switched, switched_shape
 from horae.shapes.runs import accepted_shape, cancelled_shape, log_shape, run_shape
 from horae.shapes.store import upgrade_shape
 from horae.store.redis.schema import OlderClient, SchemaState
@@ -41,6 +43,16 @@ def test_a_run() -> None:
     assert accepted_shape(accepted)["due"] == "2026-12-01T12:00:00Z"
 
 
+def test_every_run_has_its_times() -> None:
+    asked = replace(RUN, accepted_at=NOON, not_before=NOON + timedelta(hours=1), ended_at=NOON + timedelta(hours=2))
+    shape = run_shape(asked)
+    times = [shape[key] for key in ("accepted_at", "due", "started_at", "ended_at")]
+    assert times == ["2026-12-01T12:00:00Z", "2026-12-01T13:00:00Z", None, "2026-12-01T14:00:00Z"]
+    assert run_shape(replace(RUN, accepted_at=NOON))["due"] == "2026-12-01T12:00:00Z"
+    fire = replace(RUN, accepted_at=NOON, scheduled_for=NOON - timedelta(hours=1))
+    assert run_shape(fire)["due"] == "2026-12-01T11:00:00Z"
+
+
 def test_a_job() -> None:
     shape = job_shape(JOB, Latest(newest=RUN, settled=RUN), None, NOON)
     assert list(shape) == documented("jobs")
@@ -53,6 +65,13 @@ def test_a_decision_with_its_findings() -> None:
     assert list(explanation_shape(JOB, decision, [FINDING], None, [NOON])) == documented("explain")
     assert list(finding_shape(FINDING)) == documented("check")
     assert list(review_shape(FINDING)) == ["code", "level", "message", "remedy"]
+
+
+def test_a_pause() -> None:
+    switched = Switched(job="a", before=False, after=False, everything=True, by_name=["b"])
+    shape = switched_shape(switched)
+    assert list(shape) == documented("pause")
+    assert (shape["paused"], shape["changed"], shape["paused_by_name"]) == (True, False, ["b"])
 
 
 def test_an_upgrade() -> None:

@@ -11,8 +11,9 @@ from rich.text import Text
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier
 from horae.project.registry import Registry
-from horae.runs import Cause, Failure, Run, State
+from horae.runs import Cause, Event, Failure, Run, State
 from horae.schedules.making import every
+from horae.store.values import Latest
 from horae.up.board import Board, until
 from horae.up.parts import PartStatus, What
 from tests.model import ModelStore
@@ -42,6 +43,65 @@ def test_it_never_outgrows_the_terminal(jobs: int) -> None:
         assert lines[-1] == "Ctrl-C stops everything"
         assert "event 19" in lines
         assert any(line.startswith("● valkey") for line in lines)
+
+
+@pytest.mark.parametrize("width", [20, 30, 40, 60, 79])
+@pytest.mark.parametrize("height", [3, 6, 12])
+def test_no_line_is_wrapped_on_a_narrow_terminal(width: int, height: int) -> None:
+    lines = drawn(4, width, height)
+    assert len(lines) <= height
+    assert max(map(len, lines)) <= width
+    assert lines[0].startswith("job")
+
+
+def test_what_fails_stands_first_and_then_what_runs() -> None:
+    registry = Registry()
+    states = {"fine": State.RAN, "running": State.RUNNING, "broken": State.FAILED, "idle": None}
+    for name in states:
+        registry.add(Job(name=name, tier=Tier.APSCHEDULER, schedule=every("30s")))
+    board = Board(registry, live=True)
+    for name, state in states.items():
+        if state:
+            run = Run(run_id=name, job=name, tier=Tier.APSCHEDULER, cause=Cause.SCHEDULE, state=state)
+            board._latest[name] = Latest(newest=run, settled=run if state.settled else None)
+    lines = [line.plain.split()[0] for line in board._jobs(30)]
+    assert [name for name in lines if name in states] == ["broken", "running", "fine", "idle"]
+
+
+def test_a_run_whose_job_no_worker_knows_is_told_in_the_table() -> None:
+    registry = Registry()
+    registry.add(Job(name="late", tier=Tier.ONEIRIC))
+    board = Board(registry, live=True)
+    back = Event(at=AT, what="handed back", generation=1, note="queue-worker@h:1 does not know the job")
+    run = Run(run_id="r", job="late", tier=Tier.ONEIRIC, cause=Cause.ENQUEUE, state=State.PENDING, story=(back,))
+    board._latest["late"] = Latest(newest=run, settled=None)
+    assert any("no running worker knows the job" in line.plain for line in board._jobs(30))
+
+
+async def test_a_terminal_of_another_size_begins_on_an_empty_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry, store, out = Registry(), ModelStore(), io.StringIO()
+    registry.add(Job(name="copy", tier=Tier.ONEIRIC, schedule=every("30s")))
+    monkeypatch.setattr("sys.stdout", out)
+    cleared = "\x1b[H\x1b[2J"
+    with Board(registry, live=True) as board:
+        board._console = Console(file=out, width=130, height=24, force_terminal=True)
+        board._size = board._console.size
+        await board.refresh(store, [])
+        assert cleared not in out.getvalue()
+        for width in (40, 100):
+            out.truncate(0)
+            board._console.size = (width, 20)
+            await board.refresh(store, [])
+            assert out.getvalue().count(cleared) == 1
+            await board.refresh(store, [])
+            assert out.getvalue().count(cleared) == 1
+
+
+def test_without_utf_8_the_end_of_a_line_that_was_cut_is_ascii() -> None:
+    board = Board(Registry(), live=True)
+    board._console = Console(file=io.TextIOWrapper(io.BytesIO(), encoding="ascii"), force_terminal=True)
+    assert board._spelled(Text("a long lin…")).plain == "a long l..."
+    assert board._spelled(Text("short")).plain == "short"
 
 
 def test_jobs_that_do_not_fit_are_counted() -> None:

@@ -54,6 +54,16 @@ def test_what_a_job_says_is_cut_at_the_edge() -> None:
         assert longest.plain.endswith("…")
 
 
+@pytest.mark.parametrize("width", [20, 40, 50, 60, 79])
+def test_a_very_narrow_one_keeps_name_and_verdict_first(width: int) -> None:
+    lines = [line.plain for line in job_lines(ROWS, width)]
+    assert max(map(len, lines)) <= width
+    assert lines[0].startswith("job ")
+    assert lines[3].startswith("database-backup  ")
+    if width >= 40:
+        assert "ran" in lines[3]
+
+
 def test_without_jobs_there_is_a_head() -> None:
     assert len(job_lines([], 80)) == 1
 
