@@ -6,14 +6,14 @@ ARG UV_VERSION=0.13.9
 ENV UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_COMPILE_BYTECODE=1
 RUN pip install --no-cache-dir "uv==${UV_VERSION}"
 WORKDIR /app
-# The packages first: they change less often than the code.
+# Install the packages first, because they change less often than the code.
 COPY pyproject.toml uv.lock README.md LICENSE ./
 RUN uv sync --frozen --no-dev --all-extras --no-install-project
 COPY . .
 RUN uv sync --frozen --no-dev --all-extras
 
 FROM ${PYTHON_IMAGE}
-# git: the code sweep reads repositories. pg_dump: only if a PostgreSQL database is backed up.
+# The code sweep needs git. The backup of a PostgreSQL database needs pg_dump.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends git postgresql-client \
     && rm -rf /var/lib/apt/lists/* \
@@ -23,6 +23,6 @@ WORKDIR /app
 RUN mkdir -p .horae && chown horae .horae
 USER horae
 ENV PATH=/app/.venv/bin:$PATH PYTHONUNBUFFERED=1
-# Ours drain on SIGTERM; the grace of compose or Kubernetes has to exceed worker.grace_seconds (8 s).
+# Horae's processes drain on SIGTERM. The grace period of compose or Kubernetes must exceed worker.grace_seconds (8 s).
 STOPSIGNAL SIGTERM
 CMD ["horae", "--help"]

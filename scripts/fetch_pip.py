@@ -1,4 +1,4 @@
-"""Download pip's wheel to the path given: for a Python that came without pip and without venv. Any Python from 3.8 on.
+"""Download pip's wheel to the given path, for a Python without pip and venv. Runs on Python 3.8 and newer.
 
 Reads the package index that pip itself would use: PIP_INDEX_URL, or pip's configuration files, or PyPI.
 """
@@ -11,7 +11,7 @@ import sys
 import urllib.parse
 import urllib.request
 
-# The last pip for Python 3.8; also good enough to install one wheel on any newer one.
+# The last pip that supports Python 3.8. It can install a wheel on newer versions too.
 WHEEL = "pip-25.0.1-py3-none-any.whl"
 SHA256 = "c46efd13b6aa8279f33f2864459c8ce587ea6a1a59ee20de055868d8f7688f7f"
 CONFIGS = ("/etc/pip.conf", "~/.pip/pip.conf", "~/.config/pip/pip.conf", "~/Library/Application Support/pip/pip.conf")
@@ -35,7 +35,7 @@ def main(target: str) -> None:
     with urllib.request.urlopen(urllib.parse.urljoin(base, links[0]), timeout=60) as answer:
         wheel = answer.read()
     if hashlib.sha256(wheel).hexdigest() != SHA256:
-        sys.exit(f"{links[0]} is not the {WHEEL} that was expected")
+        sys.exit(f"{links[0]} does not have the expected checksum of {WHEEL}")
     with open(target, "wb") as file:
         file.write(wheel)
 
