@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from horae.checks.reference import all_rules
+from horae.queues.providers import names, provider
 from horae.settings import Settings
 from horae.settings.variables import SECRETS_VARIABLE, known_places, variable
 from tests.processes import Services, services
@@ -213,7 +214,8 @@ def test_codes_and_variables_are_real() -> None:
     codes = {rule.code for rule in all_rules()}
     kubernetes = {"HORAE_SERVICE_HOST", "HORAE_PORT"}
     known = {variable(place) for places in known_places(Settings) for place in places}
-    variables = known | kubernetes | {"HORAE", SECRETS_VARIABLE}
+    of_providers = {variable(("queue", name, key)) for name in names() for key in provider(name).settings.model_fields}
+    variables = known | of_providers | kubernetes | {"HORAE", SECRETS_VARIABLE}
     for page in WRITTEN:
         text = page.read_text()
         assert set(re.findall(r"\bHR\d{3}\b", text)) <= codes, page
