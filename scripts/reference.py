@@ -1,6 +1,6 @@
-"""Writes the generated tables of docs: `python scripts/reference.py` rewrites what differs.
+"""Write the generated tables of the docs: `python scripts/reference.py` rewrites the pages that differ.
 
-A table stands between `<!-- generated: name -->` and `<!-- end -->`; all else on these pages is written by hand.
+A table is between `<!-- generated: name -->` and `<!-- end -->`; the rest of these pages is written by hand.
 """
 
 import ast
@@ -45,7 +45,7 @@ ELSEWHERE = {"project", "folders", "store", "prefect", "queue", "redis", "worker
 
 
 def attributes(kind: type) -> dict[str, tuple[str, str]]:
-    """Type as written and docstring of each attribute of a class, in order; what it inherits comes last."""
+    """Return type (as written) and docstring of each attribute of a class, in order; inherited attributes come last."""
     [body] = ast.parse(dedent(inspect.getsource(kind))).body
     assert isinstance(body, ast.ClassDef)
     found: dict[str, tuple[str, str]] = {}
@@ -70,7 +70,7 @@ def table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
 
 
 def spoken(annotation: str) -> str:
-    """A type in the words of somebody who writes TOML or JSON."""
+    """Name a type as authors of TOML or JSON know it."""
     plain = annotation.replace(" | None", "")
     words = {
         "str": "text",
@@ -91,7 +91,7 @@ def spoken(annotation: str) -> str:
 
 
 def shown(value: Any) -> str:
-    """A default as it would be written."""
+    """Format a default as a user would write it."""
     if value is None or value is MISSING or value is PydanticUndefined:
         return "none"
     if isinstance(value, bool):
@@ -120,7 +120,7 @@ def limits(model: type[BaseModel], name: str) -> str:
 
 
 def settings_of(model: type[BaseModel], prefix: str | None) -> str:
-    """`prefix`: of the variables; None: the names alone."""
+    """Table of a settings model. `prefix` begins the names of its variables; None leaves out the variables."""
     rows = []
     for name, (annotation, text) in attributes(model).items():
         if name in model.model_fields and name not in ELSEWHERE:
@@ -208,7 +208,7 @@ def providers() -> str:
 
 
 def provider_settings() -> str:
-    """The table `[queue.NAME]` of each provider."""
+    """Return the table `[queue.NAME]` of each provider."""
     parts = []
     for name in provider_names():
         prefix = f"HORAE_QUEUE__{name.upper()}__"
@@ -283,7 +283,7 @@ TABLES: dict[str, Callable[[], str]] = {
 
 
 def rewritten(text: str) -> str:
-    """The page with each generated table as it is now."""
+    """Return the page with its generated tables up to date."""
     return MARKED.sub(_made, text)
 
 
@@ -295,7 +295,7 @@ def _made(found: re.Match[str]) -> str:
 
 
 def pages() -> list[Path]:
-    """The pages with a generated table: of the reference, and of the jobs, which show their settings."""
+    """List the pages with generated tables: reference pages, and how-to pages of jobs with settings."""
     return [path for path in sorted((ROOT / "docs").glob("*/*.md")) if MARKED.search(path.read_text())]
 
 
