@@ -35,7 +35,7 @@ def main(target: str) -> None:
     with urllib.request.urlopen(urllib.parse.urljoin(base, links[0]), timeout=60) as answer:
         wheel = answer.read()
     if hashlib.sha256(wheel).hexdigest() != SHA256:
-        sys.exit(f"{links[0]} does not have the expected checksum of {WHEEL}")
+        sys.exit(f"{links[0]} is not the {WHEEL} with the expected checksum")
     with open(target, "wb") as file:
         file.write(wheel)
 
