@@ -1,4 +1,4 @@
-"""Dead letters: what durable runs that failed leave behind."""
+"""Dead letters of failed durable runs and of invalid messages."""
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime

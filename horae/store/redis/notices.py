@@ -1,4 +1,4 @@
-"""Notices: missed, failed and late fires, each handed out once."""
+"""Notices of missed, failed and late fires. Each notice is handed out once."""
 
 import json
 import logging
@@ -47,7 +47,7 @@ def _notice(text: str) -> Notice:
     told = json.loads(text)
     what = Happening(told["what"])
     reason, note = Reason.read(told["reason"], told.get("note", ""))
-    if what is Happening.LATE:  # how late it was is the reason in schema 2, and the note since
+    if what is Happening.LATE:  # schema 2 stores how late it was as the reason, later schemas as the note
         reason, note = None, note or told["reason"]
     return Notice(
         what=what,
