@@ -152,7 +152,7 @@ class Settlement:
     """Details of the reason; for a retry the message of the exception."""
     retry_after: timedelta | None = None
     died: bool = False
-    """True: the run killed its process. The store hands it out again, and settles it as `failed` the `DEATHS`th time."""
+    """True: the run killed its process. The store hands it out again, or fails it if this was the `DEATHS`th time."""
     failure: Failure | None = None
     result: Any = None
     progress: str = ""
