@@ -30,10 +30,10 @@ PRIORITY_WEIGHTS = {Priority.HIGH: 8, Priority.NORMAL: 3, Priority.LOW: 1}
 
 
 GENERATIONS = 1_000_000_000
-"""Handings-out that a run can have."""
+"""The highest generation of a run."""
 FIRST_GENERATIONS = GENERATIONS // 2
-"""The highest generation that a message without a row may name. A run that begins with it has room for its retries; one
-over GENERATIONS could never be handed out again, and would block its job."""
+"""The highest generation of a message without a row. It leaves room for retries: a run that reaches GENERATIONS cannot
+be handed out again and would block its job."""
 ROOM_BYTES = 256
 """How many bytes a message of a later generation may exceed the limit: its generation, and a run_id that was added."""
 
@@ -83,7 +83,7 @@ class Message(BaseModel):
             body = self.model_dump_json(exclude_defaults=True).encode()
             if b"NaN" in body or b"Infinity" in body:
                 json.loads(body, parse_constant=_no_number)
-            # The writer accepts what the reader refuses, such as 220 nested lists.
+            # The JSON writer accepts values that the reader refuses, such as 220 nested lists.
             from_json(body)
         except (PydanticSerializationError, ValueError) as error:
             raise InvalidMessage(f"the message for job {self.job!r} cannot be written as JSON: {error}") from error
@@ -112,10 +112,10 @@ class Message(BaseModel):
 
 
 KEPT_BYTES = 16_384
-"""How much of a body that is no message a dead letter keeps."""
+"""How many bytes of an invalid message a dead letter keeps."""
 
 
 def kept_of(body: bytes) -> str:
-    """What a dead letter keeps of a body that is no message: a bounded beginning, and how long the whole was."""
+    """The text of an invalid message for a dead letter: at most the first KEPT_BYTES, and the size of the body."""
     text = body[:KEPT_BYTES].decode(errors="replace")
     return text if len(body) <= KEPT_BYTES else f"{text}… (the first {KEPT_BYTES} of {len(body)} bytes)"

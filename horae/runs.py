@@ -76,7 +76,7 @@ def made_at(run_id: str) -> datetime | None:
     try:
         found = uuid.UUID(run_id)
         return from_millis(found.int >> 80) if found.version == 7 else None
-    except ValueError:  # no UUID, or one that says a year above 9999
+    except ValueError:  # not a UUID, or one with a year above 9999
         return None
 
 
@@ -100,7 +100,7 @@ class Failure:
 
     @classmethod
     def parse(cls, text: str) -> "Failure | None":
-        """From a row; None for an empty text."""
+        """Read a failure from the text in a row; None for an empty text."""
         if not text:
             return None
         told = json.loads(text)

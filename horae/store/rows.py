@@ -75,11 +75,11 @@ def _event(line: str) -> Event:
 
 
 UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
-"""What reading a row raises that others wrote, or that was damaged."""
+"""The exceptions of `read_run` for a row that is damaged or was written by another program."""
 
 
 def run_of(run_id: str, row: Mapping[str, str]) -> Run:
-    """A ledger row from its hash. Of one that cannot be read, what can; its failure says what is wrong."""
+    """Read a run from its hash. If that fails, return the fields that can be read, and a failure with the error."""
     try:
         return read_run(run_id, row)
     except UNREADABLE as error:
@@ -96,12 +96,12 @@ def run_of(run_id: str, row: Mapping[str, str]) -> Run:
 
 
 def unreadable(error: BaseException) -> Failure:
-    """In place of what a row says of its failure."""
+    """The failure to show for a row that cannot be read."""
     return Failure(type="UnreadableRow", message=f"the store's row of this run cannot be read: {error!r}"[:LONGEST])
 
 
 LONGEST = 500
-"""Characters of a sentence about a row."""
+"""The maximum length of an error message about a row, in characters."""
 
 
 def _or[E: StrEnum](kind: type[E], text: str | None, otherwise: E) -> E:

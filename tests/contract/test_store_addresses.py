@@ -264,7 +264,7 @@ async def test_sentinels_have_a_password_of_their_own(tmp_path: Path) -> None:
 
 
 async def test_an_unknown_service_is_named(sentinels: Watched) -> None:
-    with pytest.raises(StoreUnavailable, match="nobody says where the primary of other is"):
+    with pytest.raises(StoreUnavailable, match="cannot find the primary of other: "):
         await checked(Reached(sentinels.url.replace(SERVICE, "other")))
 
 

@@ -37,9 +37,9 @@ LOWEST_VERSION = (7, 0)
 """The lowest version of Redis. Every version of Valkey is new enough."""
 FOLDER = Path(__file__).parent
 SAFE_SECONDS = 30.0
-"""How long a store that was found safe is trusted: its operator may change its configuration while it runs."""
+"""How long the result of the safety check holds. The configuration of a running server may change."""
 ENDS = frozenset({"settle", "report", "append_log", "record", "published", "set_aside", "put_back"})
-"""These write down what has happened already. They go on when the store has become unsafe; nothing new begins."""
+"""Functions that record what has already happened. Only these are allowed on a store that became unsafe."""
 LIMITS = (
     limits.DEATHS,
     limits.LAPSES,
@@ -205,7 +205,7 @@ class Connection:
         return (function, in_utf8(json.dumps(arguments, ensure_ascii=False)), *self._configured)
 
     async def rows(self, run_ids: Sequence[str]) -> list[dict[str, str]]:
-        """The hash of each run; {} where there is none, and one with nothing but `wrong` where the key is no hash."""
+        """The hash of each run; {} if there is none, and only the field `wrong` if the key is not a hash."""
         with translated(self.url):
             async with self.client.pipeline(transaction=False) as pipe:
                 for run_id in run_ids:

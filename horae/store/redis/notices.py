@@ -13,7 +13,7 @@ from horae.store.values import Happening, Notice
 
 log = logging.getLogger(__name__)
 SHOWN = 500
-"""Characters of what is no notice that the log keeps."""
+"""How many characters of an unreadable notice are logged."""
 
 
 class RedisNotices:
@@ -34,7 +34,7 @@ class RedisNotices:
 
 
 def _readable(text: str) -> Notice | None:
-    """None for what is no notice: it is gone from the store, and the log has its beginning."""
+    """Read a notice. If that fails, log its beginning and return None; the notice is already removed from the store."""
     try:
         return _notice(text)
     except UNREADABLE as error:

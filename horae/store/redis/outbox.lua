@@ -21,7 +21,7 @@ function calls.accept(a)
   return answers
 end
 
--- Whether a broker may carry it as it is; what is not sound goes to the caller, who reads it properly.
+-- Whether this server may publish the message unread. `take` gives all others to its caller, which validates them.
 local function sound(message, generation)
   if not tonumber(generation) then return false end
   if not message then return true end

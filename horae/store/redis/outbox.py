@@ -99,7 +99,7 @@ class RedisOutbox:
         return published
 
     async def set_aside(self, run_ids: Sequence[str]) -> None:
-        """Make dead letters of runs whose rows cannot be read, so that nothing comes back to them."""
+        """Turn runs whose rows cannot be read into dead letters, so that no duty reads them again."""
         await self._connection.call("outbox", "set_aside", runs=list(run_ids))
 
     async def published(self, messages: Sequence[Message]) -> None:
