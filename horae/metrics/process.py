@@ -50,7 +50,7 @@ class Metrics:
         self.registry.register(self.ledger)
         self.healthy = Gauge("horae_health_check", "1 when the check passed", ["check"], registry=self.registry)
         self.seen = Gauge(
-            "horae_health_figure", "Value measured by a check", ["check", "figure"], registry=self.registry
+            "horae_health_figure", "Value that a check found", ["check", "figure"], registry=self.registry
         )
 
     def began(self, tier: Tier, due: datetime | None, now: Callable[[], datetime]) -> None:

@@ -113,7 +113,7 @@ def project(tmp_path: Path, **variables: str) -> dict[str, str]:
         ({"store__url": "redis://db/x"}, "store.url: this redis:// address"),
         (
             {"store__password": SECRET},
-            "it belongs to (HORAE_STORE__PASSWORD)",
+            "give url too, or remove password (HORAE_STORE__PASSWORD)",
         ),
         ({"store__url": "redis://:s3cret@db", "store__password": SECRET}, "give only one of them"),
         ({"store__url": "redis://u@db", "store__username": "v"}, "give only one of them"),
