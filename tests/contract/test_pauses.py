@@ -1,4 +1,4 @@
-"""A paused job fires and is enqueued as ever; at the claim its runs wait, or are skipped by their policy."""
+"""A paused job still fires and can be enqueued; at the claim its runs wait, or are skipped by their policy."""
 
 from horae.jobs.policies import CatchUp, Overlap, Tier
 from horae.runs import Cause, State, Verdict
