@@ -222,7 +222,7 @@ async def test_the_address_of_one_node_is_refused_with_the_way_out(nodes: Cluste
     other = next(node for node in nodes.nodes if node is not owner)
     store = store_at(other.url, namespace)
     try:
-        with pytest.raises(StoreUnavailable, match=r"say redis\+cluster://"):
+        with pytest.raises(StoreUnavailable, match=r"use redis\+cluster://"):
             await store.check()
     finally:
         await store.close()
