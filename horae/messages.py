@@ -1,4 +1,4 @@
-"""What travels through a queue: documented JSON, validated and size-limited."""
+"""The message that a queue carries: documented JSON, validated and limited in size."""
 
 import json
 from datetime import datetime
@@ -19,7 +19,7 @@ def _no_number(constant: str) -> None:
 
 
 class Priority(StrEnum):
-    """Priority: polled 8:3:1, weighted and not strict."""
+    """The priority of a run. Workers poll high, normal and low in the ratio 8:3:1; no priority starves."""
 
     HIGH = "high"
     NORMAL = "normal"
@@ -30,60 +30,60 @@ PRIORITY_WEIGHTS = {Priority.HIGH: 8, Priority.NORMAL: 3, Priority.LOW: 1}
 
 
 GENERATIONS = 1_000_000_000
-"""Handings-out that a run can have."""
+"""The highest generation of a run."""
 FIRST_GENERATIONS = GENERATIONS // 2
-"""The highest generation that a message without a row may name. A run that begins with it has room for its retries; one
-over GENERATIONS could never be handed out again, and would block its job."""
+"""The highest generation of a message without a row. It leaves room for retries: a run that reaches GENERATIONS cannot
+be handed out again and would block its job."""
 ROOM_BYTES = 256
-"""How much larger than the limit a later handing-out may be: its generation, and a run_id that others left out."""
+"""How many bytes a message of a later generation may exceed the limit: its generation, and a run_id that was added."""
 
 
 OLD_KEYS = {"run_id": "run", "generation": "attempt", "priority": "lane"}
-"""Keys that an older release knows by another name. Messages are read under both names, and written under the old one:
-the older release buries a message with a key that it does not know."""
+"""Keys that have another name in an older release. Messages are read with both names and written with the old one,
+because the older release treats a message with an unknown key as invalid."""
 
 
 def _renamed(key: str) -> Any:
-    """The part of a field's definition that reads both names of a key and writes the old one."""
+    """Arguments of a field that read both names of a key and write the old one."""
     return {"validation_alias": AliasChoices(key, OLD_KEYS[key]), "serialization_alias": OLD_KEYS[key]}
 
 
 class Message(BaseModel):
-    """One handing-out of a run. Only `job` must be given by those who publish straight to a broker."""
+    """The message of one generation of a run. A program that publishes straight to a broker must give only `job`."""
 
-    # NaN and infinity are kept as they are: with `null` in their place a retry would get another context.
+    # Keep NaN and infinity: if they became `null`, a retry would get another context.
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants", serialize_by_alias=True)
 
     job: Annotated[str, Field(pattern=f"^{NAME.pattern}$", max_length=NAME_LIMIT)]
     """The job's name."""
     run_id: str = Field(pattern=r"^[0-9a-zA-Z_-]{1,64}$", default_factory=new_run_id, **_renamed("run_id"))
-    """Names the run: two messages with the same run_id are one run."""
+    """The id of the run. Two messages with the same run_id are one run."""
     generation: int = Field(ge=1, le=GENERATIONS, default=1, **_renamed("generation"))
-    """Counts handings-out of the run, from 1. A copy with the same run_id and generation is a duplicate."""
+    """How often the run was handed out, from 1. A copy with the same run_id and generation is a duplicate."""
     scheduled_for: Annotated[AwareDatetime, AfterValidator(in_utc)] | None = None
-    """The fire that it answers to, in UTC."""
+    """The instant of the fire in UTC, if a schedule caused the run."""
     priority: Priority = Field(default=Priority.NORMAL, **_renamed("priority"))
-    """Which runs go first. A provider may keep a queue for each."""
+    """The priority of the run. A provider may keep a queue for each priority."""
     context: dict[str, Any] = Field(default_factory=dict)
     """The keyword arguments of the job."""
     metadata: dict[str, Any] = Field(default_factory=dict)
-    """Travels along; the job does not get it."""
+    """Other data about the run. The job does not get it as arguments."""
 
     @property
     def made_at(self) -> datetime | None:
-        """The earliest instant at which this run can have been made, as far as fire or id tell; None: nobody knows."""
+        """The earliest instant at which the run can have been created, by its fire or its id; None if neither tells."""
         return self.scheduled_for or made_at(self.run_id)
 
     def encode(self, limit_bytes: int) -> bytes:
-        """JSON in UTF-8; raises MessageTooLarge over the limit, or InvalidMessage for what JSON does not have.
+        """JSON in UTF-8. Raises MessageTooLarge above the limit, or InvalidMessage for values that JSON lacks.
 
-        What was accepted once is not too large for a retry.
+        A later generation may exceed the limit by ROOM_BYTES, so that an accepted run is never too large for a retry.
         """
         try:
             body = self.model_dump_json(exclude_defaults=True).encode()
             if b"NaN" in body or b"Infinity" in body:
                 json.loads(body, parse_constant=_no_number)
-            # The writer accepts what the reader refuses, such as 220 nested lists.
+            # The JSON writer accepts values that the reader refuses, such as 220 nested lists.
             from_json(body)
         except (PydanticSerializationError, ValueError) as error:
             raise InvalidMessage(f"the message for job {self.job!r} cannot be written as JSON: {error}") from error
@@ -96,7 +96,7 @@ class Message(BaseModel):
 
     @classmethod
     def decode(cls, body: bytes, limit_bytes: int) -> Self:
-        """Raises InvalidMessage, saying what is wrong, or MessageTooLarge."""
+        """Read a message from JSON. Raises InvalidMessage, which says what is wrong, or MessageTooLarge."""
         size = len(body)
         if size > limit_bytes + ROOM_BYTES:
             raise MessageTooLarge(f"a message of {size} bytes came and the limit is {limit_bytes}")
@@ -112,10 +112,10 @@ class Message(BaseModel):
 
 
 KEPT_BYTES = 16_384
-"""How much of a body that is no message a dead letter keeps."""
+"""How many bytes of an invalid message a dead letter keeps."""
 
 
 def kept_of(body: bytes) -> str:
-    """What a dead letter keeps of a body that is no message: a bounded beginning, and how long the whole was."""
+    """The text of an invalid message for a dead letter: at most the first KEPT_BYTES, and the size of the body."""
     text = body[:KEPT_BYTES].decode(errors="replace")
     return text if len(body) <= KEPT_BYTES else f"{text}… (the first {KEPT_BYTES} of {len(body)} bytes)"

@@ -1,4 +1,4 @@
-"""What the ledger knows of one piece of work: the run, its states, its verdict."""
+"""A run in the ledger: its id, cause, state, verdict and story."""
 
 import json
 import uuid
@@ -23,7 +23,7 @@ class Cause(StrEnum):
 
 
 class Verdict(StrEnum):
-    """How a run ended. It never changes."""
+    """How a run ended. A verdict never changes."""
 
     RAN = "ran"
     FAILED = "failed"
@@ -33,15 +33,15 @@ class Verdict(StrEnum):
 
 
 class State(StrEnum):
-    """Where a run is. Once it is settled, its state is its verdict."""
+    """The state of a run. The state of a settled run is its verdict."""
 
     PENDING = "pending"
-    """In the outbox, waiting for its time or for the relay."""
+    """The run waits for its time, for the relay, for another run of its job or for the end of a pause."""
     QUEUED = "queued"
-    """At the broker."""
+    """The run's message is at the broker."""
     RUNNING = "running"
     RETRYING = "retrying"
-    """Failed, and waiting in the outbox for its next attempt."""
+    """An attempt failed, and the run waits in the outbox for the next one."""
     RAN = "ran"
     FAILED = "failed"
     SKIPPED = "skipped"
@@ -57,37 +57,37 @@ FIRES = uuid.UUID("6c7b7f0e-5f0b-5d0e-9a55-0f1d1f6f7a10")
 
 
 def fire_id(namespace: str, job: str, scheduled_for: datetime) -> str:
-    """The run id of a fire: a UUIDv5 of namespace, job and instant, so that everyone computes the same."""
+    """The run id of a fire: a UUIDv5 of namespace, job and instant, so that every process computes the same id."""
     return str(uuid.uuid5(FIRES, f"{namespace}/{job}/{isoformat(scheduled_for)}"))
 
 
 def start_id(start: str, job: str) -> str:
-    """The id of the run that a start of `horae up` asks a job for: asked twice, it is one run."""
+    """The id of a job's run at a start of `horae up`. A repeated request in the same start is the same run."""
     return str(uuid.uuid5(FIRES, f"{start}/{job}"))
 
 
 def replay_id(run_id: str) -> str:
-    """The id of the run that takes up that run's dead letter: replayed by two at once, it is one run."""
+    """The id of the replay of that run. If two people replay it at the same time, there is one run."""
     return str(uuid.uuid5(FIRES, f"replay/{run_id}"))
 
 
 def made_at(run_id: str) -> datetime | None:
-    """When a UUIDv7 was made; None for any other id."""
+    """The instant at which a UUIDv7 was created; None for any other id."""
     try:
         found = uuid.UUID(run_id)
         return from_millis(found.int >> 80) if found.version == 7 else None
-    except ValueError:  # no UUID, or one that says a year above 9999
+    except ValueError:  # not a UUID, or one with a year above 9999
         return None
 
 
 def new_run_id() -> str:
-    """The id of a run that no fire caused: a UUIDv7, so that ids sort by age."""
+    """A new id for a run that is not a fire: a UUIDv7, so that ids sort by age."""
     return str(uuid_utils.uuid7())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
-    """What went wrong, as far as the ledger keeps it."""
+    """The error of a failed run, as the ledger stores it."""
 
     type: str
     message: str
@@ -95,12 +95,12 @@ class Failure:
 
     @property
     def words(self) -> str:
-        """Class and message of what was raised."""
+        """Class and message of the exception."""
         return f"{self.type}: {self.message}"
 
     @classmethod
     def parse(cls, text: str) -> "Failure | None":
-        """From a row; None for an empty text."""
+        """Read a failure from the text in a row; None for an empty text."""
         if not text:
             return None
         told = json.loads(text)
@@ -115,7 +115,7 @@ class Event:
     what: str
     """accepted, published, claimed, waits, retrying, handed back, lease ran out, settled, replayed, dropped, …"""
     generation: int
-    """Which handing-out of the run it is about."""
+    """The generation of the run that the event belongs to."""
     note: str = ""
 
     def seconds_after(self, first: "Event") -> float:
@@ -132,18 +132,18 @@ class Run:
     cause: Cause
     state: State
     scheduled_for: datetime | None = None
-    """The fire it answers to; None unless a schedule caused it."""
+    """The instant of the fire; None if no schedule caused the run."""
     reason: Reason | None = None
-    """Why it has its verdict; None while it has none, and for `ran`."""
+    """The reason of the verdict; None before the verdict, and for `ran`."""
     note: str = ""
-    """What the reason is about, such as the run that has the uniqueness key."""
+    """Details of the reason, such as the id of the run that has the uniqueness key."""
     attempts: int = 0
-    """How often a worker began it."""
+    """How often a worker began the run."""
     accepted_at: datetime | None = None
     not_before: datetime | None = None
     """What somebody asked for, or after a failed attempt when it is tried again; None: at once."""
     started_at: datetime | None = None
-    """When its latest attempt began."""
+    """When the latest attempt began."""
     ended_at: datetime | None = None
     worker: str = ""
     provider: str = ""
@@ -165,24 +165,24 @@ class Run:
 
     @property
     def replays(self) -> str | None:
-        """The run whose dead letter it took up."""
+        """The id of the run that this run replays."""
         return str(self.metadata["replays"]) if self.cause is Cause.REPLAY and "replays" in self.metadata else None
 
     @property
     def replayed_as(self) -> str | None:
-        """The run that took up its dead letter."""
+        """The id of the run that replays this run."""
         return next((event.note.removeprefix("as ") for event in self.story if event.what == "replayed"), None)
 
     @property
     def duration_seconds(self) -> float | None:
-        """How long its latest attempt took, or None while there is none or it goes on."""
+        """How long the latest attempt took; None if there is none or it has not ended."""
         if self.started_at is None or self.ended_at is None:
             return None
         return round((self.ended_at - self.started_at).total_seconds(), 3)
 
 
 def timeline(run: Run) -> list[Event]:
-    """What happened to it, in order. Where another scheduler ran it, its row says when it began and ended."""
+    """The events of a run, in order. For a run of another scheduler, begin and end come from its row."""
     if run.started_at is None or any(event.what == "claimed" for event in run.story):
         return list(run.story)
     told = [Event(at=run.started_at, what="began", generation=1, note=run.worker)]

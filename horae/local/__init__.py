@@ -1,1 +1,1 @@
-"""What of this project runs on this machine, and where it listens."""
+"""The parts of a project that run on this machine, and their addresses."""

@@ -1,6 +1,7 @@
-"""The embedded Valkey of a program without a configured store: started when needed, shared, its data kept.
+"""The embedded Valkey of a program without a configured store. It starts when needed, is shared, and keeps its data.
 
-Its data is where `horae up` keeps its own, so each takes up what the other left open; only one server runs on it.
+It uses the same data folder as `horae up`, so each continues the open runs of the other. Only one server runs on the
+folder at a time.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from horae.local.state_folder import state_folder
 from horae.local.valkey import answers, command, running, secret_of, url_of, what_to_do
 
 FOLDER = "valkey"
-"""Below the state folder: the data of the embedded Valkey, whoever starts it."""
+"""The data folder of the embedded Valkey, inside the state folder."""
 LOG = "valkey.log"
 START_SECONDS = 15.0
 POLL_SECONDS = 0.01
@@ -33,7 +34,7 @@ LOG_END_BYTES = 16_384
 async def embedded_store(state: Path) -> AsyncIterator[str]:
     """The URL of the embedded Valkey, with its password. It runs until the last process that uses it leaves or dies.
 
-    Raises StartError with what is in the way.
+    Raises StartError, which names the cause.
     """
     use = Use(state)
     try:
@@ -43,7 +44,7 @@ async def embedded_store(state: Path) -> AsyncIterator[str]:
 
 
 class Use:
-    """That this process uses the server: a shared lock, which the kernel takes away with the process."""
+    """The use of the server by this process: a shared file lock, which the kernel releases when the process ends."""
 
     def __init__(self, state: Path) -> None:
         self._data, self._log = state / FOLDER, state / "logs" / LOG
@@ -51,7 +52,7 @@ class Use:
         self._descriptor: int | None = None
 
     def begin(self) -> str:
-        """The URL of the server, which is started if there is none. Blocks; raises StartError."""
+        """Start the server if it does not run, and return its URL. Blocks. Raises StartError."""
         try:
             state_folder(self._data.parent)
             for folder in (self._data, self._log.parent, self._users.parent):
@@ -100,7 +101,7 @@ class Use:
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """One process at a time."""
+    """Only one process at a time is inside the block."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

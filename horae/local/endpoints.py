@@ -1,4 +1,4 @@
-"""Where the parts of a running `horae up` can be reached: `.horae/run/endpoints.json`, there while it runs."""
+"""The addresses of the parts of `horae up`, in `.horae/run/endpoints.json`. The file exists while `horae up` runs."""
 
 import json
 import os
@@ -14,19 +14,19 @@ FILE = Path("run/endpoints.json")
 @dataclass(frozen=True, kw_only=True)
 class Endpoints:
     pid: int
-    """Of `horae up`."""
+    """The process id of `horae up`."""
     store_url: str | None = field(default=None, repr=False)
     store_access: dict[str, str | bool] = field(default_factory=dict, repr=False)
-    """What of `[store]` belongs to its URL: user, password, certificates."""
+    """The settings of `[store]` that belong to the URL: user, password, certificates."""
     prefect_api_url: str | None = None
     sidecar_url: str | None = None
-    """Base of /health and /metrics."""
+    """The base URL of /health and /metrics."""
     worker_url: str | None = None
     jobs: Sequence[str] | None = None
     """The names that its processes have read, or are about to."""
 
     def write(self, state: Path) -> None:
-        """Put it in place in one step, readable by the owner alone: there may be a password in it."""
+        """Write the file atomically, readable only by its owner, because it may contain a password."""
         path = state / FILE
         private_folder(path.parent)
         with written_whole(path) as file:
@@ -34,7 +34,7 @@ class Endpoints:
 
 
 def read(state: Path) -> Endpoints | None:
-    """What a running `horae up` wrote; None if there is none, or it died without taking it away."""
+    """The endpoints of the running `horae up`; None if none runs. A file that a dead one left is ignored."""
     try:
         found = json.loads((state / FILE).read_text())
         known = {name.name for name in fields(Endpoints)}

@@ -1,7 +1,8 @@
-"""Keeps a server running while any process uses it. Run as a program, by its path: it imports nothing of Horae.
+"""Keeps a server running while any process uses it. It runs as a program, by its path, and imports nothing of Horae.
 
-keeper.py USERS COMMAND...: whoever uses the server holds a shared lock on the file USERS. Once nobody does, be it
-because all were killed, the keeper stops the server and ends. A server that dies before is started again.
+keeper.py USERS COMMAND...: each process that uses the server holds a shared lock on the file USERS. When no process
+holds the lock, for example because all were killed, the keeper stops the server and exits. If the server dies earlier,
+the keeper starts it again.
 """
 
 import fcntl
@@ -25,19 +26,19 @@ class Keeper:
         self._server: subprocess.Popen[bytes] | None = None
 
     def keep(self) -> None:
-        """Return once nobody uses the server and it is gone."""
+        """Run the server. Returns when no process uses it and it has stopped."""
         threading.Thread(target=self._stop_when_unused, daemon=True).start()
         while True:
             with self._starting:
                 if self._unused.is_set():
                     return
-                # From the main thread: the server dies with the thread that started it.
+                # Start it in the main thread, because the server dies with the thread that started it.
                 self._server = subprocess.Popen(self._command, stdin=subprocess.DEVNULL)
             self._server.wait()
             self._unused.wait(RESTART_SECONDS)
 
     def _stop_when_unused(self) -> None:
-        # The lock is kept until this process ends: a new user waits until the server is gone, and starts another.
+        # Keep the lock until this process ends, so that a new user waits until the server has stopped.
         self._lock = os.open(self._users, os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         with self._starting:
@@ -51,7 +52,7 @@ class Keeper:
 
 
 def become_server(parent: int, command: list[str]) -> None:
-    """Replace this process by the server; on Linux it ends when its keeper is killed."""
+    """Replace this process by the server. On Linux, the server ends if its keeper is killed."""
     if sys.platform == "linux":
         import ctypes
 
@@ -66,7 +67,7 @@ def main() -> None:
     if first == CHILD:
         become_server(int(rest[0]), rest[1:])
     if os.fork():
-        os._exit(0)  # the program that asks for a server does not wait for its keeper
+        os._exit(0)  # the program that starts the keeper does not wait for it
     os.setsid()
     for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(ignored, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Loopback ports: a free one, and whether a wanted one is taken."""
+"""Loopback ports: find a free one, and check that a configured one is free."""
 
 import socket
 
@@ -8,7 +8,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on now."""
+    """A loopback port that no process listens on now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
         sock.bind((LOOPBACK, 0))
         port: int = sock.getsockname()[1]
@@ -16,9 +16,9 @@ def free_port() -> int:
 
 
 def choose_port(wanted: int, what: str, setting: str) -> int:
-    """`wanted`, or a free one for 0. StartError if it is taken, naming `what` wanted it and the `setting` to change.
+    """Return `wanted`, or a free port for 0. Raises StartError if it is taken; the error names `what` and `setting`.
 
-    A port whose last user has just gone (TIME_WAIT) is not taken.
+    A port in TIME_WAIT, whose last process has just ended, counts as free.
     """
     if wanted == 0:
         return free_port()
@@ -31,7 +31,7 @@ def choose_port(wanted: int, what: str, setting: str) -> int:
             variable = "HORAE_" + setting.replace(".", "__").upper()
             raise StartError(
                 f"port {wanted} on {LOOPBACK}, wanted for {what}, cannot be used: {error.strerror or error}. "
-                f"Stop whoever has it (ss -ltnp 'sport = :{wanted}' names it), "
+                f"Stop the process that uses it (ss -ltnp 'sport = :{wanted}' names it), "
                 f"or choose another: {variable}={wanted + 1}, or 0 for any free one"
             ) from error
     return wanted

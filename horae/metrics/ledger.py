@@ -1,6 +1,6 @@
-"""What the ledger says, for Prometheus: read from the store, so that it outlives the process that shows it.
+"""Metrics of the ledger for Prometheus. They are read from the store, so they survive a restart of the process.
 
-Every process that shows it shows the same: take the highest over instances, not the sum.
+All processes that expose them expose the same values: use the maximum over instances, not the sum.
 """
 
 from collections import Counter
@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from horae.runs import Verdict
 
 STRANGERS = "(unregistered)"
-"""The label of jobs that this process does not know: messages may name any, and each name would be one series more."""
+"""The label of jobs that this process does not know. Messages may name any job, so there is no series for each name."""
 
 COUNTERS = {
     "ledger_runs": ("Settled runs of all tiers", ("job", "verdict")),
@@ -21,16 +21,16 @@ COUNTERS = {
     "fires_late": ("Fires that began late", ("job",)),
 }
 GAUGES = {
-    "outbox_overdue_seconds": "For how long the first entry of the outbox has been due",
+    "outbox_overdue_seconds": "How long the first entry of the outbox has been due",
     "outbox_entries": "Entries of the outbox that wait for their time or for the relay",
     "runs_waiting": "Runs that wait for another run of their job, or for the end of a pause",
-    "runs_claimed": "Runs that some worker has claimed and not settled",
+    "runs_claimed": "Runs that a worker has claimed and not yet settled",
     "dead_letters": "Dead letters",
 }
 
 
 class LedgerMetrics(Collector):
-    """Shows nothing before `show` was called: a 0 would look like a restart of the counters."""
+    """Exposes nothing before the first call of `show`, because a 0 would look like a reset of the counters."""
 
     def __init__(self) -> None:
         self._jobs: Collection[str] = ()
@@ -44,9 +44,9 @@ class LedgerMetrics(Collector):
         noticed: Mapping[tuple[str, str], int],
         gauges: Mapping[str, float],
     ) -> None:
-        """`jobs` have series of their own, from 0: else nobody would see the first failure of a job as a rise.
+        """Set the values to expose. Each of `jobs` has its own series from 0, so that its first failure is an increase.
 
-        `settled` is by job and verdict, `noticed` by job and what happened (missed, failed, late).
+        `settled` is by job and verdict, `noticed` by job and kind (missed, failed, late).
         """
         by_verdict: Counter[tuple[str, ...]] = Counter()
         for (job, verdict), count in settled.items():

@@ -1,4 +1,4 @@
-"""What a process counts, for Prometheus. One object a process; names begin with `horae_`."""
+"""Metrics of a process for Prometheus. Each process has one object; names begin with `horae_`."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -23,7 +23,7 @@ class Metrics:
         )
         self._late = Histogram(
             "horae_fire_late_seconds",
-            "From when a fire was due to when it began",
+            "Time from when a fire was due until it began",
             ["tier"],
             buckets=LATE,
             registry=self.registry,
@@ -32,7 +32,7 @@ class Metrics:
         self._slow = Counter(
             "horae_slow_internal_runs", "Internal runs over five seconds", ["job"], registry=self.registry
         )
-        self.active = Gauge("horae_active_runs", "Runs that go on in this process", registry=self.registry)
+        self.active = Gauge("horae_active_runs", "Runs that are running in this process", registry=self.registry)
         self.fires = Counter(
             "horae_fires_dispatched", "Fires of durable jobs written to the outbox", registry=self.registry
         )
@@ -41,7 +41,7 @@ class Metrics:
         )
         self.lapsed = Counter("horae_leases_lapsed", "Runs whose lease ran out", registry=self.registry)
         self.tick = Gauge(
-            "horae_tick_seconds", "When each duty last went round, Unix time", ["duty"], registry=self.registry
+            "horae_tick_seconds", "When each duty last made a round, Unix time", ["duty"], registry=self.registry
         )
         self.troubled = Gauge(
             "horae_duty_in_trouble", "1 while a duty waits for what it needs", ["duty"], registry=self.registry
@@ -49,7 +49,9 @@ class Metrics:
         self.ledger = LedgerMetrics()
         self.registry.register(self.ledger)
         self.healthy = Gauge("horae_health_check", "1 when the check passed", ["check"], registry=self.registry)
-        self.seen = Gauge("horae_health_figure", "What a check measured", ["check", "figure"], registry=self.registry)
+        self.seen = Gauge(
+            "horae_health_figure", "Value that a check found", ["check", "figure"], registry=self.registry
+        )
 
     def began(self, tier: Tier, due: datetime | None, now: Callable[[], datetime]) -> None:
         if due is not None:
@@ -59,7 +61,7 @@ class Metrics:
     def ended(self, job: str, tier: Tier, verdict: Verdict, seconds: float) -> None:
         series = self._series.get((job, tier, verdict))
         if series is None:
-            # Looking a series up by its labels takes longer than counting.
+            # Keep the series, because finding one by its labels takes longer than counting.
             series = self._runs.labels(job, tier.value, verdict.value), self._seconds.labels(job)
             self._series[job, tier, verdict] = series
         series[0].inc()
@@ -69,7 +71,7 @@ class Metrics:
         self._slow.labels(job).inc()
 
     def checked(self, result: Any) -> None:
-        """The result of a job that checks something, {"checks": [{"name", "ok", "figures"}]}; others not."""
+        """Expose the result of a checking job, {"checks": [{"name", "ok", "figures"}]}; ignore other results."""
         checks = result.get("checks") if isinstance(result, dict) else None
         for check in checks if isinstance(checks, list) else []:
             if check.get("ok") is not None:

@@ -1,4 +1,4 @@
-"""Providers with their settings: which ones are configured here, and what to set for one that is not."""
+"""Providers with their settings: which ones are configured, and which setting a provider lacks."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from horae.settings import FILE, Settings, read_table
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Configured:
-    """A provider, and what it reads."""
+    """A provider with the settings that it reads."""
 
     provider: Provider[Any, Any]
     settings: Settings = field(repr=False)
@@ -27,17 +27,17 @@ class Configured:
 
     @property
     def missing(self) -> str:
-        """The setting to give before it can be used; empty when there is nothing to do."""
+        """The setting that the user must give before the provider can be used; empty if it is configured."""
         return self.provider.missing(self.settings, self.table)
 
     def open_publisher(self) -> Publisher:
-        """Raises InvalidSettings where the client library is not installed."""
+        """Raises InvalidSettings if the client library is not installed."""
         with self._library():
             publisher: Publisher = self.provider.open_publisher(self.settings, self.table)
         return publisher
 
     def open_consumer(self, worker: str) -> Consumer | None:
-        """None for a provider that nobody polls. Raises InvalidSettings where the client library is not installed."""
+        """None for a provider whose broker calls the receiver. Raises InvalidSettings without the client library."""
         if self.provider.open_consumer is None:
             return None
         with self._library():
@@ -56,13 +56,13 @@ class Configured:
 
 
 def with_settings(found: Provider[Any, Any], settings: Settings) -> Configured:
-    """The provider with its table; raises InvalidSettings for a table that its model refuses."""
+    """The provider with its table. Raises InvalidSettings if the table is not valid."""
     table = read_table(settings, found.settings, found.name)
     return Configured(provider=found, settings=settings, table=table)
 
 
 def configured(settings: Settings) -> list[Configured]:
-    """Every provider that can be used here; raises InvalidSettings for a wrong table, or one that no provider reads."""
+    """Every configured provider. Raises InvalidSettings for a table that is not valid or belongs to no provider."""
     for table in settings.queue.tables:
         if table not in names():
             where = settings.origin("queue", table) or FILE
@@ -72,5 +72,5 @@ def configured(settings: Settings) -> list[Configured]:
 
 
 def not_configured(settings: Settings, name: str, usable: Iterable[str]) -> NotConfigured:
-    """Why a provider that is not among the `usable` cannot be used; raises UnknownName for one that does not exist."""
+    """The error for a provider that is not among the `usable`. Raises UnknownName if no such provider exists."""
     return NotConfigured(name, with_settings(provider(name), settings).missing, usable)

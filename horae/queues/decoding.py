@@ -1,4 +1,4 @@
-"""From the bytes that a broker handed over to a delivery."""
+"""Decode the bytes from a broker into a delivery."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from horae.queues.base import Delivery
 
 
 def delivery_of(body: bytes, limit_bytes: int, receipt: Any) -> Delivery:
-    """A delivery with its message, or with what is wrong with it."""
+    """A delivery with its message or, if the body is not valid, with the reason."""
     try:
         message = Message.decode(body, limit_bytes)
     except (InvalidMessage, MessageTooLarge) as error:

@@ -1,4 +1,4 @@
-"""The providers that are configured here, opened: publishing through the router, receiving from each that is polled."""
+"""The configured providers, opened: a router to publish, and a consumer for each provider that is polled."""
 
 from dataclasses import dataclass
 
@@ -21,9 +21,10 @@ class Queues:
 
 
 def open_queues(settings: Settings) -> Queues:
-    """What the settings configure. Connects when first used.
+    """Open the configured providers. They connect at the first use.
 
-    Raises InvalidSettings for a wrong table, NotConfigured or UnknownName for a `queue.provider` that cannot be used.
+    Raises InvalidSettings for a table that is not valid; NotConfigured or UnknownName if `queue.provider` is not
+    configured or does not exist.
     """
     providers = configured(settings)
     return Queues(router=Router(settings, providers), providers=tuple(providers))

@@ -1,4 +1,4 @@
-"""Which providers there are: each file of this room that is named after a broker exports one."""
+"""All providers: each file or folder of this package that is named after a broker exports one."""
 
 from functools import cache
 from importlib import import_module
@@ -8,28 +8,28 @@ from typing import TYPE_CHECKING, Any
 from horae import queues
 from horae.errors import UnknownName
 
-if TYPE_CHECKING:  # rules ask for the names alone, also those of `horae decide`
+if TYPE_CHECKING:  # the rules of `horae check` and `horae decide` need only the names
     from horae.queues.base import Provider
 
 SEAM = frozenset({"base", "configured", "decoding", "opened", "priorities", "providers", "routing"})
-"""Files of this room that are no provider."""
+"""Files of this package that are not providers."""
 
 
 @cache
 def names() -> tuple[str, ...]:
-    """The name of every provider, sorted. Imports none of them."""
+    """The names of all providers, sorted. Imports no provider."""
     return tuple(sorted(found.name for found in iter_modules(queues.__path__) if found.name not in SEAM))
 
 
 def choice() -> str:
-    """The names for a sentence: `a, b or c`."""
+    """The names as part of a sentence: `a, b or c`."""
     *first, last = names()
     return f"{', '.join(first)} or {last}" if first else last
 
 
 @cache
 def provider(name: str) -> "Provider[Any, Any]":
-    """Raises UnknownName."""
+    """The provider of that name. Raises UnknownName."""
     if name not in names():
         raise UnknownName("queue provider", name, names())
     found: Provider[Any, Any] = import_module(f"{queues.__name__}.{name}").PROVIDER

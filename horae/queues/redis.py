@@ -1,7 +1,7 @@
-"""Redis Streams: one stream a priority, one consumer group. An entry is deleted once it is acknowledged.
+"""Redis Streams: one stream for each priority, one consumer group. An acknowledged entry is deleted.
 
-When a consumer took an entry and has not acknowledged it after `ABANDONED`, another consumer takes it over: a worker
-claims and acknowledges within a moment, so it must have died in between.
+If a consumer has not acknowledged an entry after `ABANDONED`, another consumer takes the entry over. A live worker
+claims and acknowledges much faster, so the first worker must have died.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ ACCESS = RedisAccess()
 
 @contextmanager
 def translated(url: str) -> Iterator[None]:
-    """Errors of the client as errors of ours."""
+    """Raise the errors of redis-py as QueueUnavailable or QueueError."""
     from redis.exceptions import (
         AuthenticationError,
         ConnectionError,
@@ -58,7 +58,7 @@ def client_of(url: str, timeout_seconds: float, namespace: str = "", access: Red
 
 
 POLL = """
--- KEYS: the streams, in the order in which to look. ARGV: group, consumer, how many. One trip for all priorities.
+-- KEYS: the streams, in the order of polling. ARGV: group, consumer, how many. One round trip polls all priorities.
 local found, left = {}, tonumber(ARGV[3])
 for _, stream in ipairs(KEYS) do
   if left <= 0 then break end
@@ -90,7 +90,7 @@ class RedisPublisher:
             await self._client.ping()
 
     async def backlog(self) -> Backlog:
-        """An acknowledged entry is deleted, so the length of the streams is what nobody has acknowledged."""
+        """The total length of the streams. Acknowledged entries are deleted, so all others are not acknowledged."""
         streams = [stream_of(self._namespace, priority) for priority in Priority]
         with translated(self._url):
             async with self._client.pipeline(transaction=False) as pipe:
@@ -118,7 +118,7 @@ class RedisConsumer:
         access: RedisAccess = ACCESS,
         queues: Iterable[str] = (PROVIDER_NAME,),
     ) -> None:
-        """`name`: unique among the consumers that are open at once."""
+        """`name`: must differ from those of all other open consumers."""
         self._url, self._namespace, self._limit_bytes, self._name = url, namespace, limit_bytes, name
         self._streams: dict[Priority, list[str]] = {priority: [] for priority in Priority}
         for queue in queues:
@@ -131,7 +131,7 @@ class RedisConsumer:
         self._looked_for_abandoned = -ABANDONED.total_seconds()
 
     def listen(self, queue: str) -> None:
-        """Receive from that queue too, from the next `receive` on."""
+        """Receive also from that queue, starting with the next `receive`."""
         for priority, streams in self._streams.items():
             streams.append(stream_of(self._namespace, priority, queue))
         self._ready = False
@@ -151,14 +151,14 @@ class RedisConsumer:
                 found += await self._abandoned(limit - len(found))
                 found += await self._poll(limit - len(found))
                 if not found and wait:
-                    # One from each priority at the most; what is over the limit waits here for the next call.
+                    # This reads at most one entry of each stream. Keep those beyond the limit for the next call.
                     got = await self._read(self._all_streams, 1, max(1, wait // timedelta(milliseconds=1)))
                     found, rest = got[:limit], got[limit:]
                     self._spare.extend(rest)
             except ResponseError as error:
                 if "NOGROUP" not in str(error):
                     raise
-                self._ready = False  # the server came back without it
+                self._ready = False  # the server restarted without the group; the next call creates it
         return found
 
     async def _create_groups(self) -> None:
@@ -174,7 +174,7 @@ class RedisConsumer:
         self._ready = True
 
     async def _forget_names(self, stream: str) -> None:
-        """Of consumers that were killed long ago and have nothing pending, so that names do not pile up."""
+        """Delete consumers that were idle for `FORGOTTEN` and have no pending entries, so that names do not pile up."""
         for one in await self._client.xinfo_consumers(stream, GROUP):
             if one["pending"] == 0 and one["idle"] > FORGOTTEN // timedelta(milliseconds=1):
                 await self._client.xgroup_delconsumer(stream, GROUP, one["name"])
@@ -211,7 +211,7 @@ class RedisConsumer:
         ]
 
     def _deliveries(self, answer: Any) -> list[Delivery]:
-        """From what the script returns: streams, their entries, and fields as a flat list."""
+        """Convert the answer of POLL: streams, their entries, and the fields of each entry as a flat list."""
         return [
             self._delivery(stream, id, fields[1] if fields[0] == FIELD else b"")
             for stream, entries in answer
@@ -234,7 +234,7 @@ class RedisConsumer:
                 await pipe.execute()
 
     async def close(self) -> None:
-        """Give the consumer's name back when nothing is pending under it, so that names do not pile up."""
+        """Delete the consumer's name if it has no pending entries, so that names do not pile up."""
         try:
             with translated(self._url):
                 for stream in self._all_streams:
@@ -242,12 +242,12 @@ class RedisConsumer:
                     if not pending:
                         await self._client.xgroup_delconsumer(stream, GROUP, self._name)
         except QueueError:
-            pass  # the server is away; an idle name does no harm
+            pass  # the server does not answer; an idle name does no harm
         await asyncio.shield(self._client.aclose())
 
 
 def _server(settings: Settings) -> tuple[str, RedisAccess]:
-    """The address, and how it is spoken to: another server is never sent the store's password."""
+    """The address and the credentials. A server other than the store never gets the store's password."""
     url = settings.queue.redis_url or settings.store.url
     assert url is not None, "missing() says what to set"
     own = settings.queue.redis_url not in (None, settings.store.url)
@@ -274,7 +274,7 @@ PROVIDER = Provider(
     use_when="Simple queue, fast",
     settings=RedisAccess,
     capabilities=Capabilities(
-        # A stream keeps its entries until they are acknowledged: as long as all workers may be away.
+        # A stream keeps entries until they are acknowledged, so this is the longest planned outage of all workers.
         redelivers_for=timedelta(days=1),
         native_schedules=None,
         priorities=True,

@@ -1,7 +1,7 @@
-"""Which provider carries a message: Oneiric's resolver chooses and explains, its lifecycle opens the publisher.
+"""Choose the provider of a message: Oneiric's resolver chooses and explains, its lifecycle opens the publisher.
 
-One Oneiric key a provider (`queue.redis`), because a key has one live instance, and a routing-only key `queue` to
-choose a default by selection and capability.
+Each provider has its own Oneiric key (`queue.redis`), because a key has one live instance. The key `queue` is only for
+routing: it chooses the default by selection and capability.
 """
 
 import logging
@@ -20,7 +20,7 @@ KEY = "queue"
 
 
 def _quiet_oneiric() -> None:
-    """Send Oneiric's structlog to stdlib logging; unconfigured it prints DEBUG to stdout."""
+    """Send Oneiric's structlog output to stdlib logging. Without configuration structlog prints DEBUG to stdout."""
     import structlog
 
     if not structlog.is_configured():
@@ -36,9 +36,9 @@ async def _never() -> None:
 
 
 class Router:
-    """Chooses a provider for a message and publishes there. Close it: Oneiric's lifecycle has no shutdown.
+    """Chooses a provider for a message and publishes there. Close it after use: Oneiric's lifecycle has no shutdown.
 
-    Raises NotConfigured or UnknownName for a default that cannot be used here.
+    Raises NotConfigured or UnknownName if the default provider is not configured or does not exist.
     """
 
     def __init__(self, settings: Settings, providers: Sequence[Configured]) -> None:
@@ -72,19 +72,19 @@ class Router:
         return tuple(self._providers)
 
     def known(self, provider: str) -> str:
-        """The same name; raises NotConfigured, naming the setting, or UnknownName."""
+        """Return the name. Raises NotConfigured, which names the missing setting, or UnknownName."""
         if provider not in self._providers:
             raise not_configured(self._settings, provider, self._providers)
         return provider
 
     def choose(self, provider: str | None = None) -> str:
-        """The provider asked for, or the default; raises NotConfigured, naming the setting, or UnknownName."""
+        """The given provider, or else the default. Raises NotConfigured, which names the setting, or UnknownName."""
         if provider:
             return self.known(provider)
         return str(self._resolver.resolve(DOMAIN, KEY).provider)
 
     def fitting(self, provider: str | None) -> str:
-        """The provider asked for if it can be used here, else the default: a message that was accepted must move."""
+        """The given provider if it is configured, else the default, because an accepted message must be published."""
         try:
             return self.choose(provider)
         except UnknownName as error:
@@ -114,16 +114,16 @@ class Router:
         return self._open[name]
 
     async def publish(self, provider: str, messages: Sequence[Message]) -> None:
-        """Durable at the broker when it returns; raises QueueUnavailable."""
+        """Publish; the messages are durable at the broker on return. Raises QueueUnavailable."""
         await (await self._publisher(provider)).publish(messages)
 
     async def check(self) -> None:
-        """Raises QueueUnavailable unless every provider answers."""
+        """Raises QueueUnavailable if a provider does not answer."""
         for name in self._providers:
             await (await self._publisher(name)).check()
 
     async def backlog(self, provider: str) -> Backlog | None:
-        """What a provider's broker holds; None when that broker cannot say. Raises QueueUnavailable."""
+        """The backlog of a provider; None if its broker cannot tell it. Raises QueueUnavailable."""
         counting = self._providers[self.known(provider)].provider.backlog
         return await counting(await self._publisher(provider)) if counting else None
 

@@ -1,6 +1,6 @@
 """Addresses of Redis or Valkey: one server, a unix socket, a service that Sentinel watches, a cluster.
 
-Nothing here is ever shown with a password in it: not an address, and not a sentence about one that cannot be read.
+No text from this module contains a password: neither an address, nor an error about an address that cannot be read.
 """
 
 import os
@@ -16,7 +16,7 @@ from horae.errors import InvalidSettings, unknown
 PORT = 6379
 SENTINEL_PORT = 26379
 SOCKET_BYTES = 107
-"""Of the path of a unix socket: the kernel has room for 108, one of them for the end."""
+"""The maximum length of the path of a unix socket. The kernel allows 108 bytes, and the last one is a null byte."""
 HOST = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:(?P<port>\d{1,5}))?")
 ENCODE = "write / as %2F, @ as %40, : as %3A, ? as %3F and # as %23 in it, or give it as a setting of its own"
 
@@ -37,7 +37,7 @@ SCHEMES = {
     "redis+cluster": (Kind.CLUSTER, False),
     "rediss+cluster": (Kind.CLUSTER, True),
 }
-"""Of an address, and whether what it names is spoken to over TLS."""
+"""The schemes of addresses: the kind of server, and whether the connection uses TLS."""
 FORMS = {
     Kind.SERVER: "redis://HOST:6379/0",
     Kind.SOCKET: "unix:///PATH?db=0",
@@ -50,11 +50,11 @@ FORMS = {
 class RedisAddress:
     scheme: str
     hosts: tuple[tuple[str, int], ...] = ()
-    """Of the server, of the Sentinels, or of some nodes of the cluster."""
+    """The host and port of the server, of the Sentinels, or of some nodes of the cluster."""
     path: str = ""
-    """Of the socket."""
+    """The path of the socket."""
     service: str = ""
-    """What Sentinel calls the primary that is wanted."""
+    """The name of the primary at the Sentinels."""
     database: int = 0
     username: str | None = None
     password: str | None = field(default=None, repr=False)
@@ -68,7 +68,7 @@ class RedisAddress:
         return SCHEMES[self.scheme][1]
 
     def __str__(self) -> str:
-        """As it may be shown and logged."""
+        """The address without user and password, for messages and logs."""
         hosts = ",".join(place(host, port) for host, port in self.hosts)
         tail = f"/{self.service}" if self.service else ""
         if self.kind is Kind.SOCKET:
@@ -81,7 +81,7 @@ def place(host: str, port: int) -> str:
 
 
 def parse(url: str) -> RedisAddress:
-    """Raises InvalidSettings: what is wrong, and how such an address looks."""
+    """Read an address. Raises InvalidSettings, which says what is wrong and shows the right form."""
     scheme, separator, rest = url.partition("://")
     if not separator:
         raise InvalidSettings(f"a Redis address begins with one of {_schemes()}; this one has no ://")
@@ -103,7 +103,7 @@ def parse(url: str) -> RedisAddress:
 
 
 def shown(url: str) -> str:
-    """Any address as it may be shown, even one that cannot be read."""
+    """The address without user and password. Also accepts an address that cannot be read."""
     try:
         return str(parse(url))
     except InvalidSettings:
@@ -135,13 +135,13 @@ def _hosts(scheme: str, text: str) -> Iterator[tuple[str, int]]:
     kind = SCHEMES[scheme][0]
     given = text.split(",")
     if kind is Kind.SERVER and len(given) > 1:
-        _refuse(scheme, "it names several hosts; with Sentinel or a cluster say so, otherwise name one")
+        _refuse(scheme, "it names several hosts; use redis+sentinel:// or redis+cluster://, or name one host")
     for number, one in enumerate(given, 1):
         if kind is Kind.SERVER and (not one or one.startswith(":")):
             one = "localhost" + one
         found = HOST.fullmatch(one)
         port = int(found["port"] or (SENTINEL_PORT if kind is Kind.SENTINEL else PORT)) if found else 0
-        if not found or not 0 < port < 65536:  # not shown: a misplaced password would stand here
+        if not found or not 0 < port < 65536:  # do not show the host: it may be a misplaced password
             _refuse(scheme, f"its {f'host no. {number}' if len(given) > 1 else 'host'} is not HOST or HOST:PORT")
         yield found["host"].strip("[]"), port
 

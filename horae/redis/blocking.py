@@ -1,4 +1,4 @@
-"""Connections of threads to the primary, wherever it is when they are made."""
+"""Connections for threads. Each new connection goes to the current primary."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ class PlainConnection(Connection):
         super().send_packed_command(*arguments, **options)  # type: ignore[no-untyped-call]
 
     def read_response(self, *arguments: Any, **options: Any) -> Any:
-        """Closes, and raises ConnectionError, when the server says that it is not the primary (any more)."""
+        """If the server answers that it is not the primary (any more), close and raise ConnectionError."""
         try:
             return super().read_response(*arguments, **options)
         except ResponseError as error:

@@ -1,9 +1,10 @@
-"""Clients of the one primary that holds a namespace, wherever an address says that it is found.
+"""Clients of the primary that holds a namespace, for every kind of address.
 
-All keys of a namespace share a hash tag, and so one slot: of a cluster, only the primary that holds this slot is spoken
-to, by the same plain client as a lone server. Scripts, pipelines, transactions, blocking reads and WAIT therefore mean
-the same everywhere. redis-py's cluster client sends neither a transaction (without a thread for each command) nor WAIT
-after what it is to wait for, and follows a slot that is being moved into a script that would see half of the keys.
+All keys of a namespace share a hash tag, and so one slot. In a cluster, the client therefore connects only to the
+primary of this slot, and is the same plain client as for a single server. Scripts, pipelines, transactions, blocking
+reads and WAIT then work the same everywhere. redis-py's cluster client is not used, for three reasons: it needs a
+thread for each command of a transaction; it does not send WAIT on the connection of the write; and while a slot is
+moved, it runs a script on a node that has only some of the keys.
 """
 
 from collections.abc import Callable
@@ -31,10 +32,10 @@ __all__ = ["configurations", "online", "open_blocking_client", "open_client", "r
 
 CONNECT_SECONDS = 5.0
 ASK_SECONDS = 2.0
-"""How long one Sentinel or node may take to say where the primary is, before the next is asked."""
+"""The timeout of a question to one Sentinel or node for the primary. After it, the next one is asked."""
 CONNECTIONS = 100
 PARTNER = "horae_v"
-"""In the library name of a connection, before the newest schema that its process knows: CLIENT LIST shows it."""
+"""Part of the library name of a connection in CLIENT LIST, followed by the newest schema that its process knows."""
 
 
 def open_client(
@@ -48,11 +49,12 @@ def open_client(
     limit: int = CONNECTIONS,
     moved: Callable[[], None] | None = None,
 ) -> Any:
-    """An asyncio client of the primary that holds `key`; raises InvalidSettings, and connects when it is first used.
+    """An asyncio client of the primary that holds `key`. It connects at the first use. Raises InvalidSettings.
 
-    `retries`: how often an operation is tried again, each time over a fresh connection to where the primary is then; a
-    pooled one may be left from before a restart or a failover. `limit`: of connections at once; one more waits for
-    a free one, `timeout_seconds` at the most. `moved` is called when another primary is found than before.
+    `retries`: how often an operation is tried again, each time over a new connection to the current primary, because a
+    pooled connection may be from before a restart or a failover. `limit`: the maximum number of connections; a further
+    operation waits at most `timeout_seconds` for a free one. `moved` is called when the primary is another one than
+    before.
     """
     address = parse(url)
     options = _options(address, access, timeout_seconds, decode, limit) | {"retry": AsyncRetry(NoBackoff(), retries)}
@@ -75,7 +77,7 @@ def open_blocking_client(
     limit: int = CONNECTIONS,
     moved: Callable[[], None] | None = None,
 ) -> Any:
-    """The same for threads. `moved` is called in the thread that finds it."""
+    """The same for threads. `moved` is called in the thread that finds the new primary."""
     address = parse(url)
     options = _options(address, access, timeout_seconds, decode, limit) | {"retry": Retry(NoBackoff(), retries)}
     if address.kind is Kind.SOCKET:
@@ -92,7 +94,7 @@ def _options(
     options: dict[str, Any] = {
         "db": address.database,
         "decode_responses": decode,
-        "encoding_errors": "replace",  # what others wrote may be no UTF-8, and is shown all the same
+        "encoding_errors": "replace",  # other programs may write text that is not UTF-8; show it anyway
         "socket_timeout": timeout_seconds,
         "socket_connect_timeout": CONNECT_SECONDS,
         "max_connections": limit,
@@ -112,7 +114,7 @@ def _credentials(username: str | None, password: SecretStr | None, file: Path | 
 def _locator(address: RedisAddress, access: RedisAccess, key: str, moved: Callable[[], None] | None) -> Locator:
     asking = _options(address, access, ASK_SECONDS, True, 1)
     asking |= {"socket_connect_timeout": ASK_SECONDS, "db": 0, "ssl": address.tls}
-    if address.kind is Kind.SENTINEL:  # they have users of their own
+    if address.kind is Kind.SENTINEL:  # Sentinels have their own users
         asking.pop("credential_provider", None)
         asking |= _credentials(access.sentinel_username, access.sentinel_password, access.sentinel_password_file)
     return Locator(directory_of(address, key), asking, moved)

@@ -1,4 +1,4 @@
-"""Connections of an event loop to the primary, wherever it is when they are made."""
+"""Connections for an event loop. Each new connection goes to the current primary."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ class PlainConnection(NotesSending, Connection):
         await super().send_packed_command(*arguments, **options)
 
     async def read_response(self, *arguments: Any, **options: Any) -> Any:
-        """Closes, and raises ConnectionError, when the server says that it is not the primary (any more)."""
+        """If the server answers that it is not the primary (any more), close and raise ConnectionError."""
         try:
             return await super().read_response(*arguments, **options)
         except ResponseError as error:

@@ -1,4 +1,4 @@
-"""User and password, as each new connection needs them."""
+"""User and password for new connections."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from redis.exceptions import ConnectionError
 
 
 class Credentials(CredentialProvider):
-    """A file is read each time, so that a password can be changed while Horae runs."""
+    """Reads a password file at each new connection, so that a password can be changed while Horae runs."""
 
     def __init__(self, username: str | None, password: str, file: Path | None) -> None:
         self._username, self._password, self._file = username, password, file
@@ -22,4 +22,4 @@ class Credentials(CredentialProvider):
         return (self._username, password) if self._username else (password,)
 
     async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
-        return self.get_credentials()  # a small file, once a connection
+        return self.get_credentials()  # blocks briefly: a small file, once for each connection

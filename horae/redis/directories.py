@@ -1,4 +1,4 @@
-"""Who can be asked where the primary is, what they are asked, and how their answer is read."""
+"""Ways to find the primary: which servers to ask, with which command, and how to read the answer."""
 
 from collections.abc import Iterable
 from typing import Any, Protocol
@@ -12,26 +12,26 @@ Place = tuple[str, int]
 
 class Directory(Protocol):
     question: tuple[str, ...]
-    """The command. Empty: there is nothing to ask, the primary is the only place."""
+    """The command to send. Empty if there is nothing to ask, because the only place is the primary."""
     subject: str
-    """What is looked for, in words."""
+    """What is searched, for messages."""
     places: list[Place]
-    """Of those to ask, in order."""
+    """The servers to ask, in order."""
 
     may_replace_the_living: bool
-    """Whether a primary that still takes writes may not be it any more."""
+    """Whether a server that still accepts writes may already be replaced as the primary."""
 
     def read(self, answer: Any, asked: Place) -> Place | None:
-        """Where the primary is; None if the one that was asked does not know."""
+        """The place of the primary by the answer of the server `asked`; None if that server does not know it."""
         ...
 
     def others(self) -> list[Place]:
-        """The primaries beside it, by the last answer."""
+        """The other primaries of the cluster, by the last answer."""
         ...
 
 
 class Server:
-    """One server, which says itself where it is."""
+    """A single server, which is the primary."""
 
     question: tuple[str, ...] = ()
     subject = "a primary that takes this"
@@ -65,7 +65,7 @@ class Sentinels:
 
 
 class Nodes:
-    """The nodes of a cluster. Those that an answer names are asked from then on, and the first ones stay."""
+    """The nodes of a cluster. The nodes that an answer names are added to the given ones."""
 
     question: tuple[str, ...] = ("CLUSTER", "SLOTS")
     may_replace_the_living = False
@@ -80,7 +80,7 @@ class Nodes:
     def read(self, answer: Any, asked: Place) -> Place | None:
         found, named, primaries = None, [], []
         for start, end, *nodes in answer:
-            # Without an endpoint of its own, a node is where the one that was asked is.
+            # A node without an endpoint has the host of the node that was asked.
             names = [(node[0] if node[0] not in (None, "", "?") else asked[0], int(node[1])) for node in nodes]
             named += names
             primaries.append(names[0])
@@ -95,7 +95,7 @@ class Nodes:
 
 
 def directory_of(address: RedisAddress, key: str) -> Directory:
-    """Whom to ask where the primary is that holds `key`."""
+    """The directory that finds the primary that holds `key`."""
     if address.kind is Kind.SENTINEL:
         return Sentinels(address.hosts, address.service)
     if address.kind is Kind.CLUSTER:

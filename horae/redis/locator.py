@@ -1,4 +1,4 @@
-"""Where the primary is, asked anew for each connection."""
+"""Find the primary, again for each connection."""
 
 import asyncio
 from collections.abc import Callable
@@ -25,19 +25,20 @@ from horae.redis.address import place
 from horae.redis.directories import Directory, Place
 
 CHECK_SECONDS = 1.0
-"""A primary that Sentinel replaced while it lived takes writes for ten seconds more, and then loses them."""
+"""The interval of checks. A live primary that Sentinel has replaced accepts writes for ten more seconds and then loses
+them."""
 TRUST_SECONDS = 30.0
-"""Until the next check, when no Sentinel answered: the primary is not doubted for that."""
+"""The time until the next check if no Sentinel answered. Until then the known primary is used."""
 ELSEWHERE = (ReadOnlyError, AskError, TryAgainError, ClusterDownError)  # a MovedError is an AskError
 
 
 def is_elsewhere(error: ResponseError) -> bool:
-    """Whether a server says by it that it is not the primary (any more)."""
+    """Whether the error means that the server is not the primary (any more)."""
     return isinstance(error, ELSEWHERE) or str(error).startswith("UNBLOCKED")
 
 
 class Locator:
-    """Of one client; its connections share it. `asking`: options of a connection to those that are asked."""
+    """Finds the primary for all connections of one client. `asking`: options of connections to the servers to ask."""
 
     def __init__(self, directory: Directory, asking: dict[str, Any], moved: Callable[[], None] | None) -> None:
         self.directory = directory
@@ -46,7 +47,7 @@ class Locator:
         self._next_check = 0.0
 
     async def find(self) -> Place:
-        """Raises ConnectionError when nobody can say it."""
+        """The place of the primary. Raises ConnectionError if no server knows it."""
         if not self.directory.question:
             return self.directory.places[0]
         reasons = []
@@ -80,7 +81,7 @@ class Locator:
         raise self._lost(reasons)
 
     async def check(self, at: Place) -> None:
-        """Before a connection to `at` is used again: raises ConnectionError if the primary is known to be elsewhere."""
+        """Call it before a connection to `at` is reused. Raises ConnectionError if the primary is at another place."""
         if self._check_is_due():
             try:
                 async with asyncio.timeout(CHECK_SECONDS):
@@ -109,30 +110,30 @@ class Locator:
             raise ConnectionError(f"{place(*at)} is not {self.directory.subject} any more")
 
     async def primaries(self) -> list[Place]:
-        """Each that a key could come to live on."""
+        """All primaries that a key may be moved to, the current one first."""
         return [await self.find(), *self.directory.others()]
 
     def client(self, of: Place) -> Any:
-        """Of one of those that are asked, or of the primaries of a cluster."""
+        """A client of one of the servers to ask, or of a primary of a cluster."""
         return redis.asyncio.Redis(host=of[0], port=of[1], retry=AsyncRetry(NoBackoff(), 0), **self._asking)
 
     def _blocking_client(self, of: Place) -> Any:
         return redis.Redis(host=of[0], port=of[1], retry=Retry(NoBackoff(), 0), **self._asking)
 
     def distrust(self, error: ResponseError, there: Place) -> ConnectionError:
-        """The primary is not where it was found. In a cluster, the node that says so is asked first."""
+        """The error for a server that is not the primary any more. In a cluster, that node is asked first next time."""
         if there in self.directory.places:
             self._prefer(there)
         where = f"{place(*there)} is not {self.directory.subject}"
         if isinstance(error, MovedError):
             return ConnectionError(f"{where}, its cluster has that at {place(error.host, error.port)}{self._hint()}")
         if isinstance(error, AskError):
-            # To follow it would run a script where only some of its keys are yet.
+            # Do not follow it: the other node has only some of the keys yet, and a script needs all of them.
             return ConnectionError(f"{where} for now: the slot is being moved to {place(error.host, error.port)}")
         return ConnectionError(f"{where}: {error}")
 
     def _hint(self) -> str:
-        return "" if self.directory.question else "; say redis+cluster:// for a cluster"
+        return "" if self.directory.question else "; use redis+cluster:// for a cluster"
 
     def _settle(self, found: Place, asked: Place) -> Place:
         self._prefer(asked)
@@ -145,7 +146,7 @@ class Locator:
         self.directory.places = [asked, *(one for one in self.directory.places if one != asked)]
 
     def _lost(self, reasons: list[str]) -> ConnectionError:
-        return ConnectionError(f"nobody says where {self.directory.subject} is: {'; '.join(reasons)}")
+        return ConnectionError(f"cannot find {self.directory.subject}: {'; '.join(reasons)}")
 
 
 def _reason(asked: Place, error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""What the servers behind a client say about how safe it is with them."""
+"""Questions to the servers of a client about their replicas and their configuration."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,20 +9,21 @@ from horae.redis.address import place
 
 
 async def replicas(client: Any) -> int:
-    """How many replicas follow the primary and are up to date with its stream: how many a WAIT can hope for."""
+    """How many replicas are connected to the primary and in sync, so that WAIT can reach them."""
     return online(await client.info("replication"))
 
 
 def online(said: Mapping[str, Any]) -> int:
-    """The same, from what INFO says of replication."""
+    """The same, from the answer of INFO replication."""
     attached = (value for name, value in said.items() if name.startswith("slave") and isinstance(value, dict))
     return sum(value.get("state") == "online" for value in attached)
 
 
 async def configurations(client: Any, *names: str) -> dict[str, dict[str, str]]:
-    """These settings of each primary that the client could come to speak to, by its place.
+    """These settings of each primary that the client may connect to, by place.
 
-    Of a cluster, all: slots move. One that hides its configuration says nothing; its operator answers for it.
+    In a cluster these are all primaries, because slots move. If a server refuses CONFIG GET, its value is {}, so the
+    safety check skips it; its operator is then responsible.
     """
     locator = client.connection_pool.connection_kwargs.get("locator")
     if locator is None:

@@ -1,4 +1,4 @@
-"""Whether a command may have reached the server, when no answer came: only then can it have been carried out."""
+"""Tell whether a command without an answer may have reached the server, and so may have been executed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from redis.asyncio.connection import AbstractConnection
 
 
 class Sending:
-    """`begun` is true from the moment at which a command is written to a connection that stands."""
+    """`begun` becomes true when a command is written to an open connection."""
 
     __slots__ = ("begun",)
 
@@ -22,7 +22,7 @@ _current: ContextVar[Sending | None] = ContextVar("sending", default=None)
 
 @contextmanager
 def sending() -> Iterator[Sending]:
-    """What is sent inside, on connections of this room, is noted."""
+    """Notes whether a command is sent inside the block, on connections of this package."""
     noted = Sending()
     token = _current.set(noted)
     try:
@@ -32,7 +32,7 @@ def sending() -> Iterator[Sending]:
 
 
 class NotesSending(AbstractConnection):
-    """A connection that notes commands, but not its greeting: a server that refuses that has carried out nothing."""
+    """A connection that notes commands, but not its handshake: if the handshake fails, no command was executed."""
 
     _greets = False
 

@@ -17,10 +17,10 @@ NOT_CONFIGURED = (
 
 @asynccontextmanager
 async def connect(settings: Settings) -> AsyncIterator[Store]:
-    """The configured store; raises StoreUnavailable when none is configured.
+    """Open the configured store; raises StoreUnavailable if none is configured.
 
-    It connects when it is first used. `check()` raises StoreUnavailable, or UnsafeStore for one that could lose what
-    it accepts; so does every later step.
+    The store connects when it is first used. `check()` and every later step raise StoreUnavailable if the server does
+    not answer, or UnsafeStore if the server could lose accepted runs.
     """
     if settings.store.url is None:
         raise StoreUnavailable(NOT_CONFIGURED)
@@ -34,7 +34,7 @@ async def connect(settings: Settings) -> AsyncIterator[Store]:
 
 
 def claims_of(settings: Settings) -> Claims:
-    """The claims of the configured store for a process without an event loop: only `renew` may be called."""
+    """Return the claims of the configured store for a process without an event loop. Call only `renew` on them."""
     assert settings.store.url, NOT_CONFIGURED
     from horae.store.redis import RedisStore
 

@@ -1,8 +1,8 @@
-"""The seam of the state store: what holds runs, the outbox, claims, cursors, dead letters and logs.
+"""The interface of the state store, which holds runs, the outbox, claims, cursors, dead letters and logs.
 
 `horae.store.redis` implements it on Redis and Valkey; `tests/model` is an independent model of it. Every method is one
-atomic step, judged by the store's clock; one that takes many things is one step for each batch of them. All raise
-StoreUnavailable when the store does not answer.
+atomic step and uses the store's clock. A method that takes many items does one step for each batch of them. All methods
+raise StoreUnavailable if the store does not answer.
 """
 
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -39,86 +39,86 @@ from horae.store.values import (
 
 class Outbox(Protocol):
     async def accept(self, runs: Sequence[NewRun], hold: timedelta = timedelta(0)) -> list[Accepted]:
-        """Write runs, each with its outbox entry, or with its message where the store carries the provider's itself.
+        """Write each run with its outbox entry, or with its message if the store carries the provider's messages.
 
-        `hold` keeps the relay off entries that are due now, because the caller publishes them.
+        For the time `hold`, the relay does not take entries that are due now, because the caller publishes them.
         """
 
     async def take(self, limit: int, hold: timedelta) -> Taken:
-        """What is due, oldest first; no other relay gets it before `hold` has passed."""
+        """Take the due entries, oldest first. No other relay gets them before `hold` has passed."""
 
     async def publish_own(self, limit: int) -> int:
-        """Of the first `limit` due entries, publish those of jobs that one program alone declares. Returns how many."""
+        """Publish the first `limit` due entries, but only of jobs that one program alone declares. Returns how many."""
 
     async def published(self, messages: Sequence[Message]) -> None:
-        """The broker has them: forget their entries."""
+        """Remove the outbox entries of these messages. Call it after the broker has accepted them."""
 
 
 class Claims(Protocol):
     async def claim(self, wanted: Sequence[Wanted], worker: str, lease: timedelta) -> list[Claim]:
-        """An answer for each, in order. A message without a row is accepted first, as `enqueue`."""
+        """Return an answer for each wanted claim, in order. A message without a row is first accepted as `enqueue`."""
 
     async def begin(self, run: NewRun, overlap: Overlap, worker: str, lease: timedelta) -> Claim:
-        """Accept and claim in one step, past every broker; `duplicate` if the run is known, whoever has it."""
+        """Accept and claim a run in one step, without a broker. Answers `duplicate` if the store knows the run."""
 
     def renew(self, claims: Sequence[Claim], lease: timedelta) -> list[Stop | None]:
-        """For each claim why its run must stop, or None: its lease is kept. Only LEASE_LOST means that it is not.
+        """Renew leases. Returns for each claim why its run must stop, or None. LEASE_LOST: the lease was not renewed.
 
-        Blocking, for a thread of its own, so that no job can keep a lease from being renewed.
+        The call blocks. Use a separate thread, so that a job cannot delay the renewal of a lease.
         """
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
-        """False where the claim is stale: nothing was written."""
+        """End claims. Returns False for each claim that is stale; nothing is written for it."""
 
     async def sweep(self, limit: int) -> list[Lapsed]:
-        """Hand the runs whose lease ran out to other workers. With a limit of 0: only try whether it takes writes."""
+        """Hand runs whose lease expired to other workers. With `limit` 0, only check that the store accepts writes."""
 
     async def report(self, claim: Claim, text: str) -> None:
-        """Say how far a run is; ignored when the claim is stale."""
+        """Write the progress of a run. Does nothing if the claim is stale."""
 
     async def cancel(self, run_id: str) -> Cancelled:
-        """End a run that waits, or ask the worker that runs it to end it: `cancelled: requested`."""
+        """Cancel a waiting run, or ask the worker of a running one to stop it. Verdict: `cancelled: requested`."""
 
 
 class Pauses(Protocol):
-    """A paused job fires and is enqueued as ever; at the claim its runs wait, or are skipped by their policy."""
+    """Paused jobs. They still fire and can be enqueued; at the claim their policy makes runs wait or skips them."""
 
     async def pause(self, job: str | None = None) -> None:
-        """That job, or everything."""
+        """Pause that job, or all jobs."""
 
     async def resume(self, job: str | None = None) -> int:
-        """Hand out what waited; returns how many runs. Everything goes on only where no job is paused by name."""
+        """Resume that job, or all jobs that are not paused by name. Returns how many waiting runs were handed out."""
 
     async def paused(self) -> frozenset[str | None]:
-        """The paused jobs; None among them: everything."""
+        """The names of the paused jobs. None in the set means that all jobs are paused."""
 
 
 class Cursors(Protocol):
     async def declare(self, declared: Sequence[Declared], revision: int) -> dict[str, str]:
-        """Make these schedules the store's and forget the jobs that this revision no longer has.
+        """Write these schedules to the store and remove the jobs that this revision no longer declares.
 
-        Returns {job: why} for each job that this sidecar must stand aside for. A new job starts now; an edited one goes
-        on from max(its cursor, now); one that did not change keeps its cursor.
+        Returns {job: why} for each job that this sidecar must not fire. The cursor of a new job is now. The cursor of
+        an edited job becomes max(cursor, now). An unchanged job keeps its cursor.
         """
 
     async def in_force(self, jobs: Sequence[str]) -> dict[str, InForce]:
-        """Their schedules as the store has them, without the jobs that it does not know."""
+        """The schedules of these jobs in the store. Jobs that the store does not know are left out."""
 
     async def watch(self, watched: Sequence[Watched], revision: int) -> dict[str, datetime]:
-        """From when on the fires of each internal job are to be accounted for.
+        """Return for each internal job the instant from which its fires need a row in the ledger.
 
-        A definition that is new here is accounted for from now on. A job whose definition a newer revision holds is
-        left out.
+        For a definition that is new to the store, this is now. A job is left out if a newer revision has another
+        definition of it.
         """
 
     async def account(self, watched: Sequence[Watched], until: datetime) -> None:
-        """All fires of these up to `until` have a row; ignored where another definition is in force."""
+        """Note that all fires of these jobs up to `until` have a row. Ignores jobs with another definition in force."""
 
     async def due(self, limit: int) -> DueJobs:
-        """The jobs with a fire at or before now, and when there is more to do."""
+        """Return the jobs with a fire at or before now, and the time until the next fire after these."""
 
     async def advance(self, advances: Sequence[Advance]) -> list[bool]:
-        """Write the fires of jobs. False, and nothing written, where cursor or schedule changed meanwhile."""
+        """Write fires. Returns False for a job whose cursor or schedule has changed; nothing is written for it."""
 
 
 class Ledger(Protocol):
@@ -133,23 +133,23 @@ class Ledger(Protocol):
         only: Only = ALL_RUNS,
         limit: int = 50,
     ) -> list[Run]:
-        """The newest first, by the instant they were scheduled for or else accepted; both bounds are inclusive."""
+        """Runs, newest first, by the instant they were scheduled for, or else accepted. Both bounds are inclusive."""
 
     async def ids(self, *, job: str | None = None, since: datetime | None = None, limit: int = 50) -> list[str]:
-        """The ids alone, in the order of `runs`."""
+        """Only the ids, in the order of `runs`."""
 
     async def many(self, run_ids: Sequence[str]) -> list[Run]:
-        """Those of them that there are, in the order given."""
+        """The runs with these ids, in the order given. Unknown ids are left out."""
 
     async def find(self, part: str, limit: int) -> list[str]:
-        """Ids that begin or end with it, in no order."""
+        """Up to `limit` ids that begin or end with `part`, in no order."""
 
     async def latest(self, jobs: Iterable[str]) -> dict[str, Latest]: ...
 
     async def record(self, runs: Sequence[Run], keep: int | None = None) -> None:
-        """Write runs that another scheduler ran. A settled run is never changed; one that was dropped stays gone.
+        """Write runs of another scheduler. A settled run is never changed; a dropped run is not written again.
 
-        `keep`: how many of the job's runs stay.
+        `keep`: how many runs of the job the ledger keeps.
         """
 
     async def append_log(self, run_id: str, lines: Sequence[str]) -> None: ...
@@ -157,20 +157,20 @@ class Ledger(Protocol):
     async def log(self, run_id: str) -> list[str]: ...
 
     async def figures(self) -> Figures:
-        """What is to be measured, in one cheap look that any process may take every few seconds."""
+        """The numbers for metrics. The call is cheap: any process may make it every few seconds."""
 
     async def prune(self) -> int:
-        """Drop what is older or more than the retention; returns how many runs."""
+        """Drop runs that exceed the retention by age or number. Returns how many."""
 
 
 class Notices(Protocol):
     """Missed, failed and late fires, each handed out once."""
 
     async def take(self, limit: int) -> list[Notice]:
-        """The oldest first. What is taken is gone."""
+        """Remove up to `limit` notices from the store and return them, oldest first."""
 
     async def put_back(self, notices: Sequence[Notice]) -> None:
-        """Nobody could be told: the next one tries again."""
+        """Return notices that could not be delivered. The next `take` returns them again."""
 
 
 class DeadLetters(Protocol):
@@ -179,17 +179,17 @@ class DeadLetters(Protocol):
     async def get(self, run_id: str) -> DeadLetter | None: ...
 
     def every(self, job: str | None = None, run_ids: Sequence[str] | None = None) -> AsyncIterator[DeadLetter]:
-        """All that there are when it begins, the oldest first, or those of `runs`; what goes meanwhile is left out."""
+        """All letters at the start of the call, oldest first, or those of `run_ids`. Omits those dropped meanwhile."""
 
     async def bury(self, body: bytes, reason: Reason, note: str = "", job: str = "") -> str:
-        """Keep a message that is not a run: malformed, too large, too old. `note`: what is wrong. Returns its id."""
+        """Keep a message that is not a run: malformed, too large, too old. `note`: what is wrong. Returns a new id."""
 
     async def drop(self, run_ids: Sequence[str]) -> int:
-        """Let letters go; returns how many there were. What the ledger says of a run stays."""
+        """Remove letters and return how many existed. The runs stay in the ledger."""
 
 
 class Store(Protocol):
-    """The nouns together; `horae.store.connect` opens one."""
+    """The whole store. `horae.store.connect` opens one."""
 
     @property
     def namespace(self) -> str: ...
@@ -209,9 +209,9 @@ class Store(Protocol):
     def notices(self) -> Notices: ...
 
     async def check(self) -> None:
-        """Raises UnsafeStore for a store that could lose what it accepts, StoreUnavailable for one that is away."""
+        """Raises UnsafeStore if the store could lose accepted runs, StoreUnavailable if it does not answer."""
 
     async def now(self) -> datetime:
-        """The store's clock. Also the cheapest proof that it answers."""
+        """The time by the store's clock. Also the cheapest check that the store answers."""
 
     async def close(self) -> None: ...

@@ -1,7 +1,7 @@
-"""Where the jobs stand, read over a plain socket.
+"""Read the latest runs and the pauses of jobs over a plain socket.
 
-`import redis` alone takes longer than `horae jobs` may. The answer is that of `Ledger.latest`; whatever is out of the
-ordinary (TLS, unix sockets, a refusal of the server) is left to the ordinary store.
+`import redis` alone takes longer than `horae jobs` may take in all. The answer equals that of `Ledger.latest`. TLS,
+unix sockets and commands that the server refuses are not supported here: callers use the ordinary store for them.
 """
 
 import socket
@@ -19,29 +19,29 @@ from horae.store.values import Latest
 
 TIMEOUT_SECONDS = 2.0
 DURATIONS_TIMEOUT_SECONDS = 0.3
-"""Of each step; `horae check` has two seconds for everything."""
+"""For each socket operation of `durations`. `horae check` has two seconds in all."""
 SAMPLE = 100
-"""Runs of a job."""
+"""How many runs of each job `durations` reads, the newest."""
 PORT = 6379
 CHUNK = 65536
 
 
 class OutOfTheOrdinary(Exception):
-    """Ask the ordinary store."""
+    """The address or the server's answer is not supported here. Use the ordinary store."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Standing:
-    """Where the jobs stand."""
+    """The latest runs of jobs, and which jobs are paused."""
 
     latest: dict[str, Latest]
-    """As `Ledger.latest` says."""
+    """The same as `Ledger.latest`."""
     paused: frozenset[str | None]
-    """As `Pauses.paused` says."""
+    """The same as `Pauses.paused`."""
 
 
 def glance(url: str, namespace: str, jobs: Iterable[str]) -> Standing | None:
-    """Where these jobs stand, or None: ask the ordinary store. Raises StoreUnavailable when nothing answers."""
+    """The standing of these jobs, or None if only the ordinary store can tell. Raises StoreUnavailable."""
     names, key = list(jobs), key_prefix(namespace)
     try:
         with _connected(url) as line:
@@ -65,9 +65,9 @@ def glance(url: str, namespace: str, jobs: Iterable[str]) -> Standing | None:
 
 
 def durations(url: str, namespace: str, jobs: Iterable[str]) -> dict[str, list[float]] | None:
-    """How many seconds each of the latest runs of these jobs took, by job; None: it cannot be said from here.
+    """How many seconds each of the latest runs of these jobs took, by job; None if only the ordinary store can tell.
 
-    Within a second. Raises StoreUnavailable when nothing answers.
+    Answers within a second. Raises StoreUnavailable if the store does not answer.
     """
     names, key = list(jobs), key_prefix(namespace)
     try:
@@ -115,7 +115,7 @@ def _greetings(parts: SplitResult) -> Iterator[tuple[str, ...]]:
 
 
 def _ask(line: socket.socket, *commands: Sequence[str]) -> list[list[str]]:
-    """The replies, in order."""
+    """Send the commands and return the replies, in order."""
     packed = [pack_command(tuple(command)) for command in commands]  # type: ignore[arg-type]  # typed for one word
     line.sendall(b"".join(packed))
     reader = Reader(encoding="utf-8", errors="replace")

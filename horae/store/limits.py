@@ -1,20 +1,20 @@
-"""Fixed limits of the store. The scripts get them as arguments; settings hold what an operator may change."""
+"""Fixed limits of the store. The Lua scripts get them as arguments. Limits that an operator may change are settings."""
 
 from datetime import timedelta
 
 DEATHS = 3
-"""Processes of its own that a run may kill before it is failed."""
+"""A run fails after it has killed its own process this many times."""
 LAPSES = 10
-"""Workers that may die with a run before it is failed."""
+"""A run fails after this many workers died while they ran it."""
 UNKNOWN = timedelta(minutes=10)
-"""How long workers may not know a job before its run is failed: a rolling deploy takes that long."""
+"""A run fails if its job is unknown to the workers for this long. A rolling deploy may take that long."""
 UNKNOWN_WAIT = timedelta(seconds=5)
-"""How long a run rests between workers that do not know its job."""
+"""How long a run waits before the next worker gets it, after a worker that does not know its job."""
 GRACE = timedelta(seconds=60)
-"""A fire that is no later than this was not missed, whatever the policy: sidecars restart."""
+"""A fire that is at most this late is not missed under any policy, because a restart of a sidecar takes that long."""
 FRESH = timedelta(seconds=60)
-"""A settled run is never dropped before this, however many there are: copies of its message may be under way."""
+"""A settled run is kept at least this long, even beyond the maximum number, because brokers may still hold copies."""
 OPERATION = timedelta(seconds=60)
-"""How long the answer to an operation is kept, for a sender that did not get it and sends the operation again."""
+"""How long the store keeps the answer to an operation, for a sender that lost the answer and sends it again."""
 NOTICES = 10_000
-"""Notices that stay when nobody comes to hear them, the newest."""
+"""How many notices the store keeps if no process takes them. The oldest are dropped."""

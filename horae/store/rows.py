@@ -1,4 +1,4 @@
-"""How a run is written in Redis or Valkey: a row of the ledger from its hash, and the message in it."""
+"""The hash of a run in Redis or Valkey: how to read a `Run` from it, and the text of the message in it."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -15,13 +15,13 @@ MILLI = timedelta(milliseconds=1)
 
 
 def message_text(message: Message) -> str:
-    """The message of a run's first handing-out, as the row keeps it; the scripts put later attempts into it."""
+    """The message of generation 1, as the row stores it. The Lua scripts derive those of later generations from it."""
     first = message if message.generation == 1 else message.model_copy(update={"generation": 1})
     return first.model_dump_json(exclude_defaults=True)
 
 
 def read_run(run_id: str, row: Mapping[str, str]) -> Run:
-    """A ledger row from its hash; raises one of UNREADABLE."""
+    """Read a run from its hash. Raises one of UNREADABLE."""
     result, message = row.get("result"), json.loads(row.get("message") or "{}")
     reason, note = reason_of(row)
     return Run(
@@ -40,25 +40,25 @@ def read_run(run_id: str, row: Mapping[str, str]) -> Run:
         ended_at=_instant(row.get("ended_at")),
         worker=row.get("worker", ""),
         provider=row.get("provider", ""),
-        # A run of another scheduler has no message; neither had any run in schema 1.
+        # Runs of another scheduler, and all runs of schema 1, have no message.
         context=dict(message.get("context") or json.loads(row.get("context") or "{}")),
         metadata=dict(message.get("metadata") or json.loads(row.get("metadata") or "{}")),
         progress=row.get("progress", ""),
         result=json.loads(result) if result else None,
         failure=Failure.parse(row.get("failure", "")),
-        # Not splitlines(): a note may hold any of the other characters that it takes for an end of line.
+        # Do not use splitlines(): it also splits at other characters that a note may contain.
         story=tuple(_event(line) for line in row.get("story", "").split("\n") if line),
     )
 
 
 def reason_of(row: Mapping[str, str]) -> tuple[Reason | None, str]:
-    """Why the run has its verdict, and the note. Of a body that is no message older rows say only what is wrong."""
+    """The reason of the verdict, and the note. Older rows of invalid messages have only a note, so add their reason."""
     reason, note = Reason.read(row.get("reason", ""), row.get("note", ""))
     return (Reason.INVALID_MESSAGE if reason is Reason.OTHER and "body" in row else reason), note
 
 
 EVERYTHING = "*"
-"""Among the paused jobs."""
+"""The name among the paused jobs that stands for all jobs."""
 
 
 def paused_of(names: Iterable[str]) -> frozenset[str | None]:
@@ -75,11 +75,11 @@ def _event(line: str) -> Event:
 
 
 UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
-"""What reading a row raises that others wrote, or that was damaged."""
+"""The exceptions of `read_run` for a row that is damaged or was written by another program."""
 
 
 def run_of(run_id: str, row: Mapping[str, str]) -> Run:
-    """A ledger row from its hash. Of one that cannot be read, what can; its failure says what is wrong."""
+    """Read a run from its hash. If that fails, return the fields that can be read, and a failure with the error."""
     try:
         return read_run(run_id, row)
     except UNREADABLE as error:
@@ -96,12 +96,12 @@ def run_of(run_id: str, row: Mapping[str, str]) -> Run:
 
 
 def unreadable(error: BaseException) -> Failure:
-    """In place of what a row says of its failure."""
+    """The failure to show for a row that cannot be read."""
     return Failure(type="UnreadableRow", message=f"the store's row of this run cannot be read: {error!r}"[:LONGEST])
 
 
 LONGEST = 500
-"""Characters of a sentence about a row."""
+"""The maximum length of an error message about a row, in characters."""
 
 
 def _or[E: StrEnum](kind: type[E], text: str | None, otherwise: E) -> E:

@@ -1,6 +1,6 @@
-"""The last known state of every job, in `.horae/snapshot.json`, for when the store does not answer.
+"""The last known state of every job, in `.horae/snapshot.json`. Commands read it if the store does not answer.
 
-The bundled job `cache-warming` writes it. Without that job, or before its first run, there is none.
+The bundled job `cache-warming` writes the file. Without that job, or before its first run, the file does not exist.
 """
 
 import json
@@ -20,20 +20,20 @@ from horae.store.values import Latest
 
 FILE = "snapshot.json"
 TEXT_CHARACTERS = 300
-"""Of what a run said, and of its error. Context, result and log are not kept."""
+"""The maximum length of the note, the progress and the error of a run. Context, result and log are not stored."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Snapshot:
     at: datetime
-    """When the store said so, by its clock."""
+    """When the store was read, by its clock."""
     store: str
-    """Its address, without a password."""
+    """The address of the store, without a password."""
     namespace: str
     standing: Standing
 
     def write(self, state: Path) -> None:
-        """Put it in place in one step, readable by the owner alone; raises OSError, and then the old one stands."""
+        """Write the file atomically, readable only by its owner. Raises OSError; the old file then stays."""
         path = state / FILE
         state.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{FILE}.{os.getpid()}")
@@ -64,7 +64,7 @@ class Snapshot:
 
 
 def read(state: Path, namespace: str, store: str | None = None) -> Snapshot | None:
-    """The snapshot of that namespace, and of that store when one is given; None when there is none that can be read."""
+    """The snapshot of that namespace, and of that store if given; None if there is none or it cannot be read."""
     try:
         found = json.loads((state / FILE).read_text())
         runs = {id: _run(id, row) for id, row in found["runs"].items()}

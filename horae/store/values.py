@@ -1,4 +1,4 @@
-"""What goes into the state store and what comes out of it. Instants are aware and in UTC, by the store's clock."""
+"""The arguments and answers of the state store. Instants are aware and in UTC, by the store's clock."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from horae.runs import Cause, Failure, Run, State, Verdict
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewRun:
-    """A run on its way into the ledger."""
+    """A run that is not yet in the ledger."""
 
     run_id: str
     job: str
@@ -22,23 +22,23 @@ class NewRun:
     cause: Cause
     scheduled_for: datetime | None = None
     due: datetime | None = None
-    """When it may be published; None: at once."""
+    """When the run may be published; None: at once."""
     priority: Priority = Priority.NORMAL
     provider: str = ""
-    """Empty: the relay asks routing."""
+    """Empty: the relay uses routing to choose it."""
     context: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
     unique: str = ""
-    """While a run of the job with the same text is not settled, this one is not written."""
+    """The uniqueness key. The store does not write this run while an unsettled run of the job has the same key."""
     replays: str = ""
-    """The run whose dead letter this one takes up; the letter goes in the same step."""
+    """The id of the run that this one replays. Its dead letter is removed in the same step."""
     verdict: Verdict | None = None
-    """A fire that is settled as soon as it is written: `missed`."""
+    """Set for a fire that is settled in the same step, such as `missed`."""
     reason: Reason | None = None
 
     @property
     def message(self) -> Message:
-        """What carries it, the first time that it is handed out."""
+        """The message of generation 1."""
         return Message(
             job=self.job,
             run_id=self.run_id,
@@ -51,23 +51,23 @@ class NewRun:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Accepted:
-    """What became of a new run: once this is returned, it is in the store."""
+    """The answer to a new run. When the caller has it, the run is in the store."""
 
     run_id: str
-    """The run that stands: under a uniqueness key it may be an earlier one."""
+    """The id of the run in the store. With a uniqueness key this may be an earlier run."""
     job: str
     provider: str
     due: datetime | None
     """When the run was asked to begin; None: at once."""
     new: bool
-    """False: nothing was written. The run was accepted before, or another run holds the uniqueness key."""
+    """False: nothing was written, because the run was accepted before or another run holds the uniqueness key."""
     published: bool = False
-    """The store carries the provider's messages itself, and published this one in the same step."""
+    """True: the store itself carries the provider's messages, and published this one in the same step."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Due:
-    """What the relay took out of the outbox, to publish before `hold` runs out."""
+    """An entry that the relay took from the outbox. The relay must publish it before `hold` has passed."""
 
     message: Message
     provider: str
@@ -75,70 +75,70 @@ class Due:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Taken:
-    """What a look into the outbox found."""
+    """The answer of `Outbox.take`."""
 
     entries: Sequence[Due]
-    """What is to be published, the longest overdue first."""
+    """The entries to publish, the longest overdue first."""
     published: int
-    """How many the store published itself."""
+    """How many entries the store itself published."""
     next_in: timedelta | None
-    """From now to the next entry; None for an empty outbox."""
+    """The time from now until the next entry is due; None if the outbox is empty."""
 
 
 class Answer(StrEnum):
     RUN = "run"
     DUPLICATE = "duplicate"
     LATER = "later"
-    """The store keeps the run and hands it out again when it may go on."""
+    """The store keeps the run and hands it out again when it may run."""
     SETTLED = "settled"
-    """Settled at the claim, such as `skipped: overlap`."""
+    """The claim settled the run, for example as `skipped: overlap`."""
     TOO_OLD = "too old"
-    """There is no row, and the ledger no longer reaches back to it: nobody can say that it did not run."""
+    """The run has no row and is older than the retention of the ledger, so it may have run before."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Policy:
-    """What a worker's definition of a job has to say at the claim."""
+    """The parts of a worker's definition of a job that the claim uses."""
 
     overlap: Overlap = Overlap.SKIP
     catch_up: CatchUp = CatchUp.LATEST
     catch_up_window: timedelta = timedelta(days=1)
     concurrency: int | None = None
-    """Runs at once over all workers; None: overlap alone decides."""
+    """The maximum number of simultaneous runs over all workers; None: only `overlap` limits it."""
 
     @property
     def most(self) -> int:
-        """How many of its runs may be active; 0: any number."""
+        """How many runs of the job may be active; 0: any number."""
         return (self.concurrency or 0) if self.overlap is Overlap.ALLOW else 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wanted:
-    """A claim that a worker would like: a message that it received, and its job's policy."""
+    """A worker's request for a claim: the message that it received, and the policy of the job."""
 
     message: Message
     policy: Policy | None
-    """None: this worker does not know the job, and gives the run back for another worker."""
+    """None: this worker does not know the job, so the store hands the run to another worker."""
     unique: str = ""
-    """For a message without a row: its uniqueness key."""
+    """The uniqueness key, used if the message has no row."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
-    """The store's answer. With `run` it is the word that this worker, and no other, runs this run now."""
+    """The store's answer to `Wanted`. The answer `run` means that only this worker may run this run now."""
 
     message: Message
     answer: Answer
     token: int = 0
-    """The fencing token: grows with every claim in this namespace."""
+    """The fencing token. It grows with every claim in this namespace."""
     attempts: int = 0
-    """Claims on this run so far, this one among them."""
+    """How many claims this run has had, including this one."""
     failures: int = 0
-    """Attempts that failed before; a hand-back is none."""
+    """How many earlier attempts failed. A hand-back does not count."""
     alone: bool = False
-    """A suspect: a worker died with it. It runs in a child process of its own."""
+    """True: a process died while it ran this run, so the worker runs it in a separate child process."""
     reason: str = ""
-    """Why it is not `run`, in words for the log: `missed: too late`, `paused`."""
+    """Why the answer is not `run`, as text for the log, such as `missed: too late` or `paused`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,43 +149,43 @@ class Settlement:
     verdict: Verdict | None = None
     reason: Reason | None = None
     note: str = ""
-    """What the reason is about; for a retry the message of the exception."""
+    """Details of the reason; for a retry the message of the exception."""
     retry_after: timedelta | None = None
     died: bool = False
-    """It killed its process: handed out again, and `failed` when it did so too often."""
+    """True: the run killed its process. The store hands it out again, or fails it if this was the `DEATHS`th time."""
     failure: Failure | None = None
     result: Any = None
     progress: str = ""
-    """What the run last said; the ledger has it already where there is a lease."""
+    """The last progress that the run reported. If the run has a lease, the ledger has it already."""
 
 
 class Stop(StrEnum):
-    """Why a run that is under way must stop."""
+    """Why a running run must stop."""
 
     OVERLAP = "overlap"
-    """A newer run of its job cancels it: verdict `cancelled`."""
+    """A newer run of the job cancels this one. The verdict is `cancelled`."""
     REQUESTED = "requested"
-    """Somebody asked for it to be cancelled: verdict `cancelled`."""
+    """A user cancelled the run. The verdict is `cancelled`."""
     DRAINING = "draining"
-    """The process ends: it hands the run back."""
+    """The worker process stops and hands the run back."""
     LEASE_LOST = "lease lost"
-    """Another worker may run it: the store would refuse to settle it."""
+    """Another worker may have the run now. The store refuses to settle this claim."""
 
 
 class Cancelled(StrEnum):
-    """What became of a wish to cancel a run."""
+    """The answer to a request to cancel a run."""
 
     CANCELLED = "cancelled"
     ASKED = "asked"
-    """It runs; its worker hears of it when it next renews the lease."""
+    """The run is running. Its worker gets the request when it next renews the lease."""
     SETTLED = "settled"
-    """It has its verdict already."""
+    """The run already has a verdict."""
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lapsed:
-    """A run whose lease ran out: back in the outbox, or failed."""
+    """A run whose lease expired. The store has handed it out again or, if `verdict` is set, settled it."""
 
     run_id: str
     job: str
@@ -195,28 +195,28 @@ class Lapsed:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cursor:
-    """How far a job's fires are written."""
+    """The instant up to which the fires of a job are written."""
 
     job: str
     fingerprint: str
     at: datetime
-    """No fire at or before it will be written again."""
+    """Fires at or before this instant are never written again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DueJobs:
-    """What a look at the cursors found."""
+    """The answer of `Cursors.due`."""
 
     cursors: Sequence[Cursor]
     """The jobs with a fire at or before now, the longest overdue first."""
     now: datetime
     next_in: timedelta | None
-    """From now to the first fire after these; None if there is none."""
+    """The time from now until the first fire after these; None if there is none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Advance:
-    """The fires of a job up to an instant, to be written with its cursor."""
+    """A request to write the fires of a job up to `to`, together with its new cursor."""
 
     cursor: Cursor
     to: datetime
@@ -232,29 +232,29 @@ class Declared:
     fingerprint: str
     next_after_now: datetime | None
     schedule: str = ""
-    """As text, so that who replaces it can still tell its fires."""
+    """The schedule as text, so that the sidecar that replaces it can still compute its fires."""
     offset: timedelta = timedelta(0)
-    """By which jitter moves its fires."""
+    """How far jitter moves the fires."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InForce:
-    """A job's schedule as the store has it."""
+    """A job's schedule in the store."""
 
     fingerprint: str
     revision: int
     cursor: datetime
-    """No fire at or before it is written, or accounted for, again."""
+    """Fires at or before this instant are never written again."""
     next_fire: datetime | None
-    """Of a durable job: when it comes up; None: never."""
+    """The next fire of a durable job; None if there is none."""
     schedule: str
-    """Empty where an older release declared it."""
+    """The schedule as text. Empty if an older release declared the job."""
     offset: timedelta
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Watched:
-    """An internal job whose fires are accounted for."""
+    """An internal job whose fires all get a row in the ledger."""
 
     job: str
     fingerprint: str
@@ -262,17 +262,17 @@ class Watched:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Latest:
-    """Where a job stands."""
+    """The latest runs of a job."""
 
     newest: Run | None
-    """Its newest run, by the instant it was scheduled for or else accepted."""
+    """The newest run, by the instant it was scheduled for, or else accepted."""
     settled: Run | None
-    """Of the runs that have a verdict the newest, by the same instant. A fire that is told late is not it."""
+    """The newest run with a verdict, in the same order. An older fire that is recorded later does not replace it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Only:
-    """Which runs to look at; an empty set leaves all of them."""
+    """A filter on runs. An empty set does not filter."""
 
     states: frozenset[State] = frozenset()
     causes: frozenset[Cause] = frozenset()
@@ -288,24 +288,24 @@ ALL_RUNS = Only()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeadLetter:
-    """What a durable run that failed leaves behind; the ledger has the rest."""
+    """The dead letter of a durable run that failed, or of an invalid message. The ledger has the rest of the run."""
 
     run_id: str
     job: str
-    """Empty when the message did not say one."""
+    """Empty if the message does not name a job."""
     at: datetime
     message: Message | None
-    """None for a body that is no message."""
+    """None if the body is not a valid message."""
     body: str
-    """What came, when it is no message."""
+    """The received text, if it is not a valid message."""
     reason: Reason | None
     failure: Failure | None
     note: str = ""
-    """What the reason is about, such as what is wrong with the message."""
+    """Details of the reason, such as what is wrong with the message."""
 
 
 class Happening(StrEnum):
-    """What somebody should hear of."""
+    """The kinds of notices."""
 
     FAILED = "failed"
     MISSED = "missed"
@@ -314,7 +314,7 @@ class Happening(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Notice:
-    """Something that somebody should hear of: a fire that was missed, failed or began late."""
+    """An event to report to people: a fire was missed, a run failed, or a fire began late."""
 
     what: Happening
     run_id: str
@@ -322,25 +322,25 @@ class Notice:
     at: datetime
     scheduled_for: datetime | None
     reason: Reason | None
-    """None for `late`, which is no verdict."""
+    """None for `late`, which is not a verdict."""
     note: str = ""
-    """What the reason is about; for `late` how late."""
+    """Details of the reason; for `late` how late the fire began."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Figures:
-    """What the store can say in numbers. Those by job only grow."""
+    """The store's numbers for metrics. The counts by job only grow."""
 
     settled: Mapping[tuple[str, Verdict], int]
-    """Runs that got their verdict, by job."""
+    """The number of settled runs, by job and verdict."""
     noticed: Mapping[tuple[str, Happening], int]
-    """Notices so far, by job."""
+    """The number of notices so far, by job and kind."""
     overdue: timedelta
-    """For how long the first entry of the outbox has been due; zero when none is."""
+    """How long the first entry of the outbox has been due; zero if no entry is due."""
     outbox: int
-    """Entries that wait for their time or for the relay."""
+    """The number of entries that wait for their time or for the relay."""
     waiting: int
-    """Runs that wait for another run of their job, or for the end of a pause."""
+    """The number of runs that wait for another run of their job, or for the end of a pause."""
     running: int
-    """Runs that a worker has claimed and not settled."""
+    """The number of runs that a worker has claimed and not yet settled."""
     dead_letters: int

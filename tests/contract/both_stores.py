@@ -1,4 +1,4 @@
-"""Two stores that are given the same steps by the same clock, and the law that both keep."""
+"""Two stores that get the same steps with the same clock, and the invariants that both must keep."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
@@ -21,7 +21,7 @@ ALL = 1000
 
 
 class BothStores:
-    """`carried`: the server carries the provider's messages itself; the model is given a relay that never rests."""
+    """`carried`: the server carries the provider's messages itself; for the model, a relay runs after every step."""
 
     def __init__(self, url: str, namespace: str, carried: str) -> None:
         self.loop, self.clock, self.carried = asyncio.new_event_loop(), Clock(), carried
@@ -31,13 +31,13 @@ class BothStores:
         self._law = ServerLaw(url, namespace)
         self._verdicts: dict[str, tuple[Verdict, Reason | None]] = {}
         self.agreed = True
-        """False once they gave different answers."""
+        """False after the two stores gave different answers."""
 
     def wait[R](self, step: Awaitable[R]) -> R:
         return self.loop.run_until_complete(_coroutine(step))
 
     def __call__[R](self, step: Callable[[Store], Awaitable[R]]) -> R:
-        """The answer, which is the same of both."""
+        """Take the step with both stores, check that the answers are equal, and return the answer."""
         self.agreed = False
         expected, found = self.wait(step(self.model)), self.wait(step(self.server))
         assert expected == found, _difference(expected, found)
@@ -51,7 +51,7 @@ class BothStores:
         return self(accepted)
 
     def relayed(self) -> list[Message]:
-        """What the server published itself, and what it left to the relay; the model's relay does the same."""
+        """Relay all due messages of both stores, check that they are equal, and return them."""
         mine = [due.message for due in self.wait(self.model.outbox.take(ALL, NONE)).entries]
         left = [due.message for due in self.wait(self.server.outbox.take(ALL, NONE)).entries]
         self.wait(self.model.outbox.published(mine))
@@ -61,10 +61,10 @@ class BothStores:
         return mine
 
     def hold(self, jobs: dict[str, Policy], broker: Iterable[Message]) -> None:
-        """Both to the law, and to one another."""
+        """Check that both stores keep the invariants and are equal."""
         runs = self(lambda store: store.ledger.runs(limit=ALL))
         self(self._next_in)
-        # What another scheduler ran may be let go and told anew.
+        # Runs of another scheduler may be dropped and recorded again.
         ours = [run for run in runs if run.tier is not Tier.PREFECT]
         for run in ours:
             if run.verdict:
@@ -79,7 +79,7 @@ class BothStores:
         return (await store.outbox.take(0, NONE)).next_in
 
     def hold_whole(self, jobs: Iterable[str]) -> None:
-        """What is read less often is the same too."""
+        """Check that the other readable state is equal too."""
         for job in jobs:
             self(lambda store, job=job: store.ledger.runs(job=job, limit=ALL))  # type: ignore[misc]
         self(lambda store: store.ledger.latest(jobs))
@@ -98,7 +98,7 @@ class BothStores:
 
 
 def _difference(expected: Any, found: Any) -> str:
-    """The first place where they differ."""
+    """The first difference, as text."""
     if isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
         return next(_difference(one, other) for one, other in zip(expected, found, strict=True) if one != other)
     return f"\nmodel says: {expected}\nserver says: {found}"

@@ -1,4 +1,4 @@
-"""Queue providers to hold to the contract, from their `PROVIDER` values. A further one is a line in KINDS."""
+"""The queue providers that the contract tests use, from their `PROVIDER` values. Add a provider to KINDS."""
 
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -36,29 +36,29 @@ QUOTED = "s3cret%2Fword"
 
 @dataclass(frozen=True, kw_only=True)
 class OwnServer:
-    """A server of the test's own."""
+    """A server that only one test uses."""
 
     queue: dict[str, Any]
-    """What `[queue]` says to use it."""
+    """The settings of `[queue]` for this server."""
     refused: dict[str, Any] = field(repr=False)
     """The same with credentials that the server refuses."""
     kill: Callable[[], None]
-    """As kill -9 does."""
+    """Kills the server like kill -9."""
     start: Callable[[], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """How a provider is tried."""
+    """How the tests start and use a provider."""
 
     shared: Callable[[pytest.FixtureRequest], dict[str, Any]]
-    """What `[queue]` says to use a server that all tests share; skips the test where there is none."""
+    """The settings of `[queue]` for a server that all tests share. Skips the test if there is none."""
     own: Callable[[Path], AbstractAsyncContextManager[OwnServer]]
     """Starts a server in that folder."""
     put: Callable[[Settings, bytes], Awaitable[None]]
     """Publishes raw bytes at normal priority, as another program would."""
     hastened: Callable[[pytest.MonkeyPatch], None] = lambda patch: None
-    """Makes it hand out within `ABANDONED` what a dead worker left, if it would take seconds otherwise."""
+    """Makes the provider redeliver the messages of a dead worker within `ABANDONED` instead of seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class Broker:
     configured: Configured
     publisher: Publisher
     consumer: Callable[[str], Consumer]
-    """A worker of that name."""
+    """Opens the consumer of a worker of that name."""
     put: Callable[[bytes], Awaitable[None]]
     """Publish raw bytes, as another program would."""
 
@@ -79,7 +79,7 @@ class Broker:
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """A server of the test's own, with a broker on it."""
+    """A server that only one test uses, with a broker on it."""
 
     broker: Broker
     kill: Callable[[], None]
@@ -191,7 +191,7 @@ def messages(count: int, priority: Priority = Priority.NORMAL) -> list[Message]:
 
 
 async def receive_all(consumer: Consumer, count: int) -> list[Delivery]:
-    """In several receives: what a dead worker left is only looked for when one begins."""
+    """Receive several times, because a consumer looks for messages of dead workers only when a receive begins."""
     found: list[Delivery] = []
 
     async def all_came() -> bool:

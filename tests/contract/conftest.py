@@ -1,4 +1,4 @@
-"""Stores for the contract: each test runs on the model, and on a real Valkey in both of the schemas that are read."""
+"""Stores for the contract tests. Each test runs on the model, and on a real Valkey in both supported schemas."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,12 +13,12 @@ from tests.contract.stores import Clock, steered_store, upgrade
 from tests.model import ModelStore
 
 STORES = ("model", "valkey", "upgraded")
-"""`upgraded`: Valkey with the newest schema; one that no operator has upgraded has the schema before."""
+"""`upgraded`: Valkey with the newest schema. `valkey`: with the previous schema, as before an upgrade."""
 
 
 @pytest.fixture(params=STORES)
 async def store(request: pytest.FixtureRequest, namespace: str) -> AsyncIterator[Store]:
-    """By its own clock: the machine's or the server's."""
+    """A store with a real clock: the machine's or the server's."""
     if request.param == "model":
         yield ModelStore(namespace)
         return
@@ -38,7 +38,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def store_settings() -> StoreSettings:
-    """What `steered` is configured with; a test module may say otherwise."""
+    """The settings of `steered`. A test module may override them."""
     return StoreSettings()
 
 
@@ -46,7 +46,7 @@ def store_settings() -> StoreSettings:
 async def steered(
     request: pytest.FixtureRequest, namespace: str, clock: Clock, store_settings: StoreSettings
 ) -> AsyncIterator[Store]:
-    """By `clock`, which the test moves."""
+    """A store with the clock `clock`, which the test moves."""
     if request.param == "model":
         yield ModelStore(namespace, clock, store_settings)
         return

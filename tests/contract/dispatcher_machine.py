@@ -1,7 +1,7 @@
-"""A state machine of several dispatchers on one store, beside an account of which fires the law wants.
+"""A state machine of several dispatchers on one store, compared with an account of the expected fires.
 
-The account knows no index, no fingerprint and no batch: a fire is a multiple of its job's interval between the job's
-cursor and the present, and what becomes of it is the policy's to say.
+The account has no index, fingerprint or batch: a fire is a multiple of the job's interval between the job's cursor and
+now, and the policy decides its verdict.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ ALL = 10_000
 
 @dataclass
 class Schedule:
-    """What the law knows of a job."""
+    """A job in the account."""
 
     interval: timedelta
     revision: int
@@ -49,7 +49,7 @@ class Schedule:
 
 @dataclass
 class Account:
-    """Which fires are to be in the ledger, with why they are missed or None."""
+    """The fires that must be in the ledger, each with the reason why it is missed, or None."""
 
     schedules: dict[str, Schedule] = field(default_factory=dict)
     fires: dict[tuple[str, datetime], Reason | None] = field(default_factory=dict)
@@ -62,7 +62,9 @@ class Account:
             elif known.interval == interval:
                 known.revision = max(known.revision, revision)
             elif revision > known.revision:
-                self.dispatch({name: known.interval}, now)  # what fell due by the former schedule gets its verdict
+                self.dispatch(
+                    {name: known.interval}, now
+                )  # fires that were due by the former schedule get their verdict
                 self.schedules[name] = Schedule(interval, revision, max(now, known.cursor))
         for name in [name for name, one in self.schedules.items() if name not in jobs and one.revision < revision]:
             del self.schedules[name]
@@ -114,7 +116,7 @@ class DispatcherMachine(RuleBasedStateMachine):
         revision=st.integers(1, 4),
     )
     def start(self, jobs: dict[str, timedelta], revision: int) -> None:
-        """One revision is one set of definitions, however many sidecars have it."""
+        """Start a sidecar. All sidecars of one revision have the same definitions."""
         jobs = next((dict(one.jobs) for one in self.sidecars if one.revision == revision), jobs)
         registry = Registry()
         for name, interval in jobs.items():
@@ -139,7 +141,7 @@ class DispatcherMachine(RuleBasedStateMachine):
     @precondition(lambda self: any(one.declared for one in self.sidecars))
     @rule()
     def step_all_at_once(self) -> None:
-        """They race for the same cursors."""
+        """All dispatchers step at once and race for the same cursors."""
         declared = [one for one in self.sidecars if one.declared]
         for one in declared:
             self.account.dispatch(one.jobs, self.clock())
@@ -150,7 +152,7 @@ class DispatcherMachine(RuleBasedStateMachine):
         self.wait(race())
 
     async def catch_up(self, one: Sidecar) -> None:
-        """As long as it has something to write: a long gap takes several steps."""
+        """Step until the dispatcher has nothing more to write, because a long gap takes several steps."""
         one.declared = True
         written = -1
         while written < (written := len(await self.store.ledger.runs(limit=ALL))):
@@ -171,7 +173,7 @@ class DispatcherMachine(RuleBasedStateMachine):
 
     @rule()
     def publish(self) -> None:
-        """No message is given to the broker twice while nobody asked for it."""
+        """Publish; no message may be published twice without a new generation."""
         messages = [due.message for due in self.wait(self.store.outbox.take(ALL, NONE)).entries]
         assert not self.published & {one.run_id for one in messages}
         self.wait(self.store.outbox.published(messages))

@@ -1,4 +1,4 @@
-"""What must hold of the keys of a store on a server, whatever was done: nothing is lost, no index points nowhere."""
+"""Invariants of the keys of a store on a server: no run is lost, and every index entry has an open run."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ class ServerLaw:
         self._namespace, self._prefix = namespace, key_prefix(namespace)
 
     async def published(self) -> list[Message]:
-        """What the store put into the streams since the last look."""
+        """The messages that the store published to the streams since the last call."""
         found: list[Message] = []
         for priority in Priority:
             stream = stream_of(self._namespace, priority)
@@ -41,7 +41,7 @@ class ServerLaw:
             assert (id, found["attempts"][id]) in at_the_broker, f"{id} is {rows[id].state} and nowhere: lost"
 
     async def _indexes(self, jobs: Iterable[str], open_ids: Sequence[str]) -> dict[str, Any]:
-        """Each index as a set of runs, in one trip."""
+        """Each index as a set of run ids, read in one round trip."""
         key = self._prefix
         parts = [f"{name}:{job}" for job in jobs for name in ("waiting", "active")]
         async with self._client.pipeline(transaction=True) as pipe:

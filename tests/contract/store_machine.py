@@ -1,7 +1,7 @@
-"""A state machine that takes the same steps with two stores, and holds both to the law.
+"""A state machine that takes the same steps with two stores, and checks the invariants of both.
 
-Beside them stands a broker that loses nothing, doubles and reorders, and relays that die between taking a message,
-publishing it and telling the store.
+Its broker loses no message but duplicates and reorders messages. Its relays may die after they took messages, or after
+they published them and before they told the store.
 """
 
 from dataclasses import replace
@@ -26,7 +26,7 @@ MOSTLY = st.sampled_from([True, True, True, False])
 
 
 def newest_but[T](pick: int, given: list[T]) -> T:
-    """The newest, or one that is that much older."""
+    """The item that is `pick` places before the newest one."""
     return given[-1 - pick % len(given)]
 
 
@@ -45,7 +45,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @initialize(policies=st.lists(st.sampled_from(POLICIES), min_size=1, max_size=2))
     def declare(self, policies: list[Policy]) -> None:
-        """Durable jobs, and for each an internal one that overlaps alike; those have no bound of their own."""
+        """Durable jobs, and for each an internal job with the same overlap policy and no `concurrency`."""
         self.jobs = {f"job-{place}": policy for place, policy in enumerate(policies)}
         self.jobs |= {f"inner-{place}": replace(one, concurrency=None) for place, one in enumerate(policies)}
 
@@ -56,7 +56,7 @@ class StoreMachine(RuleBasedStateMachine):
         return sorted(self.jobs)[pick % len(self.jobs)]
 
     def fresh_id(self) -> str:
-        """It tells its age, and those of one instant are not in the order of the alphabet."""
+        """A UUIDv7. Ids of the same instant do not sort in the order of their creation."""
         self.runs.append(id_made_at(self.both.clock(), len(self.runs) * 37 % 100))
         return self.runs[-1]
 
@@ -65,7 +65,7 @@ class StoreMachine(RuleBasedStateMachine):
             run_id=self.fresh_id(), job=self.job_of(pick, kind), tier=Tier.ONEIRIC, provider=self.both.carried, **fields
         )
 
-    # What comes in.
+    # New runs.
 
     @rule(
         pick=ANY,
@@ -107,7 +107,7 @@ class StoreMachine(RuleBasedStateMachine):
         keep=st.sampled_from([None, None, 2]),
     )
     def record(self, pick: int, state: State, began: timedelta | None, keep: int | None) -> None:
-        """What another scheduler says of one of a few runs; it need not make sense."""
+        """Record one of a few runs of another scheduler. Successive records may contradict each other."""
         due = T0 + pick * LEASE
         run = Run(
             run_id=f"flow-{pick}", job="flow", tier=Tier.PREFECT, cause=Cause.SCHEDULE, state=state, scheduled_for=due,
@@ -120,7 +120,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(limit=st.sampled_from([100, 1]), until=st.sampled_from(["the end", "the end", "published", "taken"]))
     def relay(self, limit: int, until: str) -> None:
-        """It may die once it has taken messages, or once it has published them and not told the store yet."""
+        """Relay messages; the relay may die after it took them, or after it published them."""
         if self.both.carried:
             return
         found = self.both(lambda store: store.outbox.take(limit, timedelta(seconds=5)))
@@ -143,7 +143,7 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.broker)
     @rule(picks=st.lists(ANY, min_size=1, max_size=3), known=MOSTLY, acknowledged=MOSTLY)
     def deliver(self, picks: list[int], known: bool, acknowledged: bool) -> None:
-        """What is not acknowledged comes again."""
+        """Deliver messages. Messages that are not acknowledged stay at the broker."""
         found = [newest_but(pick, self.broker) for pick in picks[: 1 if self.both.carried else None]]
         self.claim_from(found, known=known)
         for message in found if acknowledged else []:
@@ -155,7 +155,7 @@ class StoreMachine(RuleBasedStateMachine):
 
         async def claimed(store: Store) -> list[Claim]:
             claims = await store.claims.claim(wanted, "w1", LEASE)
-            # Whether a copy's run is pending or queued depends on who carries it.
+            # The run of a copy is pending or queued, depending on whether the store carries the messages.
             return [replace(one, reason="") if one.answer is Answer.DUPLICATE else one for one in claims]
 
         self.hold(self.both(claimed))
@@ -170,7 +170,7 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.held)
     @rule(pick=ANY, ending=st.sampled_from(ENDINGS))
     def settle(self, pick: int, ending: dict[str, Any]) -> None:
-        """Of a stale claim too: it is refused. A durable job's ending; an internal run is only ever settled."""
+        """Settle a claim; the store must refuse a stale one. An internal run always gets a verdict."""
         one = newest_but(pick, self.held)
         if one.message.run_id in self.internal and "verdict" not in ending:
             ending = ENDINGS[0]
@@ -192,7 +192,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.both.clock.move(after)
         self.both(lambda store: store.claims.sweep(limit))
 
-    # By people.
+    # Actions of people.
 
     @precondition(lambda self: self.runs)
     @rule(pick=ANY)
@@ -224,7 +224,7 @@ class StoreMachine(RuleBasedStateMachine):
     def pass_time(self, span: timedelta) -> None:
         self.both.clock.move(span)
 
-    # The law.
+    # The invariants.
 
     @precondition(lambda self: self.jobs)
     @invariant()
@@ -246,7 +246,7 @@ class StoreMachine(RuleBasedStateMachine):
             self.both.close()
 
     def come_to_rest(self) -> None:
-        """Once everything goes on and nothing fails any more, every run gets its verdict: none is lost, none stuck."""
+        """Resume all jobs and let every step succeed; then every run must get its verdict."""
         for job in (None, *self.jobs):
             self.both(lambda store, job=job: store.pauses.resume(job))  # type: ignore[misc]
             self.the_law_holds()

@@ -1,4 +1,4 @@
-"""What a state machine chooses from: policies, spans of time, ways to end a claim."""
+"""The values that the state machines choose from: policies, spans of time, ways to end a claim."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""State stores to hold to the contract, and the steps that its tests take with them."""
+"""The state stores of the contract tests, and steps that the tests share."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -29,7 +29,7 @@ MILLI = timedelta(milliseconds=1)
 
 
 class Clock:
-    """A store's clock, moved by hand."""
+    """A clock for a store that the test moves."""
 
     def __init__(self, at: datetime = T0) -> None:
         self.at = at
@@ -42,7 +42,7 @@ class Clock:
 
 
 class SteeredConnection(Connection):
-    """A connection to a real server whose scripts are told the time instead of asking the server for it."""
+    """A connection to a real server whose scripts get the time from the test instead of the server."""
 
     ASKS, IS_TOLD = "redis.call('TIME')", "{ ARGV[#ARGV - 1], ARGV[#ARGV] }"
 
@@ -66,7 +66,7 @@ class SteeredConnection(Connection):
 def steered_store(
     url: str, namespace: str, settings: StoreSettings, clock: Callable[[], datetime], carried: str = ""
 ) -> RedisStore:
-    """A store on a real server, whose clock is `clock`. What has expired goes by the server's own all the same."""
+    """A store on a real server with the clock `clock`. Keys still expire by the server's own clock."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("horae.store.redis.Connection", partial(SteeredConnection, clock))
         return RedisStore(url, namespace, settings, carried)
@@ -97,7 +97,7 @@ def fire(minute: int, job: str = "backup", **fields: object) -> NewRun:
 
 
 def wants(message: Message, unique: str = "", **policy: object) -> Wanted:
-    """A claim by a policy under which everything runs, but for what `policy` says; with `known=False` by none."""
+    """A wanted claim; by default its policy lets every run run. With `known=False` the worker does not know the job."""
     if not policy.pop("known", True):
         return Wanted(message=message, policy=None, unique=unique)
     defaults: dict[str, object] = {"overlap": Overlap.ALLOW, "catch_up": CatchUp.ALL, "catch_up_window": ANY_AGE}
@@ -105,7 +105,7 @@ def wants(message: Message, unique: str = "", **policy: object) -> Wanted:
 
 
 async def taken(store: Store, hold: timedelta = LEASE) -> list[Message]:
-    """What a relay gets."""
+    """The messages that a relay takes."""
     return [due.message for due in (await store.outbox.take(100, hold)).entries]
 
 
@@ -114,14 +114,14 @@ async def next_in(store: Store) -> timedelta | None:
 
 
 async def handed_out(store: Store) -> list[Message]:
-    """What a relay takes and publishes: what the broker would carry."""
+    """The messages that a relay takes and publishes."""
     messages = await taken(store)
     await store.outbox.published(messages)
     return messages
 
 
 async def send(store: Store, *runs: NewRun) -> list[Message]:
-    """Accept and publish, in the order given."""
+    """Accept and publish runs. Returns their messages in the order given."""
     await store.outbox.accept(runs)
     messages = await handed_out(store)
     order = [run.run_id for run in runs]
@@ -139,7 +139,7 @@ async def settle(store: Store, held: Claim, verdict: Verdict | None = Verdict.RA
 
 
 async def run_through(store: Store, run: NewRun, verdict: Verdict = Verdict.RAN, **fields: object) -> None:
-    """From acceptance to its verdict."""
+    """Accept, publish, claim and settle a run."""
     [message] = await send(store, run)
     assert await settle(store, await claim(store, message), verdict, **fields)
 
@@ -156,7 +156,7 @@ async def verdict_of(store: Store, run_id: str) -> tuple[Verdict | None, Reason 
 
 
 async def died(store: Store, *runs: NewRun) -> list[str]:
-    """Runs that failed for good; their ids."""
+    """Let runs fail, so that they leave dead letters. Returns their ids."""
     for message in await send(store, *runs):
         failure = Failure(type="OSError", message="disk full", traceback="…")
         await settle(store, await claim(store, message), Verdict.FAILED, reason=Reason.RAISED, failure=failure)

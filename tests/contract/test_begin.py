@@ -1,4 +1,4 @@
-"""Accepted and claimed in one step, past every broker: what runs where it is asked for."""
+"""`begin` accepts and claims a run in one step, without a broker, for a run that the caller runs itself."""
 
 from horae.jobs.policies import Overlap, Tier
 from horae.runs import Cause

@@ -1,4 +1,4 @@
-"""To cancel a run: at once where it waits, through its worker where it runs, never where it is settled."""
+"""Cancel a run: a waiting run at once, a running one through its worker; a settled run does not change."""
 
 import pytest
 

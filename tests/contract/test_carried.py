@@ -1,4 +1,4 @@
-"""Where the store's server carries the provider's messages too, handing out is publishing; workers receive it."""
+"""If the store's server also carries the provider's messages, the store publishes runs itself; workers get them."""
 
 import os
 from collections.abc import AsyncIterator
@@ -41,13 +41,13 @@ LIMIT_BYTES = 1024 * 1024
 
 @dataclass(frozen=True)
 class Carrying:
-    """A store that carries, and a worker on the same server."""
+    """A store that carries messages, and a worker on the same server."""
 
     store: Store
     consumer: RedisConsumer
 
     async def received(self, count: int = 1) -> list[Message]:
-        """Exactly that many, acknowledged."""
+        """Receive exactly that many messages and acknowledge them."""
         found: list[Message] = []
         while len(found) < count:
             deliveries = await self.consumer.receive(count - len(found), SOON)
@@ -228,7 +228,7 @@ class TestHandingOutAgain:
         await carrying.nothing_more()
 
     async def test_what_others_published_goes_by_the_relay_when_it_is_retried(self, carrying: Carrying) -> None:
-        """Nobody knows which provider brought it, so routing chooses."""
+        """The store does not know which provider carried the message, so routing chooses one."""
         held = await claim(carrying.store, Message(job="backup", context={"a": 1}))
         await settle(carrying.store, held, None, retry_after=NONE)
         await carrying.nothing_more()
@@ -244,7 +244,7 @@ class TestHandingOutAgain:
 
 
 class TestOwn:
-    """What only one program declares is carried by the store to that program, whatever server the provider is on."""
+    """The store carries the messages of a job that only one program declares, on whatever server the provider is."""
 
     @pytest.fixture(params=["", PROVIDER])
     async def own(

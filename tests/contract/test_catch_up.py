@@ -1,4 +1,4 @@
-"""Catch-up, judged at the claim of a fire that no worker has begun: what waited too long at the broker."""
+"""Catch-up at the claim: a fire that was never begun may have waited too long at the broker."""
 
 from datetime import timedelta
 from itertools import pairwise
@@ -80,7 +80,7 @@ async def test_of_a_backlog_the_newest_runs(steered: Store, clock: Clock) -> Non
 
 
 async def test_a_job_whose_claims_are_always_late_is_not_starved(steered: Store, clock: Clock) -> None:
-    """Each message takes five minutes to its worker, and meanwhile newer fires have fallen due."""
+    """Each message takes five minutes to reach its worker, and newer fires are due meanwhile."""
     under_way: list[Message] = []
     ran = []
     for minute in range(60):

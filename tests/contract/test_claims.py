@@ -1,4 +1,4 @@
-"""A claim is the word of the store that this worker, and no other, runs this run now."""
+"""Claims: only the worker that holds the claim of a run may run it."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Each fire enters the outbox once, by the cursor of its job."""
+"""Cursors: each fire enters the outbox once."""
 
 from datetime import datetime, timedelta
 
@@ -80,7 +80,7 @@ class TestCursors:
 
 class TestClockAndDefinitions:
     async def declare(self, store: Store, at: datetime, fingerprint: str = "f1", revision: int = 1) -> dict[str, str]:
-        """With its next fire at that instant."""
+        """A declaration with its next fire at that instant."""
         return await store.cursors.declare(
             [Declared(job="backup", fingerprint=fingerprint, next_after_now=at)], revision
         )

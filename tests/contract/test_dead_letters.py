@@ -1,4 +1,4 @@
-"""What failed, and what was no message, is kept until somebody drops it or has it run again."""
+"""Failed runs and invalid messages are kept as dead letters until a user drops or replays them."""
 
 import pytest
 
@@ -115,7 +115,7 @@ class TestBodies:
         assert [run.run_id for run in await store.ledger.runs()] == [id]
 
     async def test_a_hostile_reason_hides_nothing(self, store: Store) -> None:
-        """The names of unknown fields come from whoever sent the message."""
+        """The names of unknown fields come from the sender of the message."""
         await store.dead_letters.bury(b"{}", Reason.INVALID_MESSAGE, "a\u2028b\x0b|\n: Extra inputs are not permitted")
         assert len(await store.ledger.runs()) == 1
 

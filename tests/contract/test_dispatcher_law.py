@@ -1,4 +1,4 @@
-"""Several dispatchers of several revisions, by a clock that steps: each fire once; see dispatcher_machine.py."""
+"""Several dispatchers of several revisions write each fire once, also if the clock steps; see dispatcher_machine.py."""
 
 import uuid
 

@@ -1,4 +1,4 @@
-"""What the store can say in numbers, and what somebody should hear of: on the model and on a real Valkey."""
+"""Figures and notices of the store, on the model and on a real Valkey."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -141,7 +141,7 @@ async def test_what_the_ledger_let_go_is_not_recorded_and_counted_again(valkey_u
 
 
 async def test_a_flows_name_may_hold_any_character(store: Store) -> None:
-    """The names of flows and deployments are Prefect's: what splits a counter's field here must not split a name."""
+    """Prefect allows `|` in the names of flows and deployments, which also separates the parts of a counter's field."""
     names = ["a|b/c", "a/b|failed", "100%7C/x", "a%25/b: c"]
     await store.ledger.record([flow_run(State.FAILED, job=name) for name in names])
     found = await store.ledger.figures()

@@ -1,4 +1,4 @@
-"""A glance at where the jobs stand is what the ledger says, on a real Valkey."""
+"""`glance` gives the same answers as the ledger, on a real Valkey."""
 
 import socket
 import subprocess
@@ -90,7 +90,7 @@ def test_a_store_that_is_away_is_named_without_its_password() -> None:
 
 @pytest.fixture
 def guarded_port(tmp_path: Path) -> Iterator[int]:
-    """A Valkey that wants a password."""
+    """A Valkey that requires a password."""
     port = free_port()
     with (tmp_path / "valkey.log").open("wb") as log:
         server = subprocess.Popen([*command(tmp_path, port), "--requirepass", PASSWORD], stdout=log, stderr=log)

@@ -1,4 +1,4 @@
-"""A claim lasts as long as its lease is renewed; what outlives its worker is handed out again."""
+"""A claim holds while its lease is renewed. If its worker dies, the run is handed out again."""
 
 from horae.jobs.policies import Overlap, Tier
 from horae.messages import Message
@@ -107,7 +107,7 @@ class TestTheEndOfALease:
         assert [one.run_id for one in await steered.claims.sweep(2)] == runs[2:]
 
     async def test_a_lapse_before_the_sweep_may_still_be_settled(self, steered: Store, clock: Clock) -> None:
-        """Nobody else has the run yet, so there is nothing to protect it from."""
+        """No other worker has the run yet, so settling it late is allowed."""
         [message] = await send(steered, new())
         held = await claim(steered, message)
         clock.move(2 * LEASE)

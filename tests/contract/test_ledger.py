@@ -1,4 +1,4 @@
-"""The ledger knows every run, its states and its verdict."""
+"""The ledger has every run with its state and verdict."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -142,7 +142,7 @@ class TestReading:
 
 
 class TestAnyText:
-    """What a job raises, prints and returns may hold the name of a file that is no text."""
+    """Exceptions, output and results of a job may contain a file name that is not valid text."""
 
     TEXT = "caf\udce9 \ud83d|\x00\u2028é"
 

@@ -1,4 +1,4 @@
-"""Missed, failed and late fires, each told once."""
+"""Notices of missed, failed and late fires. Each notice is handed out once."""
 
 from datetime import timedelta
 

@@ -1,7 +1,7 @@
-"""An answer of the store that is lost on the way: what was asked is done once, and its answer is known all the same.
+"""If an answer of the store is lost, the operation is executed once and the caller still gets the answer.
 
-Each function of each script is asked over a connection that is cut after the server has answered. A twin without cuts,
-in another namespace, says what the answers and the rows have to be.
+Each function of each script is called over a connection that is cut after the server has answered. The same calls
+without cuts, in another namespace, give the expected answers and rows.
 """
 
 import asyncio
@@ -156,7 +156,7 @@ async def proxy(valkey_url: str) -> AsyncIterator[CuttingProxy]:
 
 
 async def look(store: Store) -> Any:
-    """What is in the store, as far as it does not depend on the namespace."""
+    """The content of the store, without the parts that depend on the namespace."""
     runs = [(run.run_id, run.state, run.attempts, len(run.story)) for run in await store.ledger.runs(limit=100)]
     logs = [await store.ledger.log(run_id) for run_id, *_ in runs]
     return (
@@ -194,7 +194,7 @@ async def test_an_answer_that_was_lost_is_given_again(
 
 
 async def test_a_server_that_stays_away_leaves_it_open(valkey_url: str, proxy: CuttingProxy, namespace: str) -> None:
-    """Asked and never answered: the error names the run, and asking again with its id is one run."""
+    """If no answer ever comes, the error names the run. A second call with the same id does not make a second run."""
     store = RedisStore(f"redis://127.0.0.1:{proxy.port}/0", namespace, StoreSettings())
     await store.now()
     await store.outbox.accept([one("r0")])

@@ -1,4 +1,4 @@
-"""Every run waits in the outbox, once, until it is published."""
+"""Every run has one entry in the outbox until it is published."""
 
 from datetime import timedelta
 

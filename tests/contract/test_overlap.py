@@ -1,4 +1,4 @@
-"""What runs while another run of the job is active."""
+"""The overlap policies: which run may run while another run of the job is active."""
 
 from typing import Any, ClassVar
 
@@ -157,7 +157,7 @@ class TestWaiting:
         assert answers == [Answer.LATER, Answer.LATER]
 
     async def test_what_was_begun_gives_way_to_nothing(self, steered: Store) -> None:
-        """Its worker drained in the middle: it is to be finished, whatever fell due since."""
+        """A worker that drains hands the run back. The run must be finished, even if newer fires are due."""
         first, second = await send(steered, fire(0), fire(1))
         await settle(steered, await claim(steered, first, **self.LATEST), None, reason=Reason.DRAINING)
         assert (await claim(steered, second, **self.LATEST)).answer is Answer.LATER
@@ -195,7 +195,7 @@ class TestCancelOther:
 
 
 async def test_under_all_waiting_fires_go_oldest_first_however_often_they_waited(steered: Store, clock: Clock) -> None:
-    """A fire that waits again keeps its place before younger ones, and ties go by the fire."""
+    """A fire that waits again keeps its place before younger ones. Ties are ordered by the instant of the fire."""
     policy: dict[str, Any] = {"overlap": Overlap.QUEUE, "catch_up": CatchUp.ALL}
     messages = await send(steered, *(fire(minute) for minute in (3, 1, 2, 5, 4)))
     holder = await claim(steered, messages[0], **policy)

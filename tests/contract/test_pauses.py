@@ -1,4 +1,4 @@
-"""A paused job fires and is enqueued as ever; at the claim its runs wait, or are skipped by their policy."""
+"""A paused job still fires and can be enqueued; at the claim its runs wait, or are skipped by their policy."""
 
 from horae.jobs.policies import CatchUp, Overlap, Tier
 from horae.runs import Cause, State, Verdict
@@ -117,7 +117,7 @@ async def test_a_fire_is_skipped_where_nothing_is_caught_up(store: Store) -> Non
     await store.pauses.pause("backup")
     due, asked = await send(store, fire(0), new())
     answer = await claim(store, due, catch_up=CatchUp.NONE)
-    # However old it is by the real clock: with no window to speak of, only the pause is left to judge by.
+    # By the real clock the fire may be over a minute late; with catch_up="none" it is then `missed`.
     assert answer.answer is Answer.SETTLED
     assert (await state(store, due.run_id)).verdict in (Verdict.SKIPPED, Verdict.MISSED)
     assert (await claim(store, asked, catch_up=CatchUp.NONE)).reason == "paused"

@@ -1,4 +1,4 @@
-"""What is derived from the values of the providers, and holds for each that is added."""
+"""Properties that are derived from the `PROVIDER` values, and hold for every provider."""
 
 import subprocess
 import sys

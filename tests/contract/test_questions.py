@@ -1,4 +1,4 @@
-"""What the ledger can be asked for: some states, causes and tiers, an age, ids and parts of ids."""
+"""Queries of the ledger: by state, cause, tier, age, id and part of an id."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""Large messages, and what is no message."""
+"""Large messages and invalid messages."""
 
 import pytest
 

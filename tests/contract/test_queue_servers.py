@@ -1,4 +1,4 @@
-"""Providers that have a server: killed and started again, and one that refuses."""
+"""Providers whose server is killed and started again, or refuses the credentials."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -19,7 +19,7 @@ from tests.waiting import wait_until
 
 
 class TestServers:
-    """Of providers that have one: killed and started again, and one that refuses."""
+    """A server that the test may kill and start again, and settings with credentials that it refuses."""
 
     async def test_what_was_published_is_there_after_a_restart(self, server: Server) -> None:
         sent = messages(20)

@@ -1,4 +1,4 @@
-"""What every provider does, on real servers; see brokers.py for how a further one joins."""
+"""The contract of every provider, on real servers. brokers.py says how to add a provider."""
 
 import asyncio
 from datetime import timedelta
@@ -114,7 +114,7 @@ async def test_the_backlog_is_what_no_worker_has_acknowledged(broker: Broker) ->
 
 
 class TestDeath:
-    """A worker that dies between receiving, claiming and acknowledging: the run is begun once."""
+    """If a worker dies between receiving, claiming and acknowledging, the run is begun once."""
 
     async def again(self, broker: Broker) -> tuple[Consumer, Delivery]:
         """What a dead worker left comes to another."""

@@ -1,4 +1,4 @@
-"""Settled runs stay for an age and up to a number; what the ledger no longer reaches is not run a second time."""
+"""Settled runs are kept up to an age and a number. A message older than the retention is not run a second time."""
 
 from datetime import timedelta
 
@@ -28,13 +28,13 @@ from tests.waiting import wait_until
 
 MINUTE = timedelta(minutes=1)
 KEEP = timedelta(milliseconds=600)
-"""In the tests of age. A server lets rows go by a clock of its own, which nobody can move: this is waited for."""
+"""The retention in the tests of age. A server expires rows by its own clock, so the tests wait for this time."""
 SHORT = StoreSettings(keep_runs_days=KEEP / timedelta(days=1))
 FEW = StoreSettings(keep_runs_per_job=10, keep_dead_letters=3)
 
 
 async def pruned(store: Store) -> int:
-    """As the sweeper does: until nothing is left to prune."""
+    """Prune like the sweeper, until nothing is left to prune."""
     gone = 0
     while found := await store.ledger.prune():
         gone += found
@@ -94,7 +94,7 @@ async def _nothing(store: Store, run_id: str) -> bool:
 
 
 async def test_pruning_looks_past_what_it_may_not_prune(valkey_url: str, namespace: str) -> None:
-    """More dead letters than a step looks at stand before a run that has expired."""
+    """More dead letters than one step looks at come before an expired run."""
     from horae.store.redis import RedisStore
 
     store = RedisStore(valkey_url, namespace, SHORT)

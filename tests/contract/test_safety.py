@@ -1,4 +1,4 @@
-"""A store that becomes unsafe while Horae runs on it: nothing new begins, and what has begun is written down."""
+"""If a store becomes unsafe while Horae uses it, no new run begins, and the ends of begun runs are still written."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A store is read and written in the schema that it has. Only an operator raises it; others are refused."""
+"""Horae reads and writes a store in the store's own schema. Only an operator raises it. Unknown schemas are refused."""
 
 import json
 from collections.abc import AsyncIterator, Callable
@@ -60,7 +60,7 @@ class Old:
         return row
 
     async def address(self) -> str:
-        """Of its connection, as the server has it."""
+        """The library name of the store's connection at the server."""
         return str((await self._client.client_info())["addr"])
 
     async def notices(self) -> list[dict[str, str]]:
@@ -81,7 +81,7 @@ async def old(valkey_url: str, namespace: str) -> AsyncIterator[Old]:
 
 @pytest.fixture(params=[SCHEMA - 1, SCHEMA])
 async def schema1(request: pytest.FixtureRequest, old: Old) -> Old:
-    """With each of the marks under which such rows are found: after an upgrade too, until they are rewritten."""
+    """The rows, under each schema that may have them: after an upgrade too, until they are rewritten."""
     await old.mark(request.param)
     return old
 
@@ -131,7 +131,7 @@ class TestTheMark:
 
 
 class TestSpelling:
-    """Which names a row has. The release before reads `attempt`, `lane` and `run`."""
+    """The field names of a row. The previous release reads `attempt`, `lane` and `run`."""
 
     async def write(self, store: RedisStore) -> str:
         run = new(priority=Priority.HIGH)
@@ -177,7 +177,7 @@ class TestSpelling:
     async def test_messages_keep_the_old_words(
         self, old: Old, opened: Opened, valkey_url: str, namespace: str, schema: int
     ) -> None:
-        """The release before buries a message with a key that it does not know."""
+        """The previous release treats a message with an unknown key as invalid."""
         await old.mark(schema)
         store, consumer = opened(PROVIDER), RedisConsumer(valkey_url, namespace, 1024, "w1")
         await store.outbox.accept([new(priority=Priority.HIGH, provider=PROVIDER)])
@@ -232,7 +232,7 @@ class TestUpgrade:
     async def test_connections_of_the_release_before_are_seen(
         self, old: Old, opened: Opened, schema: RedisSchema
     ) -> None:
-        """`old` connects as that release does; the store and the command say which schema they know."""
+        """`old` connects like that release; the connections of the store and the command state their schema."""
         store = opened()
         await store.check()
         theirs, ours = await old.address(), (await store._connection.client.client_info())["addr"]

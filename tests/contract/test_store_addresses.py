@@ -1,4 +1,4 @@
-"""What the store and the queue do on one plain server, they do wherever an address leads: real servers of each kind."""
+"""Store and queue work the same with every kind of address, on real servers of each kind."""
 
 import asyncio
 import re
@@ -63,13 +63,13 @@ async def opened(reached: Reached, namespace: str | None = None) -> AsyncIterato
 
 
 def rule() -> list[str]:
-    """What the page on own servers says that the user of Horae may do."""
+    """The rights of Horae's user, as the documentation page on own servers states them."""
     [found] = re.findall(r"^ACL SETUSER horae (.*?)\n```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     return str(found).replace("\\\n", " ").split()
 
 
 def user(name: str = "horae", password: str = PASSWORD) -> list[str]:
-    """The option that makes a server know that user, with the rights of the page on any namespace."""
+    """The server option that creates this user, with the rights of the page, for any namespace."""
     words = [f">{password}" if word.startswith(">") else "~*" if word.startswith("~") else word for word in rule()]
     return [name, *words]
 
@@ -264,7 +264,7 @@ async def test_sentinels_have_a_password_of_their_own(tmp_path: Path) -> None:
 
 
 async def test_an_unknown_service_is_named(sentinels: Watched) -> None:
-    with pytest.raises(StoreUnavailable, match="nobody says where the primary of other is"):
+    with pytest.raises(StoreUnavailable, match="cannot find the primary of other: "):
         await checked(Reached(sentinels.url.replace(SERVICE, "other")))
 
 

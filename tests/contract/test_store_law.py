@@ -1,4 +1,4 @@
-"""Memory and a real Valkey take the same steps, and both keep the law; see store_machine.py."""
+"""The model and a real Valkey take the same steps, and both keep the invariants; see store_machine.py."""
 
 import os
 import uuid
@@ -10,7 +10,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.contract.store_machine import StoreMachine
 
 EXAMPLES = int(os.environ.get("LAW_EXAMPLES", "20"))
-"""How many histories of each machine; a longer search is asked for by the environment."""
+"""How many histories each machine tries. LAW_EXAMPLES sets another number."""
 
 
 @pytest.mark.timeout(0)

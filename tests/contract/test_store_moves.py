@@ -1,4 +1,4 @@
-"""Failover, slots that move, and servers that are not safe to trust: the store follows, waits, or refuses."""
+"""Failover, moving slots and unsafe servers: the store follows, waits, or refuses."""
 
 import asyncio
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ def store_at(url: str, namespace: str) -> RedisStore:
 
 
 async def works_again(store: RedisStore) -> None:
-    """A whole run from accepted to settled, once the store is back."""
+    """Accept, claim and settle a run when the store is back."""
 
     async def accepted() -> list[Message]:
         try:
@@ -171,7 +171,7 @@ async def test_a_connection_to_a_demoted_primary_is_given_up(lone: Server, tmp_p
             made = lone.ask("INFO", "stats")["total_connections_received"]
             with pytest.raises(StoreUnavailable, match="read only replica"):
                 await send(store, new())
-            # One for this question; the other: it connected anew, for an address may lead elsewhere by now.
+            # One connection for this question, and one because the client reconnected: the primary may have moved.
             assert lone.ask("INFO", "stats")["total_connections_received"] >= made + 2
             lone.ask("REPLICAOF", "NO", "ONE")
             await works_again(store)
@@ -222,7 +222,7 @@ async def test_the_address_of_one_node_is_refused_with_the_way_out(nodes: Cluste
     other = next(node for node in nodes.nodes if node is not owner)
     store = store_at(other.url, namespace)
     try:
-        with pytest.raises(StoreUnavailable, match=r"say redis\+cluster://"):
+        with pytest.raises(StoreUnavailable, match=r"use redis\+cluster://"):
             await store.check()
     finally:
         await store.close()
@@ -274,7 +274,7 @@ async def test_replicas_are_counted_and_can_be_waited_for(sentinels: Watched, lo
         client = open_client(url, RedisAccess(), key, timeout_seconds=5)
         try:
             assert await replicas(client) == count
-            # One connection, so that WAIT knows what it waits for.
+            # One connection, because WAIT covers only writes of its own connection.
             async with client.pipeline(transaction=False) as pipe:
                 pipe.set(f"{key}waited", 1)
                 pipe.wait(count, 5000)
@@ -354,12 +354,12 @@ async def test_what_is_accepted_after_a_clean_restart_has_no_gap_behind_it(tmp_p
 
 
 async def test_tokens_do_not_go_backwards_when_claims_were_lost(tmp_path: Path, namespace: str) -> None:
-    """A server that comes back without its last claims, as a replica that took over does."""
+    """A server that restarts without its last claims, like a replica that became the primary."""
     with server(tmp_path / "first") as first, server(tmp_path / "second") as second:
         tokens = []
         for one in (first, second):
             store = store_at(one.url, namespace)
-            if one is second:  # what the replica had: the server's name and no token that was handed out since
+            if one is second:  # the replica has the server's name, and none of the later tokens
                 second.ask("SET", f"{key_prefix(namespace)}server", "another")
             for _ in range(3):
                 [message] = await send(store, new())

@@ -1,4 +1,4 @@
-"""A run that a worker does not know rests unevenly, so that the same worker does not get it again and again."""
+"""A run whose job a worker does not know waits for a varying time, so that other workers get it too."""
 
 from datetime import timedelta
 

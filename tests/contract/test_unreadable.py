@@ -1,4 +1,4 @@
-"""Rows, notices and letters that are not what Horae wrote: each is shown and can be dropped, and hurts no other."""
+"""Rows, notices and letters that Horae cannot read are shown and can be dropped, and do not affect others."""
 
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
@@ -29,7 +29,7 @@ BAD = {
     "attempt of the end": {"attempt": str(GENERATIONS + 1), "generation": str(GENERATIONS + 1)},
     "no utf-8": {"message": b"\xff\xfe"},
 }
-"""What makes a row unfit to be handed out."""
+"""Fields that each make a row unfit to be handed out."""
 ODD = {
     "scheduled_for": "253402350000000",
     "accepted_at": "soon",

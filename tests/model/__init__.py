@@ -1,4 +1,4 @@
-"""A model of the store in plain Python, independent of the product: what the state machines hold the store to."""
+"""A model of the store in plain Python, independent of the product. The state machines compare the store with it."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -16,7 +16,7 @@ from tests.model.pauses import ModelPauses
 
 
 class ModelStore:
-    """All nouns of a store, in this process alone."""
+    """A whole store in the memory of this process."""
 
     def __init__(
         self,

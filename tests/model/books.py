@@ -1,4 +1,4 @@
-"""All state of the model, and the steps that several nouns share."""
+"""All state of the model, and the steps that several of its parts share."""
 
 import threading
 from collections import Counter, defaultdict, deque
@@ -27,7 +27,7 @@ OPEN = {State.PENDING, State.QUEUED, State.RETRYING}
 
 @dataclass(slots=True)
 class Row:
-    """What the store keeps beside the run itself."""
+    """A run and the other values that the store keeps for it."""
 
     run: Run
     priority: Priority = Priority.NORMAL
@@ -44,12 +44,12 @@ class Row:
 
 
 class Books:
-    """All state, and the steps that several nouns share. `clock` is the store's clock."""
+    """All state, and the steps that several parts share. `clock` is the store's clock."""
 
     def __init__(self, namespace: str, clock: Callable[[], datetime], settings: StoreSettings) -> None:
         self.namespace, self.clock, self.settings = namespace, clock, settings
         self.late_after = timedelta(seconds=settings.late_after_seconds)
-        self.lock = threading.RLock()  # the renewer comes from a thread of its own
+        self.lock = threading.RLock()  # leases are renewed in another thread
         self.rows: dict[str, Row] = {}
         self.retention = Retention(self.rows, clock, settings)
         self.outbox: dict[str, datetime] = {}
@@ -127,7 +127,7 @@ class Books:
         return True
 
     def release(self, job: str) -> int:
-        """What waits longest may go, as far as there is room; returns how many went."""
+        """Hand out as many waiting runs of a job as may be active, longest wait first. Returns how many."""
         went = 0
         if self.paused & {job, None}:
             return went
@@ -172,7 +172,7 @@ class Books:
         self.retention.trim(run.job, self.dead)
 
     def hand_out_again(self, run_id: str, state: State, delay: timedelta, what: str, note: str = "") -> Verdict | None:
-        """Or `cancelled`, where somebody asked for that and its worker never heard of it."""
+        """Hand a run out with the next generation. If its worker missed a requested cancellation, settle it instead."""
         row = self.rows[run_id]
         if row.cancel:
             self.settle(run_id, Verdict.CANCELLED, Reason(row.cancel))

@@ -61,7 +61,7 @@ class ModelClaims(Noun):
         return Claim(message=message, answer=Answer.SETTLED, reason=f"{verdict.value}: {worded(reason, note)}")
 
     def _adopt(self, want: Wanted) -> Claim | None:
-        """A message without a row: published straight to a broker, and accepted now."""
+        """Accept a message without a row, which was published straight to a broker."""
         books, message = self.books, want.message
         if message.made_at and not books.retention.reaches(message.job, message.made_at):
             return Claim(message=message, answer=Answer.TOO_OLD, reason=Reason.TOO_OLD.value)
@@ -86,7 +86,7 @@ class ModelClaims(Noun):
         return None
 
     def _missed(self, run: Run, policy: Policy) -> Reason | None:
-        """Why a fire that no worker has begun yet is not to run any more: the catch-up policy."""
+        """Apply the catch-up policy to a fire that was never begun. Returns why it must not run any more, or None."""
         if run.cause is not Cause.SCHEDULE or run.attempts or not run.scheduled_for:
             return None
         late = self.books.clock() - run.scheduled_for
@@ -136,13 +136,13 @@ class ModelClaims(Noun):
             return self._settled(message, Verdict.FAILED, Reason.UNKNOWN_JOB)
         note = f"{worker} does not know the job"
         digest = hashlib.sha1(f"{message.run_id}:{row.generation}".encode(), usedforsecurity=False).hexdigest()
-        # Uneven rests: after even ones the worker that gave it back has always waited longest, and gets it again.
+        # Vary the wait. After a constant wait, the worker that gave the run back would have polled longest and get it.
         rest = UNKNOWN_WAIT - timedelta(milliseconds=int(digest[:6], 16) % 1000)
         books.hand_out_again(message.run_id, State.PENDING, rest, "handed back", note)
         return Claim(message=message, answer=Answer.LATER, reason=Reason.UNKNOWN_JOB.value)
 
     def _overlap(self, message: Message, policy: Policy, *, here: bool = False) -> Claim | None:
-        """`here`: it runs in this process or not at all."""
+        """`here`: the run runs in this process or not at all."""
         run = self.books.rows[message.run_id].run
         if policy.overlap is Overlap.ALLOW and policy.most == 0:
             return None
@@ -163,14 +163,14 @@ class ModelClaims(Noun):
         if fire and policy.catch_up is CatchUp.LATEST and self._supersede(message):
             return self._settled(message, Verdict.MISSED, Reason.SUPERSEDED)
         books.outbox.pop(message.run_id, None)
-        books.active[message.job].pop(message.run_id, None)  # or it might wait for itself
+        books.active[message.job].pop(message.run_id, None)  # so that it does not wait for itself
         row = books.rows[message.run_id]
         row.waits_since = row.waits_since or (row.run.scheduled_for if fire else None) or books.clock()
         books.waiting[message.job][message.run_id] = row.waits_since
         books.bounds[message.job] = policy.most
         books.change(message.run_id, state=State.PENDING)
         books.tell(message.run_id, "waits", note)
-        # As its next handing-out: copies of this one are duplicates, and a relay that tells late takes nothing away.
+        # Raise the generation: copies of the old message are duplicates, and a late `published` removes nothing.
         books.rows[message.run_id].generation += 1
         return Claim(message=message, answer=Answer.LATER, reason=why.value)
 
@@ -185,7 +185,7 @@ class ModelClaims(Noun):
         return runs
 
     def _supersede(self, message: Message) -> bool:
-        """Fires that wait and that no worker has begun give way to a newer one. True where it is this one."""
+        """Settle waiting fires that were never begun and have a newer fire as missed. True if this one should be."""
         this = self.books.rows[message.run_id].run
         assert this.scheduled_for
         newer = False
@@ -237,7 +237,7 @@ class ModelClaims(Noun):
             books.hand_out_again(run_id, State.PENDING, timedelta(0), "handed back", words)
 
     def _died(self, settlement: Settlement) -> None:
-        """It killed its process: handed out again alone, until it did so too often."""
+        """The run killed its process: hand it out again, to run alone; fail it the DEATHS-th time."""
         books, run_id = self.books, settlement.claim.message.run_id
         row = books.rows[run_id]
         row.deaths, row.suspect = row.deaths + 1, True

@@ -62,5 +62,5 @@ class ModelDeadLetters(Noun):
 
 
 def _line(text: str) -> str:
-    """A story has a line for each event."""
+    """Replace line ends, because a story has one line for each event."""
     return text.replace("\r", " ").replace("\n", " ")

@@ -69,7 +69,7 @@ class ModelLedger(Noun):
         books = self.books
         instant = run.scheduled_for or run.ended_at
         if books.row(run.run_id) is None and instant and books.retention.forgot(run.job, instant):
-            return  # it was dropped, or is older than what was: to write it would count it twice
+            return  # it may have been dropped, so writing it would count it twice
         books.put(
             NewRun(
                 run_id=run.run_id,

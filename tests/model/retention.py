@@ -1,4 +1,4 @@
-"""How long settled runs stay in the model, and how far back the ledger no longer reaches."""
+"""The retention of settled runs in the model, and the newest instant of a dropped run of each job."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -9,30 +9,30 @@ from horae.runs import Run
 from horae.settings import StoreSettings
 
 FRESH = timedelta(seconds=60)
-"""A settled run is never dropped so soon, however many there are: copies may be under way."""
+"""A settled run is kept at least this long, even beyond the maximum number, because brokers may still hold copies."""
 
 
 class Held(Protocol):
-    """What is kept of a run."""
+    """A row that has a run."""
 
     @property
     def run(self) -> Run: ...
 
 
 def when(run: Run) -> datetime:
-    """By what the ledger sorts it."""
+    """The instant by which the ledger sorts the run."""
     instant = run.scheduled_for or run.accepted_at
     assert instant
     return instant
 
 
 def in_order(index: Mapping[str, datetime]) -> list[str]:
-    """The ids of an index by their instants; those of one instant by id."""
+    """The ids of an index, sorted by instant and then by id."""
     return sorted(index, key=lambda run_id: (index[run_id], run_id))
 
 
 class Retention:
-    """Lets rows go; `rows` is what it lets them go from."""
+    """Drops rows from `rows`."""
 
     def __init__(self, rows: dict[str, Any], clock: Callable[[], datetime], settings: StoreSettings) -> None:
         self._rows: Mapping[str, Held] = rows
@@ -47,13 +47,13 @@ class Retention:
         self.by_job[run.job][run.run_id] = when(run)
 
     def expire(self, run_id: str) -> None:
-        """Its row goes when it has been kept long enough from now on."""
+        """Start the time after which the row is dropped."""
         if run_id in self._rows:
             self._expires.pop(run_id, None)
             self._expires[run_id] = self._clock() + self._keep
 
     def drop_expired(self) -> int:
-        """Returns how many."""
+        """Drop the rows whose time has passed. Returns how many."""
         now = self._clock()
         gone = [run_id for run_id, at in self._expires.items() if at <= now] if self._first_expired(now) else []
         for run_id in gone:
@@ -64,7 +64,7 @@ class Retention:
         return bool(self._expires) and next(iter(self._expires.values())) <= now
 
     def drop(self, run_id: str) -> None:
-        """Let a row go, and remember how far back the ledger no longer reaches."""
+        """Drop a row. The floor of the job is the newest instant of a dropped run."""
         run = self.let_go(run_id)
         self._floor[run.job] = max(when(run), self._floor.get(run.job, when(run)))
 
@@ -77,7 +77,7 @@ class Retention:
         return run
 
     def trim(self, job: str, dead: Mapping[str, object]) -> int:
-        """Drop the oldest settled runs of a job that has too many; dead letters keep their rows. Returns how many."""
+        """Drop the oldest settled runs of a job beyond the maximum number. Dead letters stay. Returns how many."""
         index, gone = self.by_job[job], 0
         over = len(index) - self._keep_each
         for run_id in in_order(index)[:over] if over > 0 else []:
@@ -92,10 +92,10 @@ class Retention:
         return gone
 
     def reaches(self, job: str, made: datetime) -> bool:
-        """Whether a run made then, of which there is no row, cannot have run."""
+        """Whether a run without a row that was created at `made` cannot have run."""
         return self._clock() - made <= self._keep and not self.forgot(job, made)
 
     def forgot(self, job: str, instant: datetime) -> bool:
-        """Whether a run of then may have been dropped."""
+        """Whether a run of that instant may have been dropped."""
         floor = self._floor.get(job)
         return floor is not None and instant <= floor

@@ -1,4 +1,4 @@
-"""The store on Redis or Valkey: its nouns over one connection."""
+"""The store on Redis or Valkey: outbox, claims, cursors, pauses, ledger, dead letters and notices on one connection."""
 
 from datetime import datetime
 
@@ -14,10 +14,10 @@ from horae.store.redis.pauses import RedisPauses
 
 
 class RedisStore:
-    """Close it after use. It connects when it is first used, and checks then whether it is safe to trust."""
+    """Close it after use. It connects at the first use, and then checks that the server cannot lose accepted runs."""
 
     def __init__(self, url: str, namespace: str, settings: StoreSettings, carried: str = "") -> None:
-        """`carried`: the provider whose messages this very server carries, so that accepting is publishing."""
+        """`carried`: the provider whose messages this server carries, so that `accept` also publishes them."""
         self.namespace = namespace
         self._connection = Connection(url, namespace, settings, carried)
         self.outbox = RedisOutbox(self._connection)
@@ -29,7 +29,7 @@ class RedisStore:
         self.notices = RedisNotices(self._connection)
 
     async def check(self) -> None:
-        """Raises StoreUnavailable, or UnsafeStore for one that could lose what it accepts."""
+        """Raises StoreUnavailable, or UnsafeStore if the server could lose accepted runs."""
         await self._connection.ensure_safe()
 
     async def now(self) -> datetime:

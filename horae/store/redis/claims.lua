@@ -1,8 +1,8 @@
 local OPEN = { pending = true, queued = true, retrying = true }
 
--- The last instant at which this store came back as another process: restarted, or a replica that took over. What was written
--- just before may be lost, and with it that a run began. A restart ends the gap; when a replica took over is not told, so then the
--- gap lasts until the first claim.
+-- The instant of the last change of the server process: a restart, or a failover to a replica. The last writes before it may be lost,
+-- also the one that says that a run began. After a restart the instant is the start of the server. The server does not report the
+-- instant of a failover, so then the instant is that of the first claim.
 local gap
 local function look_for_gap()
   local info, known = redis.call('INFO', 'server'), redis.call('GET', k('server'))
@@ -13,8 +13,8 @@ local function look_for_gap()
       local promoted = not string.find(redis.call('INFO', 'replication'), 'second_repl_offset:%-1')
       local up = tonumber(string.match(info, 'uptime_in_seconds:(%d+)') or 0) * 1000
       redis.call('SET', k('gap'), promoted and NOW_TEXT or int(NOW - up))
-      -- Tokens that were handed out may be lost too. None comes again: the clock in microseconds is beyond what counting reaches, and a
-      -- minute beyond what the other server's clock can have been ahead.
+      -- The last tokens may be lost too, and must not be given again. Continue from the clock in microseconds, which is larger than
+      -- any count of claims, plus a minute, in case the clock of the other server was ahead.
       redis.call('SET', k('token'), int(math.max(tonumber(redis.call('GET', k('token')) or 0), NOW * 1000) + 60000000))
     end
   end
@@ -48,20 +48,20 @@ local function settled(id, verdict, reason, note)
   return { 'settled', 0, 0, 0, 0, verdict .. ': ' .. worded(reason, note) }
 end
 
--- A worker that does not know the job gives the run back for another, for a while.
+-- A worker does not know the job: hand the run to another worker, or fail it after UNKNOWN.
 local function disown(id, generation, worker)
   local key = k('run:' .. id)
   local since = redis.call('HGET', key, 'unknown_since')
   if since and NOW - tonumber(since) >= UNKNOWN then return settled(id, 'failed', REASON.unknown_job) end
   if not since then redis.call('HSET', key, 'unknown_since', NOW_TEXT) end
-  -- Uneven rests: after even ones the worker that gave it back has always waited longest, and gets it again.
+  -- Vary the wait. After a constant wait, the worker that gave the run back would have polled longest and would get it again.
   local digest = redis.sha1hex(id .. ':' .. generation)
   local rest = UNKNOWN_WAIT - tonumber(string.sub(digest, 1, 6), 16) % 1000
   hand_out_again(id, 'pending', rest, 'handed back', worker .. ' does not know the job')
   return { 'later', 0, 0, 0, 0, REASON.unknown_job }
 end
 
--- Why a fire that no worker has begun yet is not to run any more, or nil: the catch-up policy, for what waited at the broker.
+-- Apply the catch-up policy to a fire that waited at the broker and was never begun. Return why it must not run any more, or nil.
 local function missed(row, policy)
   local late = NOW - row.fire
   if late > policy.window then return REASON.too_late end
@@ -69,15 +69,15 @@ local function missed(row, policy)
   if policy.catch_up == 'none' then return REASON.not_caught_up end
   local newest = redis.call('HGET', k('newest'), row.job)
   if policy.catch_up ~= 'latest' or not newest or tonumber(newest) <= row.fire then return nil end
-  -- The one for whose sake others gave way runs, though a newer one has come meanwhile: a job whose claims are always late
-  -- would never run otherwise.
+  -- Older fires were dropped in favour of this one (the heir), so it runs even if a newer one exists. Otherwise a job whose claims are
+  -- always late would never run.
   local heir = tonumber(redis.call('HGET', k('heirs'), row.job) or 0)
   if heir == row.fire then return nil end
   if heir < row.fire then redis.call('HSET', k('heirs'), row.job, newest) end
   return REASON.superseded
 end
 
--- Fires that wait and were never begun give way to a newer one. True where it is this one that gives way.
+-- Settle waiting fires that were never begun and have a newer fire as missed. Return true if this fire should be missed.
 local function supersede(id, row)
   local newer = false
   for _, other in ipairs(redis.call('ZRANGE', k('waiting:' .. row.job), 0, -1)) do
@@ -91,7 +91,8 @@ local function supersede(id, row)
   return newer and not row.attempts
 end
 
--- Ask running ones to stop, through the renewal of their lease; one that waits for a retry is settled here. False if none runs.
+-- Ask the running runs to stop; their workers get the request when they renew the lease. Settle runs that wait for a retry. Return
+-- false if none is running.
 local function cancel_others(others)
   local runs = false
   for _, other in ipairs(others) do
@@ -105,13 +106,13 @@ local function cancel_others(others)
   return runs
 end
 
--- It waits as its next handing-out: copies of this one are duplicates from now on, and a relay that tells late of this one's
--- publishing takes nothing from the outbox. And it is not active, or it might wait for itself.
+-- Make the run wait. Raise the generation, so that copies of the old message count as duplicates and a late `published` for it
+-- removes nothing from the outbox. Remove the run from the active ones, so that it does not wait for itself.
 local function wait(id, row, policy, why, note)
   if row.fire and policy.catch_up == 'latest' and supersede(id, row) then return settled(id, 'missed', REASON.superseded) end
   redis.call('ZREM', k('outbox'), id)
   redis.call('ZREM', k('active:' .. row.job), id)
-  -- It keeps its place, however often it waits: a fire by its instant, any other run by when it first waited.
+  -- A run that waits again keeps its place: a fire is ordered by its instant, any other run by the instant at which it first waited.
   if not row.fire then redis.call('HSETNX', k('run:' .. id), 'waits_since', NOW_TEXT) end
   redis.call('ZADD', k('waiting:' .. row.job), row.fire and int(row.fire) or redis.call('HGET', k('run:' .. id), 'waits_since'), id)
   redis.call('SADD', k('waiters'), row.job)
@@ -121,8 +122,8 @@ local function wait(id, row, policy, why, note)
   return { 'later', 0, 0, 0, 0, why }
 end
 
--- Other runs of the job are active; nil if this one may go on all the same. `skip` is for fires: what
--- somebody asked for by name waits instead, and so does what was begun once and left by its worker.
+-- Apply the overlap policy. Return nil if this run may run, else the answer. `skip` applies only to fires that were never begun: runs
+-- that a user asked for, and runs that a worker began and lost, wait instead.
 local function overlap(id, row, policy)
   if policy.overlap == 'allow' and policy.most == 0 then return nil end
   local others = redis.call('ZRANGE', k('active:' .. row.job), 0, -1)
@@ -140,14 +141,14 @@ local function row_of(id)
   local row = redis.call('HMGET', k('run:' .. id), 'state', 'attempt', 'job', 'cause', 'attempts', 'failures', 'story', 'scheduled_for', 'suspect',
     'accepted_at', 'started_at', 'generation')
   if not row[1] then return nil end
-  if row[5] == '0' then row[5] = nil end   -- schema 1 wrote it before a worker had begun
+  if row[5] == '0' then row[5] = nil end   -- schema 1 writes 0 before the first attempt
   return { state = row[1], generation = row[12] or row[2], job = row[3], cause = row[4], attempts = row[5], failures = row[6],
     story = row[7], fire = row[4] == 'schedule' and tonumber(row[8]) or nil, suspect = row[9] or nil,
     accepted = tonumber(row[10] or 0), started = row[11] }
 end
 
--- A message without a row: published straight to a broker, and accepted now, unless nobody can say that it did not run
--- before, or another run has its uniqueness key.
+-- Accept a message without a row, which was published straight to a broker. Refuse it if it is so old that it may have run before.
+-- Skip it if another run has its uniqueness key.
 local function adopt(r)
   local made = tonumber(r.made)
   if made and (NOW - made > KEEP or made <= tonumber(redis.call('HGET', k('floor'), r.job) or 0)) then
@@ -187,9 +188,9 @@ local function claim_one(id, job, generation, policy, record, worker, lease)
 end
 
 -- claim {wanted = [[id, job, generation, record?]], policies = {job: {overlap, catch_up, window, most}}, worker, lease}
--- -> for each {answer, token, attempts, failures, suspect, reason}. Only one claim is granted for each handing-out of a run.
--- A job without a policy is one that this worker does not know.
--- `unknown`: there is no row; ask again with the record {id, job, tier, generation, made, message, …} to have it accepted.
+-- -> for each {answer, token, attempts, failures, suspect, reason}. Each generation of a run is granted at most once.
+-- A job without a policy is unknown to this worker.
+-- Answer `unknown`: the run has no row. Call again with the record {id, job, tier, generation, made, message, …} to accept it.
 function calls.claim(a)
   local answers = {}
   look_for_gap()
@@ -200,12 +201,12 @@ function calls.claim(a)
   return answers
 end
 
--- begin {run, overlap, worker, lease} -> an answer as claim gives it. Accept and claim in one step, past every broker:
--- for what runs where it is asked for. `duplicate` if the run is known, whoever has it.
+-- begin {run, overlap, worker, lease} -> an answer as from claim. Accept and claim in one step, without a broker, for a run that the
+-- calling process runs itself. The answer is `duplicate` if the store knows the run.
 function calls.begin(a)
   look_for_gap()
   if not put_run(a.run) then return { 'duplicate', 0, 0, 0, 0, '' } end
-  -- `here`: it runs in this process or not at all, so that nothing of it may wait for a broker.
+  -- `here`: the run runs in this process or not at all, so it must not wait for a broker.
   local policy = { overlap = a.overlap, catch_up = 'all', most = a.overlap == 'allow' and 0 or 1, here = true }
   local row = row_of(a.run.id)
   local answer
@@ -218,7 +219,7 @@ function calls.begin(a)
   return answer
 end
 
--- renew {claims = [[id, token]], lease} -> for each why its run must stop (a word of `Stop`), or ''.
+-- renew {claims = [[id, token]], lease} -> for each why its run must stop (a value of `Stop`), or ''.
 function calls.renew(a)
   local stops = {}
   for i, c in ipairs(a.claims) do
@@ -233,7 +234,7 @@ function calls.renew(a)
   return stops
 end
 
--- A run that killed its process: handed out again alone, until it did so too often.
+-- A run killed its process. Hand it out again, to run alone in a child process; fail it the DEATHS-th time.
 local function died(s)
   local key = k('run:' .. s.id)
   local deaths = redis.call('HINCRBY', key, 'deaths', 1)
@@ -267,8 +268,8 @@ function calls.settle(a)
   return done
 end
 
--- sweep {limit} -> JSON: [{id, job, verdict?, worker}]. What runs in a sidecar may be lost with it; what is
--- durable is handed out again as a suspect, until too many workers died with it. With a limit of 0: only whether writes are taken.
+-- sweep {limit} -> JSON: [{id, job, verdict?, worker}]. Settle runs whose lease expired. An internal run fails. A durable run is handed
+-- out again as a suspect, and fails after LAPSES lost leases. With a limit of 0, only check that the server accepts writes.
 function calls.sweep(a)
   local found = {}
   if a.limit == 0 then
@@ -297,7 +298,7 @@ function calls.sweep(a)
   return #found == 0 and '[]' or cjson.encode(found)
 end
 
--- report {id, token, text}: how far the run is; nothing if the claim is stale.
+-- report {id, token, text}: write the progress of the run. Does nothing if the claim is stale.
 function calls.report(a)
   local key = k('run:' .. a.id)
   local state, token = unpack(redis.call('HMGET', key, 'state', 'token'))

@@ -1,4 +1,4 @@
-"""Claims: the store's word that this worker, and no other, runs this run now."""
+"""Claims: only the worker that holds the claim of a run may run it."""
 
 import json
 from collections.abc import Sequence
@@ -87,7 +87,7 @@ def _policy(policy: Policy) -> dict[str, Any]:
 
 
 def _record(want: Wanted) -> dict[str, Any]:
-    """A message without a row, as it is accepted at the claim."""
+    """The row to accept at the claim for a message without one."""
     message = want.message
     record: dict[str, Any] = {
         "id": message.run_id,

@@ -1,4 +1,4 @@
-"""The connection to Redis or Valkey: scripts, clock, errors in our words, and whether it is safe to trust."""
+"""The connection to Redis or Valkey: Lua scripts, clock, translated errors, and the checks that the server is safe."""
 
 import asyncio
 import json
@@ -34,12 +34,12 @@ from horae.store.rows import MILLI
 
 log = logging.getLogger(__name__)
 LOWEST_VERSION = (7, 0)
-"""Of Redis. Every Valkey is newer."""
+"""The lowest version of Redis. Every version of Valkey is new enough."""
 FOLDER = Path(__file__).parent
 SAFE_SECONDS = 30.0
-"""How long a store that was found safe is trusted: its operator may change its configuration while it runs."""
+"""How long the result of the safety check holds. The configuration of a running server may change."""
 ENDS = frozenset({"settle", "report", "append_log", "record", "published", "set_aside", "put_back"})
-"""These write down what has happened already. They go on when the store has become unsafe; nothing new begins."""
+"""Functions that record what has already happened. Only these are allowed on a store that became unsafe."""
 LIMITS = (
     limits.DEATHS,
     limits.LAPSES,
@@ -50,15 +50,15 @@ LIMITS = (
     limits.NOTICES,
     limits.OPERATION,
 )
-"""As numbers and milliseconds, in the order in which prelude.lua reads them."""
+"""Passed to the scripts as numbers and milliseconds, in the order in which prelude.lua reads them."""
 TIMEOUT_SECONDS = 5.0
 REPLICA_WAIT_MILLIS = 1000
-"""For how long a claim waits for a replica that does not keep up."""
+"""How long a durable write waits for a slow replica."""
 LOOK_SECONDS = 10.0
-"""Between looks at whether there are still replicas. Whether the first one has come is looked at with each write."""
+"""The interval of the check that there are still replicas. Each durable write checks for a first replica."""
 AWAY = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OSError)
 REFUSES_FOR_NOW = ("MISCONF", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN")
-"""Begin what a server says that cannot write now, such as one whose disk is full, and may again later."""
+"""Error prefixes of a server that cannot write at present, for example because its disk is full."""
 
 
 type Packed = tuple[str | bytes, ...]
@@ -68,14 +68,14 @@ REPEATABLE = frozenset(
         *("renew", "report", "published", "publish_own", "pause", "prune"),
     )
 )
-"""Functions with the same effect and answer however often they are sent. Every other one names its operation."""
+"""Functions that have the same effect and answer if they are sent again. All other calls carry an operation id."""
 RESEND_WAITS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.5, 2.0)
-"""Seconds before an operation is sent again whose connection broke."""
+"""Seconds to wait before each further send of an operation whose connection broke."""
 
 
 @contextmanager
 def translated(url: str) -> Iterator[None]:
-    """Errors of the client as errors of ours."""
+    """Raise the errors of redis-py as StoreUnavailable or StoreError."""
     try:
         yield
     except (AuthenticationError, NoPermissionError) as error:
@@ -91,7 +91,7 @@ def translated(url: str) -> Iterator[None]:
 
 
 def _sentence(error: Exception, url: str) -> str:
-    """What `translated` says of an error."""
+    """The message that `translated` gives an error."""
     try:
         with translated(url):
             raise error
@@ -100,13 +100,13 @@ def _sentence(error: Exception, url: str) -> str:
 
 
 def scripts() -> dict[str, str]:
-    """Each noun's Lua, with the shared beginning."""
+    """The Lua scripts by file name, each preceded by prelude.lua."""
     prelude = (FOLDER / "prelude.lua").read_text()
     return {path.stem: prelude + path.read_text() for path in FOLDER.glob("*.lua") if path.stem != "prelude"}
 
 
 class Connection:
-    """One client for the event loop and one for threads, with the scripts. Close it."""
+    """One client for the event loop and one for threads, both with the scripts. Close it after use."""
 
     def __init__(self, url: str, namespace: str, settings: StoreSettings, carried: str) -> None:
         self.url, self.namespace = url, namespace
@@ -137,7 +137,7 @@ class Connection:
     async def call(self, noun: str, function: str, *, durable: bool = False, **arguments: Any) -> Any:
         """Run one Lua function atomically; raises StoreUnavailable or StoreError.
 
-        `durable`: where there are replicas, return once one has it too.
+        `durable`: if the server has replicas, wait until one of them has the write, at most REPLICA_WAIT_MILLIS.
         """
         if not self._safe or function not in ENDS:
             await self.ensure_safe()
@@ -149,7 +149,7 @@ class Connection:
             return await self._until_answered(noun, packed, durable=durable, repeats=repeats)
 
     async def _until_answered(self, noun: str, packed: Packed, *, durable: bool, repeats: bool) -> Any:
-        """Send an operation until its answer is known. What cannot have reached the server is refused at once."""
+        """Send an operation until its answer is known. If it cannot have reached the server, raise at once."""
         with sending() as sent:
             for wait in (*RESEND_WAITS, None):
                 try:
@@ -167,7 +167,7 @@ class Connection:
         raise AssertionError("the last round returns or raises")
 
     async def _call_durably(self, noun: str, packed: Packed) -> Any:
-        """WAIT counts what its own connection wrote, so both go in one pipeline."""
+        """Call a script and wait for a replica. WAIT covers only writes of its own connection, so use one pipeline."""
         if self._replicated and monotonic() >= self._looks_again_at:
             self._replicated = await replicas(self.client) > 0
             self._looks_again_at = monotonic() + LOOK_SECONDS
@@ -183,13 +183,13 @@ class Connection:
             self._replicated, self._looks_again_at, waits = True, monotonic() + LOOK_SECONDS, True
             said = await self._wait_for_replica()
         if waits and not said:
-            # The store has it all the same. Going on without a copy is better than not going on.
+            # The store itself has the write. Go on without a copy, because refusing all work would be worse.
             self._looks_again_at = 0.0
             log.warning("no replica has what was written", extra={"action": "replica_behind", "noun": noun})
         return answer
 
     async def _wait_for_replica(self) -> int:
-        """For all that was written so far, by any connection: a replica has it once it has this."""
+        """Write a probe and wait for it. A replica that has the probe has all earlier writes of every connection."""
         async with self.client.pipeline(transaction=False) as pipe:
             pipe.set(self.key("probe"), "1", px=1)
             pipe.wait(1, REPLICA_WAIT_MILLIS)
@@ -197,7 +197,7 @@ class Connection:
         return int(reached)
 
     def call_blocking(self, noun: str, function: str, **arguments: Any) -> Any:
-        """The same, from a thread."""
+        """Like `call`, but blocking, for use in a thread. It sends no operation id."""
         with translated(self.url):
             return self._blocking_scripts[noun](keys=[self.prefix], args=self._arguments(function, arguments))
 
@@ -205,7 +205,7 @@ class Connection:
         return (function, in_utf8(json.dumps(arguments, ensure_ascii=False)), *self._configured)
 
     async def rows(self, run_ids: Sequence[str]) -> list[dict[str, str]]:
-        """The hash of each run; {} where there is none, and one with nothing but `wrong` where the key is no hash."""
+        """The hash of each run; {} if there is none, and only the field `wrong` if the key is not a hash."""
         with translated(self.url):
             async with self.client.pipeline(transaction=False) as pipe:
                 for run_id in run_ids:
@@ -222,16 +222,16 @@ class Connection:
         return datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros)
 
     async def ensure_safe(self) -> None:
-        """Before the first write, and each SAFE_SECONDS: refuse a store that may lose what it accepts or is too new.
+        """Before the first write and each SAFE_SECONDS, refuse a server that could lose accepted runs or is too new.
 
-        Raises UnsafeStore, or StoreUnavailable, and then asks again the next time.
+        Raises UnsafeStore or StoreUnavailable; the next call then checks again.
         """
         if self._safe and monotonic() < self._safe_until:
             return
         with translated(self.url):
             check_version(await self.client.info("server"), shown(self.url))
             configs = await configurations(self.client, "maxmemory-policy", "maxmemory", "appendonly")
-            # The release before may share a new store too, so it begins with that one's schema.
+            # The previous release may share this store, so a new store starts with the schema of that release.
             await self.client.set(self.key("schema"), SCHEMA - 1, nx=True)
             schema = int(await self.client.get(self.key("schema")))
         for server, config in configs.items():
@@ -240,7 +240,7 @@ class Connection:
         self._safe, self._safe_until = True, monotonic() + SAFE_SECONDS
 
     def _doubt(self) -> None:
-        """Another primary: it is looked at before the next write."""
+        """The primary has changed: check the new one before the next write."""
         self._safe, self._looks_again_at = False, 0.0
 
     async def close(self) -> None:
@@ -249,12 +249,12 @@ class Connection:
 
 
 def in_utf8(text: str) -> bytes:
-    """Also of text that is none, as the name of a file may be; the scripts refuse half a surrogate pair."""
+    """Encode text; replace lone surrogates, which file names may contain and the scripts refuse."""
     return text.encode(errors="replace")
 
 
 def check_schema(schema: int) -> None:
-    """Raises UnsafeStore with the way out."""
+    """Raises UnsafeStore for a schema that this release cannot read. The message says what to do."""
     if schema > SCHEMA:
         raise UnsafeStore(
             f"the store holds schema {schema} and this Horae knows {SCHEMA}; upgrade it, or use another namespace"
@@ -267,7 +267,7 @@ def check_schema(schema: int) -> None:
 
 
 def check_version(info: Mapping[str, Any], server: str) -> None:
-    """Raises UnsafeStore for a server older than those the tests run on. Valkey says which Redis it replaces."""
+    """Raises UnsafeStore for a server older than the tested ones. Valkey reports the Redis version that it replaces."""
     told = str(info.get("redis_version", ""))
     numbers = tuple(int(part) for part in told.split(".")[:2] if part.isdecimal())
     if numbers and numbers < LOWEST_VERSION:
@@ -276,7 +276,7 @@ def check_version(info: Mapping[str, Any], server: str) -> None:
 
 
 def check_safety(config: dict[str, str], allow_without_append_only: bool, server: str) -> None:
-    """Raises UnsafeStore with the way out."""
+    """Raises UnsafeStore for a server that evicts keys or writes no append-only file. The message says what to do."""
     policy = config.get("maxmemory-policy", "noeviction")
     if policy != "noeviction" and config.get("maxmemory", "0") != "0":
         raise UnsafeStore(
@@ -291,6 +291,6 @@ def check_safety(config: dict[str, str], allow_without_append_only: bool, server
 
 
 def batches[T](items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """Slices of at most `size`: a Lua call blocks everybody else."""
+    """Slices of at most `size` items, because a Lua call blocks the server for all clients."""
     for start in range(0, len(items), size):
         yield items[start : start + size]

@@ -1,11 +1,11 @@
--- Milliseconds as text if they are an instant that everybody can hold, else nil: a row may have been damaged.
+-- The text of milliseconds if it is an instant that Python can represent, else nil: the row may be damaged.
 local function instant(text)
   local millis = tonumber(text or nil)
   return millis and millis > -62135596800000 and millis < 253402300800000 and text or nil
 end
 
--- declare {jobs = [{job, fingerprint, next?, schedule, offset}], revision} -> flat list of job, why: those to stand aside for.
--- A new job's cursor is now; an edited one's goes on from max(cursor, now); an unchanged one's stays.
+-- declare {jobs = [{job, fingerprint, next?, schedule, offset}], revision} -> flat list of job, why: the jobs that the caller must not
+-- fire. The cursor of a new job is now; that of an edited job becomes max(cursor, now); that of an unchanged job stays.
 function calls.declare(a)
   local aside = {}
   for _, d in ipairs(a.jobs) do
@@ -32,7 +32,7 @@ function calls.declare(a)
   return aside
 end
 
--- in_force {jobs} -> for each fingerprint, revision, cursor, next fire or '', schedule or '', offset; '' for a job that is unknown.
+-- in_force {jobs} -> for each {fingerprint, revision, cursor, next fire or '', schedule or '', offset}, or '' for an unknown job.
 function calls.in_force(a)
   local found = {}
   for i, job in ipairs(a.jobs) do
@@ -42,8 +42,8 @@ function calls.in_force(a)
   return found
 end
 
--- watch {jobs = [{job, fingerprint}], revision} -> for each the instant from which on its fires are accounted for; '' where a newer
--- revision has another definition of it.
+-- watch {jobs = [{job, fingerprint}], revision} -> for each the instant from which its fires need a row; '' if a newer revision has
+-- another definition of the job.
 function calls.watch(a)
   local since = {}
   for i, w in ipairs(a.jobs) do
@@ -61,7 +61,7 @@ function calls.watch(a)
   return since
 end
 
--- account {jobs = [{job, fingerprint}], to}
+-- account {jobs = [{job, fingerprint}], to}: all fires of these jobs up to `to` have a row. Ignores jobs with another definition.
 function calls.account(a)
   for _, w in ipairs(a.jobs) do
     local key = k('job:' .. w.job)
@@ -71,8 +71,8 @@ function calls.account(a)
   return 0
 end
 
--- forget {start, limit, revision} -> the cursor of the next call, '0' when all were seen. The jobs that only an older revision
--- declared: whatever this one has was declared just before, or is a newer one's.
+-- forget {start, limit, revision} -> the cursor of the next call, '0' at the end. Removes the jobs whose last revision is older. The
+-- caller has declared its own jobs just before, so they have at least this revision.
 function calls.forget(a)
   local answer = redis.call('ZSCAN', k('next'), a.start, 'COUNT', a.limit)
   for i = 1, #answer[2], 2 do
@@ -96,7 +96,7 @@ function calls.due(a)
     if fingerprint and instant(cursor) then
       for _, v in ipairs({ job, fingerprint, cursor }) do found[#found + 1] = v end
     else
-      -- Its row was lost or damaged; a dispatcher that has the job declares it again.
+      -- The row was lost or damaged; a dispatcher that has the job declares it again.
       redis.call('ZREM', k('next'), job)
       redis.call('DEL', k('job:' .. job))
     end
@@ -118,8 +118,9 @@ local function advance(one)
   return 1
 end
 
--- advance {advances = [{job, fingerprint, from, to, next?, runs}]} -> for each 1, or 0 if cursor or schedule changed meanwhile.
--- The fires up to `to`, their outbox entries or messages, and the cursor in one step. Refused too: a cursor that goes back, or beyond now.
+-- advance {advances = [{job, fingerprint, from, to, next?, runs}]} -> for each 1, or 0 if it was refused. Writes the fires up to `to`,
+-- their outbox entries or messages, and the cursor in one step. Refuses a job if its cursor or schedule has changed, or if the new
+-- cursor is before the old one or after now.
 function calls.advance(a)
   local done = {}
   for i, one in ipairs(a.advances) do done[i] = advance(one) end

@@ -1,4 +1,4 @@
-"""Cursors: how far each job's fires are written, and an index by next fire."""
+"""Cursors: the instant up to which each job's fires are written, and an index by next fire."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -72,7 +72,7 @@ class RedisCursors:
 
 
 def _by_runs(advances: Sequence[Advance]) -> list[list[Advance]]:
-    """Calls of about RUNS_A_CALL runs each: a Lua call blocks everybody else."""
+    """Group into calls of about RUNS_A_CALL runs each, because a Lua call blocks the server for all clients."""
     calls: list[list[Advance]] = []
     runs = RUNS_A_CALL
     for one in advances:

@@ -9,7 +9,7 @@ function calls.bury(a)
   return a.id
 end
 
--- drop {runs} -> how many letters there were. The row stays as long as any settled run's.
+-- drop {runs} -> how many letters existed. The rows stay for the retention of settled runs.
 function calls.drop(a)
   local dropped = 0
   for _, id in ipairs(a.runs) do

@@ -1,4 +1,4 @@
-"""Dead letters: what durable runs that failed leave behind."""
+"""Dead letters of failed durable runs and of invalid messages."""
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
@@ -96,7 +96,7 @@ def _read(run_id: str, at: datetime, row: dict[str, str]) -> DeadLetter:
 
 
 def _letter(run_id: str, at: float, row: dict[str, str]) -> DeadLetter:
-    """One that cannot be read says so, and can be dropped like any other."""
+    """Read a dead letter. If its row cannot be read, its failure says why; the letter can still be dropped."""
     died = EPOCH
     try:
         died = from_millis(int(at))

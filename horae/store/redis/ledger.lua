@@ -1,11 +1,12 @@
--- Whether a run without a row was dropped from the ledger, or is older than what was: to write it would count it twice.
+-- Whether a run without a row is at most as new as a dropped run of its job. It may have been dropped too, so writing it would count
+-- it twice.
 local function forgotten(r)
   local floor, when = redis.call('HGET', k('floor'), r.job), r.scheduled_for or r.ended_at
   return floor and when and tonumber(when) <= tonumber(floor)
 end
 
--- record {runs = [{id, job, …, state, started_at?, ended_at?, fields}], keep?}: runs that another scheduler ran, whole rows. A settled
--- run is never changed. `keep`: how many of the job's runs stay.
+-- record {runs = [{id, job, …, state, started_at?, ended_at?, fields}], keep?}: write whole rows of runs of another scheduler. A settled
+-- run is never changed. `keep`: how many runs of the job the ledger keeps.
 function calls.record(a)
   for _, r in ipairs(a.runs) do
     local key = k('run:' .. r.id)
@@ -21,7 +22,7 @@ function calls.record(a)
       if #r.fields > 0 then redis.call('HSET', key, unpack(r.fields)) end
       if r.verdict then
         settle_run(r.id, r.verdict, r.reason, r.note)
-        -- It ended when its own scheduler says, not when we heard of it.
+        -- The other scheduler knows when the run ended; settle_run has written the instant of this call.
         if r.ended_at then redis.call('HSET', key, 'ended_at', r.ended_at) end
       else
         redis.call('HSET', key, 'state', r.state)
@@ -35,8 +36,8 @@ function calls.record(a)
   return 1
 end
 
--- The entries of an index that are older than the retention and whose row has expired, with their scores; at most `limit`. It
--- looks past those that still have a row, such as dead letters.
+-- Return at most `limit` entries of an index, with their scores, that are older than the retention and whose row has expired. Entries
+-- that still have a row, such as dead letters, are passed over.
 local function outlived(index, limit)
   local found = {}
   for start = 0, 99 * limit, limit do
@@ -50,19 +51,19 @@ local function outlived(index, limit)
   return found
 end
 
--- prune {limit, keep_dead} -> how many. Index entries whose row has expired, the oldest settled runs of a job that has more than
--- are kept, and the oldest dead letters beyond `keep_dead`.
+-- prune {limit, keep_dead} -> how many were dropped. Drops index entries whose row has expired, the oldest settled runs of a job beyond
+-- KEEP_EACH, and the oldest dead letters beyond `keep_dead`.
 function calls.prune(a)
   local gone = 0
   for _, job in ipairs(redis.call('HKEYS', k('last'))) do
-    -- What has expired goes by its age, what is over the number by trim.
+    -- Expired rows are dropped here; runs beyond the maximum number are dropped by trim.
     for _, one in ipairs(outlived(k('ledger:' .. job), a.limit)) do
       drop_run(one[1], job, one[2])
       gone = gone + 1
     end
     gone = gone + trim(job, KEEP_EACH, a.limit)
   end
-  -- What no job's index has: bodies that were no message, and dead letters beyond the number.
+  -- Entries that are not in the index of a job: invalid messages and dead letters.
   for _, one in ipairs(outlived(k('ledger'), a.limit)) do gone = gone + redis.call('ZREM', k('ledger'), one[1]) end
   local over = math.min(redis.call('ZCARD', k('dead')) - a.keep_dead, a.limit)
   if over > 0 then
@@ -75,7 +76,7 @@ function calls.prune(a)
   return gone
 end
 
--- append_log {id, lines, keep}: the newest `keep` lines stay, as long as a settled run does.
+-- append_log {id, lines, keep}: keep the newest `keep` lines, for the retention of settled runs.
 function calls.append_log(a)
   local key = k('log:' .. a.id)
   redis.call('RPUSH', key, unpack(a.lines))
@@ -84,8 +85,8 @@ function calls.append_log(a)
   return 1
 end
 
--- figures {} -> JSON: {counts and noticed (flat, by job|word), overdue: milliseconds since the first outbox entry fell due, outbox:
--- entries, waiting: runs that wait for others of their job or for the end of a pause, running: runs under a lease, dead: letters}.
+-- figures {} -> JSON: {counts and noticed (flat, by job|word), overdue: milliseconds since the first outbox entry was due, outbox:
+-- entries, waiting: runs that wait for another run of their job or for the end of a pause, running: runs with a lease, dead: letters}.
 function calls.figures()
   local first, waiting = redis.call('ZRANGE', k('outbox'), 0, 0, 'WITHSCORES'), 0
   for _, job in ipairs(redis.call('SMEMBERS', k('waiters'))) do

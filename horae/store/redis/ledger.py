@@ -15,7 +15,7 @@ from horae.store.values import ALL_RUNS, Figures, Happening, Latest, Only
 
 LINES_A_CALL = 500
 PAGE = 500
-"""Entries of an index that are looked at together."""
+"""How many entries of an index are read at a time."""
 
 
 class RedisLedger:
@@ -46,7 +46,7 @@ class RedisLedger:
         start = 0
         while len(found) < limit and (page := await self._newest(job, since, until, start, PAGE)):
             start += PAGE
-            # A run that appears meanwhile shifts the pages: seen twice, it is kept once.
+            # A run that is added meanwhile shifts the pages, so a page may repeat runs. Keep each run once.
             chosen = await self._chosen([run_id for run_id in page if run_id not in found], only)
             found |= {run.run_id: run for run in await self.many(chosen[: limit - len(found)])}
         return list(found.values())
@@ -67,7 +67,7 @@ class RedisLedger:
         return run_ids
 
     async def _chosen(self, run_ids: Sequence[str], only: Only) -> list[str]:
-        """Read from three fields of each row; whole rows may be large."""
+        """The ids that pass the filter. Reads three fields of each row, because whole rows may be large."""
         with translated(self._connection.url):
             async with self._connection.client.pipeline(transaction=False) as pipe:
                 for run_id in run_ids:
@@ -125,7 +125,7 @@ class RedisLedger:
         return lines
 
     async def figures(self) -> Figures:
-        found = json.loads(await self._connection.call("ledger", "figures"))  # where an empty list is `{}`
+        found = json.loads(await self._connection.call("ledger", "figures"))  # Lua encodes an empty list as `{}`
         return Figures(
             settled={(job, Verdict(verdict)): count for job, verdict, count in _by_job(found["counts"] or ())},
             noticed={(job, Happening(what)): count for job, what, count in _by_job(found["noticed"] or ())},
@@ -141,14 +141,14 @@ class RedisLedger:
 
 
 def _by_job(flat: Sequence[str]) -> Iterator[tuple[str, str, int]]:
-    """Of a hash by `job|word`, as a flat list: job, word and count of each; `%7C` in a job stands for `|`."""
+    """Read a hash with fields `job|word`, given as a flat list: job, word and count. `%7C` in a job means `|`."""
     for field, count in zip(flat[::2], flat[1::2], strict=True):
         job, _, word = field.rpartition("|")
         yield job.replace("%7C", "|").replace("%25", "%"), word, int(count)
 
 
 def record_of(run: Run) -> dict[str, Any]:
-    """A whole row as the `record` script takes it."""
+    """The argument of the Lua function `record` for a run."""
     fields: list[str] = ["attempts", str(run.attempts), "worker", run.worker, "progress", run.progress]
     for name, instant in (("started_at", run.started_at), ("ended_at", run.ended_at)):
         if instant:

@@ -1,4 +1,4 @@
-"""Notices: missed, failed and late fires, each handed out once."""
+"""Notices of missed, failed and late fires. Each notice is handed out once."""
 
 import json
 import logging
@@ -13,7 +13,7 @@ from horae.store.values import Happening, Notice
 
 log = logging.getLogger(__name__)
 SHOWN = 500
-"""Characters of what is no notice that the log keeps."""
+"""How many characters of an unreadable notice are logged."""
 
 
 class RedisNotices:
@@ -34,7 +34,7 @@ class RedisNotices:
 
 
 def _readable(text: str) -> Notice | None:
-    """None for what is no notice: it is gone from the store, and the log has its beginning."""
+    """Read a notice. If that fails, log its beginning and return None; the notice is already removed from the store."""
     try:
         return _notice(text)
     except UNREADABLE as error:
@@ -47,7 +47,7 @@ def _notice(text: str) -> Notice:
     told = json.loads(text)
     what = Happening(told["what"])
     reason, note = Reason.read(told["reason"], told.get("note", ""))
-    if what is Happening.LATE:  # how late it was is the reason in schema 2, and the note since
+    if what is Happening.LATE:  # schema 2 stores how late it was as the reason, later schemas as the note
         reason, note = None, note or told["reason"]
     return Notice(
         what=what,

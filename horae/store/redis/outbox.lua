@@ -1,5 +1,5 @@
--- accept {runs, hold} -> for each {run, new, published}. Runs and their outbox entries, all or none; `published` where this
--- server carries the provider. `hold`: milliseconds for which the relay leaves entries that are due now to the caller.
+-- accept {runs, hold} -> for each {run, new, published}. Writes all runs and their outbox entries, or none. `published` is 1 if this
+-- server carries the provider. `hold`: for this many milliseconds the relay leaves entries that are due now to the caller.
 function calls.accept(a)
   local answers = {}
   for i, r in ipairs(a.runs) do
@@ -21,7 +21,7 @@ function calls.accept(a)
   return answers
 end
 
--- Whether a broker may carry it as it is; what is not sound goes to the caller, who reads it properly.
+-- Whether this server may publish the message unread. `take` gives all others to its caller, which validates them.
 local function sound(message, generation)
   if not tonumber(generation) then return false end
   if not message then return true end
@@ -30,7 +30,7 @@ local function sound(message, generation)
 end
 
 -- take {limit, hold} -> {how many this server published itself, milliseconds to the next entry or -1, then flat id, message,
--- generation, provider}. What is due, oldest first; nobody else takes it for `hold` milliseconds.
+-- generation, provider}: the due entries, oldest first. No other relay gets them for `hold` milliseconds.
 function calls.take(a)
   local found, published = { 0, -1 }, 0
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', k('outbox'), '-inf', NOW_TEXT, 'LIMIT', 0, a.limit)) do
@@ -55,8 +55,8 @@ function calls.take(a)
   return found
 end
 
--- publish_own {limit} -> how many. Of the first `limit` entries that are due, publish those of jobs that one program alone
--- declares; the others are left to relays, untouched.
+-- publish_own {limit} -> how many were published. Looks at the first `limit` due entries and publishes those of jobs that only one
+-- program declares. Relays publish the others.
 function calls.publish_own(a)
   local published = 0
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', k('outbox'), '-inf', NOW_TEXT, 'LIMIT', 0, a.limit)) do
@@ -76,14 +76,14 @@ function calls.publish_own(a)
   return published
 end
 
--- set_aside {runs}: rows that cannot be read become dead letters.
+-- set_aside {runs}: turn rows that cannot be read into dead letters.
 function calls.set_aside(a)
   for _, id in ipairs(a.runs) do guarded(id, function() set_aside(id) end) end
   finish()
   return 1
 end
 
--- published {runs = [[id, generation]]}: forget the entries, unless the run was handed out again meanwhile.
+-- published {runs = [[id, generation]]}: remove the outbox entries, unless the run has a newer generation meanwhile.
 function calls.published(a)
   for _, r in ipairs(a.runs) do
     local key = k('run:' .. r[1])

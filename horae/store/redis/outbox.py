@@ -1,4 +1,4 @@
-"""The outbox: the one place where a run waits for its time."""
+"""The outbox: runs wait here until they are due."""
 
 import logging
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ BATCH = 200
 
 
 def row_of(run: NewRun) -> dict[str, Any]:
-    """A new run as the scripts take it: no nulls, instants in milliseconds, JSON inside as text."""
+    """The argument of the Lua functions for a new run: no nulls, instants in milliseconds, nested JSON as text."""
     row = {
         "id": run.run_id,
         "job": run.job,
@@ -37,7 +37,7 @@ def row_of(run: NewRun) -> dict[str, Any]:
 
 
 def _unsaid(runs: Sequence[NewRun], known: int, error: StoreUnavailable) -> StoreUnavailable:
-    """What the caller has to know: which runs may stand, and how to find out."""
+    """The error for the caller: which runs may have been accepted, and how to find out."""
     if isinstance(error, StoreUncertain):
         first, others = runs[known].run_id, len(runs) - known - 1
         more = f" and {others} more" if others else ""
@@ -99,7 +99,7 @@ class RedisOutbox:
         return published
 
     async def set_aside(self, run_ids: Sequence[str]) -> None:
-        """Make dead letters of runs whose rows cannot be read, so that nothing comes back to them."""
+        """Turn runs whose rows cannot be read into dead letters, so that no duty reads them again."""
         await self._connection.call("outbox", "set_aside", runs=list(run_ids))
 
     async def published(self, messages: Sequence[Message]) -> None:

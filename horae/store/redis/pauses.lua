@@ -1,4 +1,4 @@
--- pause {job}: that job, or everything as '*'.
+-- pause {job}: pause that job; '*' pauses all jobs.
 function calls.pause(a)
   redis.call('HSET', k('paused'), a.job, NOW_TEXT)
   return 1

@@ -1,8 +1,7 @@
--- Shared by every script of the store. One key is passed, the namespace's prefix with its hash tag, so that all keys
--- live in one slot. ARGV: the function, its arguments as JSON, then what is configured: how long settled runs are kept
--- (milliseconds), how many for each job, after how long a fire is late (milliseconds), the provider that this very
--- server carries, or '', the name of the provider for jobs that only one program declares, which this server always
--- carries, and the limits of horae/store/limits.py.
+-- The first part of every script of the store. KEYS[1] is the prefix of the namespace with its hash tag, so that all keys are in one
+-- slot. ARGV: the function; its arguments as JSON; how long settled runs are kept (milliseconds); how many are kept for each job; after
+-- how long a fire is late (milliseconds); the provider whose messages this server carries, or ''; the name of the provider for jobs
+-- that only one program declares, which this server always carries; and the limits of horae/store/limits.py.
 local P = KEYS[1]
 local time = redis.call('TIME')
 local NOW = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -11,9 +10,9 @@ local OWN, DEATHS, LAPSES, UNKNOWN = ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9
 local UNKNOWN_WAIT, GRACE, FRESH, NOTICES = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
 local OPERATION = tonumber(ARGV[15])
 local calls = {}
-local idle = false          -- set by a function that found nothing to do: an idle process writes nothing
+local idle = false          -- a function sets it if it found nothing to do, so that an idle process writes nothing
 
--- The words of `horae.reasons.Reason` that the scripts give by themselves; a test holds this list to it.
+-- The values of `horae.reasons.Reason` that the scripts use. A test compares this list with the enum.
 local REASON = {
   killed_its_process = 'killed its process', worker_died = 'worker died', unknown_job = 'unknown job', overlap = 'overlap', paused = 'paused',
   duplicate = 'duplicate', too_late = 'too late', not_caught_up = 'not caught up', superseded = 'superseded', requested = 'requested',
@@ -25,20 +24,19 @@ local function k(name) return P .. name end
 local function int(n) return string.format('%.0f', n) end
 local NOW_TEXT = int(NOW)
 
--- Schema 2 calls the generation and the priority of a run `attempt` and `lane`, and keeps a reason and its note in one text. Rows
--- are read in both spellings. They are written in that of the store's schema, which `horae store upgrade` raises.
+-- Schema 2 calls the generation and the priority of a run `attempt` and `lane`, and keeps a reason and its note in one text. The
+-- scripts read both forms, and write that of the store's schema, which `horae store upgrade` raises.
 local SCHEMA = tonumber(redis.call('GET', k('schema')) or 2)
 local GENERATION = SCHEMA < 3 and 'attempt' or 'generation'
 local PRIORITY = SCHEMA < 3 and 'lane' or 'priority'
 
--- A field for a job and something of it. A flow's name may hold `|`, which must not split the field: `%7C` stands for it.
--- `_by_job` in ledger.py reads it back.
+-- The hash field `job|word`. The name of a flow may contain `|`, so it is written as `%7C` there. `_by_job` in ledger.py decodes it.
 local function of(job, word)
   local encoded = string.gsub(string.gsub(job, '%%', '%%25'), '|', '%%7C')
   return encoded .. '|' .. word
 end
 
--- A reason together with its note, as people read it: `horae.reasons.worded`. Rows of schema 2 keep both in this one text.
+-- A reason and its note in one text for people, equal to `horae.reasons.worded`. Rows of schema 2 store this text.
 local function worded(reason, note)
   reason = reason or ''
   if (note or '') == '' then return reason end
@@ -69,8 +67,8 @@ local function notice(what, id, job, scheduled, reason, note)
   redis.call('HINCRBY', k('noticed'), of(job, what), 1)
 end
 
--- The message of this generation, from that of the first. Messages have the old spelling in every schema: the release before
--- buries one with a key that it does not know.
+-- The message of this generation, derived from that of generation 1. Messages have the old key names in every schema, because the
+-- previous release treats a message with an unknown key as invalid.
 local function body_of(message, generation)
   if tonumber(generation) == 1 then return message end
   return '{"attempt":' .. int(generation) .. ',' .. string.sub(message, 2)
@@ -86,7 +84,7 @@ local function carry(provider, job, priority, message, generation)
   redis.call('XADD', k('queue:' .. queue .. ':' .. (priority or 'normal')), '*', 'm', body_of(message, generation))
 end
 
--- Schema 1 kept the parts of a message instead of the message. Put together from them, once.
+-- Rows of schema 1 have the parts of a message instead of the message. Build the message from them and store it.
 local function message_of_parts(id)
   local key = k('run:' .. id)
   local job, scheduled, lane, context, metadata =
@@ -101,7 +99,7 @@ local function message_of_parts(id)
   return message
 end
 
--- Hand a run out now: to the broker if it is this server, else through the outbox.
+-- Hand a run out now: publish it if this server carries its provider, else put it into the outbox. Return true if it was published.
 local function hand_out(id)
   local key = k('run:' .. id)
   local provider, job, lane, priority, message, older, newer, story =
@@ -117,8 +115,8 @@ local function hand_out(id)
   return false
 end
 
--- Write a row in state pending, or queued where `at_once` and this server carries its provider: then its message too.
--- False if the run is known already.
+-- Write a row in state pending. If `at_once` is true and this server carries the provider, publish the message too and write the state
+-- queued. Return false if the run exists already, else true and whether it was published.
 local function put_run(r, at_once)
   local key = k('run:' .. r.id)
   if redis.call('EXISTS', key) == 1 then return false end
@@ -141,13 +139,13 @@ local function put_run(r, at_once)
   return true, carried
 end
 
--- How many more runs of a job may be active; nil for any number. Whoever makes a run wait writes the bound down.
+-- How many more runs of a job may be active; nil for any number. `wait` in claims.lua writes the bound.
 local function room(job)
   local most = tonumber(redis.call('HGET', k('bounds'), job) or 1)
   return most > 0 and most - redis.call('ZCARD', k('active:' .. job)) or nil
 end
 
--- What waits longest may go, as far as there is room. Returns how many went.
+-- Hand out as many waiting runs of a job as may be active, longest wait first. Return how many.
 local function release(job)
   local waiting, went = k('waiting:' .. job), 0
   if redis.call('EXISTS', waiting) == 0 then return 0 end
@@ -166,9 +164,9 @@ local function release(job)
   return went
 end
 
-local counted, last = {}, {}   -- gathered by settle_run, written by `finish`: counts, and the settled ids of each job
+local counted, last = {}, {}   -- filled by settle_run, written by `finish`: counts, and the settled ids of each job
 
--- The one place where a run gets its verdict. `more`: further fields of the row, flat. Only a durable run leaves a dead letter.
+-- Give a run its verdict; no other function does. `more`: further fields of the row, flat. Only a durable run leaves a dead letter.
 local function settle_run(id, verdict, reason, note, more)
   local key, words = k('run:' .. id), worded(reason, note)
   local job, tier, was, older, newer, story, unique, scheduled =
@@ -199,7 +197,7 @@ local function settle_run(id, verdict, reason, note, more)
   if verdict == 'failed' or verdict == 'missed' then notice(verdict, id, job, scheduled, reason, note) end
 end
 
--- Let a run go from the ledger, and remember how far back it no longer reaches.
+-- Drop a run from the ledger. The floor of the job is the newest instant of a dropped run.
 local function drop_run(id, job, reaches)
   redis.call('DEL', k('run:' .. id), k('log:' .. id))
   redis.call('ZREM', k('ledger'), id)
@@ -207,7 +205,7 @@ local function drop_run(id, job, reaches)
   if tonumber(reaches) > tonumber(redis.call('HGET', k('floor'), job) or 0) then redis.call('HSET', k('floor'), job, reaches) end
 end
 
--- Drop the oldest settled runs of a job that has too many, at most `limit`; dead letters keep their rows. Returns how many.
+-- Drop the oldest settled runs of a job beyond `keep`, at most `limit`. Dead letters keep their rows. Return how many were dropped.
 local function trim(job, keep, limit)
   local index, gone = k('ledger:' .. job), 0
   local over = math.min(redis.call('ZCARD', index) - keep, limit)
@@ -230,7 +228,8 @@ local function trim(job, keep, limit)
   return gone
 end
 
--- Of a job's settled runs the newest by the ledger's order is its last verdict: what is told late, such as a missed fire, is not.
+-- Store the newest settled run of a job in the order of the ledger. An older fire that is settled later, such as a missed one, does not
+-- replace it.
 local function remember_last(job, ids)
   local newest = redis.call('HGET', k('last'), job)
   local newest_at = newest and tonumber(redis.call('ZSCORE', k('ledger:' .. job), newest) or nil)
@@ -241,7 +240,7 @@ local function remember_last(job, ids)
   redis.call('HSET', k('last'), job, newest)
 end
 
--- After the last settle_run of a call.
+-- Write what settle_run has gathered. Every function that settles runs calls it at its end.
 local function finish()
   for job, ids in pairs(last) do
     remember_last(job, ids)
@@ -250,9 +249,9 @@ local function finish()
   for field, n in pairs(counted) do redis.call('HINCRBY', k('counts'), field, n) end
 end
 
--- As the next handing-out, so that copies of this one are duplicates from now on. What was begun stays active in between: no other
--- run of the job takes its place. Or `cancelled`, where somebody asked for that and its worker never heard of it; returns the
--- verdict then.
+-- Hand a run out with the next generation, so that copies of the old message count as duplicates. A run that was begun stays among the
+-- active ones, so no other run of the job takes its place. If a cancellation was requested and its worker did not get it, settle the
+-- run as `cancelled` instead and return that verdict.
 local function hand_out_again(id, state, delay, what, note)
   local key = k('run:' .. id)
   local older, newer, story, cancel = unpack(redis.call('HMGET', key, 'attempt', 'generation', 'story', 'cancel'))
@@ -272,11 +271,11 @@ local function hand_out_again(id, state, delay, what, note)
   end
 end
 
--- Take a row that cannot be read, or not be handed out, out of all that would come back to it: it becomes a dead letter.
+-- Turn a row that cannot be read or handed out into a dead letter, and remove it from all indexes that duties read.
 local function set_aside(id)
   local key = k('run:' .. id)
   if redis.call('TYPE', key).ok == 'hash' then
-    -- What a verdict needs, in case it is missing.
+    -- Add the fields that settle_run needs, if they are missing.
     for field, value in pairs({ job = '', tier = 'oneiric', cause = 'enqueue', attempt = '1' }) do
       redis.call('HSETNX', key, field, value)
     end
@@ -287,7 +286,7 @@ local function set_aside(id)
   redis.call('ZADD', k('dead'), NOW_TEXT, id)
 end
 
--- Do something with a run. One bad row must not keep a duty from all others: if it fails, the row is set aside, and the answer is nil.
+-- Call `step` for a run. If it fails, set the row aside and return nil, so that one bad row does not stop a duty for all other runs.
 local function guarded(id, step)
   local ok, answer = pcall(step)
   if ok then return answer end
@@ -297,7 +296,7 @@ local function guarded(id, step)
   end
 end
 
--- Run the function that was asked for. An operation that is sent again, because no answer came, gets the answer of the first time.
+-- Call the requested function. If an operation is sent again because its answer was lost, return the stored answer.
 local function respond()
   local asked = cjson.decode(ARGV[2])
   if not asked.operation then return calls[ARGV[1]](asked) end

@@ -1,10 +1,10 @@
--- raise {to} -> the schema before. Every script reads the number from the store, so all processes write the new spelling from now on.
+-- raise {to} -> the previous schema. Every script reads the schema from the store, so all processes write the new form from now on.
 function calls.raise(a)
   if SCHEMA < a.to then redis.call('SET', k('schema'), a.to) end
   return SCHEMA
 end
 
--- Give a row the new spelling; 1 if it had the old one. A row of schema 1 gets its message too.
+-- Rewrite a row in the new form. Return 1 if it had the old one. A row of schema 1 gets its message too.
 local function rewrite(id)
   local key = k('run:' .. id)
   local job, tier, attempt, generation, lane, priority, message, body =
@@ -17,7 +17,7 @@ local function rewrite(id)
   return 1
 end
 
--- rewrite {start, limit} -> {the cursor of the next call, '0' when all were seen; how many rows were rewritten}.
+-- rewrite {start, limit} -> {the cursor of the next call, '0' at the end; how many rows were rewritten}.
 function calls.rewrite(a)
   local answer, rewritten = redis.call('ZSCAN', k('ledger'), a.start, 'COUNT', a.limit), 0
   for i = 1, #answer[2], 2 do rewritten = rewritten + rewrite(answer[2][i]) end

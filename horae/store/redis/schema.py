@@ -1,4 +1,4 @@
-"""The schema of a store: how rows and notices are spelled. Only an operator raises it, by `horae store upgrade`."""
+"""The schema of a store: the field names of rows and notices. Only `horae store upgrade` raises it."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -12,12 +12,12 @@ from horae.settings import Settings
 from horae.store.redis.connection import Connection, translated
 
 ROWS_A_CALL = 200
-"""A Lua call blocks everybody else."""
+"""Small, because a Lua call blocks the server for all clients."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OlderClient:
-    """A connection of redis-py on the store's database that does not say which schema it knows."""
+    """A connection of redis-py on the store's database whose client name does not state a schema."""
 
     address: str
     age_seconds: int
@@ -26,13 +26,13 @@ class OlderClient:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SchemaState:
-    """Where a store stands before it is upgraded."""
+    """The state of a store before an upgrade."""
 
     schema: int
     runs: int
-    """Rows of the ledger, which are looked at."""
+    """The number of rows in the ledger. The upgrade reads all of them."""
     older: Sequence[OlderClient] | None
-    """Perhaps processes of an older release; None: the server does not allow to list its clients."""
+    """Connections that may belong to an older release; None if the server refuses to list its clients."""
 
 
 class RedisSchema:
@@ -49,7 +49,7 @@ class RedisSchema:
         return SchemaState(schema=schema, runs=runs, older=older)
 
     async def _older(self) -> list[OlderClient] | None:
-        """Best effort: other programs on the same database look the same, and a process that is away is not seen."""
+        """Best effort: includes other programs on the same database, and misses processes that are not connected."""
         database = str(self._connection.client.connection_pool.connection_kwargs.get("db", 0))
         try:
             clients = await self._connection.client.client_list()
@@ -62,7 +62,7 @@ class RedisSchema:
         ]
 
     async def upgrade(self) -> int:
-        """Raise the schema, then rewrite the rows that are there; returns how many. Begun again, it goes on."""
+        """Raise the schema, then rewrite the existing rows; returns how many. After a failure, call it again."""
         await self._connection.call("schema", "raise", durable=True, to=SCHEMA)
         start, rewritten = "0", 0
         while True:
@@ -73,7 +73,7 @@ class RedisSchema:
 
 
 def _is_older(library: str) -> bool:
-    """Whether a connection of redis-py hides which schema its process knows."""
+    """Whether a connection of redis-py does not state the schema of its process."""
     return library.startswith("redis-py") and PARTNER not in library
 
 
