@@ -1,8 +1,8 @@
 """Sweeps every configured repository, daily at 02:00 UTC (`code-sweep` in prefect.yaml).
 
-On Prefect because people read its report in the UI, start it by hand, and see which of many repositories broke: each
-is a task of its own. A broken repository fails its task and is named in the report; the flow fails only if none could
-be swept.
+It is on Prefect because people read its report in the UI, start it by hand, and see which of many repositories broke:
+each repository is a task. A broken repository fails its task and is named in the report. The flow fails only if no
+repository could be swept.
 """
 
 from datetime import datetime
@@ -25,7 +25,7 @@ class NothingSwept(HoraeError):
 
 
 def may_pass(task: Any, run: Any, state: Any) -> bool:
-    """Whether another try of a repository may end better: not when it is no repository."""
+    """Whether a retry may succeed. A folder that is not a repository is not retried."""
     error = state.result(raise_on_failure=False)
     return isinstance(error, GitTimedOut) or not isinstance(error, HoraeError)
 
@@ -40,7 +40,7 @@ def sweep_repository(repository: Repository, now: datetime) -> Sweep:
 
 @task(name="report", retries=2, retry_delay_seconds=5)
 def make_report(found: report.Report, project: settings.Settings) -> dict[str, Any]:
-    """Compare with the sweep before, write JSON to disk and artifacts to the UI; returns a summary."""
+    """Compare with the previous sweep, write JSON to disk and artifacts to the UI; returns a summary."""
     folder = project.state / "reports" / "code-sweep"
     full = report.compared(found, report.previous(folder))
     create_table_artifact(

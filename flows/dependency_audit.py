@@ -1,8 +1,9 @@
 """Audits the dependencies of every configured repository, weekly on Mondays at 03:00 UTC (`dependency-audit` in
 prefect.yaml).
 
-On Prefect because people read its findings in the UI and start it by hand after an advisory, and because it works on
-several repositories. What could not be checked is the first line of its report; it fails if nothing could be checked.
+It is on Prefect because people read its findings in the UI and start it by hand after an advisory, and because it works
+on several repositories. Its report begins with the items that could not be checked. It fails if nothing could be
+checked.
 """
 
 import os
@@ -33,7 +34,7 @@ from horae.project.loading import job_settings
 
 NAME = "dependency-audit"
 JOB = Job(name=NAME, tier=Tier.PREFECT, settings=AuditSettings)
-"""Says which table of horae.toml is its own."""
+"""The job's name, which is the name of its table in horae.toml."""
 
 
 class NothingAudited(HoraeError):
@@ -41,7 +42,7 @@ class NothingAudited(HoraeError):
 
 
 def may_pass(task: Any, run: Any, state: Any) -> bool:
-    """Whether another try may end better: not when there is nothing to read."""
+    """Whether a retry may succeed. A repository without anything to read is not retried."""
     error = state.result(raise_on_failure=False)
     return isinstance(error, ServiceUnavailable) or not isinstance(error, HoraeError)
 
@@ -75,7 +76,7 @@ def look_up_releases(ecosystem: Ecosystem, packages: list[Package], given: Audit
 
 @task(name="report", retries=2, retry_delay_seconds=5)
 def make_report(found: Report, given: AuditSettings, folder: Path) -> dict[str, Any]:
-    """Compare with the audit before, write the bills and the JSON, and the artifacts; returns a summary."""
+    """Compare with the previous audit, write the bills, the JSON and the artifacts; returns a summary."""
     from flows._audit import rendering, report, sbom
 
     full = report.compared(found, report.previous(folder))
@@ -155,7 +156,7 @@ def dependency_audit(repos: list[str] | None = None, snapshot: str | None = None
 
 
 def _read(repositories: list[tuple[str, Path]]) -> tuple[list[Inventory], dict[str, str]]:
-    """The inventories, and the repositories that have none with the reason."""
+    """The inventories, and the reason for each repository without one."""
     futures = [(name, read_repository.submit(name, path)) for name, path in repositories]
     inventories: list[Inventory] = []
     broken: dict[str, str] = {}
@@ -182,7 +183,7 @@ def _vulnerabilities(packages: list[Package], given: AuditSettings, project: Pat
 
 
 def _gathered(futures: list[PrefectFuture[Releases]], by_ecosystem: dict[Ecosystem, list[Package]]) -> Releases:
-    """What all registries said; a registry whose task failed is named for each of its packages."""
+    """The answers of all registries. If a registry's task failed, its packages are listed with the reason."""
     found: dict[Package, Any] = {}
     unknown: dict[Package, str] = {}
     asked = [ones for ones in by_ecosystem.values() if ones]

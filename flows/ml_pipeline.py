@@ -1,6 +1,6 @@
-"""Trains and judges a model on a data set, when somebody asks for it (`ml-pipeline` in prefect.yaml has no schedule).
+"""Trains and evaluates a model on a data set, on request (`ml-pipeline` in prefect.yaml has no schedule).
 
-On Prefect because a person starts it with parameters, watches the steps, and reads the model card and plots in the UI.
+It is on Prefect because a person starts it with parameters, watches the steps, and reads the card and plots in the UI.
 A step whose data, parameters and code are the same as before is not run again.
 """
 
@@ -28,21 +28,21 @@ from horae.project.loading import job_settings
 
 NAME = "ml-pipeline"
 JOB = Job(name=NAME, tier=Tier.PREFECT, settings=MlSettings)
-"""Says which table of horae.toml is its own."""
+"""The job's name, which is the name of its table in horae.toml."""
 
 
 def key_of(context: Any, parameters: dict[str, Any]) -> str:
-    """Names a result of a step by all that decides it."""
+    """The cache key of a step's result, made of all its inputs."""
     return f"{NAME}-{context.task.name}-{parameters['plan'].key}"
 
 
 def may_pass(task: Any, run: Any, state: Any) -> bool:
-    """Whether another try may end better: not when the data set is at fault."""
+    """Whether a retry may succeed. A fault of the data set is not retried."""
     return not isinstance(state.result(raise_on_failure=False), HoraeError)
 
 
 def step(name: str) -> Callable[[Callable[..., Any]], Any]:
-    """A task with a cached result. JSON, so that no pickle is kept or read."""
+    """A task with a cached result. The cache is JSON, so no pickle is stored or read."""
     return task(
         name=name,
         retries=1,
@@ -137,7 +137,7 @@ def ml_pipeline(
 
 
 def _fresh(step: Any, plan: Plan) -> Any:
-    """The step, which runs again although its result is known where its file is gone."""
+    """The step. It runs again, despite a cached result, if its file is gone."""
     gone = not (plan.folder / steps.OUTPUTS[step.name]).is_file()
     return step.with_options(refresh_cache=gone)
 

@@ -1,7 +1,7 @@
-"""Reports what all three tiers did in the week, Mondays at 07:00 UTC (`report-generation` in prefect.yaml).
+"""Reports the runs of all three tiers weekly, Mondays at 07:00 UTC (`report-generation` in prefect.yaml).
 
-On Prefect because people read it in the UI and start it by hand for another time. It reads the ledger, and so needs the
-state store; it changes nothing there.
+It is on Prefect because people read it in the UI and start it by hand for another period. It reads the ledger, so it
+needs the state store; it changes nothing there.
 """
 
 import asyncio
@@ -22,10 +22,10 @@ from horae.project.loading import job_settings
 
 NAME = "report-generation"
 JOB = Job(name=NAME, tier=Tier.PREFECT, settings=ReportSettings)
-"""Says which table of horae.toml is its own."""
+"""The job's name, which is the name of its table in horae.toml."""
 MOST_DAYS = 366
 TELL_EACH = 20_000
-"""Runs between two lines of the log."""
+"""The number of runs between two log lines."""
 
 
 class NoData(HoraeError):
@@ -33,14 +33,14 @@ class NoData(HoraeError):
 
 
 def may_pass(task: Any, run: Any, state: Any) -> bool:
-    """Whether another try may end better: when the store was away."""
+    """Whether a retry may succeed: only if the store did not answer."""
     error = state.result(raise_on_failure=False)
     return isinstance(error, StoreUnavailable) or not isinstance(error, HoraeError)
 
 
 @task(name="read-ledger", retries=3, retry_delay_seconds=10, retry_condition_fn=may_pass)
 def read_ledger(project: settings.Settings, since: datetime, until: datetime) -> Ledger:
-    """Read every run of the time of the report."""
+    """Read every run in the period of the report."""
     log, told = get_run_logger(), 0
 
     def say(count: int) -> None:

@@ -54,7 +54,7 @@ ROOMS = {
     "horae.settings": ("Settings", "load_settings"),
     "horae.store.values": ("Accepted",),
 }
-"""Which module each name of this page comes from."""
+"""The module that exports each name of this page."""
 
 NAMES_THERE = {"load_settings": "load"}
 HOMES = {name: room for room, names in ROOMS.items() for name in names}

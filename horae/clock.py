@@ -10,12 +10,12 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def now() -> datetime:
-    """The present instant, aware, in UTC."""
+    """The current time as an aware datetime in UTC."""
     return datetime.now(UTC)
 
 
 def monotonic() -> float:
-    """Seconds on a clock that never steps, for durations."""
+    """Seconds on the monotonic clock. Use it to measure durations."""
     return time.monotonic()
 
 
@@ -31,7 +31,7 @@ def from_millis(millis: int) -> datetime:
 
 
 def isoformat(instant: datetime) -> str:
-    """ISO 8601 in UTC with `Z`, without a fraction when there is none."""
+    """ISO 8601 in UTC with `Z`. A fraction of zero is left out."""
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 

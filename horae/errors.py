@@ -1,32 +1,32 @@
 """Every error that Horae raises on purpose.
 
 HoraeError
-├── UsageError              the caller gave something wrong; nothing was done
-│   ├── UnknownName         a name that is not there, with the nearest that is
-│   │   └── NotConfigured   … a queue provider that could be, with the setting that configures it
+├── UsageError              the caller gave a wrong value; Horae did nothing
+│   ├── UnknownName         an unknown name, with the nearest known name
+│   │   └── NotConfigured   a queue provider without its setting, with the name of that setting
 │   ├── InvalidJob          a job that cannot be registered
-│   ├── InvalidSchedule     a schedule that cannot be read, or can never fire
+│   ├── InvalidSchedule     a schedule that cannot be parsed, or that never fires
 │   ├── InvalidSettings     horae.toml or HORAE_* variables
-│   ├── InvalidMessage      a message that is not the documented JSON
-│   └── NotReplayable       a run that no dead letter can bring back
+│   ├── InvalidMessage      a message that does not match the documented JSON
+│   └── NotReplayable       a run that cannot be replayed from a dead letter
 ├── StoreError
-│   ├── StoreUnavailable    the state store does not answer; nothing was done
-│   │   └── StoreUncertain  … and it may have been done all the same
-│   └── UnsafeStore         the state store could lose what it accepts
+│   ├── StoreUnavailable    the state store does not answer; it changed nothing
+│   │   └── StoreUncertain  the state store does not answer; it may have applied the change
+│   └── UnsafeStore         the state store could lose accepted data
 ├── QueueError
 │   ├── QueueUnavailable    the broker does not answer; try again later
 │   └── MessageTooLarge     a message over the size limit
 ├── RunError
 │   ├── TimedOut            a run over its time limit
-│   │   └── Abandoned       … in a thread, which nothing can end
+│   │   └── Abandoned       a run over its time limit in a thread, which cannot be stopped
 │   ├── ChildDied           the child process of a run ended without an answer
-│   ├── NotBegun            no process could be started for the run: nothing of it was done
-│   └── RunFailed           what a job raised in another process
+│   ├── NotBegun            no process could be started for the run: the job did not begin
+│   └── RunFailed           an exception that a job raised in another process
 ├── PrefectUnavailable      Prefect's API does not answer; try again later
-├── ClockDiffers            the host's clock is wrong, by the store's
-└── StartError              a process cannot start: what is in its way, and the way out
+├── ClockDiffers            the host's clock differs from the store's clock
+└── StartError              a process cannot start: the cause and the remedy
 
-A class's docstring is its default message. What a handler may need is an attribute.
+A class's docstring is its default message. Data that a handler may need is an attribute.
 """
 
 import difflib
@@ -49,14 +49,14 @@ class UsageError(HoraeError):
 
 
 def nearest(given: str, allowed: Iterable[str], likeness: float = 0.6) -> str | None:
-    """The allowed name that `given` most likely meant, or None. `likeness`: from 0 to 1, how near it must be."""
+    """The allowed name that is most similar to `given`, or None. `likeness`: the least similarity, from 0 to 1."""
     lowered = {name.lower(): name for name in allowed}
     found = difflib.get_close_matches(given.lower(), lowered, n=1, cutoff=likeness)
     return lowered[found[0]] if found else None
 
 
 def unknown(kind: str, given: str, allowed: Iterable[str]) -> str:
-    """A sentence on a name that is not there: what was given, the nearest right name, what is allowed."""
+    """A sentence about an unknown name: the given name, the nearest allowed name, and all allowed names."""
     names = sorted(allowed)
     best = nearest(given, names)
     hint = f", did you mean {best!r}?" if best else "."

@@ -1,6 +1,6 @@
-"""A rule and a finding: what a check can say, and what it says about a job, a file or a set of traits.
+"""Rules and findings. A finding reports that a job, a file or a set of traits breaks a rule.
 
-Each rule stands in the room whose code trips it; `docs/reference/checks.md` is generated from all of them.
+Each rule is defined in the package that checks it. `docs/reference/checks.md` is generated from all rules.
 """
 
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from enum import StrEnum
 
 class Level(StrEnum):
     ERROR = "error"
-    """The answer of `horae check` is no."""
+    """`horae check` fails."""
     WARNING = "warning"
     """Something may go wrong; the check still passes."""
     HINT = "hint"
-    """Nothing is wrong; something could be said or chosen that would make the job better."""
+    """Nothing is wrong; a declaration or another choice would improve the job."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,10 +56,10 @@ class Rule:
     """What is wrong, in a clause that holds for every finding of the rule."""
     remedy: str
     line: str = ""
-    """The line of the specification's checklist or common mistakes that this rule is."""
+    """The line of the specification's checklist or common mistakes that this rule implements."""
 
     def finding(self, message: str, *, job: str | None = None, at: Source | None = None, remedy: str = "") -> Finding:
-        """This rule, tripped at one place."""
+        """A finding of this rule at one place."""
         file, line = (at.file or None, at.line) if at else (None, None)
         chosen = remedy or self.remedy
         if len(message) > LONGEST:

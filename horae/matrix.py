@@ -1,7 +1,7 @@
 """The decision matrix: which of the three tiers a job belongs to, and why.
 
-The rules are the four steps of the specification, `docs/reference/decision-matrix.md`, as rows of data; `decide` walks
-them. It is total: every combination of traits and schedule decides.
+The rules are the four steps of the specification, `docs/reference/decision-matrix.md`, as rows of data. `decide` goes
+through them in order. Every combination of traits and schedule leads to a tier.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from horae.schedules.kinds import Schedule
 
 
 class Frequency(StrEnum):
-    """How often a schedule fires at its shortest gap; no schedule counts as low."""
+    """How often a schedule fires, by its shortest gap. A job without a schedule counts as low."""
 
     HIGH = "high"
     """Under a minute."""
@@ -40,17 +40,17 @@ def frequency(schedule: Schedule | None) -> Frequency:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
-    """A question of the matrix and where its answers lead."""
+    """A question of the matrix, and the tier to which a yes leads."""
 
     number: int
     question: str
     yes_traits: frozenset[Trait] = frozenset()
-    """Any one of them answers yes."""
+    """The answer is yes if the job has any of these traits."""
     yes_frequencies: frozenset[Frequency] = frozenset()
-    """Any one of them answers yes, in the frequency's own words."""
+    """The answer is the name of the frequency; any of these counts as yes."""
     yes: Tier
     because: str
-    """Why a yes leads there; {traits} and {frequency} are filled in."""
+    """Why a yes leads to the tier. `decide` fills in {traits} and {frequency}."""
 
 
 STEPS: tuple[Step, ...] = (
@@ -88,7 +88,7 @@ OTHERWISE = (Tier.APSCHEDULER, "it is internal, infrequent and simple, so it run
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """One question on the path, answered."""
+    """One question on the path, with its answer."""
 
     step: int
     question: str
@@ -105,7 +105,7 @@ class Decision:
 
 
 def decide(traits: frozenset[Trait], schedule: Schedule | None) -> Decision:
-    """Walk the matrix with a job's traits and schedule to the one tier it belongs to."""
+    """Find the one tier for a job with these traits and this schedule."""
     often = frequency(schedule)
     path: list[Answer] = []
     for step in STEPS:

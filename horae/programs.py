@@ -16,11 +16,11 @@ class Finished:
     """How a program ended."""
 
     status: int
-    """Exit status; below zero, the negative number of the signal that ended it."""
+    """Exit status. A negative value is the negated number of the signal that ended the program."""
     stdout: bytes
     stderr: bytes
     timed_out: bool = False
-    """It was killed at the time limit. `stdout` and `stderr` hold what it had written."""
+    """Whether the program was killed at the time limit. `stdout` and `stderr` hold its output up to then."""
 
 
 def run_program(
@@ -30,9 +30,9 @@ def run_program(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Finished:
-    """Run a program without input in a process group of its own, and wait for it.
+    """Run a program without input in its own process group, and wait until it ends.
 
-    At the time limit, and if the caller is interrupted, the whole group is killed. Raises OSError if the program cannot
+    The whole group is killed at the time limit, or if the caller is interrupted. Raises OSError if the program cannot
     be started.
     """
     process = subprocess.Popen(

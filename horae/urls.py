@@ -1,4 +1,4 @@
-"""URLs may hold a user and a password: how they are shown, and how the login is taken out of them."""
+"""Removes user and password from URLs, for display and for clients that take the login separately."""
 
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -6,7 +6,7 @@ UNREADABLE = "an address that cannot be read"
 
 
 def shown(url: str) -> str:
-    """A URL as it may be shown and logged: without user, password, query and fragment."""
+    """The URL without user, password, query and fragment, safe to show and to log."""
     try:
         parts = urlsplit(url)
         place = _place(parts)
@@ -16,7 +16,7 @@ def shown(url: str) -> str:
 
 
 def cleaned(text: str, url: str) -> str:
-    """A text that may quote the URL, with the URL as it may be shown and without its password."""
+    """`text` with every copy of the URL replaced by its safe form, and without the URL's password."""
     text = text.replace(url, shown(url))
     try:
         password = urlsplit(url).password
@@ -28,7 +28,10 @@ def cleaned(text: str, url: str) -> str:
 
 
 def without_login(url: str) -> tuple[str, tuple[str, str] | None]:
-    """A URL without its user and password, and these; None without a user. Raises ValueError for a wrong port."""
+    """The URL without user and password, and (user, password), or None if it has no user.
+
+    Raises ValueError for a wrong port.
+    """
     parts = urlsplit(url)
     login = (unquote(parts.username), unquote(parts.password or "")) if parts.username is not None else None
     return parts._replace(netloc=_place(parts)).geturl(), login

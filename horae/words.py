@@ -1,4 +1,4 @@
-"""How states, durations and instants are said to people. The command line, `horae up` and a web page say them alike."""
+"""Text for states, durations and instants. The command line, `horae up` and the web page share it."""
 
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -29,12 +29,12 @@ WAITING = frozenset({"pending", "retrying"})
 
 
 def colour_of(state: str) -> str:
-    """By name, as terminals have it."""
+    """The name of a terminal colour."""
     return COLOURS.get(state, ON_ITS_WAY)
 
 
 def state_words(run: "Run") -> str:
-    """Where a run is and why: `running`, `skipped: overlap`, `pending, due 2026-12-01T02:00:00Z`."""
+    """The state of a run, with its reason: `running`, `skipped: overlap`, `pending, due 2026-12-01T02:00:00Z`."""
     why = worded(run.reason, run.note)
     if why:
         return f"{run.state.value}: {why}"
@@ -54,7 +54,7 @@ def unknown_to_workers(run: "Run") -> bool:
 
 
 def took(seconds: float | None) -> str:
-    """How long something took: `120 ms`, `3.4 s`, `12 min`. Empty for None."""
+    """A measured duration: `120 ms`, `3.4 s`, `12 min`. Empty for None."""
     if seconds is None:
         return ""
     if seconds < 1:
@@ -68,7 +68,7 @@ def offset(seconds: float) -> str:
 
 
 def roughly(duration: timedelta) -> str:
-    """In its two largest units: `45 s`, `12 min`, `7 h 5 min`, `3 d 2 h`."""
+    """A duration in its two largest units: `45 s`, `12 min`, `7 h 5 min`, `3 d 2 h`."""
     seconds = int(duration.total_seconds())
     if seconds < 60:
         return f"{seconds} s"
@@ -78,5 +78,5 @@ def roughly(duration: timedelta) -> str:
 
 
 def relative(instant: datetime, now: datetime) -> str:
-    """`in 7 h 5 min`, or `12 min ago`."""
+    """An instant relative to `now`: `in 7 h 5 min`, or `12 min ago`."""
     return f"in {roughly(instant - now)}" if instant >= now else f"{roughly(now - instant)} ago"

@@ -1,1 +1,1 @@
-"""One infrastructure job a file: what must survive restarts goes through the queue."""
+"""Infrastructure jobs that must survive restarts, one per file. They go through the queue."""

@@ -1,7 +1,7 @@
 """Backs up every configured database, daily at 02:00 UTC.
 
-On the queue because it must survive restarts: a backup that was due while everything was down is made up for. It may
-run on start, and twice: it adds a file and touches no database.
+It runs on the queue because it must survive restarts: a backup that was due while everything was down is caught up. It
+may run on start, and twice: it adds a file and changes no database.
 """
 
 import os
@@ -32,8 +32,8 @@ from infra._backup.sqlite import BackupFailed
 def database_backup(*, databases: Sequence[str] | None = None) -> dict[str, Any]:
     """Back up every configured database, prove that each backup restores, and drop the oldest.
 
-    `databases` takes the place of the configured ones for this run; keep passwords out of it: a context is stored.
-    One that fails does not stop the others: the run fails at its end, and names it.
+    `databases` replaces the configured ones for this run. Do not put passwords into it, because the context is stored.
+    A database that fails does not stop the others: the run fails at its end, and names it.
     """
     run = current_run()
     settings: BackupSettings = run.settings or BackupSettings()
@@ -48,7 +48,7 @@ def database_backup(*, databases: Sequence[str] | None = None) -> dict[str, Any]
         try:
             with artefact.workspace(folder) as work:
                 made.append(_back_up(database, work, folder, settings))
-        except Exception as error:  # whatever it was, the other databases still get their backup
+        except Exception as error:  # any failure: the other databases must still be backed up
             failed[str(database)] = str(error) or type(error).__name__
             run.report(f"{database.name}: {failed[str(database)]}")
         else:

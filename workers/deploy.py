@@ -1,4 +1,4 @@
-"""Main of the container that deploys: makes the work pool, deploys prefect.yaml, ends."""
+"""The main of the deploying container: creates the work pool, deploys prefect.yaml, and exits."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""What a source of vulnerabilities answers, and of what it says nothing."""
+"""The answer of a source of vulnerabilities, with the packages that it could not check."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,14 +10,14 @@ from flows._audit.package import Ecosystem, Package
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Database:
-    """What was asked about one ecosystem."""
+    """The records of one ecosystem that were used."""
 
     ecosystem: Ecosystem
     source: str
     records: int | None = None
-    """None: a service does not tell."""
+    """The number of records. None: a service does not report it."""
     newest: datetime | None = None
-    """When its newest record was changed. None: a service does not tell."""
+    """When the newest record was changed. None: a service does not report it."""
 
     def age(self, now: datetime) -> timedelta | None:
         return None if self.newest is None else max(timedelta(), now - self.newest)
@@ -28,11 +28,11 @@ class Answer:
     """Every package that was asked about is either in `checked` or, with the reason, in `unchecked`."""
 
     checked: dict[Package, tuple[Advisory, ...]]
-    """Each package that a source knows how to judge, with what is known against it."""
+    """Each package that the source can check, with its known vulnerabilities."""
     unchecked: dict[Package, str]
     databases: tuple[Database, ...] = ()
     warnings: tuple[str, ...] = field(default=())
-    """Sentences on what a source could not read, or on its age."""
+    """Sentences about records that could not be read, or about their age."""
 
 
 def nothing(packages: Iterable[Package], reason: str) -> Answer:

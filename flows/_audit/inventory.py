@@ -1,4 +1,4 @@
-"""Which packages a repository depends on, by all of its lock files and manifests."""
+"""Reads the packages that a repository depends on from all its lock files and manifests."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -28,11 +28,11 @@ NOT_READ = {
     "Pipfile.lock", "pdm.lock", "yarn.lock", "pnpm-lock.yaml", "bun.lock", "bun.lockb", "Gemfile.lock", "composer.lock",
     "pom.xml", "gradle.lockfile", "packages.lock.json", "mix.lock", "Package.resolved", "pubspec.lock",
 }  # fmt: skip
-"""Lock files of which the audit says that it does not read them."""
+"""Lock files that the audit cannot read and reports as such."""
 WITHOUT_LOCK = {"package.json": ("package-lock.json", "npm-shrinkwrap.json"), "Cargo.toml": ("Cargo.lock",)}
-"""Manifests that name no versions: without such a lock file beside or above them, nothing can be audited."""
+"""Manifests without versions, with their lock files. They can be audited only with a lock file beside or above them."""
 PRUNED = {"node_modules", "vendor", "target", "venv", "site-packages", "__pycache__", "dist", "build", "testdata"}
-"""Folders that hold other people's manifests. Folders whose name begins with a dot are left out too."""
+"""Folders with manifests of third parties, which are left out. Folders whose name begins with a dot are too."""
 
 
 class NotAudited(HoraeError):
@@ -41,7 +41,7 @@ class NotAudited(HoraeError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inventory:
-    """What was read of one repository."""
+    """The packages and problems of one repository."""
 
     name: str
     path: Path
@@ -54,11 +54,11 @@ class Inventory:
     damaged: tuple[str, ...] = ()
     """Files that could not be read; `unread` says why."""
     licences: dict[Package, str] = field(default_factory=dict)
-    """Licences that the repository's own files tell."""
+    """Licences that the repository's own files declare."""
 
 
 def discover(project: Path, patterns: list[str]) -> list[tuple[str, Path]]:
-    """Name and path of each repository, in the order named, each once. A glob gives folders that hold a `.git`."""
+    """Name and path of each repository, in the given order, each once. A glob matches folders that contain a `.git`."""
     found: dict[Path, None] = {}
     for pattern in patterns:
         place = Path(os.path.normpath(project / Path(pattern).expanduser()))
@@ -72,7 +72,7 @@ def discover(project: Path, patterns: list[str]) -> list[tuple[str, Path]]:
 
 
 def take(name: str, path: Path) -> Inventory:
-    """Read all lock files and manifests of a repository; raises NotAudited if it has none or is not there."""
+    """Read all lock files and manifests of a repository; raises NotAudited if it has none or does not exist."""
     if not path.is_dir():
         raise NotAudited("it is not a folder" if path.exists() else "there is no such folder")
     files = sorted(_walk(path))
@@ -125,7 +125,7 @@ def _reader(file: Path) -> Callable[[Path], Reading] | None:
 
 
 def _locked(manifest: Path, locks: tuple[str, ...]) -> bool:
-    """Whether such a lock file lies beside the manifest or above it, up to the top of the repository."""
+    """Whether one of the lock files is beside the manifest or above it, up to the top of the repository."""
     for folder in manifest.parents:
         if any((folder / lock).is_file() for lock in locks):
             return True

@@ -1,4 +1,4 @@
-"""Licences of packages: from an installed environment or a registry's metadata, and which of them are flagged."""
+"""Reads licences of packages from an installed environment or a registry's metadata, and finds flagged ones."""
 
 import re
 from collections.abc import Iterable
@@ -29,7 +29,7 @@ CLASSIFIERS = {
     "GNU Lesser General Public License v3 or later (LGPLv3+)": "LGPL-3.0-or-later",
 }
 LONGEST = 60
-"""Characters: a longer `License` field is the text of a licence and no name."""
+"""Characters. A longer `License` field is the text of a licence, not its name."""
 
 
 def of_metadata(text: str) -> str | None:
@@ -61,9 +61,9 @@ def of_environment(repository: Path, packages: Iterable[Package]) -> dict[Packag
 
 
 def is_flagged(expression: str, flagged: Iterable[str]) -> bool:
-    """Whether a licence expression leaves no choice but a flagged licence; `flagged` are patterns such as `AGPL-*`.
+    """Whether every choice of a licence expression has a flagged licence. `flagged`: patterns such as `AGPL-*`.
 
-    Of "MIT OR GPL-3.0-only" the first may be chosen; "MIT AND GPL-3.0-only" demands both.
+    "MIT OR GPL-3.0-only" allows a choice; "MIT AND GPL-3.0-only" requires both.
     """
     patterns = [pattern.lower() for pattern in flagged]
 

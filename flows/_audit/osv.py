@@ -1,4 +1,4 @@
-"""OSV records (https://ossf.github.io/osv-schema/): which packages a record affects, and what it says of them."""
+"""Reads OSV records (https://ossf.github.io/osv-schema/): the packages that a record affects, and its details."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from flows._audit.package import Package, normalised
 SEVERITIES = ("critical", "high", "medium", "low", "unknown")
 WORDS = {"moderate": "medium"}
 FROM_SCORE = ((9.0, "critical"), (7.0, "high"), (4.0, "medium"), (0.1, "low"))
-"""CVSS's own ratings, by the lowest base score of each."""
+"""The ratings of CVSS, each with its lowest base score."""
 SUMMARY = 160
-"""Characters of a summary."""
+"""The most characters of a summary."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Advisory:
-    """What a database says of one vulnerability of one package."""
+    """One vulnerability of one package, as a database describes it."""
 
     id: str
     aliases: tuple[str, ...]
@@ -27,7 +27,7 @@ class Advisory:
     score: float | None
     """CVSS base score, 0 to 10."""
     fixed: tuple[str, ...]
-    """Later versions without it; empty if none is known."""
+    """Later versions without the vulnerability; empty if none is known."""
     url: str
 
     @property
@@ -36,7 +36,7 @@ class Advisory:
 
 
 def affects(record: Mapping[str, Any], package: Package) -> bool:
-    """Whether a record says that this version is affected; raises ValueError if the version cannot be compared."""
+    """Whether a record lists this version as affected; raises ValueError if the version cannot be compared."""
     return any(_in_versions(entry, package) or _in_ranges(entry, package) for entry in _entries(record, package))
 
 
@@ -65,7 +65,7 @@ def _ranges(entry: Mapping[str, Any]) -> Iterator[list[dict[str, str]]]:
 
 
 def _in_range(package: Package, version: Any, events: list[dict[str, str]]) -> bool:
-    """OSV's own algorithm: walk the events in the order of their versions."""
+    """OSV's algorithm: apply the events in the order of their versions."""
     known = {"introduced": 0, "fixed": 1, "last_affected": 2}
     steps = [
         (versions.key(package.ecosystem, at), kind) for event in events for kind, at in event.items() if kind in known
@@ -80,7 +80,7 @@ def _in_range(package: Package, version: Any, events: list[dict[str, str]]) -> b
 
 
 def advisory(record: Mapping[str, Any], package: Package) -> Advisory:
-    """What a record says of a package that it affects."""
+    """The advisory for a package that the record affects."""
     severity, score = _severity(record, package)
     text = record.get("summary") or record.get("details") or ""
     summary = " ".join(str(text).split())
@@ -108,7 +108,7 @@ def _fixed(record: Mapping[str, Any], package: Package) -> tuple[str, ...]:
 
 
 def _severity(record: Mapping[str, Any], package: Package) -> tuple[str, float | None]:
-    """The highest CVSS score of the record; without one, the word that its database uses."""
+    """The rating and score of the record's highest CVSS score; without a score, the rating of its database."""
     vectors = [*record.get("severity", [])]
     for entry in _entries(record, package):
         vectors += entry.get("severity", [])
@@ -133,7 +133,7 @@ def _score(vector: str) -> float | None:
 
 
 def merged(advisories: Iterable[Advisory]) -> tuple[Advisory, ...]:
-    """Advisories without those that are another one by another name; the most severe and most telling one stays."""
+    """Merge advisories that are aliases of each other. The most severe and most detailed one stays."""
     kept: list[Advisory] = []
     ranked = sorted(
         advisories, key=lambda one: (SEVERITIES.index(one.severity), not one.fixed, not one.summary, one.id)

@@ -1,4 +1,4 @@
-"""What is audited: a package at one version, in the ecosystem that it comes from."""
+"""A package at one version, in its ecosystem."""
 
 import re
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ class MissingExtra(HoraeError):
 
 
 class Ecosystem(StrEnum):
-    """A source of packages, by the name that OSV has for it."""
+    """A source of packages. The value is OSV's name for it."""
 
     PYPI = "PyPI"
     NPM = "npm"
@@ -31,7 +31,7 @@ class Package:
     ecosystem: Ecosystem
     name: str
     version: str
-    """As its lock file writes it; Go versions keep their `v`."""
+    """The version as in the lock file; Go versions keep their `v`."""
 
     @property
     def purl(self) -> str:
@@ -48,12 +48,12 @@ def package(ecosystem: Ecosystem, name: str, version: str) -> Package:
 
 
 def normalised(ecosystem: str, name: str) -> str:
-    """Python's names are equal whatever their case and separators (PEP 503); all others are taken as written."""
+    """Python names ignore case and separators (PEP 503); all other names are used as written."""
     return re.sub(r"[-_.]+", "-", name).lower() if ecosystem == Ecosystem.PYPI else name
 
 
 def require_extra() -> None:
-    """Raises MissingExtra unless all libraries of the audit can be imported."""
+    """Raise MissingExtra if a library of the audit cannot be imported."""
     try:
         import cvss  # noqa: F401
         import cyclonedx  # noqa: F401

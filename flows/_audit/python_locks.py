@@ -23,7 +23,7 @@ def uv_lock(path: Path) -> Reading:
 
 
 def pylock(path: Path) -> Reading:
-    """A pylock.toml (PEP 751), whichever tool wrote it."""
+    """A pylock.toml (PEP 751) of any tool."""
     packages, unread = [], []
     for entry in _tables(path, "packages"):
         if origin := next((kind for kind in ("vcs", "archive") if kind in entry), None):
@@ -48,7 +48,7 @@ def poetry_lock(path: Path) -> Reading:
 
 
 def pyproject(path: Path) -> Reading:
-    """The dependencies of a project without a lock file: only exact pins name a version."""
+    """The dependencies of a project without a lock file. Only exact pins have a version."""
     project = tomllib.loads(path.read_text()).get("project", {})
     lines = [*project.get("dependencies", [])]
     for extra in project.get("optional-dependencies", {}).values():
@@ -57,7 +57,7 @@ def pyproject(path: Path) -> Reading:
 
 
 def requirements(path: Path) -> Reading:
-    """A requirements file, with the files that it includes by `-r`; a file outside its folder is not followed."""
+    """A requirements file, and the files that it includes by `-r`. A file outside its folder is not read."""
     lines, unread = [], []
     waiting, seen = [path], set()
     while waiting:
@@ -78,7 +78,7 @@ def requirements(path: Path) -> Reading:
 
 
 def _requirements(lines: list[str], own: str = "") -> Reading:
-    """Requirement lines. An extra of the project itself (`own`) is no dependency."""
+    """Requirement lines. An extra of the project itself (`own`) is not a dependency."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     packages: list[Package] = []

@@ -1,4 +1,4 @@
-"""What one lock file or manifest says."""
+"""The content of one lock file or manifest."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +10,6 @@ from flows._audit.package import Package
 class Reading:
     packages: tuple[Package, ...]
     unread: tuple[str, ...] = ()
-    """A sentence for each dependency of which no version can be told."""
+    """A sentence for each dependency without a known version."""
     licences: Mapping[Package, str] = field(default_factory=dict)
-    """Where the file names them."""
+    """Licences, if the file has them."""

@@ -1,4 +1,4 @@
-"""What the registries tell of releases: the newest, whether the one in use was withdrawn, and its licence."""
+"""Asks registries about releases: the newest one, whether the used one was withdrawn, and its licence."""
 
 import json
 import os
@@ -18,19 +18,19 @@ from flows._audit.package import Ecosystem, Package
 from flows._audit.settings import AuditSettings
 
 AT_ONCE = 8
-"""Requests to one registry at a time."""
+"""The most simultaneous requests to one registry."""
 GIVE_UP_AFTER = 3
-"""Requests that may fail to connect before the rest of a registry is left out."""
+"""After this many failed connections the remaining packages of a registry are left out."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Release:
-    """What a registry says of a package."""
+    """A registry's answer about a package."""
 
     newest: str | None
     """The newest release that is neither a pre-release nor withdrawn."""
     withdrawn: str | None = None
-    """Why the version in use was yanked, deprecated or retracted; None: it was not."""
+    """Why the used version was yanked, deprecated or retracted; None: it was not."""
     licence: str | None = None
 
     def is_outdated(self, package: Package) -> bool:
@@ -46,15 +46,15 @@ class Release:
 class Releases:
     found: dict[Package, Release]
     unknown: dict[Package, str]
-    """Packages of which nothing was learnt, and why."""
+    """Packages without an answer, and why."""
 
 
 class _Absent(Exception):
-    """The registry does not have it."""
+    """The registry does not have the package."""
 
 
 def ask(ecosystem: Ecosystem, packages: Iterable[Package], settings: AuditSettings) -> Releases:
-    """Ask the registry of one ecosystem about each package. What cannot be asked is in `unknown`; nothing is raised."""
+    """Ask an ecosystem's registry about each package. Packages without an answer are in `unknown`. Never raises."""
     packages = list(packages)
     look, url = _LOOKS[ecosystem], str(getattr(settings, _URLS[ecosystem])).rstrip("/")
     failures: list[str] = []
@@ -117,7 +117,7 @@ def _version_of(name: str, filename: str) -> str:
 
 
 def _wheel_licence(client: httpx.Client, files: list[dict[str, Any]]) -> str | None:
-    """The licence by a wheel's metadata, where the index offers them beside the file (PEP 658)."""
+    """The licence in a wheel's metadata, if the index serves it beside the file (PEP 658)."""
     for file in files:
         if file.get("core-metadata") or file.get("dist-info-metadata"):
             try:
@@ -150,7 +150,7 @@ def _go(client: httpx.Client, url: str, package: Package) -> Release:
 
 
 def _go_newest(client: httpx.Client, url: str, package: Package) -> str:
-    """The newest version by `@latest`, which a proxy need not serve, else by its list of releases."""
+    """The newest version from `@latest`, which a proxy may not serve, else from the list of releases."""
     try:
         return str(_get(client, f"{url}/@latest").json()["Version"])
     except _Absent:
@@ -194,7 +194,7 @@ def _crates(client: httpx.Client, url: str, package: Package) -> Release:
 
 
 def _crate_licence(package: Package) -> str | None:
-    """The licence by the crate's own manifest, where Cargo has unpacked it; the index does not tell it."""
+    """The licence in the crate's manifest, if Cargo has unpacked it. The index does not have it."""
     home = Path(os.environ.get("CARGO_HOME", Path.home() / ".cargo"))
     for manifest in home.glob(f"registry/src/*/{package.name}-{package.version}/Cargo.toml"):
         try:

@@ -1,4 +1,4 @@
-"""The report as people read it in the Prefect UI: rows of a table, and Markdown. What was not seen comes first."""
+"""The report for the Prefect UI: rows of a table, and Markdown. Items that were not checked come first."""
 
 from collections import Counter
 from typing import Any
@@ -8,13 +8,13 @@ from flows._audit.report import Report
 from horae.clock import isoformat
 
 SHOWN = 50
-"""Rows of a table in Markdown; the JSON has all."""
+"""The most rows of a Markdown table; the JSON has all."""
 UNSEEN_SHOWN = 20
 UNKNOWN = "not known"
 
 
 def headline(report: Report) -> str:
-    """One sentence. It never says that nothing was found where something was not checked."""
+    """One sentence. If something was not checked, the sentence says so."""
     total, checked = len(report.packages), len(report.answer.checked)
     counts = ", ".join(f"{count} {word}" for word, count in report.severities.items() if count)
     found = f"{len(report.findings)} known vulnerabilities ({counts})" if counts else "no vulnerability"
@@ -28,7 +28,7 @@ def headline(report: Report) -> str:
 
 
 def rows(report: Report) -> list[dict[str, Any]]:
-    """One row for each vulnerability, the most severe first; what was not seen has rows of its own, before them."""
+    """One row for each vulnerability, the most severe first. Rows for unchecked items come before them."""
     found = [_row(severity="not seen", summary=sentence) for sentence in report.unseen]
     found += [
         _row(
@@ -51,7 +51,7 @@ def _row(**cells: str) -> dict[str, str]:
 
 
 def markdown(report: Report, bills: list[str]) -> str:
-    """The whole report. `bills` are the places of the bills of materials."""
+    """The whole report. `bills` are the paths of the bills of materials."""
     parts = [f"**{headline(report)}**", f"# Dependency audit, {isoformat(report.at.replace(microsecond=0))}"]
     if unseen := report.unseen:
         lines = [f"- {_cell(sentence)}" for sentence in unseen[:UNSEEN_SHOWN]]
@@ -123,7 +123,7 @@ def _sources(report: Report) -> str:
     lines = []
     for one in report.answer.databases:
         if one.records == 0:
-            continue  # it is named under what was not seen
+            continue  # listed under the items that were not checked
         age = one.age(report.at)
         records = f", {one.records} records" if one.records is not None else ""
         told = f", the newest is {age.days} days old" if age is not None else ", age not told by the service"
@@ -146,10 +146,10 @@ def _table(table: list[dict[str, Any]]) -> str:
 
 
 def _cell(value: object) -> str:
-    """Text that cannot break out of its place: names and summaries are other people's input."""
+    """Escape text for a Markdown cell. Names and summaries are untrusted input."""
     return " ".join(str(value).split()).replace("|", "\\|").replace("<", "&lt;")
 
 
 def _safe(text: str) -> str:
-    """A file name need not be UTF-8; what goes to Prefect must be."""
+    """Make text valid UTF-8, which Prefect requires. A file name may not be."""
     return text.encode(errors="replace").decode()

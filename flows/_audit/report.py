@@ -1,4 +1,4 @@
-"""The report of an audit: what was found, what could not be seen, and what changed since the audit before."""
+"""The report of an audit: findings, unchecked items, and changes since the previous audit."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ LATEST = "latest.json"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """A vulnerability of a package that is in use."""
+    """A vulnerability of a used package."""
 
     package: Package
     advisory: Advisory
@@ -32,7 +32,7 @@ class Finding:
 
     @property
     def key(self) -> str:
-        """Names it from audit to audit."""
+        """Identifies the finding across audits."""
         return f"{self.package.ecosystem} {self.package.name} {self.advisory.id}"
 
 
@@ -47,13 +47,13 @@ class Report:
     """None: the registries were not asked."""
     flagged_patterns: tuple[str, ...] = ()
     previous_at: str | None = None
-    """When the audit was made that this one is compared with; None: there is none."""
+    """The time of the previous audit; None: there is none."""
     appeared: tuple[str, ...] = ()
-    """Keys of findings that the audit before did not have."""
+    """Keys of findings that the previous audit did not have."""
     gone: tuple[str, ...] = ()
-    """Keys of findings that the audit before had, of packages that were checked again or are no longer in use."""
+    """Keys of findings of the previous audit that are gone: their packages were checked again or are no longer used."""
     carried: tuple[dict[str, Any], ...] = ()
-    """Findings of the audit before, as JSON has them, of which this audit cannot say whether they are gone."""
+    """Findings of the previous audit, as JSON, whose packages this audit could not check."""
 
     @property
     def packages(self) -> dict[Package, tuple[str, ...]]:
@@ -66,7 +66,7 @@ class Report:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """The most severe first."""
+        """All findings, the most severe first."""
         found = [
             Finding(package=package, advisory=advisory, repositories=names)
             for package, names in self.packages.items()
@@ -83,12 +83,12 @@ class Report:
 
     @property
     def unseen(self) -> tuple[str, ...]:
-        """A sentence for each thing that the audit could not see. Empty: all of it was checked."""
+        """A sentence for each unchecked item. Empty: everything was checked."""
         return tuple(_unseen(self))
 
     @property
     def complete(self) -> bool:
-        """Whether every package of every repository was checked for vulnerabilities, by sources without a flaw."""
+        """Whether every package of every repository was checked for vulnerabilities, by sources without warnings."""
         checked = bool(self.packages) and all(package in self.answer.checked for package in self.packages)
         read = not self.broken and not any(inventory.unread for inventory in self.inventories)
         return checked and read and not self.answer.warnings
@@ -106,7 +106,7 @@ class Report:
 
     @property
     def licences(self) -> dict[Package, str | None]:
-        """Each package's licence: by the repository's own files, else by the registry; None: nothing tells it."""
+        """Each package's licence from the repository's own files, else from the registry; None: unknown."""
         known: dict[Package, str] = {}
         for inventory in self.inventories:
             known |= inventory.licences
@@ -116,7 +116,7 @@ class Report:
 
     @property
     def flagged(self) -> dict[Package, str]:
-        """Packages whose licence leaves no choice but one of the flagged ones."""
+        """Packages whose licence offers no choice without a flagged licence."""
         return {
             package: licence
             for package, licence in self.licences.items()
@@ -211,15 +211,15 @@ def _finding(one: Finding) -> dict[str, Any]:
 
 
 def compared(report: Report, previous: dict[str, Any] | None) -> Report:
-    """The report with what changed since `previous`.
+    """The report with the changes since `previous`.
 
-    A vulnerability that is not found again is gone only if its package was checked this time or is no longer in use;
-    else it is carried on, so that a week in which a service is away does not make it new again.
+    A vulnerability that is not found again is gone only if its package was checked this time or is no longer used.
+    Otherwise it is kept, so that it does not count as new after a week in which a service did not answer.
     """
     if previous is None:
         return report
     before = [*previous["vulnerabilities"], *previous.get("carried", [])]
-    # The same vulnerability may be told by another of its names when another source answers.
+    # Another source may report the same vulnerability under another of its names.
     known = {name for entry in before for name in _names(entry)}
     found = {finding.key: _names(_finding(finding)) for finding in report.findings}
     told = {name for names in found.values() for name in names}
@@ -238,7 +238,7 @@ def _names(entry: dict[str, Any]) -> set[str]:
 
 
 def _is_judged(report: Report, entry: dict[str, Any]) -> bool:
-    """Whether this audit can say that a vulnerability is not there any more."""
+    """Whether this audit can decide that a vulnerability is gone."""
     named = (entry["ecosystem"], entry["name"])
     if named in {(package.ecosystem.value, package.name) for package in report.packages}:
         return named in {(package.ecosystem.value, package.name) for package in report.answer.checked}
@@ -246,7 +246,7 @@ def _is_judged(report: Report, entry: dict[str, Any]) -> bool:
 
 
 def previous(folder: Path) -> dict[str, Any] | None:
-    """The latest report in that folder; None if there is none, or none that can be read."""
+    """The latest report in the folder; None if there is none that can be read."""
     try:
         found = json.loads((folder / LATEST).read_text())
         _ = (
@@ -259,7 +259,7 @@ def previous(folder: Path) -> dict[str, Any] | None:
 
 
 def write(report: Report, folder: Path, settings: AuditSettings) -> Path:
-    """Write the report as `<instant>.json` and as `latest.json`, each whole or not at all, and drop the oldest."""
+    """Write the report atomically as `<instant>.json` and as `latest.json`, and delete the oldest reports."""
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(report.as_dict(), indent=2) + "\n"
     path = folder / f"{report.at:%Y%m%dT%H%M%S.%f}Z.json"
@@ -271,7 +271,7 @@ def write(report: Report, folder: Path, settings: AuditSettings) -> Path:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that a reader sees all of the old or all of the new text."""
+    """Write a file atomically: a reader sees the whole old text or the whole new text."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
     try:

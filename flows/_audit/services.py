@@ -1,4 +1,4 @@
-"""Vulnerabilities from services: OSV's API or a mirror of it, and PyPI's advisories by pip-audit."""
+"""Asks services for vulnerabilities: OSV's API or a mirror of it, and PyPI's advisories through pip-audit."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ from flows._audit.package import Ecosystem, Package, package
 from horae.errors import HoraeError
 
 BATCH = 500
-"""Packages in one question; OSV allows 1,000."""
+"""The most packages in one request; OSV allows 1,000."""
 PIP_AUDIT_SECONDS = 900.0
 """How long pip-audit may take for all packages."""
 CANARIES = {
@@ -26,18 +26,18 @@ CANARIES = {
     Ecosystem.GO: package(Ecosystem.GO, "golang.org/x/crypto", "v0.0.0-20190308221718-c2843e01d9a2"),
     Ecosystem.CRATES: package(Ecosystem.CRATES, "smallvec", "0.6.3"),
 }
-"""A package of each ecosystem that has had known vulnerabilities for years. A service that knows none of them has no
-data: that it names none of another package means nothing."""
+"""A package of each ecosystem with long-known vulnerabilities. A service that does not know them has no data for the
+ecosystem, so its empty answers about other packages prove nothing."""
 
 
 class ServiceUnavailable(HoraeError):
-    """A service of vulnerabilities does not answer; another try may succeed."""
+    """A vulnerability service does not answer; a retry may succeed."""
 
 
 def ask_osv(url: str, packages: Iterable[Package], timeout_seconds: float) -> Answer:
-    """What OSV's API at `url` says; raises ServiceUnavailable.
+    """The answer of OSV's API at `url`; raises ServiceUnavailable.
 
-    The packages of an ecosystem of which the service knows nothing at all are not checked.
+    Packages of an ecosystem for which the service has no data count as not checked.
     """
     packages = list(packages)
     ecosystems = sorted({one.ecosystem for one in packages})
@@ -71,7 +71,7 @@ def ask_osv(url: str, packages: Iterable[Package], timeout_seconds: float) -> An
 
 
 def _ids(client: httpx.Client, batch: list[Package]) -> Iterator[tuple[Package, list[str]]]:
-    """The ids of what is known against each package, over all pages of the answer."""
+    """The ids of each package's vulnerabilities, from all pages of the answer."""
     found: dict[Package, list[str]] = {one: [] for one in batch}
     waiting: list[tuple[Package, str | None]] = [(one, None) for one in batch]
     while waiting:
@@ -100,7 +100,7 @@ def _json(response: httpx.Response) -> Any:
 
 
 def _advisory(record: dict[str, Any], one: Package) -> osv.Advisory:
-    """What the service said affects this version; a version that we cannot compare only lacks its fix."""
+    """The advisory of a reported record. If the version cannot be compared, only the fix is missing."""
     try:
         return osv.advisory(record, one)
     except ValueError:
@@ -108,10 +108,10 @@ def _advisory(record: dict[str, Any], one: Package) -> osv.Advisory:
 
 
 def ask_pip_audit(packages: Iterable[Package], timeout_seconds: float) -> Answer:
-    """What pip-audit finds for Python packages in PyPI's own advisories; raises ServiceUnavailable.
+    """The vulnerabilities that pip-audit finds in PyPI's advisories; raises ServiceUnavailable.
 
-    pip-audit says "No known vulnerabilities found" also when PyPI did not know a single package: such packages are not
-    checked here.
+    pip-audit prints "No known vulnerabilities found" even if PyPI knows none of the packages. Unknown packages count as
+    not checked here.
     """
     packages = list(packages)
     canary = CANARIES[Ecosystem.PYPI]
@@ -161,7 +161,7 @@ def _pypi_advisory(entry: dict[str, Any]) -> osv.Advisory:
 
 
 def ask_services(url: str, packages: Iterable[Package], *, pypi: bool, timeout_seconds: float) -> Answer:
-    """OSV's answer; where it does not answer, PyPI's for Python packages if `pypi`. Raises ServiceUnavailable."""
+    """OSV's answer. If OSV does not answer and `pypi` is set, PyPI's for Python packages. Raises ServiceUnavailable."""
     packages = list(packages)
     try:
         return ask_osv(url, packages, timeout_seconds)

@@ -7,10 +7,10 @@ class AuditSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     snapshot: str | None = None
-    """Folder with OSV records (JSON, YAML or `all.zip` of each ecosystem), relative to the project. Where it is set, no
+    """Folder with OSV records (JSON, YAML or `all.zip` of each ecosystem), relative to the project. If it is set, no
     service is asked for vulnerabilities."""
     snapshot_max_age_days: float = Field(default=14, gt=0, le=36_500)
-    """Days: if the newest record of an ecosystem is older, the audit is called incomplete."""
+    """Days. If the newest record of an ecosystem is older, the report says that the audit is incomplete."""
     osv_url: str = "https://api.osv.dev"
     """OSV's API, or a mirror of it."""
     pypi_fallback: bool = True
@@ -25,8 +25,8 @@ class AuditSettings(BaseModel):
     crates_url: str = "https://index.crates.io"
     """The sparse index of Cargo."""
     timeout_seconds: float = Field(default=20, gt=0, le=3600)
-    """How long one request may take."""
+    """Time limit for one request."""
     flagged_licences: tuple[str, ...] = ("AGPL-*", "GPL-*", "GPL", "SSPL-*")
-    """Patterns of SPDX names. A package that leaves no other choice is listed."""
+    """Patterns of SPDX names. The report lists packages whose licence offers no other choice."""
     keep_reports: int = Field(default=104, ge=1, le=100_000)
-    """Reports that stay on disk, the newest: two years of weekly ones."""
+    """The number of reports to keep on disk. The default is two years of weekly reports."""

@@ -1,7 +1,7 @@
-"""Vulnerabilities from a folder of OSV records, for machines that reach no service.
+"""Reads vulnerabilities from a folder of OSV records, for machines without access to a service.
 
-The folder holds JSON or YAML files, or the `all.zip` of each ecosystem as OSV publishes it, at any depth: a clone of
-https://github.com/pypa/advisory-database is one.
+The folder contains, at any depth, JSON or YAML files or the `all.zip` of each ecosystem as OSV publishes it. A clone of
+https://github.com/pypa/advisory-database is an example.
 """
 
 import json
@@ -17,12 +17,12 @@ from flows._audit.answers import Answer, Database, nothing
 from flows._audit.package import Package, normalised
 
 SHOWN = 3
-"""How many unreadable files a warning names."""
+"""The most unreadable files that a warning names."""
 
 
 @dataclass(kw_only=True, slots=True)
 class _Read:
-    """What was found while the folder is read."""
+    """The records and problems found in the folder."""
 
     wanted: frozenset[tuple[str, str]]
     counts: dict[str, int] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class _Read:
 
 
 def ask(folder: Path, packages: Iterable[Package], now: datetime, max_age_days: float) -> Answer:
-    """What the records say of the packages. An ecosystem without any record is not checked; an old one is warned of."""
+    """Look the packages up. An ecosystem without records counts as not checked; old records give a warning."""
     packages = list(packages)
     if not folder.is_dir():
         return nothing(packages, f"the snapshot {folder} is not a folder")
@@ -120,7 +120,7 @@ def _texts(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _take(read: _Read, name: str, text: bytes) -> None:
-    """Add one record. What is not a record at all, such as another tool's settings, is left out."""
+    """Add one record. Files that are not records, such as a tool's settings, are left out."""
     try:
         record = json.loads(text) if name.endswith(".json") else _yaml(text)
     except ValueError:

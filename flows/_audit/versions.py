@@ -11,9 +11,9 @@ SEMVER = re.compile(
 
 
 def key(ecosystem: Ecosystem, version: str) -> Any:
-    """A value that sorts as the versions of this ecosystem do; raises ValueError if the version cannot be read.
+    """A sort key for a version in this ecosystem; raises ValueError if the version cannot be parsed.
 
-    `0` comes before every version, as in the events of OSV.
+    `0` sorts before every version, as in the events of OSV.
     """
     if version == "0":
         return _Least()
@@ -25,13 +25,13 @@ def key(ecosystem: Ecosystem, version: str) -> Any:
     if not found:
         raise ValueError(f"{version!r} is no version of {ecosystem}")
     core = [int(part) for part in found["core"].split(".")]
-    # A version without pre-release comes after all of its pre-releases; numbers come before words.
+    # A version sorts after all its pre-releases; numbers sort before words.
     pre = [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in (found["pre"] or "").split(".") if part]
     return (*core, *[0] * (3 - len(core)), not pre, pre)
 
 
 def is_prerelease(ecosystem: Ecosystem, version: str) -> bool:
-    """Whether a version is a pre-release, or cannot be read."""
+    """Whether a version is a pre-release or cannot be parsed."""
     try:
         found = key(ecosystem, version)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The model card: what the model is, what it learnt from, how good it is, and how to use it."""
+"""The model card: the model, its data, its metrics, and how to use it."""
 
 from datetime import datetime
 from typing import Any
@@ -7,13 +7,13 @@ from horae.clock import isoformat
 
 IMPORTANT = 10
 FEW_ROWS = 50
-"""Metrics on fewer test rows are called rough."""
+"""The card calls metrics on fewer test rows rough."""
 UNEVEN = 0.1
-"""Folds whose scores have a larger standard deviation are called uneven."""
+"""The card warns if the scores of the folds have a larger standard deviation."""
 
 
 def warnings(validated: dict[str, Any], trained: dict[str, Any], evaluated: dict[str, Any]) -> list[str]:
-    """What a reader must know before the figures."""
+    """The warnings that come before the figures."""
     found = []
     if trained["mean"] <= trained["baseline"]:
         found.append(
@@ -34,7 +34,7 @@ def warnings(validated: dict[str, Any], trained: dict[str, Any], evaluated: dict
 def card(
     about: dict[str, Any], validated: dict[str, Any], trained: dict[str, Any], evaluated: dict[str, Any], at: datetime
 ) -> str:
-    """The card as Markdown; what speaks against the model comes first."""
+    """The card as Markdown. Warnings come first."""
     cautions = warnings(validated, trained, evaluated)
     metrics = "\n".join(f"| {name} | {value:.4f} |" for name, value in evaluated["metrics"].items())
     top = list(evaluated["importance"].items())[:IMPORTANT]

@@ -1,4 +1,4 @@
-"""Data sets: those that ship with scikit-learn, and any CSV or Parquet file."""
+"""Reads data sets: those that are part of scikit-learn, and CSV or Parquet files."""
 
 import hashlib
 from dataclasses import dataclass
@@ -23,11 +23,11 @@ class Source:
     """Where the rows of a data set come from."""
 
     name: str
-    """As people know it: of a shipped data set its name, else the name of the file."""
+    """The name of a shipped data set, else the name of the file."""
     path: Path | None
-    """None: it ships with scikit-learn."""
+    """The file. None: a data set of scikit-learn."""
     digest: str
-    """Changes when the rows do."""
+    """Changes when the rows change."""
 
 
 def locate(dataset: str, project: Path) -> Source:
@@ -71,7 +71,7 @@ def read(source: Source, most_rows: int) -> Any:
 
 
 def _shipped(name: str) -> Any:
-    """The data set with its target as the last column, `target`; classes by their names."""
+    """The data set with its target as the last column, `target`. Classes have their names."""
     import sklearn.datasets
 
     bunch = getattr(sklearn.datasets, SHIPPED[name])(as_frame=True)
@@ -85,7 +85,7 @@ def _shipped(name: str) -> Any:
 
 
 def target_of(table: Any, source: Source, target: str | None) -> str:
-    """The column to predict; raises InvalidDataset. Shipped data sets call it `target`."""
+    """The column to predict; raises InvalidDataset. In shipped data sets it is `target`."""
     columns = list(table.columns)
     if target is None:
         if source.path is None:

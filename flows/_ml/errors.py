@@ -1,4 +1,4 @@
-"""What a user gets wrong: each with what was given, what is allowed and what to do."""
+"""Errors for wrong input. Each message has the given value, the allowed values and the remedy."""
 
 from horae.errors import HoraeError
 
@@ -16,7 +16,7 @@ class MissingExtra(HoraeError):
 
 
 def require_extra() -> None:
-    """Raises MissingExtra unless all libraries of the pipeline can be imported."""
+    """Raise MissingExtra if a library of the pipeline cannot be imported."""
     try:
         import matplotlib  # noqa: F401
         import pandas  # noqa: F401

@@ -1,11 +1,11 @@
-"""How good a model is on rows that it has not seen, and which columns it uses."""
+"""Measures a model on rows that it was not trained on, and the importance of its columns."""
 
 from typing import Any
 
 REPEATS = 5
 """How often the values of each column are shuffled."""
 IMPORTANCE_ROWS = 2_000
-"""Test rows that the importance of columns is measured on."""
+"""The most test rows for the importance of columns."""
 
 
 def evaluate(fitted: Any, problem: str, features: Any, target: Any, seed: int) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def _numbers(target: Any, predicted: Any) -> dict[str, float]:
 
 
 def _importance(fitted: Any, problem: str, features: Any, target: Any, seed: int) -> dict[str, float]:
-    """How much the score falls when the values of a column are shuffled; the most important first."""
+    """The loss of score when the values of a column are shuffled, the most important column first."""
     from sklearn.inspection import permutation_importance
 
     from flows._ml.models import SCORING

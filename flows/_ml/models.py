@@ -1,4 +1,4 @@
-"""Models: what each name stands for, training with cross-validation, and saving without pickle."""
+"""Models: their names, training with cross-validation, and saving without pickle."""
 
 from pathlib import Path
 from typing import Any
@@ -13,20 +13,20 @@ TRUSTED = (
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.tree._tree.Tree",
 )
-"""What a model file of this pipeline may hold beyond what skops trusts by itself."""
+"""Types that a model file of this pipeline may contain in addition to the types that skops trusts by default."""
 FEW_ROWS = 20_000
-"""Fewer training rows are worked on by one thread."""
+"""With fewer training rows only one thread is used."""
 SCORING = {"classification": "balanced_accuracy", "regression": "r2"}
 
 
 def check_name(model: str) -> None:
-    """Raises InvalidDataset unless there is such a model."""
+    """Raise InvalidDataset if there is no model with this name."""
     if model not in MODELS:
         raise InvalidDataset(unknown("model", model, MODELS))
 
 
 def preprocessor(features: Any) -> Any:
-    """The steps before the model: numbers are filled and scaled, words become one column a value."""
+    """The steps before the model: fill and scale numbers, and turn words into one column per value."""
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import Pipeline
@@ -43,7 +43,7 @@ def preprocessor(features: Any) -> Any:
 
 
 def pipeline(model: str, problem: str, features: Any, seed: int) -> Any:
-    """Preprocessing and model in one, so that each fold of the cross-validation fits both on its own rows."""
+    """Preprocessing and model in one pipeline, so that each fold of the cross-validation fits both on its own rows."""
     from sklearn import ensemble, linear_model
     from sklearn.pipeline import Pipeline
 
@@ -72,7 +72,7 @@ def split(features: Any, target: Any, problem: str, settings: MlSettings) -> tup
 
 
 def train(model: str, problem: str, features: Any, target: Any, settings: MlSettings) -> tuple[Any, dict[str, Any]]:
-    """The fitted pipeline, and the scores of its cross-validation beside those of a guess without features."""
+    """The fitted pipeline, and its cross-validation scores together with those of a guess without features."""
     from sklearn.dummy import DummyClassifier, DummyRegressor
     from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score
     from threadpoolctl import threadpool_limits
@@ -99,7 +99,7 @@ def train(model: str, problem: str, features: Any, target: Any, settings: MlSett
 
 
 def save(fitted: Any, path: Path, sample: Any) -> None:
-    """Write a model by skops, whole or not at all, after proof that the file gives the same predictions."""
+    """Write a model with skops, atomically, after a check that the file gives the same predictions."""
     import skops.io
 
     place = path.with_suffix(".tmp")
@@ -111,7 +111,7 @@ def save(fitted: Any, path: Path, sample: Any) -> None:
 
 
 def load(path: Path) -> Any:
-    """Read a model; raises skops' UntrustedTypesFoundException if the file holds more than a model of this pipeline."""
+    """Read a model; raises skops' UntrustedTypesFoundException if the file has types that are not allowed here."""
     import skops.io
 
     return skops.io.load(path, trusted=list(TRUSTED))

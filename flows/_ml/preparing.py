@@ -1,4 +1,4 @@
-"""Validation: what of a table can be learnt from, and what has to be left out or refused."""
+"""Validation: selects the usable rows and columns of a table, and refuses unusable tables."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,19 +10,19 @@ from horae.errors import nearest
 MISSING = "(missing)"
 """Stands for an absent value in a column of words."""
 CLASSES = 20
-"""A target of whole numbers with at most as many distinct values is a class."""
+"""A target of whole numbers with at most this many distinct values counts as classes."""
 IDENTIFIER_SHARE = 0.9
-"""A column of words with a larger share of distinct values names rows and tells nothing."""
+"""A column of words with a larger share of distinct values identifies rows and is left out."""
 SAMPLE = 5_000
-"""Rows that the search for leaks looks at."""
+"""The most rows for the search for leaks."""
 MOSTLY = 0.5
-"""A column with values in a larger share of the rows is also judged on these rows alone."""
+"""A column with values in a larger share of the rows is also scored on these rows alone."""
 PROBLEMS = ("classification", "regression")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A table that can be learnt from: numbers as floats, all other columns as words."""
+    """A table ready for training: numbers as floats, all other columns as words."""
 
     features: Any
     """A pandas DataFrame."""
@@ -31,7 +31,7 @@ class Prepared:
     problem: str
     """One of PROBLEMS."""
     notes: tuple[str, ...]
-    """A sentence for each thing that was left out or changed."""
+    """A sentence for each column or row that was left out or changed."""
 
 
 def prepare(
@@ -43,7 +43,7 @@ def prepare(
     exclude: tuple[str, ...] = (),
     trust: tuple[str, ...] = (),
 ) -> Prepared:
-    """Check and clean a table; raises InvalidDataset, or Leak if a column outside of `trust` gives the target away."""
+    """Check and clean a table; raises InvalidDataset, or Leak if a column outside `trust` reveals the target."""
     import numpy
 
     for given in (*exclude, *trust):
@@ -81,9 +81,9 @@ def prepare(
 
 
 def _without_copies(table: Any) -> tuple[Any, int]:
-    """The table without copies of rows, which would reach both training and test, and how many there were.
+    """The table without duplicate rows, which could be in both training and test, and the number of duplicates.
 
-    Where no column tells rows apart, equal rows are no copies: two customers may be alike.
+    If no column identifies rows, equal rows are not duplicates: two customers may have the same values.
     """
     telling = [column for column in table.columns if table[column].nunique() * 4 > len(table)]
     copies = table.duplicated() & table[telling].notna().all(axis=1)
@@ -129,7 +129,7 @@ def _target(column: Any, problem: str, settings: MlSettings) -> tuple[str, Any]:
 
 
 def _features(table: Any) -> tuple[Any, list[str]]:
-    """The columns that can tell something, each as floats or as words, and a sentence for each that cannot."""
+    """The useful columns, each as floats or as words, and a sentence for each column that is left out."""
     import pandas
     from pandas.api import types
 
@@ -158,7 +158,7 @@ def _features(table: Any) -> tuple[Any, list[str]]:
 
 
 def _numbers_rows(name: str, column: Any) -> bool:
-    """Whether a column is an identifier: whole numbers, each once, in a row or called an id."""
+    """Whether a column is an identifier: distinct whole numbers that are consecutive, or a name like that of an id."""
     if not column.is_unique or column.isna().any() or not bool((column % 1 == 0).all()):
         return False
     called = name.lower() in ("id", "index", "unnamed: 0") or name.lower().endswith(("_id", " id"))
@@ -166,7 +166,7 @@ def _numbers_rows(name: str, column: Any) -> bool:
 
 
 def _refuse_leaks(prepared: Prepared, settings: MlSettings, trust: tuple[str, ...]) -> None:
-    """Raises Leak if a single column predicts the target nearly perfectly."""
+    """Raise Leak if a single column predicts the target nearly perfectly."""
     found = {
         column: score
         for column in prepared.features.columns
@@ -185,7 +185,7 @@ def _refuse_leaks(prepared: Prepared, settings: MlSettings, trust: tuple[str, ..
 
 
 def _alone(prepared: Prepared, column: str, settings: MlSettings) -> float:
-    """How well this column alone predicts the target: on all rows, or on those that have a value, if most do."""
+    """How well this column alone predicts the target: on all rows, or on the rows with a value, if most have one."""
     import pandas
 
     sample = prepared.target.sample(min(SAMPLE, len(prepared.target)), random_state=settings.seed)
@@ -200,7 +200,7 @@ def _alone(prepared: Prepared, column: str, settings: MlSettings) -> float:
 
 
 def _score(problem: str, values: Any, target: Any, seed: int) -> float:
-    """Cross-validated, by a small tree; for two numbers also by their correlation."""
+    """The cross-validated score of a small tree; for two numeric columns also their correlation."""
     from sklearn.model_selection import cross_val_score
     from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 

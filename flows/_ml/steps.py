@@ -1,6 +1,6 @@
-"""The steps of the pipeline. Each reads files of the step before it, writes its own, and returns what JSON can hold.
+"""The steps of the pipeline. Each reads the files of the previous step, writes its own, and returns JSON values.
 
-The files of a plan lie in a folder of its own, so that a step whose result is known need not run again.
+Each plan has its own folder of files, so that a step with a cached result does not have to run again.
 """
 
 import hashlib
@@ -23,12 +23,12 @@ OUTPUTS = {
     "train": "model.skops",
     "evaluate": "predictions.parquet",
 }
-"""The file without which the known result of a step is of no use."""
+"""The file of each step. Without it the cached result cannot be used."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All that decides what comes out."""
+    """All inputs that determine the result."""
 
     source: Source
     target: str
@@ -45,7 +45,7 @@ class Plan:
 
     @property
     def key(self) -> str:
-        """Differs where the data, the parameters, the settings, this code or scikit-learn differ."""
+        """A key that changes with the data, the parameters, the settings, this code or scikit-learn."""
         import sklearn
 
         about = [asdict(self.source), self.target, self.model, self.problem, self.exclude, self.trust]
@@ -94,7 +94,7 @@ def split(plan: Plan, problem: str) -> dict[str, Any]:
 
 
 def preprocess(plan: Plan) -> dict[str, Any]:
-    """Try the preprocessing on the training rows: what columns become of which."""
+    """Try the preprocessing on the training rows, and record the resulting columns."""
     features, _ = _rows(plan, "train.parquet")
     fitted = models.preprocessor(features).fit(features)
     numbers = features.select_dtypes("number").shape[1]
@@ -114,7 +114,7 @@ def train(plan: Plan, problem: str) -> dict[str, Any]:
 
 
 def evaluate(plan: Plan, problem: str) -> dict[str, Any]:
-    """Judge the saved model on the test rows, and draw."""
+    """Evaluate the saved model on the test rows, and draw the plots."""
     import pandas
 
     features, target = _rows(plan, "test.parquet")
@@ -158,7 +158,7 @@ def describe(
 
 
 def _rows(plan: Plan, file: str) -> tuple[Any, Any]:
-    """Features and target, with words as Python strings, which is what the preprocessing expects."""
+    """Features and target, with words as Python strings, as the preprocessing expects them."""
     import pandas
 
     table = pandas.read_parquet(plan.folder / file)

@@ -1,4 +1,4 @@
-"""What a job did in the time of the report: counted row by row, so that any number of rows fits."""
+"""The figures of one job in the period of the report. Rows are added one by one, so memory does not limit them."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from horae.runs import Cause, Run, Verdict
 
 VERDICTS = tuple(verdict.value for verdict in Verdict)
 OPEN = "open"
-"""Stands for runs without a verdict yet."""
+"""The name for runs without a verdict."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -23,7 +23,7 @@ class Day:
 
 @dataclass(kw_only=True, slots=True)
 class JobFigures:
-    """All runs of a job that the ledger has of the time of the report."""
+    """All runs of a job that the ledger has for the period of the report."""
 
     job: str
     tier: str
@@ -31,17 +31,17 @@ class JobFigures:
     fires: int = 0
     """Runs that a schedule caused."""
     expected: int | None = None
-    """Fires by today's schedule; None: it has none."""
+    """Expected fires by the current schedule; None: the job has no schedule."""
     oldest: datetime | None = None
     verdicts: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
-    """What did not run, by verdict and reason, such as `skipped: overlap`."""
+    """Runs that did not run, by verdict and reason, such as `skipped: overlap`."""
     failures: Counter[str] = field(default_factory=Counter)
     """Failed runs by type and message of their error."""
     lateness: list[float] = field(default_factory=list)
-    """Seconds from the instant that a fire was due to its start. Of first attempts only."""
+    """Seconds between the due time and the start of a fire. First attempts only."""
     durations: list[float] = field(default_factory=list)
-    """Seconds that each latest attempt took."""
+    """Seconds that the latest attempt of each run took."""
     days: dict[date, Day] = field(default_factory=dict)
 
     def add(self, run: Run) -> None:
@@ -68,11 +68,11 @@ class JobFigures:
 
 
 def instant_of(run: Run) -> datetime | None:
-    """When a run was due, or else accepted: by this the ledger orders runs."""
+    """When a run was due, else when it was accepted. The ledger orders runs by this instant."""
     return run.scheduled_for or run.accepted_at or run.started_at
 
 
 def percentile(values: Iterable[float], percent: float) -> float | None:
-    """The smallest value that at least so many percent of the values do not exceed; None without values."""
+    """The smallest value that at least `percent` of the values do not exceed; None without values."""
     ranked = sorted(values)
     return ranked[max(0, ceil(len(ranked) * percent / 100) - 1)] if ranked else None

@@ -1,4 +1,4 @@
-"""What the newest reports of the code sweep and the dependency audit say, as far as they are there."""
+"""The headlines of the newest reports of the code sweep and the dependency audit, if they exist."""
 
 import json
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Any
 from horae.clock import parse_instant
 
 OLD = timedelta(days=8)
-"""An older report is told as a thing that was not seen."""
+"""A report that is older than this is listed as not seen."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,7 +17,7 @@ class Headline:
     job: str
     text: str
     unseen: str = ""
-    """A sentence if there is no report, or none that is new and can be read."""
+    """A sentence if there is no recent report that can be read."""
 
 
 def of_sweep(reports: Path, now: datetime) -> Headline:

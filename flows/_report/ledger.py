@@ -15,17 +15,17 @@ from horae.store.base import Store
 from horae.store.values import DeadLetter
 
 BATCH = 1_000
-"""Runs that are read at once."""
+"""Runs in one batch."""
 MOST_FIRES = 1_000_000
-"""Expected fires of a job that are counted at most."""
+"""The most expected fires that are counted for a job."""
 MILLISECOND = timedelta(milliseconds=1)
-"""The ledger tells instants no finer."""
+"""The resolution of instants in the ledger."""
 ON_ITS_WAY = timedelta(minutes=2)
-"""A fire that was due later need not be in the ledger yet."""
+"""A fire that was due within this time before the end may not be in the ledger yet."""
 LEAD = timedelta(days=1)
-"""An oldest run that is younger than the begin of the report by more than this is where the ledger begins."""
+"""If the oldest run is later than the start of the report by more than this, the ledger begins with that run."""
 DEAD_LETTERS = 1_000
-"""Dead letters that are read at most, the newest."""
+"""The most dead letters that are read. The newest are read."""
 
 
 class NoLedger(HoraeError):
@@ -37,21 +37,21 @@ class Ledger:
     """What was read."""
 
     begins: datetime
-    """The begin of the report, or the oldest run in it where older ones were dropped or never were."""
+    """The start of the report, or its oldest run if older runs were dropped or never existed."""
     jobs: dict[str, JobFigures]
-    """Every job of the project and every other job that has runs, by name."""
+    """The figures of every job of the project, and of every other job with runs, by name."""
     counts: dict[str, dict[str, int]]
-    """Settled runs of each job since the store began, by verdict. They only grow, also where rows are dropped."""
+    """Settled runs of each job since the store was created, by verdict. Dropping rows does not reduce them."""
     dead_letters: tuple[DeadLetter, ...]
-    """Of the time of the report, the newest first."""
+    """Dead letters of the period of the report, the newest first."""
     waiting_letters: int
-    """All dead letters that wait, at most DEAD_LETTERS."""
+    """The number of all waiting dead letters, at most DEAD_LETTERS."""
     problems: tuple[str, ...] = field(default=())
     """Job files that could not be loaded."""
 
 
 async def read(settings: Settings, since: datetime, until: datetime, say: Callable[[int], None]) -> Ledger:
-    """All runs with an instant from `since` to before `until`; `say` hears how many were read.
+    """All runs with an instant from `since` (inclusive) to `until` (exclusive). `say` is called with the count so far.
 
     Raises NoLedger if no store is configured, and StoreUnavailable if it does not answer.
     """
@@ -86,7 +86,7 @@ async def read(settings: Settings, since: datetime, until: datetime, say: Callab
 async def _read_runs(
     store: Store, jobs: dict[str, JobFigures], since: datetime, until: datetime, say: Callable[[int], None]
 ) -> None:
-    """Page by page, backwards in time. Pages overlap in the instant where one ends, so that no run falls in between."""
+    """Read pages backwards in time. Two pages overlap at the instant where one ends, so that no run is missed."""
     last, limit, read = until - MILLISECOND, BATCH, 0
     seen: set[str] = set()
     while True:
@@ -97,16 +97,16 @@ async def _read_runs(
         read += len(fresh)
         say(read)
         if not fresh and len(page) < limit:
-            return  # a short page alone proves nothing: rows may be dropped while they are read
+            return  # a short page does not mean the end: rows may be dropped while they are read
         if fresh and (at := instant_of(page[-1])) and at < last:
             last, limit = at, BATCH
         else:
-            limit *= 2  # more runs of one instant than a page holds
+            limit *= 2  # one instant has more runs than a page
         seen = {run.run_id for run in page}
 
 
 def _expect(registry: Registry, jobs: dict[str, JobFigures], since: datetime, until: datetime) -> None:
-    """Count the fires that each schedule has in the time of the report. The latest may still be on their way."""
+    """Count the fires of each schedule in the period of the report. The latest may not be in the ledger yet."""
     for job in registry:
         if job.schedule is None:
             continue

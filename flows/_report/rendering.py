@@ -1,4 +1,4 @@
-"""The report as people read it: one HTML page that needs nothing else, and Markdown."""
+"""The report as one self-contained HTML page, and as Markdown."""
 
 from html import escape
 from typing import Any
@@ -12,7 +12,7 @@ from horae.reasons import worded
 SHOWN = 100
 """Rows of a table."""
 STEADY = 0.1
-"""A p95 that changed by a smaller share is called steady."""
+"""The report calls a p95 steady if it changed by a smaller share."""
 STYLE = """
 :root { color-scheme: light dark; --line: #8883; --soft: #8881; }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1000px; margin: 2rem auto; padding: 0 1rem; }
@@ -32,7 +32,7 @@ svg { width: 100%; height: auto; } svg.spark { width: 110px; height: 26px; }
 
 
 def headline(report: Report) -> str:
-    """One sentence; a week without data is never called a good one."""
+    """One sentence. A period without data is reported as such."""
     verdicts = report.verdicts
     if not report.runs:
         return "NO DATA: the ledger has no run of this time."
@@ -124,7 +124,7 @@ def _jobs(report: Report) -> list[dict[str, str]]:
 
 
 def _trend(report: Report, one: JobFigures) -> str:
-    """How the p95 of the duration and the failures changed since the report before."""
+    """How the p95 of the duration and the failures changed since the previous report."""
     before = report.before(one.job)
     if not before:
         return ""
@@ -162,7 +162,7 @@ def _letters(report: Report) -> list[dict[str, str]]:
 
 
 def _took(seconds: float | None) -> str:
-    """A duration as people say it."""
+    """A duration for people."""
     if seconds is None:
         return "-"
     if seconds < 1:
@@ -198,5 +198,5 @@ def _markdown_table(rows: list[dict[str, Any]]) -> str:
 
 
 def _cell(value: object) -> str:
-    """Text that cannot break out of its place."""
+    """Escape text for a Markdown cell."""
     return " ".join(str(value).split()).replace("|", "\\|").replace("<", "&lt;")

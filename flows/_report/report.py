@@ -1,4 +1,4 @@
-"""The report of a week: the figures of each job, what could not be seen, and what changed since the report before."""
+"""The weekly report: the figures of each job, missing information, and changes since the previous report."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ from horae.errors import HoraeError
 LATEST = "latest.json"
 TIERS = ("prefect", "oneiric", "apscheduler")
 GAP = timedelta(days=2)
-"""A report may end so long before or after this one begins, and still be the one before it."""
+"""The previous report may end this long before or after the start of this one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,17 +32,17 @@ class Report:
     ledger: Ledger
     headlines: tuple[Headline, ...] = ()
     previous: Mapping[str, Any] | None = None
-    """The JSON of the report on the time before; None: there is none."""
+    """The JSON of the previous report; None: there is none."""
 
     @cached_property
     def jobs(self) -> tuple[JobFigures, ...]:
-        """By tier, then by name."""
+        """All jobs, by tier, then by name."""
         order = {tier: place for place, tier in enumerate(TIERS)}
         return tuple(sorted(self.ledger.jobs.values(), key=lambda one: (order.get(one.tier, 9), one.job)))
 
     @cached_property
     def verdicts(self) -> dict[str, int]:
-        """Runs of all jobs by verdict, and those without one yet."""
+        """The number of runs of all jobs by verdict, and of runs without a verdict."""
         total: Counter[str] = Counter()
         for one in self.jobs:
             total.update(one.verdicts)
@@ -67,7 +67,7 @@ class Report:
 
     @cached_property
     def unseen(self) -> tuple[str, ...]:
-        """A sentence for each thing that the report could not see."""
+        """A sentence for each piece of missing information."""
         return tuple(_unseen(self))
 
     def percentiles(self, name: str) -> dict[str, float | None]:
@@ -76,7 +76,7 @@ class Report:
         return _percentiles(values)
 
     def before(self, job: str) -> Mapping[str, Any]:
-        """That job's entry in the report before; empty if there is none."""
+        """The job's entry in the previous report; empty if there is none."""
         jobs = self.previous["jobs"] if self.previous else []
         return next((one for one in jobs if one["job"] == job), {})
 
@@ -134,7 +134,7 @@ def _unseen(report: Report) -> Iterator[str]:
 
 
 def _counted(report: Report, job: str) -> str:
-    """What the counters of the store say of a job whose rows were dropped: they count on."""
+    """The store's counters for a job whose rows were dropped. Dropping rows does not reduce the counters."""
     if report.previous is None:
         return "the job is new, or its older runs were dropped"
     before = report.previous.get("counts", {}).get(job, {})
@@ -145,7 +145,7 @@ def _counted(report: Report, job: str) -> str:
 
 
 def previous(folder: Path, since: datetime, until: datetime) -> dict[str, Any] | None:
-    """The newest report in that folder that is as long and ends about where this one begins; None without one."""
+    """The newest report in the folder with the same length that ends near the start of this one; None without one."""
     for path in sorted(folder.glob("[0-9]*Z-*d.json"), reverse=True):
         try:
             found = json.loads(path.read_text())
@@ -159,7 +159,7 @@ def previous(folder: Path, since: datetime, until: datetime) -> dict[str, Any] |
 
 
 def write(report: Report, html: str, folder: Path, keep: int) -> Path:
-    """Write the page and the JSON, named by end and days of the report and as latest; drop the oldest.
+    """Write the page and the JSON, named by end and days of the report and as `latest`, and delete the oldest.
 
     Returns the page.
     """
@@ -174,7 +174,7 @@ def write(report: Report, html: str, folder: Path, keep: int) -> Path:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that a reader sees all of the old or all of the new text."""
+    """Write a file atomically: a reader sees the whole old text or the whole new text."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
     try:

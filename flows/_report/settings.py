@@ -7,8 +7,8 @@ class ReportSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     folder: str | None = None
-    """Where reports lie, relative to the project. Default: `reports/report-generation` in the state folder."""
+    """Folder of the reports, relative to the project. Default: `reports/report-generation` in the state folder."""
     days: int = Field(default=7, ge=1, le=366)
     """Days that a report covers."""
     keep_reports: int = Field(default=104, ge=1, le=100_000)
-    """Reports that stay on disk, the newest: two years of weekly ones."""
+    """The number of reports to keep on disk. The default is two years of weekly reports."""

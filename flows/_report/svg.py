@@ -1,4 +1,4 @@
-"""Plots as SVG, written by hand: they need no library, no script and no other file."""
+"""Writes plots as SVG text. They need no library, no script and no other file."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -18,7 +18,7 @@ WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 720, 220, 56, 24, 10
 
 
 def bars(days: Mapping[date, Mapping[str, int]]) -> str:
-    """Runs a day, stacked by verdict, with a scale."""
+    """Runs per day, stacked by verdict, with a scale."""
     highest = max((sum(counts.values()) for counts in days.values()), default=0)
     top = _round_up(highest)
     plot = HEIGHT - BOTTOM - TOP
@@ -34,7 +34,7 @@ def bars(days: Mapping[date, Mapping[str, int]]) -> str:
         parts.append(f"<g><title>{day:%a %Y-%m-%d}: {escape(told or 'no run')}</title>")
         for name in (*VERDICTS, OPEN):
             tall = plot * counts.get(name, 0) / top
-            # What went wrong must be seen beside a hundred thousand that went well.
+            # Give failures a least height, so that they are visible beside a hundred thousand successful runs.
             tall = max(tall, 2.0) if counts.get(name) else 0.0
             y -= tall
             if tall:
@@ -48,7 +48,7 @@ def bars(days: Mapping[date, Mapping[str, int]]) -> str:
 
 
 def line(values: Sequence[float | None], label: str) -> str:
-    """A small line of one value a day; a day without a value is a gap, a single value a dot."""
+    """A small line plot with one value per day. A day without a value is a gap; a single value is a dot."""
     width, height = 110, 26
     known = [value for value in values if value is not None]
     if not known:
@@ -72,14 +72,14 @@ def line(values: Sequence[float | None], label: str) -> str:
 
 
 def legend() -> str:
-    """What each colour stands for."""
+    """The legend of the colours."""
     return " ".join(
         f'<span class="key"><i style="background:{colour}"></i>{name}</span>' for name, colour in COLOURS.items()
     )
 
 
 def _round_up(value: int) -> int:
-    """The next of 1, 2, 5, 10, 20, 50, … that is even enough to halve, at least 2."""
+    """The next value of 2, 4, 10, 20, 40, 100, …, so that the scale can be halved."""
     power = 1
     while True:
         for step in (2, 4, 10):

@@ -1,4 +1,4 @@
-"""What the tracked files of a repository hold: size by language, TODOs, tests."""
+"""Measures the tracked files of a repository: size by language, TODOs, tests."""
 
 import re
 import stat
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 LARGE_BYTES = 5 * 1024 * 1024
-"""A larger file is counted, not read."""
+"""A larger file is counted but not read."""
 PLACES = 20
 TODO = re.compile(rb"(?:#|//|/\*|^\s*\*|<!--|--|;|%|'''|\"\"\").*?\b(TODO|FIXME|XXX|HACK)\b")
 TEST_FILE = re.compile(
@@ -42,24 +42,24 @@ class Todo:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Content:
-    """Lines are those of text files up to LARGE_BYTES, blank ones included."""
+    """Line counts include blank lines, of text files up to LARGE_BYTES."""
 
     files: int
     lines: int
     bytes: int
     languages: dict[str, Language]
-    """The one with most lines first."""
+    """The language with the most lines first."""
     todos: int
-    """Lines whose comment has TODO, FIXME, XXX or HACK."""
+    """The number of lines with a comment that has TODO, FIXME, XXX or HACK."""
     todos_by_marker: dict[str, int]
     first_todos: tuple[Todo, ...]
     test_files: int
     unread: tuple[str, ...]
-    """Tracked, yet not read: missing in the work tree, larger than LARGE_BYTES, or no permission."""
+    """Tracked files that were not read: missing in the work tree, larger than LARGE_BYTES, or without permission."""
 
 
 def measure(repository: Path, files: tuple[str, ...]) -> Content:
-    """Read every tracked file once; links are not followed."""
+    """Read every tracked file once. Links are not followed."""
     languages: dict[str, Counter[str]] = {}
     todos: list[Todo] = []
     unread: list[str] = []
@@ -93,7 +93,7 @@ def measure(repository: Path, files: tuple[str, ...]) -> Content:
 
 
 def language(file: str) -> str:
-    """A file's language by its name; without one that is known, its extension."""
+    """A file's language by its name; if it is unknown, the extension."""
     path = PurePosixPath(file)
     return LANGUAGES.get(path.suffix.lower()) or NAMED.get(path.name) or path.suffix.lower() or "other"
 

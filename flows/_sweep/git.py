@@ -1,4 +1,4 @@
-"""Git, asked without changing anything: no locks, no monitors, no prompts, and a time limit on every call."""
+"""Runs git read-only: no locks, no monitors, no prompts, and a time limit on every call."""
 
 import os
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from horae.errors import HoraeError
 from horae.programs import run_program
 
 TIMEOUT_SECONDS = 60.0
-# A repository's own configuration may name a program as its file system monitor, and `git status` would run it.
+# A repository's configuration may name a program as file system monitor, and `git status` would run it.
 READ_ONLY = ("--no-optional-locks", "-c", "core.fsmonitor=false")
-# Set while a git hook runs. Left in place, they would make every question be about the repository of that hook.
+# A git hook sets these variables. With them every git command would use the repository of the hook.
 OF_ANOTHER_REPOSITORY = {
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_COMMON_DIR",
@@ -32,12 +32,12 @@ class BrokenRepository(HoraeError):
 
 
 class GitTimedOut(BrokenRepository):
-    """Git did not answer in time; another try may succeed."""
+    """Git did not answer in time; a retry may succeed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tracked:
-    """What git tracks in a work tree, as paths relative to it."""
+    """The tracked entries of a work tree, as paths relative to it."""
 
     files: tuple[str, ...]
     links: tuple[str, ...]
@@ -46,23 +46,23 @@ class Tracked:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkTree:
-    """Where a work tree stands and what in it is not committed."""
+    """Branch, commit and uncommitted changes of a work tree."""
 
     branch: str | None
     """None: detached."""
     commit: str | None
-    """None: no commit yet."""
+    """The commit. None: there is no commit."""
     staged: int = 0
     changed: int = 0
     conflicted: int = 0
     untracked: int = 0
-    """Folders that hold nothing tracked count once."""
+    """Untracked entries. A folder without tracked files counts once."""
     unpushed: int | None = None
-    """Commits that the upstream branch does not have. None: there is no upstream."""
+    """Commits that the upstream branch does not have. None: there is no upstream branch."""
 
 
 def git(repository: Path, *arguments: str, timeout_seconds: float = TIMEOUT_SECONDS) -> bytes:
-    """What git prints; raises BrokenRepository with its reason, or GitTimedOut."""
+    """Run git and return its output; raises BrokenRepository with git's reason, or GitTimedOut."""
     environment = {name: text for name, text in os.environ.items() if name not in OF_ANOTHER_REPOSITORY}
     environment |= {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1"}
     command = ["git", *READ_ONLY, "-C", str(repository), *arguments]
@@ -92,7 +92,7 @@ def _reason(repository: Path, said: str) -> str:
 
 
 def require_work_tree(repository: Path) -> None:
-    """Raises BrokenRepository unless the folder is the top of a work tree that can be read."""
+    """Raise BrokenRepository if the folder is not the top of a readable work tree."""
     if not repository.is_dir():
         raise BrokenRepository("it is not a folder" if repository.exists() else "there is no such folder")
     if not os.access(repository, os.R_OK | os.X_OK):
@@ -105,7 +105,7 @@ def require_work_tree(repository: Path) -> None:
 
 
 def tracked(repository: Path) -> Tracked:
-    """Everything in the index, in git's order; a file in conflict counts once."""
+    """All entries of the index, in git's order. A file in conflict counts once."""
     found: dict[str, str] = {}
     for entry in git(repository, "ls-files", "-z", "--stage").split(b"\0"):
         about, tab, path = entry.partition(b"\t")
@@ -120,7 +120,7 @@ def tracked(repository: Path) -> Tracked:
 
 
 def work_tree(repository: Path) -> WorkTree:
-    """Branch, commit and uncommitted work, from one `git status`."""
+    """Branch, commit and uncommitted changes, from one `git status`."""
     said = git(repository, "status", "--porcelain=v2", "--branch", "-z", "--ignore-submodules=dirty")
     records = iter(said.split(b"\0"))
     headers: dict[str, str] = {}
@@ -138,7 +138,7 @@ def work_tree(repository: Path) -> WorkTree:
             counts["staged"] += rest[:1] != b"."
             counts["changed"] += rest[1:2] != b"."
             if kind == b"2":
-                next(records)  # a renamed file's old name is a record of its own
+                next(records)  # the old name of a renamed file is a separate record
     branch, commit, ahead = headers.get("branch.head"), headers.get("branch.oid"), headers.get("branch.ab")
     return WorkTree(
         branch=None if branch == "(detached)" else branch,

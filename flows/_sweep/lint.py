@@ -18,11 +18,11 @@ from horae.programs import run_program
 
 TIMEOUT_SECONDS = 120.0
 COMPLEXITY_LIMIT = 10
-"""McCabe's own limit: a function above it is counted as too complex."""
+"""McCabe's limit. A function above it counts as too complex."""
 PYTHON = (".py", ".pyi", ".ipynb")
 WORST = 5
 FILES_A_CALL = 500  # keeps the command line far below any system's limit
-# A repository's configuration may say `fix = true`; a sweep changes nothing, and leaves no cache either.
+# A repository's configuration may have `fix = true`. A sweep must change nothing and leave no cache.
 READ_ONLY = ("--no-fix", "--no-cache", "--exit-zero", "--quiet", "--output-format=json")
 
 
@@ -36,7 +36,7 @@ class Lint:
     by_rule: dict[str, int]
     """The most frequent rule first."""
     configuration: str
-    """`own` when the repository configures ruff at its root, else `default`: ruff's own rules."""
+    """`own` if the repository configures ruff at its root, else `default` for ruff's default rules."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +60,7 @@ class Complexity:
 
 
 def lint(repository: Path, files: tuple[str, ...]) -> Lint:
-    """Findings by rule under the repository's own configuration, or ruff's defaults; raises RuffFailed."""
+    """Findings by rule with the repository's configuration, or ruff's defaults; raises RuffFailed."""
     own = configures_ruff(repository)
     found = list(_ruff(repository, files, *([] if own else ["--isolated"]), "--force-exclude"))
     rules = Counter(str(finding["code"] or "syntax-error") for finding in found)
@@ -68,7 +68,7 @@ def lint(repository: Path, files: tuple[str, ...]) -> Lint:
 
 
 def complexity(repository: Path, files: tuple[str, ...]) -> Complexity:
-    """Cyclomatic complexity of every function, whatever the repository excuses; raises RuffFailed."""
+    """Cyclomatic complexity of every function, even if the repository ignores the rule; raises RuffFailed."""
     every = ("--isolated", "--ignore-noqa", "--select=C901", "--config=lint.mccabe.max-complexity=0")
     functions = [
         Function(
@@ -99,7 +99,7 @@ def configures_ruff(repository: Path) -> bool:
     except FileNotFoundError:
         return False
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
-        return True  # ruff itself says best what is wrong with it
+        return True  # let ruff report what is wrong with the file
 
 
 def _ruff(repository: Path, files: tuple[str, ...], *options: str) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The report as people read it in the Prefect UI: rows of a table, and Markdown."""
+"""The report for the Prefect UI: rows of a table, and Markdown."""
 
 from typing import Any
 
@@ -108,10 +108,10 @@ def _details(sweep: Sweep) -> str:
 
 
 def _cell(value: object) -> str:
-    """Text that cannot break out of its place: file and branch names are other people's input."""
+    """Escape text for a Markdown cell. File and branch names are untrusted input."""
     return str(value).replace("\n", " ").replace("|", "\\|").replace("<", "&lt;")
 
 
 def _safe(text: str) -> str:
-    """A file name need not be UTF-8, what goes to Prefect must be."""
+    """Make text valid UTF-8, which Prefect requires. A file name may not be."""
     return text.encode(errors="replace").decode()

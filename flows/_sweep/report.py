@@ -1,4 +1,4 @@
-"""The report of a sweep: what was found, what could not be swept, and what changed since the report before."""
+"""The report of a sweep: results, repositories that could not be swept, and changes since the previous report."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ from flows._sweep.sweep import Sweep
 from horae.clock import isoformat
 
 KEPT = 400
-"""Reports that stay on disk, the newest: over a year of daily ones."""
+"""The number of reports to keep on disk: more than a year of daily reports."""
 LATEST = "latest.json"
 
 
@@ -28,7 +28,7 @@ class Broken:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
-    """A figure that is not what it was in the report before."""
+    """A figure that differs from the previous report."""
 
     repository: str
     figure: str
@@ -42,10 +42,10 @@ class Report:
     sweeps: tuple[Sweep, ...]
     broken: tuple[Broken, ...]
     previous_at: str | None = None
-    """When the report was made that this one is compared with; None: there is none."""
+    """The time of the previous report; None: there is none."""
     changes: tuple[Change, ...] = ()
     news: tuple[str, ...] = ()
-    """A sentence for each repository that came, went, broke or was repaired."""
+    """A sentence for each repository that was added, removed, broken or repaired."""
 
     def as_dict(self) -> dict[str, Any]:
         """The documented shape of the JSON on disk: docs/how-to/read-the-sweep.md."""
@@ -59,7 +59,7 @@ class Report:
 
 
 def figures(sweep: Sweep) -> dict[str, int]:
-    """The numbers that are compared from sweep to sweep. One that could not be measured is left out."""
+    """The numbers that are compared between sweeps. A number that could not be measured is left out."""
     tree, content = sweep.work_tree, sweep.content
     counted = {
         "files": content.files,
@@ -96,7 +96,7 @@ def _broken(broken: Broken) -> dict[str, Any]:
 
 
 def compared(report: Report, previous: dict[str, Any] | None) -> Report:
-    """The report with what changed since `previous`, matched by path."""
+    """The report with the changes since `previous`. Repositories are matched by path."""
     if previous is None:
         return report
     before = {entry["path"]: entry for entry in previous["repositories"]}
@@ -123,7 +123,7 @@ def _news(before: dict[str, Any] | None, now: dict[str, Any]) -> str | None:
 
 
 def previous(folder: Path) -> dict[str, Any] | None:
-    """The latest report in that folder; None if there is none, or none that can be read."""
+    """The latest report in the folder; None if there is none that can be read."""
     try:
         found = json.loads((folder / LATEST).read_text())
         _ = found["at"], [(entry["path"], entry["name"], entry["status"]) for entry in found["repositories"]]
@@ -133,7 +133,7 @@ def previous(folder: Path) -> dict[str, Any] | None:
 
 
 def write(report: Report, folder: Path) -> Path:
-    """Write the report as `<instant>.json` and as `latest.json`, each whole or not at all, and drop the oldest."""
+    """Write the report atomically as `<instant>.json` and as `latest.json`, and delete the oldest reports."""
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(report.as_dict(), indent=2, default=str) + "\n"
     path = folder / f"{report.at:%Y%m%dT%H%M%S.%f}Z.json"

@@ -1,4 +1,4 @@
-"""Which repositories a sweep looks at: paths and globs, relative to the project."""
+"""Finds the repositories of a sweep from paths and globs, relative to the project."""
 
 import os
 from dataclasses import dataclass
@@ -8,18 +8,18 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Repository:
-    """A place to sweep. It may turn out not to be a repository: then the sweep says so."""
+    """A folder to sweep. If it is not a repository, the sweep reports that."""
 
     name: str
-    """The path as a reader of the project knows it; unique in one sweep."""
+    """The path relative to the project; unique in one sweep."""
     path: Path
 
 
 def discover(project: Path, patterns: list[str]) -> list[Repository]:
-    """The repositories in the order named, each once.
+    """The repositories in the given order, each once.
 
-    A path is taken as it is, so that a wrong one is named in the report. A glob gives the folders that hold a
-    `.git`; one that gives none is itself taken as a path, and so named too.
+    A path is used as it is, so the report names a wrong path. A glob matches the folders that contain a `.git`. A
+    glob without matches is used as a path, so the report names it too.
     """
     found: dict[Path, None] = {}
     for pattern in patterns:
@@ -41,7 +41,7 @@ def discover(project: Path, patterns: list[str]) -> list[Repository]:
 def _resolved(path: Path) -> Path:
     try:
         return path.resolve()
-    except (OSError, RuntimeError):  # a loop of links: let the sweep of it fail
+    except (OSError, RuntimeError):  # a loop of links: the sweep reports it
         return path.absolute()
 
 

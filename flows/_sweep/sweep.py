@@ -11,27 +11,27 @@ from flows._sweep.repositories import Repository
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sweep:
-    """What was found in one repository. It was only read: nothing in it changed."""
+    """The results for one repository. A sweep only reads."""
 
     repository: Repository
     work_tree: git.WorkTree
     last_commit_at: datetime | None
     days_since_commit: int | None
-    """Whole days; None without a commit."""
+    """Whole days since the last commit; None without a commit."""
     content: Content
     lint: Lint | None
     """None: see `problems`."""
     complexity: Complexity | None
     notes: tuple[str, ...]
-    """What a reader should know: detached, no commits, submodules, files that were not read."""
+    """Remarks: detached, no commits, submodules, files that were not read."""
     problems: tuple[str, ...]
-    """What could not be measured, and why."""
+    """Measurements that failed, and why."""
 
 
 def sweep(repository: Repository, now: datetime) -> Sweep:
-    """Look at everything that git tracks; raises BrokenRepository with the reason.
+    """Measure everything that git tracks; raises BrokenRepository with the reason.
 
-    When ruff gives no answer, the sweep goes on and `problems` says so.
+    If ruff fails, the sweep continues and `problems` has the reason.
     """
     path = repository.path
     git.require_work_tree(path)

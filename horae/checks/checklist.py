@@ -1,6 +1,6 @@
-"""The checklists and common mistakes of the specification as rules about a job's declared data.
+"""The specification's checklists and common mistakes as rules about a job's declaration.
 
-`review` looks at a hypothetical job, `check_job` at a registered one.
+`review` checks a hypothetical job; `check_job` checks a registered one.
 """
 
 from collections.abc import Mapping
@@ -18,20 +18,20 @@ from horae.jobs.policies import Tier, Trait
 from horae.matrix import decide
 from horae.schedules.kinds import Schedule
 
-if TYPE_CHECKING:  # `horae decide` reads no YAML
+if TYPE_CHECKING:  # `horae decide` does not need YAML
     from horae.prefect.yaml.flow_source import FlowSource
 
 CHECKLIST: tuple[JobRule, ...] = (*FLOW_RULES, *DURABLE_RULES, *INTERNAL_RULES, *JOB_RULES)
 
 
 def review(traits: frozenset[Trait], schedule: Schedule | None) -> list[Finding]:
-    """Findings on a job with those traits and schedule, on the tier that the matrix decides."""
+    """Findings on a job with these traits and this schedule, on the tier that the matrix decides."""
     tier = decide(traits, schedule).tier
     return _look(Subject(tier=tier, traits=traits, schedule=schedule))
 
 
 def check_job(job: Job, flow: "FlowSource | None" = None, folders: Mapping[str, str] = FOLDERS) -> list[Finding]:
-    """Findings on a registered job; of a flow's source too, when it is given. `folders`: as the project names them."""
+    """Findings on a registered job, and on a flow's source if it is given. `folders`: the folder of each tier."""
     subject = Subject(tier=job.tier, traits=job.traits, schedule=job.schedule, job=job, flow=flow, folders=folders)
     return [*_agrees(job, folders), *_look(subject)]
 
@@ -41,10 +41,10 @@ def _look(subject: Subject) -> list[Finding]:
 
 
 def _agrees(job: Job, folders: Mapping[str, str]) -> list[Finding]:
-    """The folder is the author's claim; the matrix must lead there too."""
+    """A finding if the job's folder is not the folder of the tier that the matrix decides."""
     decision = decide(job.traits, job.schedule)
     if decision.tier is job.tier or (job.tier is Tier.PREFECT and not job.traits):
-        return []  # a flow without a tag of ours is told of by HR105
+        return []  # HR105 reports a flow without a `horae:` tag
     path = ", ".join(f"step {a.step} {a.answer}" for a in decision.path)
     here, there = folders[job.tier.folder], folders[decision.tier.folder]
     message = f"{job.name} is in {here}/ ({job.tier.label}), but the matrix leads to {decision.tier.label}: {path} "

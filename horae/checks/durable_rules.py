@@ -1,4 +1,4 @@
-"""HR2xx: what does not belong on the queue, and what a durable job there must bring."""
+"""HR2xx: jobs that do not belong on the queue, and requirements for durable jobs."""
 
 from horae.checks.job_rule import (
     COMPLEX,

@@ -1,4 +1,4 @@
-"""HR708 to HR710: what holds between a job and what surrounds it: settings, broker, and how long its runs took."""
+"""HR708 to HR710: rules about a job together with the settings, the broker and the durations of its runs."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,11 +13,11 @@ from horae.queues.providers import names, provider
 from horae.settings import FILE, Settings
 
 LEAST_RUNS = 10
-"""Fewer say nothing about a 95th percentile."""
+"""The least number of runs for a 95th percentile."""
 
 
 def misfits(settings: Settings, jobs: Iterable[Job], took: Mapping[str, Sequence[float]]) -> Iterator[Finding]:
-    """`took`: how many seconds the latest settled runs of a job took; a job that is not in it is not judged by it."""
+    """`took`: the durations in seconds of each job's latest settled runs. Jobs without an entry skip that rule."""
     known = list(jobs)
     durable = [job for job in known if job.tier is Tier.ONEIRIC]
     yield from _retention(settings, durable)
@@ -51,7 +51,7 @@ def _provider(settings: Settings, job: Job) -> str:
 
 
 def _redelivers_for(name: str) -> timedelta:
-    """Zero for a name that is no provider: another rule says so."""
+    """How long a provider can redeliver a message. Zero for an unknown provider, which another rule reports."""
     return provider(name).capabilities.redelivers_for if name in names() else timedelta(0)
 
 
@@ -77,5 +77,5 @@ def _outgrown(job: Job, took: Sequence[float]) -> Iterator[Finding]:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest of them that at least this share does not exceed."""
+    """The smallest value that at least this share of the values does not exceed."""
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]

@@ -1,4 +1,4 @@
-"""HR1xx: what does not belong on Prefect, and what a flow there must bring."""
+"""HR1xx: jobs that do not belong on Prefect, and requirements for flows."""
 
 from horae.checks.job_rule import (
     COMPLEX,

@@ -1,4 +1,4 @@
-"""What importing each job file costs, over what Horae itself has imported already, and who is to blame."""
+"""Measures how long each job file takes to import after Horae itself, and which import takes the most."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from horae.settings import Settings
 LIMIT = timedelta(milliseconds=100)
 TIMEOUT_SECONDS = 20
 TRIES = 3
-"""A busy machine makes an import slow now and then, never fast: the least of so many tries counts."""
+"""Measure this many times and use the least value, because a busy machine can only make an import slower."""
 
 LINE = re.compile(r"^import time:\s+(?P<own>\d+)\s*\|\s+(?P<all>\d+)\s*\| (?P<indent> *)(?P<module>\S+)$")
 PROBE = """
@@ -35,12 +35,12 @@ class ImportCost:
     """`infra.x` or `internal.x`."""
     total: timedelta
     blamed: str
-    """The import that costs the most; the module itself when its own top level does."""
+    """The import that takes the most time; the job's own module if its top level takes the most."""
     blamed_cost: timedelta
 
 
 def slow_imports(settings: Settings, modules: Sequence[str]) -> list[ImportCost]:
-    """The job modules of a project that take more than the limit to import; broken ones are left out."""
+    """The job modules that take longer than the limit to import. Modules that cannot be imported are left out."""
     if not modules:
         return []
     slow = {cost.module: cost for cost in _measure(settings, modules) if cost.total > LIMIT}
@@ -62,7 +62,7 @@ def _measure(settings: Settings, modules: Sequence[str]) -> list[ImportCost]:
 
 
 def parse(lines: Iterable[str], modules: Sequence[str]) -> list[ImportCost]:
-    """Costs of those modules from what `python -X importtime` prints: children before their parent, indented by two."""
+    """Costs of these modules from the output of `python -X importtime`: children before parents, indented by two."""
     found: list[ImportCost] = []
     pending: dict[int, list[tuple[int, str]]] = {}
     for text in lines:

@@ -1,4 +1,4 @@
-"""HR3xx: what does not belong inside the sidecar, and what an internal job there must keep to."""
+"""HR3xx: jobs that do not belong inside the sidecar, and requirements for internal jobs."""
 
 from datetime import timedelta
 

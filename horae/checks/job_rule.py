@@ -1,4 +1,4 @@
-"""A rule about one job's declared data, and the subject it looks at."""
+"""A rule about one job's declaration, and the subject that it checks."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,17 +14,17 @@ from horae.matrix import STEPS, Frequency, frequency
 from horae.schedules.durations import format_duration
 from horae.schedules.kinds import Schedule
 
-if TYPE_CHECKING:  # `horae decide` reads no YAML
+if TYPE_CHECKING:  # `horae decide` does not need YAML
     from horae.prefect.yaml.flow_source import FlowSource
 
 VISIBLE, DISTRIBUTED, _, COMPLEX = (step.yes_traits for step in STEPS)
 FOLDERS: Mapping[str, str] = {tier.folder: tier.folder for tier in Tier}
-"""The folder of each tier's jobs by the name of its setting, where nothing is set."""
+"""The default folder of each tier's jobs, by the name of its setting."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """A job on its tier; for `horae decide` only its traits and schedule are there."""
+    """A job on its tier. For `horae decide` it has only traits and a schedule."""
 
     tier: Tier
     traits: frozenset[Trait]
@@ -43,20 +43,20 @@ class Subject:
 
 
 type Tripped = Mapping[str, str] | None
-"""What fills the placeholders of the rule's message when it trips; None when it does not."""
+"""The values for the placeholders of the rule's message; None if the job follows the rule."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobRule:
-    """A rule, the tiers whose jobs it is about, and what trips it.
+    """A rule, the tiers that it applies to, and the function that detects a violation.
 
-    {flows}, {infra} and {internal} in its remedy stand for the folders.
+    {flows}, {infra} and {internal} in the remedy are replaced by the folders.
     """
 
     rule: Rule
     tiers: frozenset[Tier]
     message: str
-    """A sentence with placeholders that `trips` fills; {name} is always there."""
+    """A sentence with placeholders that `trips` fills. {name} is always available."""
     trips: Callable[[Subject], Tripped]
 
     def look(self, subject: Subject) -> Finding | None:
@@ -74,17 +74,17 @@ def when(condition: bool, **filled: str) -> Tripped:
 
 
 def with_job(predicate: Callable[[Job], Tripped]) -> Callable[[Subject], Tripped]:
-    """A predicate on a declared job; it says nothing of a hypothetical one."""
+    """A predicate for declared jobs. It ignores a hypothetical job."""
     return lambda subject: predicate(subject.job) if subject.job else None
 
 
 def with_flow(predicate: Callable[["FlowSource", Job], Tripped]) -> Callable[[Subject], Tripped]:
-    """A predicate on a flow whose source was read."""
+    """A predicate for flows whose source was read."""
     return lambda subject: predicate(subject.flow, subject.job) if subject.flow and subject.job else None
 
 
 def any_of_traits(traits: frozenset[Trait]) -> Callable[[Subject], Tripped]:
-    """Trips on any of those traits, and names them."""
+    """A predicate for jobs that have any of these traits. The message names them."""
 
     def trips(subject: Subject) -> Tripped:
         found = sorted(subject.traits & traits)
@@ -94,12 +94,12 @@ def any_of_traits(traits: frozenset[Trait]) -> Callable[[Subject], Tripped]:
 
 
 def spoken(duration: timedelta | None) -> str:
-    """A duration for a sentence: `10s`, `5m`, `1h30m`."""
+    """A duration as text in a sentence: `10s`, `5m`, `1h30m`."""
     return "never" if duration is None else format_duration(duration)
 
 
 def missing_context(job: Job) -> str:
-    """What the job's function says when called without context, as a scheduled fire does; empty when it is fine."""
+    """The error of a call without context, as a scheduled fire makes it; empty if the call is valid."""
     try:
         job.accepts({})
     except InvalidJob as error:

@@ -1,4 +1,4 @@
-"""HR72x: what holds for a Python job on either tier."""
+"""HR72x: rules for Python jobs, durable and internal."""
 
 import inspect
 

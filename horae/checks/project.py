@@ -1,4 +1,4 @@
-"""Is the whole project sound? What `horae check` runs; it imports neither Prefect nor a broker's client."""
+"""The check of a whole project, which `horae check` runs. It imports neither Prefect nor a broker's client."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from horae.settings import FILE as SETTINGS_FILE
 from horae.settings import Settings
 
 HORIZON = timedelta(days=365)
-"""How far ahead Prefect's fires are compared with ours."""
+"""How far ahead Prefect's fires are compared with Horae's."""
 DATES_SHOWN = 4
 
 

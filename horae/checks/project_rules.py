@@ -1,4 +1,4 @@
-"""The rules about a project as a whole: its folders, its settings and how its jobs fit together."""
+"""The rules about a whole project: its folders, its settings and its jobs together."""
 
 from horae.findings import ERROR, HINT, WARNING, Rule
 from horae.queues.providers import choice

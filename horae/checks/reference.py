@@ -1,4 +1,4 @@
-"""The reference page of the checks, written from the rules: `python -m horae.checks.reference` prints it."""
+"""Generates the reference page of the checks from the rules. `python -m horae.checks.reference` prints it."""
 
 from dataclasses import replace
 
@@ -30,7 +30,7 @@ This page is written by `python -m horae.checks.reference`; a test holds it agai
 
 
 def all_rules() -> tuple[Rule, ...]:
-    """Every rule there is, by code, with the folders as they are called where nothing is set."""
+    """All rules, ordered by code, with the default folder names."""
     checklist = (replace(row.rule, remedy=row.rule.remedy.format_map(FOLDERS)) for row in CHECKLIST)
     rules = (*PROJECT_RULES, *LOADING_RULES, *FLOW_FILE_RULES, *checklist)
     return tuple(sorted(rules, key=lambda rule: rule.code))

@@ -1,4 +1,4 @@
-"""What a job may know about the run that it is in."""
+"""Gives a job access to its current run."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -18,30 +18,30 @@ def _to_log(text: str) -> None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunContext:
-    """The run that this code is part of. What the job logs through `logging`, or prints, reaches `horae logs RUN`."""
+    """The current run. `horae logs RUN` shows what the job prints and logs through `logging`."""
 
     job: str
     run_id: str
     project: Path
     attempt: int = 1
-    """Counted from 1; grows each time the run is handed out again."""
+    """Counted from 1. Grows by one each time work on the run begins again."""
     token: int | None = None
-    """The fencing token of the claim: a later claim on any run has a higher one. None without a claim."""
+    """The fencing token of the claim. Every later claim, on any run, has a higher token. None without a claim."""
     scheduled_for: datetime | None = None
     """The fire that caused the run; None for a run that no schedule caused."""
     settings: Any = None
-    """The job's own table of horae.toml, as the model that the job declared."""
+    """The table `[jobs.<name>]` of horae.toml as the model that the job declares."""
     report: Callable[[str], None] = field(default=_to_log)
-    """Says how far the run is; the last line shows in the table."""
+    """Report progress. The tables of runs show the last reported line."""
 
 
 _current: ContextVar[RunContext | None] = ContextVar("horae_run", default=None)
 _whole_process: list[RunContext] = []
-"""The run that this process is for, if it is for one: whatever thread asks, and in its forks too."""
+"""The run that this whole process executes, if it has one: valid in all its threads and forks."""
 
 
 def current_run() -> RunContext:
-    """The run that the calling code is part of; raises LookupError outside of one."""
+    """The run that the calling code is part of; raises LookupError outside a run."""
     run = _current.get() or (_whole_process[-1] if _whole_process else None)
     if run is None:
         raise LookupError("no run is going on here; `horae run JOB` starts one in the foreground")
@@ -59,5 +59,5 @@ def running(context: RunContext) -> Iterator[RunContext]:
 
 
 def is_the_run(context: RunContext) -> None:
-    """From now on this whole process is that run."""
+    """Make `context` the current run of this whole process, in every thread."""
     _whole_process[:] = [context]

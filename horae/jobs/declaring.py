@@ -1,4 +1,4 @@
-"""`@job`: how a function is declared as a job."""
+"""The decorator `@job`, which declares a function as a job."""
 
 import inspect
 from collections.abc import Callable, Iterable
@@ -15,7 +15,7 @@ from horae.schedules.kinds import Schedule
 
 
 def traits_from(names: Iterable[str]) -> frozenset[Trait]:
-    """The traits of those names; raises InvalidJob with the nearest right name."""
+    """The traits with these names; raises InvalidJob with the nearest known name."""
     known = {trait.value for trait in Trait}
     for name in names:
         if name not in known:
@@ -25,7 +25,7 @@ def traits_from(names: Iterable[str]) -> frozenset[Trait]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Declaration:
-    """What `@job` leaves on a function: a job but for its tier, which is the folder's to say."""
+    """The data that `@job` attaches to a function: a job without its tier. The folder of the file decides the tier."""
 
     options: dict[str, Any]
     function: Callable[..., Any]
@@ -39,7 +39,7 @@ DECLARATION = "__horae_job__"
 
 
 def job[F: Callable[..., Any]](name: str | None = None, **options: Unpack[JobOptions]) -> Callable[[F], F]:
-    """Declare a plain function, sync or async, as a job. The function itself stays callable as before.
+    """Declare a plain function, sync or async, as a job. The function can still be called directly.
 
     `name` defaults to the function's name in kebab-case, `description` to the first line of its docstring; `traits`
     may be names or `Trait`s; every other keyword is a field of `Job`. Raises InvalidJob on an unknown keyword or value.
@@ -64,7 +64,9 @@ def job[F: Callable[..., Any]](name: str | None = None, **options: Unpack[JobOpt
             raise InvalidSchedule(f"schedule={schedule!r}: give cron(...), every(...) or at(...)")
         line = function.__code__.co_firstlineno if hasattr(function, "__code__") else 1
         declaration = Declaration(options=chosen, function=function, line=line)
-        declaration.job(Tier.APSCHEDULER, "")  # refuses what no tier accepts, at the line that says it
+        declaration.job(
+            Tier.APSCHEDULER, ""
+        )  # raise here, at the line of the declaration, for values that no tier accepts
         setattr(function, DECLARATION, declaration)
         return function
 

@@ -1,4 +1,4 @@
-"""What a job is: a function or flow, when it is due, and how it may be run."""
+"""The job: a function or flow, its schedule, and the rules for its runs."""
 
 import hashlib
 import inspect
@@ -25,53 +25,54 @@ NO_RETRY = Retry()
 class Job:
     """A registered unit of work.
 
-    Names are unique: kebab-case, but for a flow, whose name is its address `flow/deployment`. Durations are timedeltas.
-    `tier` is the author's claim: the folder that the job lives in; `horae check` compares it with the matrix.
+    Names are unique: kebab-case, or for a flow its address `flow/deployment`. Durations are timedeltas.
+    `tier` comes from the folder that the job is in; `horae check` compares it with the decision of the matrix.
     """
 
     name: str
-    """Unique over all three tiers. Default: the function's name. Of a flow: its address, `flow/deployment`."""
+    """Unique across all three tiers. Default: the function's name. For a flow: its address, `flow/deployment`."""
     tier: Tier
     schedule: Schedule | None = None
-    """None: fires only when somebody asks."""
+    """When the job fires. None: it runs only on request."""
     traits: frozenset[Trait] = frozenset()
-    """What is true of it, for the decision matrix."""
+    """The job's traits, which the decision matrix uses."""
     function: Callable[..., Any] | None = field(default=None, compare=False)
-    """None for a flow: Prefect runs it."""
+    """The function to run. None for a flow, which Prefect runs."""
     description: str = ""
-    """A sentence. Default: the first line of the function's docstring."""
+    """One sentence for people. Default: the first line of the function's docstring."""
     time_limit: timedelta | None = timedelta(minutes=5)
-    """A run over it is stopped and fails as timed out. None: no limit."""
+    """A run that takes longer is stopped and fails as timed out. None: no limit."""
     retry: Retry = NO_RETRY
-    """Of a durable job; an internal one has its next fire."""
+    """Retries of a durable job. An internal job has none: it runs again at its next fire."""
     overlap: Overlap = Overlap.SKIP
-    """What a fire does while another run of the job is active."""
+    """How a fire is handled while another run of the job is active."""
     catch_up: CatchUp = CatchUp.LATEST
-    """Which of the fires that fell due while nothing dispatched are run."""
+    """Which fires run that fell due while no process dispatched."""
     catch_up_window: timedelta = timedelta(days=1)
-    """A fire that is older when somebody can dispatch it is `missed`, not run."""
+    """A fire that is older than this when it can be dispatched is settled as `missed` and does not run."""
     concurrency: int | None = None
-    """Of a durable job with overlap="allow": runs at once over all workers. None: any number."""
+    """For a durable job with overlap="allow": the most runs at the same time on all workers. None: any number."""
     unique_by: tuple[str, ...] | None = None
-    """Of a durable job: while a run with the same values of these context keys is not settled, another is not accepted;
-    () for any two runs. Fires have their own identity. None: no such key."""
+    """For a durable job: names of context keys. While a run is not settled, no second run with the same values of these
+    keys is accepted. (): at most one open run of the job. None: no limit. Scheduled fires are not affected."""
     scope: Scope = Scope.ONE
-    """Of an internal job: which of several sidecars runs a fire."""
+    """For an internal job: which of several sidecars run a fire."""
     jitter: timedelta = timedelta(0)
-    """Fires are moved by a share of it that follows from the name: the same everywhere, known beforehand."""
+    """Each fire is delayed by a fixed part of this duration. The part is derived from the job's name, so it is the
+    same on all machines."""
     run_on_start: bool = False
-    """`horae up` runs it once at once. Never for a job that changes something."""
+    """`horae up` also runs the job once when it starts. Do not use it for a job that changes something."""
     provider: str | None = None
-    """The queue backend of a durable job; None: routing chooses."""
+    """The queue provider of a durable job. None: the routing chooses one."""
     isolation: Isolation = Isolation.CHILD
-    """Where a synchronous durable function runs."""
+    """Where a synchronous function of a durable job runs."""
     idempotent: bool = False
-    """The author's word that a second run after a crash does no harm."""
+    """The author declares that a second run, for example after a crash, does no harm."""
     settings: type | None = field(default=None, compare=False)
-    """A pydantic model of the table `[jobs.<name>]` in horae.toml."""
+    """The pydantic model for the table `[jobs.<name>]` in horae.toml."""
     source: Source | None = field(default=None, compare=False)
     deployment: str | None = None
-    """`flow/deployment`, as Prefect names it; flows only."""
+    """`flow/deployment`, as Prefect names it. Only for flows."""
 
     def __post_init__(self) -> None:
         if self.tier is Tier.PREFECT:
@@ -100,7 +101,7 @@ class Job:
 
     @property
     def short_name(self) -> str:
-        """Its name, and of a flow that of its deployment: an alias, while no other job has it."""
+        """The job's name; for a flow, the name of its deployment. Commands accept it while it is unique."""
         return self.name.rpartition("/")[2] if self.tier is Tier.PREFECT else self.name
 
     @property
@@ -109,7 +110,7 @@ class Job:
 
     @property
     def offset(self) -> timedelta:
-        """How far `jitter` moves this job's fires: below `jitter`, from the name alone, whole milliseconds."""
+        """The delay of this job's fires in whole milliseconds: less than `jitter`, and derived from the name alone."""
         span = self.jitter // timedelta(milliseconds=1)
         if not span:
             return timedelta(0)
@@ -117,13 +118,13 @@ class Job:
         return timedelta(milliseconds=int.from_bytes(digest[:8]) % span)
 
     def uniqueness(self, context: Mapping[str, Any]) -> str:
-        """The uniqueness key of a run with that context; empty for none."""
+        """The uniqueness key of a run with this context; empty if the job has none."""
         if self.unique_by is None:
             return ""
         return json.dumps([context.get(key) for key in self.unique_by], sort_keys=True, default=str)
 
     def next_fire(self, after: datetime) -> datetime | None:
-        """The first fire strictly after that instant, in UTC; None when there is none."""
+        """The first fire strictly after `after`, in UTC; None if there is none."""
         if self.schedule is None:
             return None
         moved = self.schedule.next_after(after - self.offset)
@@ -131,13 +132,13 @@ class Job:
 
     @property
     def fingerprint(self) -> str:
-        """Changes exactly when the schedule or the jitter does."""
+        """A text that changes exactly when the schedule or the jitter changes."""
         text = f"{self.schedule}|{self.offset // timedelta(milliseconds=1)}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def accepts(self, context: Mapping[str, Any]) -> None:
-        """Refuse context keys that the function has no parameter for, missing ones, and values of another type than
-        the annotation's; raises InvalidJob."""
+        """Raise InvalidJob for context keys without a parameter in the function, for missing required keys, and for
+        values that do not match the parameter's annotation."""
         if self.function is None:
             return
         parameters = inspect.signature(self.function).parameters.values()

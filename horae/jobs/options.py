@@ -1,4 +1,4 @@
-"""The keywords of `@job(...)`, typed, so that editors complete them and a type checker refuses the others."""
+"""The typed keywords of `@job(...)`. Editors complete them, and type checkers report unknown ones."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -25,7 +25,7 @@ type IsolationName = Literal["child", "thread"]
 
 
 class JobOptions(TypedDict, total=False):
-    """What `@job(...)` takes beside the name: fields of `Job`, which says what each means."""
+    """The keywords of `@job(...)` other than the name. Each is a field of `Job`, which documents it."""
 
     schedule: Schedule | None
     traits: Iterable[Trait | TraitName]

@@ -1,4 +1,4 @@
-"""What a job can choose: tier, traits, overlap, catch-up, scope, isolation, retries."""
+"""The options of a job: tier, traits, overlap, catch-up, scope, isolation, retries."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,9 +12,9 @@ class Tier(StrEnum):
     """One of the three schedulers: its value, its title, the folder of its jobs, and what it is for."""
 
     label: str
-    """Its title, as people read it. (`title` is a method of every text.)"""
+    """The name for people. (It is not called `title`, because `str` has a method of that name.)"""
     folder: str
-    """Where its jobs live unless `[folders]` says otherwise, and the name of that setting."""
+    """The default folder of its jobs, and the name of the setting in `[folders]` that changes it."""
     sentence: str
 
     PREFECT = "prefect", "Prefect", "flows", "What people watch, start and retry."
@@ -22,14 +22,14 @@ class Tier(StrEnum):
     APSCHEDULER = "apscheduler", "APScheduler", "internal", "Frequent or small upkeep inside the sidecar."
 
     def __new__(cls, value: str, label: str = "", folder: str = "", sentence: str = "") -> Self:
-        # The defaults are for type checkers, which take `Tier("prefect")` for a call of this.
+        # Type checkers treat `Tier("prefect")` as a call of this method, so the other parameters need defaults.
         member = str.__new__(cls, value)
         member._value_, member.label, member.folder, member.sentence = value, label, folder, sentence
         return member
 
 
 class Trait(StrEnum):
-    """An answer to one question of the decision matrix, and its sentence. Without the trait the answer is no."""
+    """A yes to one question of the decision matrix, with its sentence. Without the trait the answer is no."""
 
     sentence: str
 
@@ -50,63 +50,63 @@ class Trait(StrEnum):
 
 
 class Overlap(StrEnum):
-    """What a fire does while another run of its job is active (running, or waiting for a retry)."""
+    """How a fire is handled while another run of its job is active (running, or waiting for a retry)."""
 
     SKIP = "skip"
-    """It is `skipped: overlap`. A run that somebody asked for by name waits instead."""
+    """The fire is settled as `skipped: overlap`. A run that was requested by name waits instead."""
     QUEUE = "queue"
-    """It waits until the other has ended; under catch_up="latest" a newer fire takes its place."""
+    """The fire waits until the active run ends. Under catch_up="latest" a newer fire replaces a waiting one."""
     CANCEL_OTHER = "cancel_other"
-    """The other is asked to end, as `cancelled: overlap`, and this one runs once it has."""
+    """The active run is cancelled as `cancelled: overlap`. The fire runs after it has ended."""
     ALLOW = "allow"
     """Both run."""
 
 
 class CatchUp(StrEnum):
-    """Which of the fires that fell due while nothing dispatched are run."""
+    """Which fires run that fell due while no process dispatched."""
 
     LATEST = "latest"
-    """The newest; older ones are `missed: superseded`."""
+    """The newest fire. Older fires are settled as `missed: superseded`."""
     ALL = "all"
-    """All of them, oldest first."""
+    """All fires, oldest first."""
     NONE = "none"
-    """None; what is more than a minute late is `missed: not caught up`."""
+    """No fire. A fire that is more than a minute late is settled as `missed: not caught up`."""
 
 
 class Scope(StrEnum):
-    """Which of several sidecars runs a fire of an internal job."""
+    """Which of several sidecars run a fire of an internal job."""
 
     ONE = "one"
-    """One of them, by a claim in the store; the fire waits while the store is down."""
+    """One sidecar, which claims the fire in the store. The fire waits while the store is down."""
     EACH = "each"
-    """Every one of them, with or without the store."""
+    """Every sidecar, with or without the store."""
 
 
 class Isolation(StrEnum):
-    """Where a synchronous function runs. An async one always runs on the event loop."""
+    """Where a synchronous function runs. An async function always runs on the event loop."""
 
     CHILD = "child"
-    """In a process of its own: a time limit ends it, its death is survived."""
+    """In its own process. A time limit can end it, and its crash does not stop the worker."""
     THREAD = "thread"
-    """In a thread: no hard time limit."""
+    """In a thread. A time limit cannot end it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Retry:
-    """How often a failed run is tried again, and how long it waits before.
+    """How often a failed run is retried, and how long it waits before each retry.
 
     The wait before retry n is drawn evenly from 0 to min(max_delay, base_delay * 2**(n-1)): exponential
     backoff with full jitter.
     """
 
     retries: int = 0
-    """Failures after which it is tried again; 0: the first is final."""
+    """The number of retries. 0: the first failure is final."""
     base_delay: timedelta = timedelta(seconds=10)
     """The longest wait before the first retry."""
     max_delay: timedelta = timedelta(minutes=10)
-    """The longest wait before any retry."""
+    """The upper limit of the wait before any retry."""
     not_on: tuple[str, ...] = ()
-    """Names of exception classes (or of their bases) that are final at once."""
+    """Names of exception classes, or of their base classes, that are not retried."""
 
     def __post_init__(self) -> None:
         if self.retries < 0:
@@ -115,5 +115,5 @@ class Retry:
             raise InvalidJob("retry delays: 0 <= base_delay <= max_delay must hold")
 
     def ceiling(self, failures: int) -> timedelta:
-        """The longest wait after that many failures (1 or more)."""
+        """The longest wait after `failures` failures (1 or more)."""
         return min(self.max_delay, self.base_delay * (1 << min(failures - 1, 40)))

@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 TIMEOUT_SECONDS = 10.0
 BUSY_STATUSES = {429, 502, 503, 504}
 BUSY_WAIT_SECONDS = (0.2, 0.5, 1.0, 2.0, 4.0)
-"""Between attempts when the server is busy: on SQLite it answers 503 whenever the database is locked."""
+"""Seconds between attempts when the server is busy. On SQLite it answers 503 while the database is locked."""
 PAGE = 200
-"""The most that the server gives at once."""
+"""The most items that the server returns in one answer."""
 
 
 class PrefectApi:
-    """Raises PrefectUnavailable when the server does not answer, is broken or refuses the key, and UsageError with the
-    server's words when it refuses a request."""
+    """Raises PrefectUnavailable if the server does not answer, fails or refuses the key, and UsageError with the
+    server's message if it refuses a request."""
 
     def __init__(self, url: str, api_key: str | None = None) -> None:
-        """`url` as in PREFECT_API_URL: it ends in `/api`."""
+        """`url` has the form of PREFECT_API_URL and ends in `/api`."""
         self._address, self._login = without_login(url.rstrip("/"))
         self.url = shown(self._address)
-        """As it may be shown."""
+        """The URL without its login, safe to show."""
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._stack = AsyncExitStack()
         self._client: httpx.AsyncClient | None = None
@@ -58,7 +58,7 @@ class PrefectApi:
         await self._stack.aclose()
 
     async def health(self) -> bool:
-        """Whether the server answers and says that it is well; an error is a no."""
+        """Whether the server answers that it is healthy. False on any error."""
         try:
             return await self._call("GET", "/health", tries=1) is True
         except HoraeError:
@@ -73,14 +73,14 @@ class PrefectApi:
         return Deployment(id=found["id"], name=name, paused=bool(found.get("paused")), tags=tuple(found["tags"]))
 
     async def deployment_json(self, id_or_address: str) -> dict[str, Any] | None:
-        """A deployment as the API gives it, by id or by `flow/deployment`; None if there is none."""
+        """A deployment as the API's JSON, by id or by `flow/deployment`; None if it does not exist."""
         flow, slash, deployment = id_or_address.partition("/")
         path = f"name/{quote(flow, safe='')}/{quote(deployment, safe='')}" if slash else id_or_address
         found: dict[str, Any] | None = await self._call("GET", f"/deployments/{path}")
         return found
 
     async def coming_fires(self, deployment_id: str, until: datetime) -> list[Fire]:
-        """The runs that its schedules made for later than now and up to `until`, and that nobody has taken yet."""
+        """The scheduled runs of a deployment that are due after now and up to `until` and have not been picked up."""
         chosen = {
             "deployment_id": {"any_": [deployment_id]},
             "state": {"type": {"any_": ["SCHEDULED"]}},
@@ -100,13 +100,13 @@ class PrefectApi:
         tags: Collection[str] = (),
         scheduled_for: datetime | None = None,
     ) -> str:
-        """Order a run of a deployment, now or for an instant; its id. The same key again orders nothing and gives the
-        same id."""
+        """Create a run of a deployment, for now or for an instant; returns its id. A second call with the same key
+        creates nothing and returns the same id."""
         details = {"scheduled_time": clock.isoformat(scheduled_for)} if scheduled_for else {}
         wanted = {
             "parameters": dict(parameters or {}),
             "state": {"type": "SCHEDULED", "state_details": details},
-            # Always one: when the server is busy it is asked again, and must not make a second run.
+            # Always send a key: the request is repeated while the server is busy, and must not create a second run.
             "idempotency_key": idempotency_key or str(uuid4()),
             "name": name,
             "tags": list(tags),
@@ -131,11 +131,11 @@ class PrefectApi:
         state_types: Collection[str] = (),
         enough: int | None = None,
     ) -> list[FlowRun]:
-        """All runs of these deployments that were to start from `since` to `until`, both inclusive, oldest first.
+        """All runs of these deployments with a planned start from `since` to `until`, both inclusive, oldest first.
 
-        `started_since`: only those that began then or later. `state_types`: only runs in one of these. Runs still to
-        come are listed too, unless `until` leaves them out. `enough`: stop once so many are found, and at least one
-        later than `since`: the next look may begin with the instant of the last.
+        `started_since`: only runs that began then or later. `state_types`: only runs in one of these states. Future
+        runs are included, unless `until` excludes them. `enough`: stop after this many runs if at least one is later
+        than `since`; the caller can continue from the instant of the last run.
         """
         if not deployment_ids:
             return []
@@ -154,12 +154,12 @@ class PrefectApi:
             runs |= {run.id: run for run in page}
             if len(page) < PAGE or (enough and len(runs) >= enough and page[-1].expected_start != since):
                 return sorted(runs.values(), key=lambda run: run.expected_start)
-            # By the instant and not by a count, so that what is deleted meanwhile shifts nothing out of sight.
+            # Page by instant and not by offset: a run that is deleted meanwhile would shift others out of the pages.
             last = page[-1].expected_start
             after, offset = (after, offset + PAGE) if last == after else (last, 0)
 
     async def flow_runs_by_id(self, ids: Collection[str]) -> list[FlowRun]:
-        """Those of these runs that are still there."""
+        """The runs with these ids that still exist."""
         found: list[FlowRun] = []
         for batch in batched(sorted(ids), PAGE, strict=False):
             body = {"flow_runs": {"id": {"any_": list(batch)}}, "limit": PAGE}
@@ -167,12 +167,12 @@ class PrefectApi:
         return found
 
     async def emit_events(self, events: Sequence[Mapping[str, Any]]) -> None:
-        """Put events into Prefect's feed, where automations see them. One whose id is there already is stored once."""
+        """Send events to Prefect's feed, where automations see them. Prefect stores an id only once."""
         if events and await self._call("POST", "/events", list(events), tries=1) is None:
             raise UsageError(f"Prefect at {self.url} takes no events")
 
     async def log(self, flow_run_id: str) -> list[str]:
-        """What a flow run and its tasks logged, oldest first: instant, level and text of each."""
+        """The log of a flow run and its tasks, oldest first: instant, level and text of each line."""
         lines: list[str] = []
         while True:
             wanted = {"logs": {"flow_run_id": {"any_": [flow_run_id]}}, "sort": "TIMESTAMP_ASC"}
@@ -182,7 +182,7 @@ class PrefectApi:
                 return lines
 
     async def pause_deployment(self, deployment_id: str) -> None:
-        """Its schedule makes no run until it is resumed; runs that are scheduled and have not begun are deleted."""
+        """Stop the deployment's schedule until it is resumed. Prefect deletes scheduled runs that have not begun."""
         await self._switch(deployment_id, "pause_deployment")
 
     async def resume_deployment(self, deployment_id: str) -> None:
@@ -193,9 +193,9 @@ class PrefectApi:
             raise UsageError(f"Prefect has no deployment with the id {deployment_id}")
 
     async def cancel(self, flow_run_id: str) -> FlowRun | None:
-        """Ask for a flow run to be cancelled; it as it is then, None if there is none. A settled one stays as it is.
+        """Cancel a flow run. Returns the run after the request; None if it does not exist. A settled run is unchanged.
 
-        Prefect cancels at once what has not begun, and asks the worker to end what runs.
+        Prefect cancels a run that has not begun immediately, and asks the worker to end a running one.
         """
         found = await self.flow_run(flow_run_id)
         if found is None or found.settled:
@@ -204,13 +204,13 @@ class PrefectApi:
         return await self.flow_run(flow_run_id)
 
     async def set_state(self, flow_run_id: str, type: str, name: str, message: str) -> str:
-        """Propose a state for a flow run; returns the type of the state that it then has, empty if it is gone."""
+        """Propose a state for a flow run. Returns the type of its state afterwards; empty if the run was deleted."""
         state = {"type": type, "name": name, "message": message}
         answer = await self._call("POST", f"/flow_runs/{flow_run_id}/set_state", {"state": state})
         return str(((answer or {}).get("state") or {}).get("type") or "")
 
     async def last_heartbeat(self, flow_run_id: str) -> datetime | None:
-        """When a flow run last said that it lives; None if it never did."""
+        """The time of a flow run's last heartbeat; None if it sent none."""
         wanted = {
             "event": {"name": ["prefect.flow-run.heartbeat"]},
             "resource": {"id": [f"prefect.flow-run.{flow_run_id}"]},
@@ -220,9 +220,9 @@ class PrefectApi:
         return clock.parse_instant(found[0]["occurred"]) if found else None
 
     async def crash_unfinished(self, message: str) -> int:
-        """Mark every flow run that began and has not ended as Crashed, and so free what it holds; returns how many.
+        """Mark every unfinished flow run as Crashed, which frees its concurrency slots; returns the number of runs.
 
-        For a server of one's own, when no process of such a run can be alive.
+        Use it only on a server that this project started, when no process of such a run can be alive.
         """
         began = {"flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}}, "limit": PAGE}
         found = await self._call("POST", "/flow_runs/filter", began)
@@ -231,7 +231,7 @@ class PrefectApi:
         return len(found)
 
     async def online_workers(self, pool: str) -> list[str] | None:
-        """The names of the workers of a work pool that Prefect counts as online; None when there is no such pool."""
+        """The names of a work pool's workers that Prefect counts as online; None if the pool does not exist."""
         names: list[str] = []
         offset = 0
         while True:
@@ -245,12 +245,12 @@ class PrefectApi:
             offset += PAGE
 
     async def late_flow_runs(self) -> int:
-        """How many flow runs should have begun and did not: those in the state `Late`."""
+        """The number of flow runs in the state `Late`, which should have begun and did not."""
         wanted = {"flow_runs": {"state": {"name": {"any_": ["Late"]}}}}
         return int(await self._call("POST", "/flow_runs/count", wanted))
 
     async def default_job_template(self, pool_type: str = "process") -> dict[str, Any]:
-        """The base job template that the server knows for a type of work pool."""
+        """The server's base job template for a type of work pool."""
         packages = await self._call("GET", "/collections/views/aggregate-worker-metadata")
         for workers in packages.values():
             if pool_type in workers:
@@ -260,7 +260,7 @@ class PrefectApi:
     async def ensure_work_pool(
         self, name: str, base_job_template: Mapping[str, Any], *, pool_type: str = "process", update: bool = False
     ) -> None:
-        """Make the work pool if it is not there. With `update`, give an existing one this template too."""
+        """Create the work pool if it does not exist. With `update`, also set this template on an existing pool."""
         found = await self._call("GET", f"/work_pools/{quote(name, safe='')}")
         template = {"base_job_template": dict(base_job_template)}
         if found is None:
@@ -271,7 +271,7 @@ class PrefectApi:
             await self._call("PATCH", f"/work_pools/{quote(name, safe='')}", template)
 
     async def ensure_automation(self, definition: Mapping[str, Any]) -> None:
-        """Make the automation if there is none of its name."""
+        """Create the automation if none has its name."""
         wanted = {"automations": {"name": {"any_": [definition["name"]]}}}
         if not await self._call("POST", "/automations/filter", wanted):
             await self._call("POST", "/automations/", definition)
@@ -285,7 +285,7 @@ class PrefectApi:
         tries: int | None = None,
         conflict_is_fine: bool = False,
     ) -> Any:
-        """The answer's JSON, True where there is none; None for 404, and for 409 where that is fine."""
+        """The answer's JSON, or True if it has no body. None for 404, and for 409 if the caller allows it."""
         waits = (*BUSY_WAIT_SECONDS, None)[-(tries or len(BUSY_WAIT_SECONDS) + 1) :]
         for wait in waits:
             answer = await self._send(method, path, body)

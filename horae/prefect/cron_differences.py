@@ -1,8 +1,8 @@
-"""Where Prefect's cron engine fires differently than ours.
+"""Finds the times at which Prefect's cron engine and Horae's fire differently.
 
-Prefect (`prefect.server.schemas.schedules.CronSchedule`) walks the naive wall clock and reads each result in the zone:
-what falls into a gap moves on by the gap's length, what falls into a fold fires in its first pass. So it differs around
-a clock's jumps, and on whole days where its engine reads the fields differently.
+Prefect (`prefect.server.schemas.schedules.CronSchedule`) searches naive wall-clock times and then applies the zone. It
+moves a time in a gap forward by the gap's length, and fires a time in a fold in the first pass. The engines differ
+around clock changes, and on whole days if Prefect's engine reads the fields differently.
 """
 
 from collections.abc import Iterator
@@ -17,32 +17,33 @@ from horae.schedules.zones import Transition, transitions, zone
 
 MINUTE = timedelta(minutes=1)
 SHOWN = 3
-"""Instants that a sentence lists of each side."""
+"""The most instants of each engine that a sentence lists."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """One occasion on which the engines disagree. `str()` of it is a sentence without a full stop."""
+    """One occasion on which the engines differ. `str()` is a sentence without a full stop."""
 
     at: datetime
-    """The jump of the clock, or the first instant on which they disagree, in UTC."""
+    """The clock change, or the first instant at which the engines differ, in UTC."""
     ours: tuple[datetime, ...]
-    """What Horae would fire and Prefect will not, in UTC."""
+    """The fires of Horae that Prefect does not have, in UTC."""
     theirs: tuple[datetime, ...]
-    """What Prefect will fire and Horae would not, in UTC."""
+    """The fires of Prefect that Horae does not have, in UTC."""
     says: str
     never: bool = False
-    """Whether Prefect refuses the cron, or never fires it."""
+    """Whether Prefect refuses the cron or never fires it."""
 
     def __str__(self) -> str:
         return self.says
 
 
 def differences(expr: str, tz: str, start: datetime, end: datetime) -> list[Difference]:
-    """Every occasion between two aware instants, in order.
+    """Every difference between two aware instants, in order.
 
-    An expression that Prefect refuses, or for which it finds no date, is one difference; so are all the days on which
-    the fields are read differently. Raises InvalidSchedule for what is no cron of ours, NoEngine without Prefect.
+    An expression that Prefect refuses or never fires is one difference. All days on which the engines read the fields
+    differently in the same way are one difference. Raises InvalidSchedule for a malformed cron, and NoEngine without
+    Prefect.
     """
     expression, place = read(expr), zone(tz)
     if why := cron_engine.refusal(expr):
@@ -65,7 +66,7 @@ def differences(expr: str, tz: str, start: datetime, end: datetime) -> list[Diff
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Cron:
-    """One cron in one zone: as we read it, and as it was given, which is what Prefect reads."""
+    """One cron in one zone: parsed by Horae, and as the given text, which Prefect parses."""
 
     expression: Expression
     given: str
@@ -73,10 +74,10 @@ class _Cron:
 
 
 def _around(cron: _Cron, jump: Transition) -> Iterator[Difference]:
-    """The difference at one jump of the clock, if there is one. A fold or gap reaches no further than its length."""
+    """The difference at one clock change, if there is one. A fold or gap extends no further than its length."""
     place, edge = cron.place, abs(jump.shift) + MINUTE
     start, end = jump.at - edge, jump.at + edge
-    # Prefect stops at the first fire beyond the end, and a gap brings its fires out of order: end later, cut here.
+    # Prefect stops at the first fire after the end, and a gap puts its fires out of order: ask for more and cut here.
     listed = cron_engine.fires(cron.given, place.key, start, end + edge)
     theirs = {fire for fire in listed if start < fire <= end}
     ours = set(_ours(cron, start, end))
@@ -98,7 +99,7 @@ def _around(cron: _Cron, jump: Transition) -> Iterator[Difference]:
 
 
 def _ours(cron: _Cron, start: datetime, end: datetime) -> Iterator[datetime]:
-    """After `start`, `end` included."""
+    """Horae's fires after `start` and up to `end` (inclusive)."""
     fire = first_after(cron.expression, cron.place, start)
     while fire and fire <= end:
         yield fire
@@ -111,7 +112,7 @@ def _times(fires: tuple[datetime, ...], place: ZoneInfo) -> str:
 
 
 def _odd_days(cron: _Cron, first: date, last: date) -> dict[date, tuple[bool, bool]]:
-    """Local days on which the engines read the fields differently: does ours fire on them, does Prefect's."""
+    """Local days on which the engines read the fields differently: (Horae fires, Prefect fires)."""
     ours, theirs = _our_days(cron.expression, first, last), _their_days(cron.given, first, last)
     both = ours & theirs if _their_times(cron.given) != cron.expression.times else set()
     return {day: (day in ours, day in theirs) for day in sorted((ours ^ theirs) | both)}
@@ -127,7 +128,7 @@ def _our_days(expression: Expression, first: date, last: date) -> set[date]:
 
 def _their_days(given: str, first: date, last: date) -> set[date]:
     fields = given.split()
-    # A macro has one field; it is at midnight, but for `@hourly`, which fires on all days.
+    # A macro is one field. Macros fire at midnight, except `@hourly`, which fires on all days.
     text = f"0 0 {' '.join(fields[2:])}" if len(fields) > 1 else "@daily" if fields == ["@hourly"] else given
     walls = cron_engine.walk(text, datetime.combine(first, time()) - MINUTE)
     return {wall.date() for wall in takewhile(lambda wall: wall.date() <= last, walls)}
@@ -141,7 +142,7 @@ def _their_times(given: str) -> tuple[int, ...]:
 
 
 def _by_day(cron: _Cron, odd: dict[date, tuple[bool, bool]], start: datetime, end: datetime) -> Iterator[Difference]:
-    """One difference for all the days that are odd in the same way, with the fires of the first of them."""
+    """One difference for all days that differ in the same way, with the fires of the first such day."""
     kinds = ((False, True, "also fires"), (True, False, "does not fire"), (True, True, "fires at other times"))
     for fires_here, fires_there, what in kinds:
         days = [day for day, kind in odd.items() if kind == (fires_here, fires_there)]

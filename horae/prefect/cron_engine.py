@@ -1,7 +1,7 @@
-"""Prefect's own cron engine: the source that the installed Prefect vendors, loaded without importing Prefect.
+"""Prefect's own cron engine, loaded from the source in the installed Prefect without importing Prefect.
 
-Prefect runs a copy of croniter of its own, which answers differently than the package of that name. `import prefect`
-takes seconds; this takes a tenth of one.
+Prefect contains its own copy of croniter, which behaves differently from the package croniter. `import prefect` takes
+seconds; loading only the engine takes a tenth of a second.
 """
 
 import importlib.util
@@ -21,13 +21,13 @@ from horae.schedules.zones import transitions, zone
 
 FILE = Path("_vendor/croniter/croniter.py")
 MODULE = "horae_prefect_croniter"
-"""The name under which the source is loaded: not Prefect's, so that a later `import prefect` loads its own."""
+"""The module name for the loaded source. It differs from Prefect's, so a later `import prefect` loads its own copy."""
 LOOK_BACK = timedelta(days=2)
-"""Longer than any jump of a clock."""
+"""Longer than any clock change."""
 
 
 class NoEngine(HoraeError):
-    """Prefect's cron engine is not installed here, or no longer where it was."""
+    """Prefect's cron engine is not installed here, or is not at its known path."""
 
 
 @cache
@@ -53,7 +53,7 @@ def module() -> ModuleType:
 
 
 def refusal(expr: str) -> str:
-    """Why Prefect refuses an expression as a cron; empty when it accepts it."""
+    """Why Prefect refuses a cron expression; empty if it accepts it."""
     croniter = module().croniter
     try:
         croniter(expr)
@@ -67,15 +67,15 @@ def refusal(expr: str) -> str:
 
 
 def never_fires(expr: str, after: datetime) -> bool:
-    """Whether the engine gives up the search for the first fire after a naive wall-clock time.
+    """Whether the engine finds no fire after a naive wall-clock time.
 
-    Prefect's scheduler then gets an error in place of instants, each time it looks.
+    Prefect's scheduler then gets an error instead of instants each time.
     """
     return next(walk(expr, after), None) is None
 
 
 def walk(expr: str, after: datetime, *, day_or: bool = True) -> Iterator[datetime]:
-    """Wall-clock times (naive) strictly after that one, until the engine gives up the search."""
+    """Wall-clock times (naive) strictly after `after`, until the engine finds no more."""
     engine = module()
     iterator = engine.croniter(expr, after, day_or=day_or)
     while True:
@@ -87,16 +87,16 @@ def walk(expr: str, after: datetime, *, day_or: bool = True) -> Iterator[datetim
 
 
 def expanded(expr: str) -> list[list[Any]]:
-    """The five fields as the engine reads them: lists of numbers; `*` stands for all."""
+    """The five fields as the engine parses them: lists of numbers; `*` stands for all values."""
     fields: list[list[Any]] = module().croniter(expr).expanded
     return fields
 
 
 def fires(expr: str, tz: str, start: datetime, end: datetime, *, day_or: bool = True) -> list[datetime]:
-    """What Prefect fires from `start` to `end`, both inclusive, in UTC: as its `CronSchedule.get_dates` answers.
+    """Prefect's fires from `start` to `end`, both inclusive, in UTC, as its `CronSchedule.get_dates` returns them.
 
-    What falls into a gap moves on by the gap's length, what falls into a fold fires in its first pass. One call of
-    Prefect gives a thousand at most; its scheduler calls again and again, so here is no limit.
+    A time in a gap moves forward by the gap's length; a time in a fold fires in the first pass. One call of Prefect
+    returns at most 1,000; its scheduler calls repeatedly, so this function has no limit.
     """
     place = zone(tz)
     wall = start.astimezone(place).replace(tzinfo=None, fold=0) - timedelta(seconds=0 if start.microsecond else 1)

@@ -1,4 +1,4 @@
-"""What Prefect has deployed and the project's files no longer say: it goes on firing, and no deploy removes it."""
+"""Finds deployments and schedules in Prefect that the project's files no longer have. `prefect deploy` keeps them."""
 
 import http.client
 import json
@@ -14,17 +14,17 @@ from horae.settings import Settings
 from horae.urls import without_login
 
 SECONDS = 1.0
-"""The longest that a quick look waits for Prefect."""
+"""The longest time in seconds that a quick command waits for Prefect."""
 PAGE = 200
 FROM_CODE = "horae:from-code"
-"""The tag of a deployment that a program made, by `Scheduler.schedule_deployment`: no file says it."""
+"""The tag of deployments that `Scheduler.schedule_deployment` made. No file has them."""
 
 
 def leftovers(settings: Settings, files: Mapping[str, Deployment]) -> list[Finding]:
-    """Findings on deployments in the project's work pool; none where Prefect is not configured or does not answer.
+    """Findings on deployments in the project's work pool; none if Prefect is not configured or does not answer.
 
-    `files`: what the project's files say, by address. One connection without a client library, so that quick commands
-    may ask.
+    `files`: the deployments of the project's files, by address. It uses one connection and no client library, so quick
+    commands can call it.
     """
     try:
         found = list(_deployments(settings))
@@ -34,7 +34,7 @@ def leftovers(settings: Settings, files: Mapping[str, Deployment]) -> list[Findi
 
 
 def compare(found: Sequence[Mapping[str, Any]], files: Mapping[str, Deployment], pool: str) -> Iterator[Finding]:
-    """`found`: deployments as Prefect's API gives them, each with its `address`."""
+    """Compare `found`, deployments in the JSON of Prefect's API with an added `address`, with the files."""
     for one in found:
         address, given = one["address"], files.get(one["address"])
         if given is None:
@@ -67,7 +67,7 @@ def _fires(one: Mapping[str, Any]) -> bool:
 
 
 def _deployments(settings: Settings) -> Iterator[dict[str, Any]]:
-    """Every deployment with its address; raises OSError, HTTPException or ValueError where Prefect does not answer."""
+    """Every deployment with its address. Raises OSError, HTTPException or ValueError if Prefect does not answer."""
     if settings.prefect.api_url is None:
         return
     address, login = without_login(settings.prefect.api_url.get_secret_value())

@@ -1,7 +1,7 @@
-"""`prefect deploy`, except that what has not changed is not written, and that a write loses no fire.
+"""`prefect deploy` that writes only changed deployments, and loses no fire when it writes.
 
-A program of its own, because it imports Prefect: `python -m horae.prefect.deployer --all --prefect-file FILE`. It is
-Prefect's own command in all else; only the step that writes a deployment goes through `deployment_write`.
+It is a separate program because it imports Prefect: `python -m horae.prefect.deployer --all --prefect-file FILE`. It
+runs Prefect's own command and replaces only the step that writes a deployment, by `deployment_write`.
 """
 
 import os
@@ -15,11 +15,11 @@ from horae.prefect.api import PrefectApi
 from horae.prefect.deployment_write import write
 
 LINE = "horae: {address} is {what}"
-"""What is printed of each deployment, for people and for `horae up`."""
+"""The line that is printed for each deployment. People and `horae up` read it."""
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run `prefect deploy` with these arguments in this process; it ends as Prefect's command does."""
+    """Run `prefect deploy` with these arguments in this process, with the same exit status."""
     from prefect.deployments.runner import RunnerDeployment
 
     original = RunnerDeployment.aapply

@@ -1,4 +1,4 @@
-"""Deploying a flow from code. Prefect's SDK is imported when a flow is deployed, and only here."""
+"""Deploys a flow from code. Prefect's SDK is imported only in the functions of this module."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 async def deploy_flow(settings: Settings, flow: "Flow[..., Any]", name: str, schedule: Schedule | None) -> str:
     """Create or update the deployment `flow/name` in the configured work pool; returns its id.
 
-    The flow's code is found where it is: a file below the working folder of the pool's workers. What has not changed is
-    not written, and a write loses no fire: it may wait half a minute. Raises PrefectUnavailable, or InvalidSchedule
-    for a schedule that Prefect cannot hold.
+    The flow's code must be in a file below the working folder of the pool's workers. An unchanged deployment is not
+    written. A write loses no fire; it may wait half a minute for that. Raises PrefectUnavailable, or InvalidSchedule
+    for a schedule that Prefect cannot represent.
     """
     from prefect.exceptions import PrefectHTTPStatusError
     from prefect.settings import PREFECT_API_KEY, PREFECT_API_URL, temporary_settings
@@ -46,7 +46,7 @@ async def deploy_flow(settings: Settings, flow: "Flow[..., Any]", name: str, sch
 
 
 def prefect_schedules(schedule: Schedule) -> "list[SCHEDULE_TYPES]":
-    """The same fires in Prefect's terms; `horae check` names the dates on which its cron engine differs."""
+    """The schedule as Prefect's schedules. `horae check` names the dates on which Prefect's cron engine differs."""
     from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
 
     match schedule:

@@ -1,6 +1,6 @@
-"""One write of a deployment: left out if nothing has changed, at a moment without a near fire, and repaired after.
+"""Writes a deployment if it has changed, at a time without a near fire, and restores fires that the write deleted.
 
-What is to be written is a `RunnerDeployment` of Prefect's SDK, which its command line and its programs both use.
+The deployment is a `RunnerDeployment` of Prefect's SDK. Prefect's command line and its SDK both use that class.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -19,9 +19,9 @@ async def write(
     schedules: Sequence[Mapping[str, Any]] | None,
     apply: Callable[[], Awaitable[UUID]],
 ) -> tuple[UUID, str]:
-    """Have `apply` write the deployment if that changes something; returns its id, and what was done in a phrase.
+    """Call `apply` to write the deployment if it has changed. Returns its id, and a phrase that says what was done.
 
-    `schedules`: as `RunnerDeployment.apply` takes them; None: those that `wanted` has itself.
+    `schedules`: in the form of `RunnerDeployment.apply`. None: the schedules of `wanted`.
     """
     found = await prefect.deployment_json(wanted.full_name)
     if found is None:
@@ -37,9 +37,9 @@ async def write(
 
 
 def differences(wanted: Any, schedules: Sequence[Mapping[str, Any]] | None, found: Mapping[str, Any]) -> list[str]:
-    """The fields in which a RunnerDeployment that is to be applied differs from the deployment's JSON at the server.
+    """The fields in which a RunnerDeployment differs from the deployment's JSON at the server.
 
-    Prefect leaves a field alone that is not given, so that is no difference.
+    Prefect does not change a field that is not given, so a missing field is no difference.
     """
     exclude = {"storage", "name", "flow_name", "triggers", "version_type", "schedules"}
     given = wanted.model_dump(mode="json", exclude_unset=True, exclude=exclude)
@@ -65,14 +65,14 @@ def _differs(key: str, given: Any, there: Any) -> bool:
     if key == "tags":
         return sorted(given) != sorted(there or ())
     if key in {"paused", "work_queue_name"} and given is None:
-        return False  # the server's own choice stays
+        return False  # the server keeps its own value
     if key == "description" and given is None and there == "None":
-        return False  # so Prefect's SDK writes that there is none
+        return False  # Prefect's SDK writes an absent value in this form
     return bool(_bare(given) != _bare(there))
 
 
 def _bare(value: Any) -> Any:
-    """Without what is null or empty, which a server may leave out or put in."""
+    """The value without null and empty parts, which a server may add or leave out."""
     if isinstance(value, Mapping):
         return {key: inner for key, one in value.items() if (inner := _bare(one)) not in (None, {}, [])} or None
     if isinstance(value, list):
@@ -110,6 +110,6 @@ def _schedule_differs(given: Mapping[str, Any], there: Mapping[str, Any]) -> boo
         found = type(wanted).model_validate(there["schedule"])
     except ValueError:
         return True
-    # Without an anchor in the file Prefect takes the present moment, which is no wish for another one.
+    # If the file has no anchor, Prefect uses the current time. That is not a change of the anchor.
     floating = {"anchor_date"} - given["schedule"].model_fields_set
     return bool(wanted.model_dump(exclude=floating) != found.model_dump(exclude=floating))

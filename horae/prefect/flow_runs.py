@@ -1,4 +1,4 @@
-"""A run of a flow that somebody asks for: created through Prefect's API, followed to its end."""
+"""Runs a flow on request: creates a flow run through Prefect's API and waits until it ends."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -56,7 +56,7 @@ async def run_flow(
             try:
                 flow_run = await prefect.flow_run(id)
             except PrefectUnavailable as error:
-                on_line(f"waiting for Prefect: {error}")  # it is being restarted; the flow run is not lost
+                on_line(f"waiting for Prefect: {error}")  # Prefect is restarting; the flow run is not lost
                 await asyncio.sleep(POLL_SECONDS)
                 continue
             if flow_run is None:
@@ -70,10 +70,10 @@ async def run_flow(
 
 
 async def run_flow_in_turn(settings: Settings, job: Job, idempotency_key: str) -> Run:
-    """`run_flow` after the deployment's runs that are due or on already.
+    """Call `run_flow` after the deployment's due and running runs have ended.
 
-    Prefect's worker starts what fell due while all was down at once, and under a concurrency limit that cancels the
-    newer run ours would be the newer one. If that happens all the same, ours is asked for again.
+    After an outage Prefect's worker starts all overdue runs at once. A concurrency limit that cancels the newer run
+    would cancel this one. If that still happens, this function creates the run again.
     """
     async with prefect_of(settings) as prefect:
         deployment = await deployment_of(prefect, job)
@@ -88,7 +88,7 @@ async def run_flow_in_turn(settings: Settings, job: Job, idempotency_key: str) -
 
 async def _idle(prefect: PrefectApi, deployment: Deployment) -> None:
     while True:
-        with suppress(PrefectUnavailable):  # it is being restarted
+        with suppress(PrefectUnavailable):  # Prefect is restarting
             if not await prefect.flow_runs([deployment.id], until=clock.now(), state_types=DUE_OR_ON):
                 return
         await asyncio.sleep(POLL_SECONDS)

@@ -1,8 +1,8 @@
-"""The fires of a deployment that a write of it would lose, and how they are kept.
+"""Protects the fires of a deployment from a write of the deployment.
 
-Prefect deletes a deployment's future runs at every write and makes them again up to 5 s later, from that moment on: a
-write shortly before a fire loses the fire. So a write waits until a near fire has come. What it lost all the same is
-made again under the key that Prefect's scheduler itself would use: whichever of the two comes second does nothing.
+At every write Prefect deletes the deployment's future runs, and creates them again up to 5 s later from that time on.
+So a write shortly before a fire loses the fire. A write therefore waits until the near fires have passed. A fire that
+is still lost is created again with the key that Prefect's scheduler uses, so the second of the two creates nothing.
 """
 
 import asyncio
@@ -16,25 +16,25 @@ from horae.prefect.api import PrefectApi
 from horae.prefect.values import Fire
 
 NEAR = timedelta(seconds=10)
-"""A fire within this time is near: twice the period of Prefect's scheduler."""
+"""Seconds within which a fire is near: twice the period of Prefect's scheduler."""
 PATIENCE = timedelta(seconds=30)
-"""The longest that a write waits: a deployment that fires every few seconds always has a near fire."""
+"""The longest that a write waits. A deployment that fires every few seconds always has a near fire."""
 AFTER = timedelta(seconds=0.5)
-"""How long after a fire a write is safe: the run is no future one by then, on a clock that is nearly ours."""
+"""How long after a fire a write is safe. By then the run is not in the future, even if the clocks differ a little."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Near:
-    """What was to fire soon when the deployment was about to be written."""
+    """The fires that were due soon before the deployment was written."""
 
     deployment_id: str
     schedules: Mapping[str, Mapping[str, Any]]
-    """The deployment's schedules of then, by id, as Prefect's API gives them."""
+    """The deployment's schedules before the write, by id, as JSON of Prefect's API."""
     fires: tuple[Fire, ...]
 
 
 def best_moment(now: datetime, fires: Sequence[datetime]) -> datetime:
-    """The first instant from which no fire is near; if there is none within `PATIENCE`, that after the last fire."""
+    """The first instant with no near fire. If there is none within `PATIENCE`, the instant after the last fire."""
     latest = now + PATIENCE
     moments = [now, *(fire + AFTER for fire in sorted(fires) if now < fire + AFTER <= latest)]
     for moment in moments:
@@ -44,7 +44,7 @@ def best_moment(now: datetime, fires: Sequence[datetime]) -> datetime:
 
 
 async def wait_past(prefect: PrefectApi, deployment: Mapping[str, Any]) -> Near:
-    """Wait for the best moment to write a deployment (its JSON); what is near then and after."""
+    """Wait for the best moment to write a deployment (its JSON). Returns the fires that are due soon after it."""
     id = str(deployment["id"])
     until = clock.now() + PATIENCE + NEAR
     fires = await prefect.coming_fires(id, until)
@@ -58,7 +58,7 @@ async def wait_past(prefect: PrefectApi, deployment: Mapping[str, Any]) -> Near:
 
 
 async def make_again(prefect: PrefectApi, before: Near) -> list[datetime]:
-    """Make the fires again that a write since then has deleted, if they are still due; returns their instants."""
+    """Create the fires again that a write since `before` deleted, if they are still due. Returns their instants."""
     if not before.fires:
         return []
     found = await prefect.deployment_json(before.deployment_id)
@@ -89,7 +89,7 @@ def _by_id(deployment: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 def _still_there(
     old: Mapping[str, Any] | None, deployment: Mapping[str, Any], schedule_id: str
 ) -> Mapping[str, Any] | None:
-    """The active schedule that fires at the same instants as the old one: itself, or one that took its place."""
+    """The active schedule with the same fires as the old one: the old one itself, or its replacement."""
     now = _by_id(deployment)
     same = [one for one in now.values() if one["active"] and (old is None or one["schedule"] == old["schedule"])]
     return next((one for one in same if str(one["id"]) == schedule_id), same[0] if same and old else None)

@@ -1,4 +1,4 @@
-"""Prefect's flow runs as rows of the ledger: what each state of theirs is in our words."""
+"""Converts Prefect's flow runs to rows of the ledger, and Prefect's states to Horae's."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -11,10 +11,10 @@ from horae.runs import Cause, Failure, Run, State, fire_id
 
 
 def rows_of(namespace: str, job: Job, flow_run: FlowRun, missed_by: datetime) -> list[Run]:
-    """The rows that a flow run makes: one, but for a fire that was not begun within the job's catch-up window.
+    """The rows of a flow run: one, or two for a fire that began after the job's catch-up window.
 
-    Such a fire is `missed`, whatever Prefect does with it later; if it does begin it, that is a run of its own, with
-    the cause `backfill`. `missed_by`: what was to start before it and has not is written off.
+    A fire that did not begin within the window is `missed`, and stays so. If Prefect begins it later, that is a second
+    run with the cause `backfill`. `missed_by`: a fire that was due before this instant and has not begun is missed.
     """
     row = mirrored(namespace, job, flow_run)
     if not flow_run.auto_scheduled:
@@ -34,11 +34,11 @@ def rows_of(namespace: str, job: Job, flow_run: FlowRun, missed_by: datetime) ->
 
 
 SUPERSEDED = Reason.SUPERSEDED.value
-"""Begins the message of a flow run that gave way to a newer fire before a worker took it."""
+"""The first words of the message of a flow run that a newer fire replaced before a worker took it."""
 
 
 def deleted(row: Run, now: datetime) -> Run:
-    """The end of a run that Prefect no longer has."""
+    """The settled row of a run that Prefect has deleted."""
     unbegun = row.started_at is None and row.scheduled_for is not None
     return replace(row, state=State.MISSED if unbegun else State.CANCELLED, reason=Reason.DELETED, ended_at=now)
 
@@ -66,7 +66,7 @@ def mirrored(namespace: str, job: Job, flow_run: FlowRun) -> Run:
 
 
 def state_of(flow_run: FlowRun) -> tuple[State, Reason | None]:
-    """Prefect's state in our words: state, and the reason of a verdict."""
+    """Horae's state for Prefect's state, with the reason of a verdict."""
     match flow_run.state_type:
         case "COMPLETED":
             return State.RAN, None

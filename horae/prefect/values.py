@@ -1,4 +1,4 @@
-"""Deployments and flow runs, as Prefect's REST API tells of them."""
+"""Deployments and flow runs as values, from the JSON of Prefect's REST API."""
 
 import logging
 from collections.abc import Mapping
@@ -20,13 +20,13 @@ class Deployment:
 
 @dataclass(frozen=True, kw_only=True)
 class Fire:
-    """A run that Prefect's scheduler has made and that has not begun."""
+    """A run that Prefect's scheduler created and that has not begun."""
 
     run_id: str
     at: datetime
     schedule_id: str
     key: str
-    """Its idempotency key, in which the ids of deployment and schedule stand."""
+    """The idempotency key, which contains the ids of deployment and schedule."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,37 +37,37 @@ class FlowRun:
     state_type: str
     """SCHEDULED, PENDING, RUNNING, PAUSED, CANCELLING, COMPLETED, FAILED, CRASHED or CANCELLED."""
     state_name: str
-    """Finer than the type: Late, AwaitingConcurrencySlot, …"""
+    """The name of the state, more specific than the type: Late, AwaitingConcurrencySlot, …"""
     message: str
     """The server's reason for the state, or empty."""
     auto_scheduled: bool
-    """Whether the server's scheduler made it, from the deployment's schedule, or it was made again in its place."""
+    """Whether the run is a fire of the deployment's schedule, created by the server's scheduler or again by Horae."""
     idempotency_key: str | None
     run_count: int
     created: datetime
     expected_start: datetime
-    """When it was to start."""
+    """The planned start."""
     started: datetime | None
-    """When it first ran; also of a run that was cancelled without ever running: the instant of that."""
+    """When the run first began. For a run that was cancelled before it began: the instant of the cancellation."""
     ended: datetime | None
     state_since: datetime
-    """When it came into its state."""
+    """When the run entered its state."""
     retries: int
-    """How often its flow is to be tried again after a failure."""
+    """The number of retries of the flow after a failure."""
 
     @property
     def began(self) -> datetime | None:
-        """When it first ran; None if it never did."""
+        """When the run first began; None if it never began."""
         return self.started if self.run_count else None
 
     @property
     def settled(self) -> bool:
-        """Whether its state is final."""
+        """Whether the state is final."""
         return self.state_type in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
 def is_fire(key: str | None) -> bool:
-    """Whether an idempotency key is that of a fire: Prefect's scheduler begins them all with this word."""
+    """Whether an idempotency key belongs to a fire. All keys of Prefect's scheduler begin with this word."""
     return key is not None and key.startswith("scheduled ")
 
 

@@ -1,4 +1,4 @@
-"""Imports a job file without letting it hurt the process that imports it."""
+"""Protects this process while it imports a job file."""
 
 import os
 import signal
@@ -15,10 +15,12 @@ STDOUT, STDERR = 1, 2
 
 @contextmanager
 def contained() -> Iterator[None]:
-    """What is imported inside prints to stderr, cannot close our streams, and leaves us in our working directory.
+    """Import job files inside this block. Their output goes to stderr.
 
-    A process that it forks ends with the block. A KeyboardInterrupt that it raises is an exception like others; one
-    that Ctrl-C raised goes on as `Interrupted`.
+    They cannot close this process's streams, and the working directory is restored.
+
+    A process that a file forks ends with the block. A KeyboardInterrupt that a file raises stays an ordinary
+    exception; Ctrl-C raises `Interrupted`.
     """
     ours, here = os.getpid(), Path.cwd()
     with _interruptible(), _stdout_elsewhere():
@@ -26,7 +28,7 @@ def contained() -> Iterator[None]:
             yield
         finally:
             if os.getpid() != ours:
-                os._exit(0)  # the other process would go on with our work
+                os._exit(0)  # a fork must not continue this process's work
             with suppress(OSError):
                 os.chdir(here)
 
@@ -37,7 +39,7 @@ class Interrupted(BaseException):
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Tells Ctrl-C from a file that raises KeyboardInterrupt itself."""
+    """Distinguish Ctrl-C from a file that raises KeyboardInterrupt itself."""
     usual = threading.current_thread() is threading.main_thread() and (
         signal.getsignal(signal.SIGINT) is signal.default_int_handler
     )
@@ -56,7 +58,7 @@ def _interruptible() -> Iterator[None]:
 
 @contextmanager
 def _stdout_elsewhere() -> Iterator[None]:
-    """Standard output is stderr, for Python and for what is below it: nothing of it belongs into somebody's --json."""
+    """Redirect standard output to stderr, in Python and in the file descriptor, so that it cannot mix with `--json`."""
     with suppress(AttributeError, ValueError):
         sys.stdout.flush()
     try:
@@ -74,7 +76,7 @@ def _stdout_elsewhere() -> Iterator[None]:
 
 
 class _Aside:
-    """Stderr of the moment, for a file and for the log handlers that keep it; nobody can close it."""
+    """The current stderr, for a file and for log handlers that keep a reference. It cannot be closed."""
 
     closed = False
 

@@ -1,6 +1,6 @@
 """Fills a registry from a project: the files of its durable and internal jobs, and the deployments of prefect.yaml.
 
-What cannot be loaded becomes a finding in `Registry.problems`; everything else loads.
+A file or deployment that cannot be loaded becomes a finding in `Registry.problems`; all others are loaded.
 """
 
 import importlib
@@ -39,14 +39,14 @@ from horae.settings import Settings
 from horae.settings.origins import line_of
 
 PYTHON_TIERS = (Tier.ONEIRIC, Tier.APSCHEDULER)
-"""Their jobs are files that are imported."""
+"""The tiers whose jobs are Python files that Horae imports."""
 STAMP = "__horae_stamp__"
 
 
 def load(settings: Settings, probed: Mapping[str, Probed] = UNPROBED) -> Registry:
-    """Every job of the project. Never raises for what a file contains; see `Registry.problems`.
+    """Load every job of the project. Faults in files are not raised; they become `Registry.problems`.
 
-    `probed`: what `probe` said of the files by module; one whose import does not come to its end is not imported.
+    `probed`: the results of `probe` by module. A file whose import did not finish there is not imported.
     """
     registry = Registry(settings.check.ignore)
     reading = read(settings.project, settings.prefect.files, settings.folders.flows)
@@ -66,7 +66,7 @@ def load(settings: Settings, probed: Mapping[str, Probed] = UNPROBED) -> Registr
 
 
 def _ambiguous(registry: Registry) -> Iterator[Finding]:
-    """A warning at each flow whose short name is not its own."""
+    """A warning for each flow whose short name another job has too."""
     for short, names in registry.ambiguous.items():
         for name in names:
             job = registry.get(name)
@@ -77,7 +77,7 @@ def _ambiguous(registry: Registry) -> Iterator[Finding]:
 
 
 def job_files(settings: Settings) -> Iterator[tuple[str, Path]]:
-    """(folder, path) of each job file, in a stable order; files whose name starts with `_` hold no job."""
+    """(folder, path) of each job file, in a stable order. Files whose name starts with `_` are left out."""
     for folder in map(settings.folders.of, PYTHON_TIERS):
         for path in sorted((settings.project / folder).glob("*.py")):
             if not path.name.startswith("_"):
@@ -85,22 +85,22 @@ def job_files(settings: Settings) -> Iterator[tuple[str, Path]]:
 
 
 def module_of(folder: str, path: Path) -> str:
-    """The name that a job file is imported by, such as `infra.database_backup`."""
+    """The module name of a job file, such as `infra.database_backup`."""
     return f"{folder.replace('/', '.')}.{path.stem}"
 
 
 def import_job_file(project: Path, module: str) -> ModuleType:
-    """Import a job file of a project by its module, here or in a child process.
+    """Import a job file of a project by its module name, in this process.
 
-    The project comes first on `sys.path` and owns that package from then on. A file that has not changed since
-    is not run again. Raises whatever the file raises.
+    Puts the project first on `sys.path` and makes the package mean the project's folder. A file that has not changed
+    since its last import is not run again. Raises the exceptions that the file raises.
     """
     package, _, stem = module.rpartition(".")
     folder = package.replace(".", "/")
     path = (project / folder / f"{stem}.py").resolve()
     if not stem.isidentifier():
         raise InvalidJob(f"{path.name} cannot be imported; name the file like a Python module, with `_` for `-`")
-    if path.exists() and not path.is_file():  # to open a pipe would wait for ever
+    if path.exists() and not path.is_file():  # opening a pipe would block
         raise InvalidJob(f"{path.name} is no file")
     own_packages(project.resolve(), [folder])
     status = path.stat()
@@ -115,9 +115,9 @@ def import_job_file(project: Path, module: str) -> ModuleType:
 
 
 def job_settings(settings: Settings, job: Job) -> Any:
-    """The job's own settings as the model it declares, None if it declares none; raises InvalidSettings.
+    """The job's own settings as the model that it declares, or None if it declares none; raises InvalidSettings.
 
-    In variables `_` stands for `-`: HORAE_JOBS__DATABASE_BACKUP__KEEP goes to `keep` of `[jobs.database-backup]`.
+    In variables `_` stands for `-`: HORAE_JOBS__DATABASE_BACKUP__KEEP sets `keep` in `[jobs.database-backup]`.
     """
     if job.settings is None:
         return None
@@ -147,7 +147,7 @@ def job_settings(settings: Settings, job: Job) -> Any:
 
 
 def own_packages(project: Path, folders: Iterable[str]) -> None:
-    """Make these packages mean this project's folders, whatever else is on the path or was loaded."""
+    """Make these package names mean this project's folders, even if other packages of the same name are installed."""
     if sys.path[:1] != [str(project)]:
         sys.path[:] = [str(project), *(entry for entry in sys.path if entry != str(project))]
     importlib.invalidate_caches()
@@ -163,7 +163,7 @@ def _own_package(folder: Path, package: str) -> None:
         return
     for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
         del sys.modules[name]
-    # Left to itself, the import system prefers another path entry's `infra/__init__.py` to a plain folder.
+    # By default the import system prefers an `infra/__init__.py` on another path entry to a folder without one.
     if (folder / "__init__.py").is_file():
         return
     spec = importlib.machinery.ModuleSpec(package, None, is_package=True)
@@ -172,7 +172,7 @@ def _own_package(folder: Path, package: str) -> None:
 
 
 def load_file(registry: Registry, project: Path, folder: str, path: Path, tier: Tier) -> None:
-    """Register the jobs of one file; never raises for what it contains. `own_packages` comes before the first."""
+    """Register the jobs of one file. Faults of the file are not raised. Call `own_packages` before the first file."""
     shown = path.relative_to(project).as_posix()
     try:
         with contained():
@@ -180,7 +180,7 @@ def load_file(registry: Registry, project: Path, folder: str, path: Path, tier: 
             found = _declared(module)
     except Interrupted:
         raise KeyboardInterrupt from None
-    except BaseException as error:  # whatever a file raises is about that file
+    except BaseException as error:  # every exception is a finding about this file
         registry.report(_broken(error, path, shown))
         return
     if len(found) != 1:
@@ -200,7 +200,7 @@ def _at_import(tried: Probed, shown: str) -> Iterator[Finding]:
 
 
 def _declared(module: ModuleType) -> list[Declaration]:
-    """What `@job` left in a module. No code of its values runs: a proxy such as flask's `current_app` raises."""
+    """The declarations in a module. Runs no code of its values: a proxy such as flask's `current_app` raises."""
     found = (inspect.getattr_static(value, DECLARATION, None) for value in list(vars(module).values()))
     return [one for one in found if type(one) is Declaration and one.function.__module__ == module.__name__]
 
@@ -215,7 +215,7 @@ def _register(registry: Registry, declaration: Declaration, tier: Tier, file: st
 
 
 def _broken(error: BaseException, path: Path, shown: str) -> Finding:
-    """A finding at the line of this file that led to the error."""
+    """A finding at the line of this file that caused the error."""
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == path.resolve()]
     line = lines[-1] if lines else 1
     if isinstance(error, SyntaxError) and error.filename and Path(error.filename) == path.resolve():
@@ -227,7 +227,7 @@ def _broken(error: BaseException, path: Path, shown: str) -> Finding:
 
 
 def _words(error: BaseException) -> str:
-    """Class and message, in a line. The message is the file's own code, and may raise too."""
+    """Class and message of an error in one line. Making the message runs the file's code, which may raise too."""
     try:
         return "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
     except BaseException:
@@ -235,7 +235,7 @@ def _words(error: BaseException) -> str:
 
 
 def _check_tables(settings: Settings, registry: Registry) -> Iterator[Finding]:
-    """Findings on every `[jobs.<name>]` table."""
+    """Findings on the `[jobs.<name>]` tables."""
     spelled = {job.short_name.replace("-", "_"): job.name for job in registry}
     for given in settings.jobs:
         name = spelled.get(given, given)
@@ -245,7 +245,7 @@ def _check_tables(settings: Settings, registry: Registry) -> Iterator[Finding]:
         except UsageError as error:
             yield UNKNOWN_JOB_TABLE.finding(f"[jobs.{given}]: {error.message}", at=at)
             continue
-        # A flow reads its own table when it runs: its model stands in a file that imports Prefect.
+        # The model of a flow's table is in a file that imports Prefect, so only the flow itself reads it, when it runs.
         if job.settings is None and job.tier is not Tier.PREFECT:
             yield UNKNOWN_JOB_TABLE.finding(f"[jobs.{given}]: job {name!r} takes no settings", job=name, at=at)
     for job in registry:
@@ -257,6 +257,6 @@ def _check_tables(settings: Settings, registry: Registry) -> Iterator[Finding]:
 
 
 def _table_line(project: Path, name: str) -> int:
-    """The line of `[jobs.<name>]`; 1 when the table is not in the file but in the environment."""
+    """The line of `[jobs.<name>]`; 1 if the table comes from the environment and not from the file."""
     path = project / SETTINGS_FILE
     return line_of(path.read_text(encoding="utf-8-sig"), ("jobs", name)) if path.is_file() else 1

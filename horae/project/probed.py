@@ -1,4 +1,4 @@
-"""What was seen of a job file when a process of its own imported it."""
+"""The result of importing a job file in its own process."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from types import MappingProxyType
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Probed:
     ended: bool = True
-    """The import came to its end, well or with an exception."""
+    """Whether the import finished, with or without an exception."""
     why: str = ""
-    """Why it did not."""
+    """Why the import did not finish."""
     took: timedelta | None = None
-    """How long it took, where it came to its end."""
+    """How long the import took, if it finished."""
     effects: tuple[str, ...] = ()
-    """What it did to its process beside declaring a job, such as "prints"."""
+    """Side effects of the import on its process, such as "prints"."""
 
 
 UNPROBED: Mapping[str, Probed] = MappingProxyType({})

@@ -1,4 +1,4 @@
-"""A program: imports job files, each in a fork of its own, and prints what it saw of each as a line of JSON.
+"""A program that imports each job file in its own fork, and prints the result as a line of JSON.
 
 python -m horae.project.prober PROJECT SECONDS MODULE...
 """
@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import pydantic  # noqa: F401  # what Horae has imported costs a file nothing
+import pydantic  # noqa: F401  # imported first, so that it does not count as a file's cost
 
 import horae.jobs.context  # noqa: F401
 from horae.clock import monotonic
@@ -27,7 +27,7 @@ AT_ONCE = os.cpu_count() or 1
 
 
 class Fork:
-    """The import of one file, in a process group of its own."""
+    """The import of one file, in its own process group."""
 
     def __init__(self, project: Path, module: str) -> None:
         self.module, self._began = module, monotonic()
@@ -40,7 +40,7 @@ class Fork:
         os.close(told)
 
     def end(self, seconds: float) -> list[Any]:
-        """Wait for it, kill what is left of it, and say what was seen."""
+        """Wait for the import, kill the processes that it left, and return the result."""
         text = b""
         while select.select([self._told], [], [], max(0.0, self._began + seconds - monotonic()))[0]:
             part = os.read(self._told, 65536)
@@ -59,7 +59,7 @@ class Fork:
         return [self.module, "", took, [*effects, *(["prints to standard output"] if written else [])]]
 
     def _kill(self) -> str:
-        """SIGKILL to the group; how the process itself had ended before."""
+        """Send SIGKILL to the group. Returns how the process itself had ended before."""
         pid, status = os.waitpid(self._pid, os.WNOHANG)
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._pid, signal.SIGKILL)
@@ -72,14 +72,14 @@ class Fork:
 
 
 def _import(project: Path, module: str, stdout: int, told: int) -> None:
-    """Import it, tell what that did to this process, and end."""
+    """Import the file, report its side effects on this process, and exit."""
     os.setsid()
     os.dup2(stdout, STDOUT)
-    # A program that the file starts would keep our caller's pipe open.
+    # Otherwise a program that the file starts would keep the caller's pipe open.
     os.dup2(os.open(os.devnull, os.O_WRONLY), STDERR)
     ours, here, before = os.getpid(), Path.cwd(), [signal.getsignal(one) for one in WATCHED]
     effects, began = [], monotonic()
-    with suppress(BaseException):  # whoever imports it in earnest names that
+    with suppress(BaseException):  # the real import reports the error
         import_job_file(project, module)
     took = monotonic() - began
     if os.getpid() != ours:

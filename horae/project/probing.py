@@ -1,7 +1,7 @@
-"""Imports every job file once in a process of its own, before a process that is to live long does.
+"""Imports every job file once in a separate process, before a long-running process imports it.
 
-An import may loop for ever, end its process, leave threads behind. Here that hurts nobody: a program imports Horae
-once, and forks for each file.
+An import may loop forever, end its process or leave threads running. To keep that away from other processes, a program
+imports Horae once and forks for each file.
 """
 
 import json
@@ -16,14 +16,14 @@ from horae.project.probed import Probed
 from horae.settings import Settings
 
 IMPORT_SECONDS = 20.0
-"""For one file. A heavy library on a cold disk of a busy machine takes less."""
+"""The time limit for one file. A heavy library on a cold disk of a busy machine takes less."""
 START_SECONDS = 30.0
 
 
 def probe(settings: Settings, seconds: float = IMPORT_SECONDS) -> dict[str, Probed]:
-    """What was seen of each job file, by module; `seconds` bounds the import of each.
+    """The import result of each job file, by module. `seconds` is the time limit for each.
 
-    Files that nothing was seen of are left out.
+    Files without a result are left out.
     """
     modules = [module_of(folder, path) for folder, path in job_files(settings)]
     if not modules:
@@ -36,7 +36,7 @@ def probe(settings: Settings, seconds: float = IMPORT_SECONDS) -> dict[str, Prob
     for line in done.stdout.decode(errors="replace").splitlines():
         try:
             module, why, took, effects = json.loads(line)
-        except ValueError:  # what a program that a file started wrote meanwhile
+        except ValueError:  # a line that a program started by a file wrote
             continue
         found[module] = Probed(
             ended=not why,
@@ -48,6 +48,6 @@ def probe(settings: Settings, seconds: float = IMPORT_SECONDS) -> dict[str, Prob
 
 
 def left_out(settings: Settings, probed: Mapping[str, Probed]) -> list[str]:
-    """The job files, relative to the project, whose import does not come to its end."""
+    """The job files, relative to the project, whose import does not finish."""
     files = ((module_of(folder, path), f"{folder}/{path.name}") for folder, path in job_files(settings))
     return [file for module, file in files if not probed.get(module, Probed()).ended]

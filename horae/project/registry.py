@@ -1,4 +1,4 @@
-"""The shared registry: every job of all three tiers, and what could not be loaded."""
+"""The shared registry: every job of all three tiers, and the findings about those that could not be loaded."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -13,10 +13,10 @@ ORDER = {tier: place for place, tier in enumerate(Tier)}
 
 
 class Registry:
-    """Jobs by name. Iterates by tier (prefect, oneiric, apscheduler), then by name."""
+    """Jobs by name. Iteration is ordered by tier (prefect, oneiric, apscheduler), then by name."""
 
     def __init__(self, ignore: Collection[str] = ()) -> None:
-        """`ignore`: codes of warnings that are not kept."""
+        """`ignore`: codes of warnings to drop."""
         self._ignore = frozenset(ignore)
         self._jobs: dict[str, Job] = {}
         self._deployments: dict[str, Deployment] = {}
@@ -24,7 +24,7 @@ class Registry:
         self._problems: list[Finding] = []
 
     def add(self, job: Job) -> None:
-        """Register a job; raises InvalidJob, naming both places, if its name is taken."""
+        """Register a job. Raises InvalidJob with both places if another job has the name."""
         other = self._jobs.get(job.name)
         if other is not None:
             raise InvalidJob(
@@ -35,18 +35,18 @@ class Registry:
         self._short.setdefault(job.short_name, []).append(job.name)
 
     def add_deployment(self, deployment: Deployment) -> None:
-        """Register a flow by its deployment; raises like `add`."""
+        """Register a flow by its deployment. Raises the same errors as `add`."""
         self.add(deployment.job)
         self._deployments[deployment.job.name] = deployment
 
     def report(self, *findings: Finding) -> None:
-        """Keep what went wrong while loading."""
+        """Add findings from loading."""
         self._problems.extend(one for one in findings if one.level is Level.ERROR or one.code not in self._ignore)
 
     def get(self, name: str) -> Job:
-        """The job of that name, or the flow of that short name if no other job has it.
+        """The job with this name, or the flow with this short name if it is unique.
 
-        Raises UnknownName with the nearest one there is, and UsageError naming all whose short name it is.
+        Raises UnknownName with the nearest known name, and UsageError with all jobs that share the short name.
         """
         if name in self._jobs:
             return self._jobs[name]
@@ -59,7 +59,7 @@ class Registry:
 
     @property
     def ambiguous(self) -> Mapping[str, Sequence[str]]:
-        """Short names that stand for several jobs, with the names of these."""
+        """Short names that several jobs share, with the full names of these jobs."""
         return {short: sorted(names) for short, names in self._short.items() if len(names) > 1}
 
     def by_tier(self, tier: Tier) -> tuple[Job, ...]:
@@ -71,12 +71,12 @@ class Registry:
 
     @property
     def deployments(self) -> Mapping[str, Deployment]:
-        """What prefect.yaml says of each flow, by job name."""
+        """The deployment of each flow in prefect.yaml, by job name."""
         return MappingProxyType(self._deployments)
 
     @property
     def problems(self) -> tuple[Finding, ...]:
-        """What could not be loaded, and what loading saw to be wrong."""
+        """Findings from loading: jobs that could not be loaded, and other faults."""
         return tuple(self._problems)
 
     def __iter__(self) -> Iterator[Job]:
@@ -86,7 +86,7 @@ class Registry:
         return len(self._jobs)
 
     def __contains__(self, name: object) -> bool:
-        """Whether a job has that very name."""
+        """Whether a job has exactly this full name."""
         return name in self._jobs
 
 

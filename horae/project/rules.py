@@ -1,4 +1,4 @@
-"""The rules about job files: what can be wrong when they are loaded."""
+"""The rules about loading job files."""
 
 from horae.findings import ERROR, WARNING, Rule
 

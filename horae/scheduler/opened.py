@@ -1,4 +1,4 @@
-"""What an open scheduler holds: where it works, the worker inside this program, and the fires of internal tasks."""
+"""The resources of an open scheduler: its workplace, the worker inside this program, and the internal tasks."""
 
 import logging
 from collections.abc import Sequence
@@ -27,22 +27,22 @@ OPEN = Only(
     states=frozenset({State.PENDING, State.QUEUED, State.RUNNING, State.RETRYING}), tiers=frozenset({Tier.ONEIRIC})
 )
 TOLD = 10
-"""Open runs that are named when a program leaves."""
+"""The most open runs that the log names when a program exits."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OpenScheduler:
-    """What an open scheduler holds."""
+    """The resources of an open scheduler."""
 
     place: Workplace
     registry: Registry
     internal: "InternalScheduler"
     worker: ProgramWorker
     embedded: bool
-    """The store is one that only programs like this one work on."""
+    """Whether the store is an embedded one. Only programs like this one use it."""
 
     async def drain(self) -> None:
-        """Take nothing more, let what runs here end, hand back the rest, and name the runs that stay open."""
+        """Accept no more work, wait for the runs of this program, return the rest, and log the runs that stay open."""
         await self.worker.stop_taking()
         await self.place.work.drain(self.place.settings.sidecar.grace_seconds)
         try:
@@ -59,7 +59,7 @@ class OpenScheduler:
             log.warning(text, named, more, who, extra=extra)
 
     async def _open_runs(self) -> Sequence[Run]:
-        """Of jobs that nobody else runs, the newest first, and one more than are named."""
+        """The open runs of jobs that only this program runs, newest first. At most one more than the log names."""
         ledger = self.place.store.ledger
         if not self.worker.receives:
             return []
@@ -70,7 +70,7 @@ class OpenScheduler:
 
 
 async def opened(settings: Settings, registry: Registry, stack: AsyncExitStack, *, receives: bool) -> OpenScheduler:
-    """Raises StartError, StoreUnavailable or UnsafeStore for an embedded store that cannot be used."""
+    """Open a scheduler. Raises StartError, StoreUnavailable or UnsafeStore if the embedded store cannot be used."""
     from horae.apscheduler.scheduler import InternalScheduler
 
     found, embedded = await with_store(settings, stack)

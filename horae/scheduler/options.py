@@ -12,7 +12,7 @@ type PriorityName = Literal["high", "normal", "low"]
 
 
 def due_of(metadata: Mapping[str, Any]) -> datetime | None:
-    """`schedule_time` of metadata; raises UsageError."""
+    """The instant in `schedule_time` of the metadata; raises UsageError."""
     text = metadata.get("schedule_time")
     if text is None:
         return None
@@ -23,7 +23,7 @@ def due_of(metadata: Mapping[str, Any]) -> datetime | None:
 
 
 def instant_of(at: datetime | None) -> datetime | None:
-    """The same instant in UTC; raises UsageError for what is no aware datetime, or has no year from 1 to 9999 there."""
+    """The instant in UTC. Raises UsageError if it is not an aware datetime, or its year in UTC is not 1 to 9999."""
     if at is not None and getattr(at, "tzinfo", None) is None:
         raise UsageError(f"at={at!r}: give a datetime with a time zone, such as datetime(2026, 12, 1, tzinfo=UTC)")
     try:
@@ -33,7 +33,7 @@ def instant_of(at: datetime | None) -> datetime | None:
 
 
 def priority_of(given: object) -> Priority:
-    """Raises UsageError with the nearest right name."""
+    """The priority with this name; raises UsageError with the nearest known name."""
     allowed = [priority.value for priority in Priority]
     if str(given) not in allowed:
         raise UsageError(unknown("priority", str(given), allowed))

@@ -1,4 +1,4 @@
-"""Replays: a dead letter is taken up by a new run, which names the old one."""
+"""Replays: a new run repeats the failed run of a dead letter, and names it."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -10,19 +10,19 @@ from horae.store.base import DeadLetters, Ledger
 from horae.store.values import DeadLetter, NewRun
 
 NAMED = 5
-"""Dead letters that are named beside one that is not there."""
+"""The most dead letters that an error about an unknown one lists."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Edit:
-    """What is to be different from the run that failed."""
+    """The changes of a replay against the failed run."""
 
     context: Mapping[str, Any] = field(default_factory=dict)
-    """Values that it gets instead of the old ones, or beside them."""
+    """Context values that replace or extend the old ones."""
     without: Collection[str] = ()
-    """Keys of the old context that it does not get."""
+    """Keys of the old context to remove."""
     reason: str = ""
-    """Why somebody replays it; kept in its metadata as `replay_reason`."""
+    """The reason for the replay; stored in the new run's metadata as `replay_reason`."""
 
     def applied(self, context: Mapping[str, Any]) -> dict[str, Any]:
         return {key: value for key, value in context.items() if key not in self.without} | dict(self.context)
@@ -33,19 +33,19 @@ AS_IT_WAS = Edit()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Replay:
-    """A dead letter, and the run that would take it up."""
+    """A dead letter, and the new run that would replay it."""
 
     letter: DeadLetter
     new: NewRun | None
     """None: none can."""
     refused: NotReplayable | None = None
-    """Why, and what to do."""
+    """The reason why no run can replay it, and what to do."""
 
 
 def message_of(letter: DeadLetter, limit_bytes: int) -> Message:
-    """What the letter says is to be run; raises NotReplayable for a body that is no message.
+    """The message in the letter; raises NotReplayable if the body is not a message.
 
-    One that was too old, or too large then, may be a message all the same.
+    A message that was refused for its age or size can still be replayed.
     """
     if letter.message is not None:
         return letter.message
@@ -60,7 +60,7 @@ def message_of(letter: DeadLetter, limit_bytes: int) -> Message:
 
 
 def refused(letter: DeadLetter, error: HoraeError) -> NotReplayable:
-    """Why no run can take the letter up, and what to do."""
+    """An error that says why no run can replay the letter, and what to do."""
     if isinstance(error, NotReplayable):
         return error
     if isinstance(error, UnknownName) and error.kind == "job":
@@ -75,13 +75,13 @@ def refused(letter: DeadLetter, error: HoraeError) -> NotReplayable:
 
 
 def metadata_of(letter: DeadLetter, message: Message, reason: str) -> dict[str, Any]:
-    """The old run's, without the time at which it was to run, and with what it replays."""
+    """The metadata of the old run without `schedule_time`, with the id of the replayed run and the reason."""
     old = {key: value for key, value in message.metadata.items() if key not in ("schedule_time", "replay_reason")}
     return old | {"replays": letter.run_id} | ({"replay_reason": reason} if reason else {})
 
 
 async def letter_of(ledger: Ledger, letters: DeadLetters, run_id: str) -> DeadLetter:
-    """The dead letter of that run; raises UnknownName, or NotReplayable for a run that has none (any more)."""
+    """The dead letter of a run. Raises UnknownName, or NotReplayable if the run has no dead letter now."""
     letter = await letters.get(run_id)
     if letter is not None:
         return letter

@@ -1,4 +1,4 @@
-"""The one front door: schedule an internal task, enqueue a durable job, deploy a flow, run a job now."""
+"""The main API: schedule an internal task, enqueue a durable job, deploy a flow, run a job now."""
 
 import asyncio
 import logging
@@ -30,15 +30,15 @@ from horae.store.values import Accepted, Answer, DeadLetter, NewRun
 
 log = logging.getLogger(__name__)
 HOLD = timedelta(seconds=5)
-"""For how long the relay leaves an enqueued message to its caller, who publishes it at once."""
+"""The relay ignores a newly enqueued message for this long, because the caller publishes it directly."""
 
 
 class Scheduler:
     """Use it inside `lifecycle()`.
 
-    The store is the configured one, else that of the `horae up` that runs in the project, else an embedded Valkey whose
-    data stays in the state folder. On an embedded store this process also runs the durable jobs. Durable jobs that are
-    declared in this program, and not in a file of the project, are always run by this process.
+    The store is the configured one, else the store of a `horae up` that runs in the project, else an embedded Valkey
+    that keeps its data in the state folder. With an embedded store this process also runs the durable jobs. This
+    process always runs the durable jobs that this program declares outside the project's files.
 
     async with scheduler.lifecycle():
         await scheduler.enqueue("database-backup", {"databases": ["app.db"]}, priority="high")
@@ -51,10 +51,10 @@ class Scheduler:
 
     @asynccontextmanager
     async def lifecycle(self, *, receives: bool = True) -> AsyncIterator[Self]:
-        """Connect, fire internal tasks while it is open, and let what runs here end when it closes.
+        """Connect, fire internal tasks while the scheduler is open, and wait for the runs of this process at the end.
 
-        Runs that are still open then are named in the log. `receives=False`: run nothing here but what `run_now` is
-        asked for. Raises StartError, UnsafeStore or StoreUnavailable for an embedded store that cannot be used.
+        The log names the runs that are still open at the end. `receives=False`: this process runs only what `run_now`
+        starts. Raises StartError, UnsafeStore or StoreUnavailable if the embedded store cannot be used.
         """
         async with AsyncExitStack() as stack:
             self._open = await opened(self.settings, self.registry, stack, receives=receives)
@@ -72,23 +72,23 @@ class Scheduler:
 
     @property
     def _settings(self) -> Settings:
-        """With what was found on this machine, while it is open."""
+        """The settings; while the scheduler is open, with the store that was found on this machine."""
         return self._open.place.settings if self._open else self.settings
 
     @property
     def ledger(self) -> Ledger:
-        """What became of every run."""
+        """The runs and their verdicts."""
         return self._here.place.store.ledger
 
     @property
     def dead_letters(self) -> DeadLetters:
-        """What durable runs that failed left behind."""
+        """The dead letters of failed durable runs."""
         return self._here.place.store.dead_letters
 
     async def schedule_internal_task(
         self, func: Callable[..., Any], trigger_type: str, *, id: str, **trigger_args: Any
     ) -> Job:
-        """Fire `func` in this process from now on, by APScheduler.
+        """Let APScheduler fire `func` in this process while the scheduler is open.
 
         `trigger_type` is `interval`, `cron` or `date`, with APScheduler's arguments; `id` is the job's name. Raises
         InvalidSchedule, or InvalidJob when the id is taken or malformed.
@@ -118,14 +118,15 @@ class Scheduler:
         metadata: Mapping[str, Any] | None = None,
         cause: Cause = Cause.ENQUEUE,
     ) -> Accepted:
-        """Accept a run of a durable job; once this returns it is in the store, and a queue worker will run it.
+        """Accept a run of a durable job. When this returns, the run is in the store, and a queue worker will run it.
 
-        `job` is the job or its name (`_` may stand for `-`), `context` its keyword arguments. `at` (aware) delays the
-        run; None: at once. `run_id` names the run: accepted twice, it is one run. Where the job has a uniqueness key,
-        the run that holds it is returned instead of a second one. `metadata` travels along, and nothing in it is read.
-        Raises UnknownName, NotConfigured for a provider whose setting is missing, InvalidJob, UsageError,
-        MessageTooLarge, or StoreUnavailable: nothing was accepted, except where it is a StoreUncertain, which names the
-        run that may have been.
+        `job` is the job or its name (`_` is accepted for `-`); `context` is its keyword arguments. `at` (aware) is the
+        earliest time of the run; None: now. `run_id` sets the id: a second call with the same id makes no second run.
+        If the job has a uniqueness key and an open run holds it, that run is returned. Horae stores `metadata` with the
+        run and does not interpret it.
+        Raises UnknownName, NotConfigured (the provider's setting is missing), InvalidJob, UsageError, MessageTooLarge
+        or StoreUnavailable. After an error no run was accepted, except after StoreUncertain: the run that it names may
+        have been accepted.
         """
         name = job if isinstance(job, str) else job.name
         new = self._new_run(
@@ -144,9 +145,9 @@ class Scheduler:
         run_id: str | None = None,
         cause: Cause = Cause.ENQUEUE,
     ) -> Accepted:
-        """`enqueue` in the words of the specification.
+        """`enqueue` with the parameters of the specification.
 
-        `schedule_time` (ISO 8601 with an offset) and `priority` stand in `metadata`.
+        `metadata` holds `schedule_time` (ISO 8601 with an offset) and `priority`.
         """
         at, priority = due_of(metadata or {}), (metadata or {}).get("priority", Priority.NORMAL)
         return await self.enqueue(
@@ -167,10 +168,10 @@ class Scheduler:
         queue_provider: str | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> list[Accepted]:
-        """Accept one run for each context, a few hundred in one step; `metadata` as in `enqueue_workflow`.
+        """Accept one run for each context, a few hundred in one atomic step; `metadata` as in `enqueue_workflow`.
 
-        Raises as `enqueue`. All are looked at before the first is accepted. When the store goes away in between, the
-        earlier ones are there.
+        Raises the errors of `enqueue`. All contexts are validated before the first run is accepted. If the store stops
+        answering between two steps, the runs of the earlier steps are accepted.
         """
         more = metadata or {}
         due, priority = due_of(more), priority_of(more.get("priority", Priority.NORMAL))
@@ -209,18 +210,21 @@ class Scheduler:
         return new
 
     def _provider(self, job: Job, asked: str | None) -> str:
-        """`OWN` for a job that nobody else could run, whatever was asked for; raises NotConfigured or UnknownName."""
+        """The provider for a run; always `OWN` for a job that only this program can run.
+
+        Raises NotConfigured or UnknownName.
+        """
         chosen = self._here.place.queues.router.choose(asked or job.provider)
         return OWN if is_own(job) else chosen
 
     async def replay(
         self, run_id: str, context: Mapping[str, Any] | None = None, *, without: Collection[str] = (), reason: str = ""
     ) -> Accepted:
-        """Take up the dead letter of a failed run by a new run, whose cause is `replay` and which names the old one.
+        """Replay the dead letter of a failed run: a new run with the cause `replay` names the failed run.
 
-        Run and letter change in one step; replayed by two at once, it is one run. `context` has the values that it gets
-        instead of the old ones or beside them, `without` the keys that it does not get. Raises UnknownName,
-        NotReplayable with what to do, or StoreUnavailable.
+        Run and letter change in one atomic step, so two simultaneous replays make one run. `context` replaces or
+        extends the old context values; `without` names keys to remove. Raises UnknownName, NotReplayable (with the
+        remedy) or StoreUnavailable.
         """
         letter = await letter_of(self.ledger, self.dead_letters, run_id)
         planned = self.planned(letter, Edit(context=context or {}, without=without, reason=reason))
@@ -230,10 +234,10 @@ class Scheduler:
         return accepted
 
     def planned(self, letter: DeadLetter, edit: Edit = AS_IT_WAS) -> Replay:
-        """The run that would take up that letter, or why none can. Nothing is written."""
+        """The run that would replay the letter, or the reason why none can. Writes nothing."""
         try:
             message = message_of(letter, self.settings.queue.message_limit_bytes)
-            # Routing is asked anew: the provider that carried the old one may be gone.
+            # Choose the provider again: the one that carried the old run may no longer be configured.
             new = self._new_run(
                 message.job,
                 edit.applied(message.context),
@@ -248,7 +252,7 @@ class Scheduler:
         return Replay(letter=letter, new=replace(new, replays=letter.run_id))
 
     async def replay_all(self, replays: Sequence[Replay]) -> list[Accepted]:
-        """Accept what was planned, but for what was refused. Where `new` is false the letter stays, or went before."""
+        """Accept the planned replays that were not refused. `new` is false if this call did not replay the letter."""
         return await self._accept([one.new for one in replays if one.new])
 
     async def _accept(self, news: Sequence[NewRun]) -> list[Accepted]:
@@ -279,9 +283,9 @@ class Scheduler:
         return job
 
     async def schedule_deployment(self, flow: Any, *, name: str, schedule: Schedule | None = None) -> str:
-        """Deploy a flow of the project to Prefect, for the configured work pool; returns the deployment's id.
+        """Deploy a flow of the project to the configured work pool of Prefect; returns the deployment's id.
 
-        `prefect.yaml` and `prefect deploy` do the same for what is known beforehand.
+        Use `prefect.yaml` and `prefect deploy` for deployments that are known beforehand.
         """
         from horae.prefect.deploying import deploy_flow
 
@@ -293,9 +297,9 @@ class Scheduler:
         context: Mapping[str, Any] | None = None,
         on_line: Callable[[str], None] = lambda line: None,
     ) -> Run:
-        """Run a job in the foreground, in this process; a flow runs where Prefect runs it, and is followed.
+        """Run a job in the foreground, in this process. Prefect runs a flow; this method waits until the flow run ends.
 
-        `on_line` gets what it logs and prints. Returns the settled run.
+        `on_line` receives each line that the job logs or prints. Returns the settled run.
         """
         job = self.registry.get(name)
         if job.tier is Tier.PREFECT:

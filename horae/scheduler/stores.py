@@ -1,4 +1,4 @@
-"""Which store a program uses: the configured one, that of a running `horae up`, or an embedded one."""
+"""Chooses the store of a program: the configured one, the store of a running `horae up`, or an embedded one."""
 
 import logging
 from contextlib import AsyncExitStack
@@ -14,9 +14,9 @@ log = logging.getLogger(__name__)
 
 
 async def with_store(settings: Settings, stack: AsyncExitStack) -> tuple[Settings, bool]:
-    """The settings with a store, and whether it is an embedded one, which the stack lets go. Says which in the log.
+    """The settings with a store, and whether the store is embedded. `stack` closes an embedded store.
 
-    Raises StartError when none is configured and the embedded one cannot be started.
+    Logs which store is used. Raises StartError if no store is configured and the embedded one cannot be started.
     """
     if settings.store.url is not None:
         log.info("the store is %s", shown(settings.store.url.get_secret_value()), extra={"action": "store_configured"})

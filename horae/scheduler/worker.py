@@ -1,4 +1,4 @@
-"""The queue worker inside a program: for jobs that only this program declares; on an embedded store, for all."""
+"""The queue worker inside a program: runs the jobs that only this program declares, or all with an embedded store."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -14,17 +14,18 @@ from horae.queues.redis import RedisConsumer
 from horae.redis.keys import OWN, own_queue
 
 LAST_STEP_SECONDS = 3.0
-"""For a claim that is on its way."""
+"""Seconds to wait for a claim that is in progress."""
 
 
 def is_own(job: Job) -> bool:
-    """Whether the job is declared in this program and not in a file of the project: no other process knows it."""
+    """Whether this program, and no file of the project, declares the job. No other process knows such a job."""
     return job.tier is Tier.ONEIRIC and job.source is None
 
 
 class ProgramWorker:
-    """Use it as a context. It receives what is for jobs of the registry that only this program declares, from the first
-    of them on; `everything`: what is for any job, from the beginning. Without `receives` it does nothing."""
+    """Use it as a context manager. It starts to receive when the registry has a job that only this program declares,
+    and receives only such jobs. `everything`: it receives all jobs, from the start. Without `receives` it does nothing.
+    """
 
     def __init__(self, place: Workplace, registry: Registry, *, receives: bool, everything: bool) -> None:
         self.receives = receives
@@ -51,7 +52,7 @@ class ProgramWorker:
         await self._stack.aclose()
 
     def include(self, job: Job) -> None:
-        """Receive the job's messages here from now on, if only this program declares it."""
+        """Start to receive the job's messages in this program, if only this program declares the job."""
         if not self.receives or not is_own(job) or job.name in self._own:
             return
         queue = own_queue(job.name)
@@ -81,7 +82,7 @@ class ProgramWorker:
         return asyncio.create_task(keep_doing(duty, self._progresses, until), name=duty.name)
 
     async def stop_taking(self) -> None:
-        """Receive nothing more: what is handed back may not be taken again here."""
+        """Stop receiving, so that this program does not take the runs again that it returns to the queue."""
         self._stopping.set()
         for consumer in self._consumers:
             consumer.interrupt()

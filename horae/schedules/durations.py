@@ -6,7 +6,7 @@ from datetime import timedelta
 from horae.errors import InvalidSchedule
 
 MILLISECOND = timedelta(milliseconds=1)
-"""The store's resolution: a finer instant would come again after it was rounded."""
+"""The resolution of the store. The store rounds a finer instant, and the schedule would then return it again."""
 
 
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
@@ -27,7 +27,7 @@ def parse_duration(text: str) -> timedelta:
 
 
 def format_duration(duration: timedelta) -> str:
-    """What `parse_duration` reads back: `30s`, `1h30m`, `90d`; whole milliseconds."""
+    """A duration of whole milliseconds as text that `parse_duration` accepts: `30s`, `1h30m`, `90d`."""
     rest, text = duration // MILLISECOND, ""
     for unit in ("d", "h", "m", "s", "ms"):
         count, rest = divmod(rest, round(UNIT_SECONDS[unit] * 1000))

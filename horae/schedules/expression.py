@@ -1,9 +1,9 @@
-"""The one cron dialect: Debian's fields (`horae.schedules.fields`), and Debian's rule for clocks that jump.
+"""Cron expressions: Debian's fields (`horae.schedules.fields`) and Debian's rule for clock changes.
 
-When both day fields are restricted either one suffices; when one begins with `*` both must hold.
+If both day fields are restricted, a day that matches either one fires. If one begins with `*`, both must match.
 
-The walk over the wall clock is Horae's own. The package cronsim follows the same rule, but its version 2.8 walks from
-an instant in a fold back into the past, and its hourly steps lose fires where a clock jumps by half an hour.
+Horae implements the search itself. The package cronsim follows the same rule, but version 2.8 returns past instants
+when it starts in a fold, and its hourly steps lose fires where a clock changes by half an hour.
 """
 
 import re
@@ -32,18 +32,18 @@ MACROS = {
 DAY = 24 * 60
 """Minutes."""
 CYCLE_YEARS = 400
-"""After so many years the Gregorian calendar repeats, weekdays included."""
+"""The Gregorian calendar, with its weekdays, repeats after this many years."""
 
 
 @cache
 def _months_by_shape() -> dict[tuple[int, int], tuple[int, int]]:
-    """A year and month for each of the 28 shapes that a month can have: weekday of the first (Monday is 0), length."""
+    """An example (year, month) for each of the 28 shapes of a month: (weekday of the first, Monday is 0; length)."""
     return {monthrange(year, month): (year, month) for year in range(2000, 2028) for month in range(1, 13)}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Expression:
-    """A cron expression, read. It knows wall-clock times only; `first_after` puts them into a zone."""
+    """A parsed cron expression. It has wall-clock times only; `first_after` applies a zone."""
 
     text: str
     """Canonical: upper case, single spaces, macros written out."""
@@ -51,14 +51,14 @@ class Expression:
     """Minutes of the day, ascending."""
     months: frozenset[int]
     follows_real_time: bool
-    """Its minute or hour begins with `*`."""
+    """Whether the minute or the hour field begins with `*`."""
     every_day: bool
-    """Its three day fields are `*`."""
+    """Whether the day of month, month and day of week fields are all `*`."""
     _falls_on: DayRule
     _days: dict[tuple[int, int], tuple[int, ...]] = field(default_factory=dict)
 
     def days(self, shape: tuple[int, int]) -> tuple[int, ...]:
-        """The days on which it fires in a month of that shape, if the month is one of its own."""
+        """The days of the month on which it fires, in a month of this shape that its month field includes."""
         found = self._days.get(shape)
         if found is None:
             year, month = _months_by_shape()[shape]
@@ -68,7 +68,7 @@ class Expression:
         return found
 
     def next_day(self, day: date) -> date | None:
-        """The first day strictly after `day` on which it fires; None when there is none in 400 years."""
+        """The first day strictly after `day` on which it fires; None if it does not fire within 400 years."""
         year, month, after = day.year, day.month, day.day
         last = min(year + CYCLE_YEARS, date.max.year)
         while year <= last:
@@ -81,7 +81,7 @@ class Expression:
         return None
 
     def next_wall(self, after: datetime) -> datetime | None:
-        """The first wall-clock minute (naive) after the minute of `after`; None when there is none."""
+        """The first matching wall-clock minute (naive) after the minute of `after`; None if there is none."""
         day: date | None = after.date()
         if after.month in self.months and after.day in self.days(monthrange(after.year, after.month)):
             place = bisect_right(self.times, after.hour * 60 + after.minute)
@@ -97,7 +97,7 @@ class Expression:
 
 @lru_cache(maxsize=1024)
 def read(text: str) -> Expression:
-    """Read an expression; raises InvalidSchedule with what is wrong, or when it can never fire."""
+    """Parse an expression. Raises InvalidSchedule if it is malformed or never fires."""
     parts = _parts(text)
     minutes = _field(text, MINUTE, parts[0], fields.numbers)
     hours = _field(text, HOUR, parts[1], fields.numbers)
@@ -125,7 +125,7 @@ def _field[T](text: str, kind: Field, part: str, reader: Callable[..., T]) -> T:
 
 
 def _day_rule(text: str, of_month: str, of_week: str) -> DayRule:
-    """Debian's: a day field that begins with `*` is joined by "and", otherwise one of the two suffices."""
+    """Debian's rule: if a day field begins with `*`, both fields must match; otherwise either one suffices."""
     month_day = _field(text, fields.DAY, of_month, fields.days_of_month)
     week_day = _field(text, fields.WEEKDAY, of_week, fields.days_of_week)
     if of_month.startswith("*") or of_week.startswith("*"):
@@ -134,7 +134,7 @@ def _day_rule(text: str, of_month: str, of_week: str) -> DayRule:
 
 
 def _parts(text: str) -> list[str]:
-    """The five fields, each in its canonical spelling."""
+    """The five fields, each in canonical spelling."""
     stripped = text.strip()
     if stripped.startswith("@"):
         stripped = _macro(text, stripped.lower())
@@ -164,7 +164,7 @@ CRON_FIELD = re.compile(r"[0-9*?,/#LW-]+|[A-Z]{3}(?:[,-][A-Z]{3})*", re.IGNORECA
 
 
 def _too_many(text: str, parts: list[str]) -> str:
-    """Seconds or a year where the further fields look like it; otherwise something that is no schedule at all."""
+    """The message for more than five fields. It guesses whether the extra ones are seconds, a year or a command."""
     if len(parts) <= 7 and all(map(CRON_FIELD.fullmatch, parts)):
         return (
             f"cron {text!r} has {len(parts)} fields: seconds and years are not part of cron. Write five fields "
@@ -179,8 +179,9 @@ def _too_many(text: str, parts: list[str]) -> str:
 def first_after(expression: Expression, zone: ZoneInfo, instant: datetime) -> datetime | None:
     """The first fire strictly after an aware instant, in UTC; None after the year 9999.
 
-    An expression that follows real time fires whenever the clock shows one of its times: never in a gap, twice in a
-    fold. Any other fires once for each of its times: at the end of the gap, the first time in a fold.
+    An expression that follows real time fires each time the clock shows one of its times: not in a gap, and twice in a
+    fold. Any other expression fires once for each of its times. A time in a gap fires at the end of the gap; a time in
+    a fold fires in the first pass.
     """
     try:
         wall = instant.astimezone(zone).replace(tzinfo=None, fold=0)
@@ -196,7 +197,7 @@ def _by_the_wall(expression: Expression, zone: ZoneInfo, instant: datetime, wall
     while following:
         before, after = offsets(following, zone)
         fire = gap_end(following, zone) if before < after else (following - before).replace(tzinfo=UTC)
-        if fire > instant:  # in the second pass of a fold, what is ahead on the clock may have fired in the first
+        if fire > instant:  # in the second pass of a fold, later wall-clock times may have fired in the first pass
             return fire
         following = expression.next_wall(following)
     return None
@@ -207,7 +208,7 @@ def _by_real_time(expression: Expression, zone: ZoneInfo, instant: datetime, wal
     following = expression.next_wall(wall)
     while following:
         before, after = offsets(following, zone)
-        if before < after:  # not shown by any clock; go on where the clock does
+        if before < after:  # a gap: no clock shows this time, so continue at its end
             landing = (gap_end(following, zone) + after).replace(tzinfo=None)
             following = expression.next_wall(landing - timedelta(microseconds=1))
             continue
@@ -220,7 +221,7 @@ def _by_real_time(expression: Expression, zone: ZoneInfo, instant: datetime, wal
 
 
 def _again(expression: Expression, zone: ZoneInfo, instant: datetime, wall: datetime) -> datetime | None:
-    """In the first pass of a fold: the first time already shown that the clock will show once more."""
+    """In the first pass of a fold: the first matching time of the second pass."""
     before, after = offsets(wall, zone)
     if before <= after or (wall - before).replace(tzinfo=UTC) != instant:
         return None

@@ -1,7 +1,7 @@
-"""The five fields of a cron expression: what each may hold, and what it means.
+"""The five fields of a cron expression: allowed values and their meaning.
 
-Debian's fields: numbers, names, `*`, lists, upward ranges, steps. From other crons come `L`, `L-3`, `LW` and `15W` for
-days of the month, `5L` and `1#2` for days of the week, full names, `?` and `SAT-SUN`.
+Debian's syntax: numbers, names, `*`, lists, upward ranges, steps. Syntax of other crons: `L`, `L-3`, `LW` and `15W`
+for days of the month, `5L` and `1#2` for days of the week, full names, `?` and `SAT-SUN`.
 """
 
 import re
@@ -26,7 +26,7 @@ type DayRule = Callable[[date], bool]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Field:
-    """What one field may hold."""
+    """The allowed values of one field."""
 
     name: str
     low: int
@@ -38,7 +38,7 @@ class Field:
 
     @property
     def size(self) -> int:
-        """A larger step than this leaves the field after its first value."""
+        """The number of values. With a larger step only the first value would match."""
         return self.high - self.low + 1
 
 
@@ -62,11 +62,11 @@ FIELDS = (MINUTE, HOUR, DAY, MONTH, WEEKDAY)
 
 
 class Refused(ValueError):
-    """One term of a field cannot be read; its text says why, or is empty where the allowed values say it all."""
+    """A term of a field cannot be parsed. The text is the reason, or empty if the allowed values explain it."""
 
 
 def spelled(kind: Field, text: str) -> str:
-    """The canonical text of a field: upper case, short names, `*` for `?` in the fields of days."""
+    """The canonical text of a field: upper case, short names, `*` for `?` in the two day fields."""
     text = text.upper()
     if kind in (DAY, WEEKDAY) and text == "?":
         return "*"
@@ -74,12 +74,12 @@ def spelled(kind: Field, text: str) -> str:
 
 
 def numbers(kind: Field, text: str) -> frozenset[int]:
-    """The values of a field that holds numbers only; raises Refused."""
+    """The values of a numeric field; raises Refused."""
     return frozenset().union(*(_term(kind, term) for term in text.split(",")))
 
 
 def days_of_month(text: str) -> DayRule:
-    """Whether a date is among the days of the month that a field names; raises Refused."""
+    """A function that tells whether a date matches a day-of-month field; raises Refused for a malformed field."""
     rules: list[DayRule] = []
     plain: set[int] = set()
     for term in text.split(","):
@@ -92,7 +92,7 @@ def days_of_month(text: str) -> DayRule:
 
 
 def days_of_week(text: str) -> DayRule:
-    """Whether a date is among the weekdays that a field names; raises Refused."""
+    """A function that tells whether a date matches a day-of-week field; raises Refused for a malformed field."""
     rules: list[DayRule] = []
     plain: set[int] = set()
     for term in text.split(","):
@@ -108,12 +108,12 @@ def _term(kind: Field, term: str) -> set[int]:
     span, slash, step_text = term.partition("/")
     low, high, single = _span(kind, span)
     step = _step(kind, term, step_text) if slash else 1
-    # A lone number with a step goes on to the end of its field: `5/15` is 5,20,35,50. A range of one does not.
+    # A single number with a step runs to the end of the field: `5/15` is 5,20,35,50. A range of one value does not.
     return set(range(low, (kind.high if single and slash else high) + 1, step))
 
 
 def _span(kind: Field, span: str) -> tuple[int, int, bool]:
-    """The first value, the last, and whether it is a lone number."""
+    """The first value, the last value, and whether the text is a single number."""
     if span == "*":
         return kind.low, kind.high, False
     first, dash, last = span.partition("-")
@@ -122,7 +122,7 @@ def _span(kind: Field, span: str) -> tuple[int, int, bool]:
         return low, low, True
     high = _number(kind, last)
     if kind is WEEKDAY and high == 0 and last.isalpha():
-        high = SUNDAY  # SAT-SUN goes up to the Sunday that ends the week
+        high = SUNDAY  # SAT-SUN ends on the Sunday at the end of the week
     if high < low:
         raise Refused(f"{span} goes downwards; ranges go upwards, so write {_two(kind, first, last)}")
     return low, high, False
@@ -208,12 +208,12 @@ def _is_before_last(before: int, day: date) -> bool:
 
 
 def _is_last_weekday(day: date) -> bool:
-    """The last day from Monday to Friday."""
+    """Whether `day` is the last day of its month from Monday to Friday."""
     return day == _weekday_near(day.replace(day=_length(day)))
 
 
 def _is_nearest_weekday(number: int, day: date) -> bool:
-    """The day from Monday to Friday nearest to that day of the month, within the month."""
+    """Whether `day` is the day from Monday to Friday nearest to day `number`, within the month."""
     return number <= _length(day) and day == _weekday_near(day.replace(day=number))
 
 

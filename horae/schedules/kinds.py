@@ -1,4 +1,4 @@
-"""The kinds of schedule: cron, interval, instants, and their union. Time in, time out; no clock inside."""
+"""The kinds of schedule: cron, interval, instants, and their union. They are pure and read no clock."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,17 +20,17 @@ WALK_FROM, WALK_FIRES = datetime(2000, 1, 1, tzinfo=UTC), 2000
 
 @runtime_checkable
 class Schedule(Protocol):
-    """A rule of instants. `str()` of it is canonical: equal text, equal fires."""
+    """A rule for fire times. `str()` is canonical: schedules with equal text have equal fires."""
 
     def next_after(self, now: datetime) -> datetime | None:
-        """The first instant strictly after `now` (aware), in UTC; None when there is none."""
+        """The first fire strictly after `now` (aware), in UTC; None if there is none."""
 
     def shortest_gap(self) -> timedelta | None:
-        """The shortest time between two fires; None when it fires at most once."""
+        """The shortest time between two fires; None if it fires at most once."""
 
 
 def aware(instant: datetime) -> datetime:
-    """The same instant in UTC; raises InvalidSchedule for a naive one, or a year below 1 or above 9999."""
+    """The same instant in UTC; raises InvalidSchedule for a naive datetime, or a year below 1 or above 9999."""
     if instant.tzinfo is None:
         raise InvalidSchedule(f"{instant.isoformat()} has no time zone; give datetime(..., tzinfo=UTC) or ...Z")
     try:
@@ -56,7 +56,7 @@ class Cron:
         return first_after(read(self.expression), zone(self.tz), aware(now))
 
     def shortest_gap(self) -> timedelta:
-        """By the wall clock: the hour that a day in spring lacks is not counted."""
+        """Measured on the wall clock, so a clock change in spring does not shorten the gap."""
         return shortest_gap(self.expression)
 
     def __str__(self) -> str:
@@ -64,7 +64,7 @@ class Cron:
 
 
 def wall_zone(schedule: Schedule | None) -> str | None:
-    """The zone whose wall clock a schedule goes by; None where it has none, or several."""
+    """The zone whose wall clock a schedule follows; None if it follows none or several."""
     if isinstance(schedule, Cron):
         return schedule.tz
     if isinstance(schedule, AnyOf):
@@ -75,11 +75,11 @@ def wall_zone(schedule: Schedule | None) -> str | None:
 
 @dataclass(frozen=True)
 class Every:
-    """Every so often in real time, on all machines at the same instants. Made by `every(...)`."""
+    """Fires at a fixed interval of real time, at the same instants on all machines. Made by `every(...)`."""
 
     interval: timedelta
     offset: timedelta = timedelta(0)
-    """From a multiple of the interval since the Unix epoch; below the interval."""
+    """Offset from the multiples of the interval since the Unix epoch; less than the interval."""
 
     def __post_init__(self) -> None:
         if not SHORTEST <= self.interval <= LONGEST:
@@ -105,7 +105,7 @@ class Every:
 
 @dataclass(frozen=True)
 class At:
-    """Once at each of these instants, ascending. Made by `at(...)`."""
+    """Fires once at each of these instants, in ascending order. Made by `at(...)`."""
 
     instants: tuple[datetime, ...]
 
@@ -131,7 +131,7 @@ class At:
 
 @dataclass(frozen=True)
 class AnyOf:
-    """Whenever one of several schedules fires; once where they fire together. Made by `any_of(...)`."""
+    """Fires when any of its schedules fires, and once if several fire together. Made by `any_of(...)`."""
 
     members: tuple[Schedule, ...]
 
@@ -140,9 +140,10 @@ class AnyOf:
         return min((instant for instant in found if instant), default=None)
 
     def shortest_gap(self) -> timedelta | None:
-        """Exact among crons of one zone, among intervals, and around single instants.
+        """Exact for crons of one zone, for intervals, and for single instants.
 
-        Otherwise (crons of two zones, a cron and an interval) as seen in the first 2,000 fires from the year 2000.
+        For other mixtures (crons of two zones, a cron and an interval) it is the shortest gap among the first 2,000
+        fires from the year 2000.
         """
         return self._shortest_gap
 
@@ -157,7 +158,7 @@ class AnyOf:
 
 
 def _gap_between(one: Schedule, other: Schedule) -> timedelta | None:
-    """The shortest time from a fire of either schedule to another of either, not counting those that coincide."""
+    """The shortest time between two fires of the union. Fires at the same instant count as one."""
     if isinstance(one, Cron) and isinstance(other, Cron) and one.tz == other.tz:
         return shortest_gap(one.expression, other.expression)
     if isinstance(one, Every) and isinstance(other, Every):
@@ -174,7 +175,7 @@ def _gap_between(one: Schedule, other: Schedule) -> timedelta | None:
 
 
 def _gap_around(instant: datetime, rule: Schedule) -> timedelta | None:
-    """From an instant to the nearest other one of a schedule, as far as that is below the schedule's own gap."""
+    """The time from an instant to the nearest fire of a schedule, if it is less than the schedule's own gap."""
     after = rule.next_after(instant)
     nearest = after - instant if after else None
     reach = min(filter(None, (nearest, rule.shortest_gap())), default=LONGEST)

@@ -1,4 +1,4 @@
-"""How a schedule is made: `cron(...)`, `every(...)`, `at(...)`, `any_of(...)`, and the flags of the command line."""
+"""Makes schedules: `cron(...)`, `every(...)`, `at(...)`, `any_of(...)`, and the command line flags."""
 
 import re
 from collections.abc import Iterable
@@ -16,9 +16,9 @@ ZONE_PREFIX = re.compile(r"\s*(?:CRON_)?TZ=(\S+)\s+")
 
 
 def cron(expression: str, tz: str | None = None) -> Cron:
-    """`cron("0 2 * * *", "Europe/Berlin")`; raises InvalidSchedule for what cannot be read or can never fire.
+    """`cron("0 2 * * *", "Europe/Berlin")`. Raises InvalidSchedule if it cannot be parsed or never fires.
 
-    Without `tz` it is UTC, or the zone of a prefix as some crontabs have it: `CRON_TZ=Europe/Berlin 0 2 * * *`.
+    Without `tz` the zone is UTC, or the zone of a prefix as in some crontabs: `CRON_TZ=Europe/Berlin 0 2 * * *`.
     """
     if prefix := ZONE_PREFIX.match(str(expression)):
         if tz is not None and tz != prefix[1]:
@@ -27,13 +27,13 @@ def cron(expression: str, tz: str | None = None) -> Cron:
     return Cron(expression, "UTC" if tz is None else tz)
 
 
-_cron = cron  # `parse_schedule` has a parameter of that name
+_cron = cron  # `parse_schedule` has a parameter named `cron`
 
 
 def every(span: str | timedelta | None = None, *, anchor: datetime | str | None = None, **parts: float) -> Every:
     """`every("30s")`, `every(timedelta(hours=1))` or `every(hours=1)`, at least a second; raises InvalidSchedule.
 
-    Its instants are multiples of the interval since the Unix epoch, or count from `anchor` in both directions.
+    The fires are at multiples of the interval since the Unix epoch, or since `anchor`, before and after it.
     """
     for name in parts:
         if name not in PARTS:
@@ -50,12 +50,12 @@ def every(span: str | timedelta | None = None, *, anchor: datetime | str | None 
 
 
 def at(*instants: datetime | str) -> At:
-    """`at("2026-12-01T02:00:00Z", datetime(..., tzinfo=UTC))`; raises InvalidSchedule for naive or malformed ones."""
+    """`at("2026-12-01T02:00:00Z", datetime(..., tzinfo=UTC))`; raises InvalidSchedule if one is naive or malformed."""
     return At(tuple(map(_instant, instants)))
 
 
 def any_of(*schedules: Schedule) -> Schedule:
-    """Their union, the same in whatever order they are given; raises InvalidSchedule for none."""
+    """The union of schedules, independent of their order. Raises InvalidSchedule if none is given."""
     flat = {str(item): item for one in schedules for item in (one.members if isinstance(one, AnyOf) else (one,))}
     if not flat:
         raise InvalidSchedule("any_of() needs a schedule: cron(...), every(...) or at(...)")
@@ -66,7 +66,7 @@ def any_of(*schedules: Schedule) -> Schedule:
 def parse_schedule(
     *, cron: str | None = None, tz: str | None = None, every: str | None = None, at: Iterable[str] = ()
 ) -> Schedule:
-    """The one schedule that command line flags name; raises InvalidSchedule."""
+    """The schedule that the command line flags describe; raises InvalidSchedule."""
     instants = tuple(at)
     given = {"--cron": cron is not None, "--every": every is not None, "--at": bool(instants)}
     named = [flag for flag, there in given.items() if there]
@@ -81,7 +81,7 @@ def parse_schedule(
 
 
 def schedule_from(text: str) -> Schedule:
-    """The schedule whose `str()` that is; raises InvalidSchedule for any other text."""
+    """The schedule whose `str()` equals `text`; raises InvalidSchedule for any other text."""
     if " or " in text:
         return any_of(*map(schedule_from, text.split(" or ")))
     kind, _, rest = text.partition(" ")

@@ -1,6 +1,6 @@
-"""The shortest time between two fires of cron expressions, found by a walk over the days on which they fire.
+"""The shortest time between two fires of cron expressions, found by visiting the days on which they fire.
 
-Times are those on the wall clock: that a day in spring lacks an hour is not counted.
+Times are wall-clock times, so a clock change in spring does not shorten a gap.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,9 +12,9 @@ from horae.schedules.expression import CYCLE_YEARS, DAY, Expression, read
 
 START = date(2000, 1, 1)
 PAIRS_YEARS = 29
-"""In so many years each pair of neighbouring years occurs that the calendar has (first weekday, leap or not)."""
+"""Within this many years every pair of adjacent years of the calendar occurs (first weekday, leap or not)."""
 NEIGHBOURS = 365 * DAY
-"""Fires at most so many minutes apart lie in the same year or in neighbouring ones."""
+"""Two fires at most this many minutes apart are in the same year or in adjacent years."""
 
 
 def shortest_gap(*texts: str) -> timedelta:
@@ -27,14 +27,14 @@ def _shortest(texts: frozenset[str]) -> timedelta:
     expressions = tuple(read(text) for text in texts)
     gap = _walk(expressions, PAIRS_YEARS)
     if gap is None or gap > NEIGHBOURS:
-        # Which years follow one another counts now. That repeats after 400 years, and there is a fire in each 400.
+        # The gap spans several years, so their order matters. It repeats after 400 years, and each 400 have a fire.
         gap = _walk(expressions, 2 * CYCLE_YEARS)
     assert gap is not None  # an expression that never fires cannot be read
     return timedelta(minutes=gap)
 
 
 def _walk(expressions: tuple[Expression, ...], years: int) -> int | None:
-    """The shortest gap in minutes from the year 2000 on; None where there are not two fires."""
+    """The shortest gap in minutes within `years` from the year 2000; None if there are fewer than two fires."""
     all_times = _times(expressions)
     least = min(_gaps(all_times), default=DAY)
     least = min(least, DAY + all_times[0] - all_times[-1])  # no gap can be shorter
@@ -56,7 +56,7 @@ def _walk(expressions: tuple[Expression, ...], years: int) -> int | None:
 
 
 def _days(expressions: tuple[Expression, ...], end: date) -> Iterator[tuple[int, tuple[Expression, ...]]]:
-    """Each day before `end` on which some of them fire, as its ordinal, and which of them do."""
+    """Each day before `end` on which an expression fires: the day's ordinal and the expressions that fire."""
     coming = {item: item.next_day(START - timedelta(days=1)) for item in expressions}
     while (day := min((one for one in coming.values() if one), default=end)) < end:
         firing = tuple(item for item in expressions if coming[item] == day)
@@ -65,7 +65,7 @@ def _days(expressions: tuple[Expression, ...], end: date) -> Iterator[tuple[int,
 
 
 def _times(firing: tuple[Expression, ...]) -> tuple[int, ...]:
-    """The minutes of a day on which all of these fire."""
+    """The minutes of the day at which any of these expressions fires."""
     return firing[0].times if len(firing) == 1 else tuple(sorted({time for item in firing for time in item.times}))
 
 

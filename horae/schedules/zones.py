@@ -1,7 +1,7 @@
-"""Time zones from the pinned `tzdata` package, whatever the host has installed, so that all machines agree.
+"""Time zones from the pinned `tzdata` package. The host's zone files are not used, so all machines agree.
 
-The zones are read from the package's files instead of by `zoneinfo.reset_tzpath`, which would change every other
-library in the process too. They cannot be pickled: pass the name.
+The zones are read from the package's files. `zoneinfo.reset_tzpath` would change the zones of every other library in
+the process too. These zones cannot be pickled: pass the name instead.
 """
 
 import re
@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from horae.errors import InvalidSchedule, nearest
 
 STRIDE = timedelta(hours=6)
-"""No zone changes its offset twice in less (closest known: eleven hours)."""
+"""No zone changes its offset twice within this time (closest known: eleven hours)."""
 
 
 @cache
@@ -29,13 +29,13 @@ def _data() -> Path:
 
 @cache
 def zone_names() -> frozenset[str]:
-    """Every IANA zone that there is."""
+    """The names of all IANA zones."""
     return frozenset((_data() / "zones").read_text().split())
 
 
 @cache
 def zone(name: str) -> ZoneInfo:
-    """The IANA zone of that name; raises InvalidSchedule with the nearest right name."""
+    """The IANA zone with this name. Raises InvalidSchedule with the nearest known name."""
     if name not in zone_names():
         raise InvalidSchedule(
             f"unknown time zone {name!r}{_hint(name)} Give an IANA name, such as Europe/Berlin or UTC"
@@ -49,13 +49,13 @@ ABBREVIATION = re.compile(r"[A-Z]{3,4}")
 
 
 def _hint(name: str) -> str:
-    """What was meant instead of a zone that does not exist, as the end of a clause."""
+    """A guess at the intended zone for an unknown name, as the end of a sentence."""
     spelled = name.strip().replace(" ", "_").casefold()
     same = {known.casefold(): known for known in sorted(zone_names(), reverse=True)}
     cities = {known.rpartition("/")[2]: full for known, full in same.items()}
     if offset := OFFSET.fullmatch(name.strip()):
         sign, hours, minutes = offset[1], int(offset[2]), offset[3] or "00"
-        # Etc/GMT counts the other way round (POSIX): Etc/GMT-2 is two hours ahead of UTC.
+        # Etc/GMT names have the opposite sign (POSIX): Etc/GMT-2 is two hours ahead of UTC.
         etc = f"Etc/GMT{'-' if sign == '+' else '+'}{hours}"
         if minutes == "00" and etc in zone_names():
             way = "ahead of" if sign == "+" else "behind"
@@ -70,7 +70,7 @@ def _hint(name: str) -> str:
 
 
 def _places(abbreviation: str) -> list[str]:
-    """Three well-known zones whose clocks show that abbreviation in winter or summer."""
+    """Up to three well-known zones that use this abbreviation in winter or summer."""
     shown = [
         name
         for name in sorted(zone_names(), key=lambda name: (name not in WELL_KNOWN, name))
@@ -93,24 +93,24 @@ def offset_at(instant: datetime, zone: ZoneInfo) -> timedelta:
 
 
 def offsets(wall: datetime, zone: ZoneInfo) -> tuple[timedelta, timedelta]:
-    """The offsets by which a naive wall-clock time may be read (PEP 495).
+    """The two possible offsets of a naive wall-clock time (PEP 495).
 
-    Equal: it exists once. Falling: it exists twice, first by the one, then by the other (a fold). Rising: it does not
-    exist, the clock jumps over it from the one to the other (a gap).
+    Equal offsets: the time exists once. First larger: the time exists twice, first with the first offset, then with
+    the second (a fold). First smaller: the time does not exist, because the clock jumps over it (a gap).
     """
     first, second = wall.replace(tzinfo=zone, fold=0).utcoffset(), wall.replace(tzinfo=zone, fold=1).utcoffset()
     return first or timedelta(0), second or timedelta(0)
 
 
 def gap_end(wall: datetime, zone: ZoneInfo) -> datetime:
-    """The instant at which the clock jumps over a wall-clock time that does not exist, in UTC."""
+    """The instant, in UTC, at which the clock jumps over `wall`, a wall-clock time that does not exist."""
     before, after = offsets(wall, zone)
     as_utc = wall.replace(tzinfo=UTC)
     return _change(zone, as_utc - after, as_utc - before)
 
 
 def _change(zone: ZoneInfo, low: datetime, high: datetime) -> datetime:
-    """The first whole second after `low`, `high` at the latest, that no longer has the offset of `low`."""
+    """The first whole second after `low`, at most `high`, whose offset differs from that of `low`."""
     before = offset_at(low, zone)
     short, far = 0, int((high - low).total_seconds())
     while far - short > 1:
@@ -132,12 +132,12 @@ class Transition:
 
     @property
     def shift(self) -> timedelta:
-        """How far the clock jumps: forward above zero, back below."""
+        """How far the clock jumps: positive is forward, negative is back."""
         return self.after - self.before
 
 
 def transitions(zone: ZoneInfo, start: datetime, end: datetime) -> Iterator[Transition]:
-    """Every jump of the zone's clock after `start`, `end` included, in order."""
+    """Every change of the zone's clock after `start` and up to `end` (inclusive), in order."""
     low = start.astimezone(UTC).replace(microsecond=0)
     before = offset_at(low, zone)
     while low < end:

@@ -1,4 +1,4 @@
-"""The settings of a project: the models, and how they are read."""
+"""The settings of a project: the models, and the code that reads them."""
 
 from horae.settings.loading import FILE, find_project, load, read_table
 from horae.settings.tables import (

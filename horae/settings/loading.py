@@ -1,6 +1,6 @@
 """Reads the settings of a project.
 
-The later source prevails: `horae.toml`, then `.env`, then a directory of secrets, then `HORAE_*` variables.
+Later sources override earlier ones: `horae.toml`, `.env`, a directory of secrets, `HORAE_*` variables.
 """
 
 import os
@@ -31,11 +31,11 @@ from horae.settings.variables import (
 
 FILE = "horae.toml"
 INHERITED = {"PREFECT_API_URL": "api_url", "PREFECT_API_KEY": "api_key"}
-"""Variables of Prefect itself, for `[prefect]` where nothing else is set."""
+"""Prefect's own variables. They fill settings of `[prefect]` that no other source sets."""
 
 
 def find_project(start: Path) -> Path:
-    """The nearest folder at or above `start` with a horae.toml; raises InvalidSettings."""
+    """The nearest folder, `start` or a folder above it, that has a horae.toml; raises InvalidSettings."""
     for folder in (start, *start.parents):
         if (folder / FILE).is_file():
             return folder
@@ -46,9 +46,9 @@ def find_project(start: Path) -> Path:
 
 
 def load(project: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings of a project (default: the one around the working folder).
+    """Read the settings of a project (default: the project that contains the working folder).
 
-    Raises InvalidSettings: what is wrong, and in which line, variable or file it stands.
+    Raises InvalidSettings. Its message names the fault and the line, variable or file that has it.
     """
     given = os.environ if environment is None else environment
     folder = (project or find_project(Path.cwd())).resolve()
@@ -85,7 +85,7 @@ def load(project: Path | None = None, environment: Mapping[str, str] | None = No
 
 
 def read_table[T: BaseModel](settings: Settings, model: type[T], name: str) -> T:
-    """The table `[queue.NAME]` as that model, its paths relative to the project; raises InvalidSettings."""
+    """Read the table `[queue.NAME]` as `model`. Relative paths are relative to the project. Raises InvalidSettings."""
     known = getattr(settings.queue, name, None)
     if isinstance(known, model):
         return known
@@ -128,7 +128,7 @@ def _inherited(environment: Mapping[str, str], env_file: list[Given]) -> dict[Pl
 
 
 def _merged(below: Any, above: Any) -> Any:
-    """Tables are merged; of any other two values, the one above."""
+    """Merge tables. For any other two values, return `above`."""
     if not isinstance(below, dict) or not isinstance(above, dict):
         return above
     return {**below, **{key: _merged(below[key], value) if key in below else value for key, value in above.items()}}
@@ -155,7 +155,7 @@ def _texts(value: Any, place: Place = ()) -> Iterator[tuple[Place, str]]:
 def _sentence(
     error: ValidationError, origin: Callable[[Place], str], above: Place = (), model: type[BaseModel] = Settings
 ) -> str:
-    """What is wrong, and where it was written; `model` is that of the table `above`."""
+    """The faults and their origins as a sentence. `model` is the model of the table `above`."""
     problems = []
     for item in error.errors(include_url=False, include_input=False):
         inner = tuple(str(part) for part in item["loc"])

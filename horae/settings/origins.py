@@ -1,4 +1,4 @@
-"""Where each value of the settings was written: a line of a file, a variable, a file of a secret."""
+"""The origin of each setting: a line of a file, a variable, or a secret's file."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 type Place = tuple[str, ...]
-"""The names that lead to a value, such as ("store", "url")."""
+"""The path of names to a value, such as ("store", "url")."""
 KEY = r"""(?:"[^"]*"|'[^']*'|[A-Za-z0-9_-]+)"""
 KEYS = rf"{KEY}(?:\s*\.\s*{KEY})*"
 HEADER = re.compile(rf"\s*\[\[?\s*({KEYS})\s*\]")
@@ -16,14 +16,14 @@ SHOWN = 3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Origins:
-    """The origin of each value by its place, for each source, the one that prevails first."""
+    """The origin of each value by its place, one mapping for each source. The highest precedence comes first."""
 
     sources: tuple[Mapping[Place, str], ...] = ()
 
     def of(self, place: Sequence[str]) -> str:
-        """Where the value, or the table around it, was written. For a table: where its first values were.
+        """The origin of the value, or of the table that contains it. For a table: the origins of its first values.
 
-        Empty where it was not written.
+        Empty if no source has it.
         """
         wanted = tuple(place)
         for source in self.sources:
@@ -35,7 +35,7 @@ class Origins:
 
 
 def toml_origins(file: str, text: str, values: Mapping[str, Any]) -> dict[Place, str]:
-    """The line of each value of a TOML file; that of the table around it where the value is in an inline table."""
+    """The line of each value of a TOML file. For a value in an inline table: the line of that table."""
     lines: dict[Place, int] = {}
     for place, line in _lines(text):
         lines.setdefault(place, line)
@@ -47,7 +47,7 @@ def toml_origins(file: str, text: str, values: Mapping[str, Any]) -> dict[Place,
 
 
 def line_of(text: str, place: Place) -> int:
-    """The line of a table or value of a TOML file, counted from 1; 1 where it is not in the file."""
+    """The line, counted from 1, of a table or value of a TOML file; 1 if the file does not have it."""
     return next((line for at, line in _lines(text) if at[: len(place)] == place), 1)
 
 

@@ -1,4 +1,4 @@
-"""What can be set, as models. Every setting says its unit and its default."""
+"""The models of all settings. The docstring of each setting has its unit and default."""
 
 import sys
 from itertools import permutations
@@ -19,7 +19,7 @@ MANY = 10**9
 
 
 def _http_url(url: SecretStr) -> SecretStr:
-    """ValueError, without the URL: it may hold a password."""
+    """Raise ValueError for a URL that is not HTTP. The message leaves the URL out, because it may hold a password."""
     scheme, separator, _ = url.get_secret_value().partition("://")
     if scheme not in ("http", "https") or not separator:
         given = scheme if separator else "no scheme"
@@ -35,7 +35,7 @@ type HttpUrl = Annotated[SecretStr, AfterValidator(_http_url)]
 
 
 class Table(BaseModel):
-    # An input may be a secret, and an error is printed with those that led to it.
+    # pydantic would print the inputs in its errors, and an input may be a secret.
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
 
 
@@ -46,19 +46,19 @@ class StoreSettings(RedisAccess):
     """Redis or Valkey: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://. Default: none; `horae up`
     starts an embedded Valkey."""
     port: int = Field(6479, ge=0, le=65535)
-    """Loopback port of the embedded Valkey. 0: any free one."""
+    """Loopback port of the embedded Valkey. 0: any free port."""
     allow_without_append_only: bool = False
-    """Accept a store that loses its last seconds when it dies. Default: no."""
+    """Accept a store that loses the changes of its last seconds when it crashes. Default: no."""
     keep_runs_days: float = Field(30, gt=0, le=36_500)
-    """Days that a settled run stays in the ledger. Must exceed what any broker can redeliver."""
+    """Days that a settled run stays in the ledger. Must be longer than any broker can redeliver a message."""
     keep_runs_per_job: int = Field(10_000, ge=10, le=MANY)
-    """Settled runs that stay in the ledger for each job."""
+    """The most settled runs of each job that stay in the ledger."""
     keep_dead_letters: int = Field(10_000, ge=1, le=MANY)
-    """Dead letters that stay, the newest; their rows stay as long as they do."""
+    """The most dead letters that stay; the oldest are removed first. The run of a letter stays as long as it does."""
     late_after_seconds: float = Field(60, gt=0, le=YEAR_SECONDS)
-    """A fire that begins later than this after it was due is reported as late."""
+    """A fire that begins more than this many seconds after it was due is reported as late."""
     keep_log_lines: int = Field(2_000, ge=0, le=MANY)
-    """Lines of a run's log that are kept, the newest."""
+    """The most log lines of a run that are kept. The newest lines are kept."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -69,31 +69,31 @@ class PrefectSettings(Table):
     api_url: HttpUrl | None = None
     """Prefect's API, such as http://127.0.0.1:4200/api. Default: `PREFECT_API_URL`, or `horae up` starts a server."""
     api_key: SecretStr | None = None
-    """Key of that API. Default: `PREFECT_API_KEY`, or none."""
+    """Key of Prefect's API. Default: `PREFECT_API_KEY`, or none."""
     port: int = Field(4200, ge=0, le=65535)
-    """Loopback port of the server that `horae up` starts. 0: any free one."""
+    """Loopback port of the server that `horae up` starts. 0: any free port."""
     work_pool: str = "horae"
-    """The pool that `horae up` makes if it is not there, and whose worker it starts."""
+    """The work pool. `horae up` creates it if it does not exist, and starts a worker for it."""
     files: tuple[str, ...] = ("prefect.yaml",)
-    """The files of deployments: paths or globs, relative to the project. `HORAE_PREFECT__FILES` separates by `:`."""
+    """Deployment files: paths or globs, relative to the project. `HORAE_PREFECT__FILES` separates them by `:`."""
 
 
 class QueueSettings(Table):
     provider: str = "redis"
-    """Where durable jobs go that name no provider."""
+    """The provider of durable jobs that do not name one."""
     redis_url: RedisUrl | None = None
-    """Redis or Valkey for Redis Streams, an address as `store.url`. Default: the store, with the store's access."""
+    """Redis or Valkey for Redis Streams, in the form of `store.url`. Default: the store, with the store's access."""
     redis: RedisAccess = RedisAccess()
-    """`[queue.redis]`: user, password and TLS of `redis_url`."""
+    """`[queue.redis]`: user, password and TLS for `redis_url`."""
     message_limit_bytes: int = Field(256 * 1024, ge=1024, le=2**29)
-    """A larger message is refused when it is enqueued."""
+    """The largest message in bytes. Horae refuses to enqueue a larger one."""
     tables: dict[str, dict[str, Any]] = Field({}, repr=False)
-    """`[queue.NAME]` of every other provider, as given; `read_table` reads it as the model of that provider."""
+    """The tables `[queue.NAME]` of all other providers, unparsed. `read_table` parses one with the provider's model."""
 
     @model_validator(mode="before")
     @classmethod
     def _gathered(cls, given: Any) -> Any:
-        """A table that is no setting here is a provider's."""
+        """Move each table that is not a field of this model to `providers`."""
         if not isinstance(given, dict):
             return given
         own = cls.model_fields.keys() - {"tables"}
@@ -107,11 +107,11 @@ class QueueSettings(Table):
 
 class WorkerSettings(Table):
     slots: int = Field(4, ge=1, le=1000)
-    """Runs at once in one queue worker."""
+    """The most runs at the same time in one queue worker."""
     lease_seconds: float = Field(6, ge=1, le=DAY_SECONDS)
-    """How long a claim outlives its worker; renewed every third of it."""
+    """Seconds that a claim stays valid after its last renewal. A worker renews it every third of this time."""
     grace_seconds: float = Field(8, ge=0, le=DAY_SECONDS)
-    """How long a draining worker lets its runs go on before it hands them back. Under `horae up` at most 4.5."""
+    """Seconds that a stopping worker waits for its runs before it hands them back. Under `horae up` at most 4.5."""
     health_port: int = Field(8702, ge=0, le=65535)
     """Loopback port of /health and /metrics. 0: any free one."""
     health_host: str = "127.0.0.1"
@@ -124,11 +124,11 @@ class SidecarSettings(Table):
     health_host: str = "127.0.0.1"
     """Address that it listens on. In a container: 0.0.0.0."""
     grace_seconds: float = Field(5, ge=0, le=DAY_SECONDS)
-    """How long a draining sidecar lets its jobs go on before it cancels them. Under `horae up` at most 4.5."""
+    """Seconds that a stopping sidecar waits for its jobs before it cancels them. Under `horae up` at most 4.5."""
 
 
 def _package_path(folder: str) -> str:
-    """ValueError where the files of this folder cannot be imported as modules of a package."""
+    """Raise ValueError if the files of this folder cannot be imported as modules of a package."""
     parts = folder.removesuffix("/").split("/")
     for part in parts:
         if not part.isidentifier() or iskeyword(part):
@@ -142,18 +142,18 @@ def _package_path(folder: str) -> str:
 
 type Folder = Annotated[str, AfterValidator(_package_path)]
 TAKEN = {"horae", *(tier.value for tier in Tier)}
-"""Libraries that a folder of that name would hide from the project."""
+"""Names of libraries. A folder with such a name would hide the library from the project."""
 
 
 class FolderSettings(Table):
-    """Where the jobs of each tier live, relative to the project, with `/`."""
+    """The folder of each tier's jobs, relative to the project, with `/` as separator."""
 
     flows: Folder = Tier.PREFECT.folder
-    """Flows, which Prefect runs."""
+    """Folder of the flows, which Prefect runs."""
     infra: Folder = Tier.ONEIRIC.folder
-    """Durable jobs, which queue workers run."""
+    """Folder of the durable jobs, which queue workers run."""
     internal: Folder = Tier.APSCHEDULER.folder
-    """Internal jobs, which the sidecar runs."""
+    """Folder of the internal jobs, which the sidecar runs."""
 
     @model_validator(mode="after")
     def _apart(self) -> Self:
@@ -170,7 +170,7 @@ class FolderSettings(Table):
 
     @property
     def names(self) -> dict[str, str]:
-        """The folder by the name of its setting."""
+        """Each folder by the name of its setting."""
         return {tier.folder: self.of(tier) for tier in Tier}
 
     @property
@@ -180,26 +180,26 @@ class FolderSettings(Table):
 
 class CheckSettings(Table):
     ignore: tuple[str, ...] = ()
-    """Codes of warnings that are not told, such as HR506. An error cannot be turned off."""
+    """Codes of warnings that `horae check` does not report, such as HR506. Errors cannot be turned off."""
 
 
 class Settings(BaseSettings):
-    """All settings of a project. Made by hand, it holds what it is given; `load` reads the files and variables."""
+    """All settings of a project. The constructor uses only its arguments; `load` reads the files and variables."""
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
     _origins: Origins = PrivateAttr(default_factory=Origins)
 
     project: Path = Path()
-    """The folder of horae.toml, prefect.yaml and the job folders; not itself a setting."""
+    """The folder of horae.toml, prefect.yaml and the job folders. It is not a setting itself."""
     namespace: str = Field("horae", pattern=r"^[a-z][a-z0-9-]{0,40}$")
-    """Begins the name of every key, stream, subject, queue and topic."""
+    """Prefix of the name of every key, stream, subject, queue and topic."""
     repos: tuple[str, ...] = (".",)
-    """Git repositories that jobs look at: paths or globs, relative to the project. `HORAE_REPOS` separates by `:`."""
+    """Git repositories that jobs inspect: paths or globs, relative to the project. `HORAE_REPOS` separates by `:`."""
     state_dir: str = ".horae"
-    """Where embedded servers, reports and backups live, relative to the project."""
+    """The folder of embedded servers, reports and backups, relative to the project."""
     revision: int | None = Field(None, ge=0, le=2**53)
-    """Which version of the job definitions this is; a newer one takes over. Set it when building an image. Default: the
-    time of the commit, or of the newest job file that is not committed as it is, in Unix seconds."""
+    """The version of the job definitions. A process with a newer one takes over a job. Set it when you build an image.
+    Default, in Unix seconds: the time of the commit, or of the newest job file with uncommitted changes."""
     folders: FolderSettings = FolderSettings()
     store: StoreSettings = StoreSettings()
     prefect: PrefectSettings = PrefectSettings()
@@ -208,7 +208,7 @@ class Settings(BaseSettings):
     sidecar: SidecarSettings = SidecarSettings()
     check: CheckSettings = CheckSettings()
     jobs: dict[str, dict[str, Any]] = Field({}, repr=False)  # a job may have secrets
-    """`[jobs.<name>]`: what that job's own model reads."""
+    """The tables `[jobs.<name>]`. The model that the job declares parses its table."""
 
     @classmethod
     def settings_customise_sources(
@@ -219,21 +219,21 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What it is given alone: `load` has sources that refuse unknown names and know where each value stands."""
+        """Use only the constructor's arguments. The sources of `load` refuse unknown names and record origins."""
         return (init_settings,)
 
     def with_origins(self, origins: Origins) -> Self:
-        """These settings, which know where each value was written."""
+        """A copy of these settings with the origin of each value."""
         self._origins = origins
         return self
 
     def origin(self, *place: str) -> str:
-        """Where a value was written, such as `horae.toml:3` or `HORAE_STORE__URL`; empty where it was not."""
+        """The origin of a value, such as `horae.toml:3` or `HORAE_STORE__URL`; empty if no source has it."""
         return self._origins.of(place)
 
     @property
     def carried(self) -> str:
-        """The queue provider whose messages the state store's own server carries, or nothing."""
+        """The name of the queue provider that uses the state store's server, or an empty text."""
         own = self.queue.redis_url is None or self.queue.redis_url == self.store.url
         return "redis" if self.store.url and own else ""
 

@@ -1,7 +1,7 @@
 """Settings given as names with a value: `HORAE_*` variables, the lines of `.env`, the files of a secrets directory.
 
-`HORAE_STORE__URL` is `url` in `[store]`: a double underscore goes one table down. pydantic-settings makes tables of the
-names. It ignores a name that it does not know; `check_names` refuses it.
+`HORAE_STORE__URL` is `url` in `[store]`: a double underscore separates a table from its key. pydantic-settings turns
+the names into tables. It ignores unknown names, so `check_names` refuses them.
 """
 
 import json
@@ -25,25 +25,25 @@ PREFIX = "HORAE_"
 DELIMITER = "__"
 ENV_FILE = ".env"
 DEEPEST = 20
-"""Tables and lists inside one another."""
+"""The deepest nesting of tables and lists that is accepted."""
 SECRETS_VARIABLE = "HORAE_SECRETS_DIR"
 SECRETS = Path("/run/secrets")
-"""Read if it is there and no other directory is named."""
+"""The default directory of secrets. It is read if it exists and no other directory is configured."""
 OF_KUBERNETES = (
     (re.compile(r"HORAE_(\w+_)?SERVICE_(HOST|PORT(_\w+)?)"), re.compile(r".*")),
     (re.compile(r"HORAE_(\w+_)?PORT(_\d+_(TCP|UDP|SCTP))?"), re.compile(r"(tcp|udp|sctp)://.*")),
     (re.compile(r"HORAE_(\w+_)?PORT_\d+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR)"), re.compile(r".*")),
 )
-"""Name and value of what Kubernetes sets in every container where a Service is called `horae` or `horae-...`."""
+"""Patterns for name and value of the variables that Kubernetes sets for a Service named `horae` or `horae-...`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Given:
-    """A name with its value, and where it stands."""
+    """A name with its value and its origin."""
 
     name: str
-    """As it was written."""
-    value: str = field(repr=False)  # it may be a secret
+    """The name as written."""
+    value: str = field(repr=False)  # may be a secret
     where: str
 
     @property
@@ -52,13 +52,13 @@ class Given:
 
 
 def from_environment(environment: Mapping[str, str]) -> list[Given]:
-    """The `HORAE_*` variables, without those that Kubernetes sets."""
+    """The `HORAE_*` variables, without those that Kubernetes sets for a Service."""
     found = [Given(name=name, value=value, where=name) for name, value in environment.items() if is_ours(name)]
     return [one for one in found if not _of_kubernetes(one)]
 
 
 def is_ours(name: str) -> bool:
-    """Whether a name is meant as a setting."""
+    """Whether a name is the name of a setting."""
     return name.upper().startswith(PREFIX) and name != SECRETS_VARIABLE
 
 
@@ -69,7 +69,10 @@ def _of_kubernetes(given: Given) -> bool:
 
 
 def from_env_file(path: Path) -> list[Given]:
-    """Every name of a `.env` file, also those that are not ours; raises InvalidSettings. `${NAME}` is not expanded."""
+    """Every name of a `.env` file, including names that are not Horae's. `${NAME}` is not expanded.
+
+    Raises InvalidSettings.
+    """
     if not path.is_file():  # a virtual environment may have that name
         return []
     found = []
@@ -85,7 +88,7 @@ def from_env_file(path: Path) -> list[Given]:
 def from_secrets(named: str | None, project: Path) -> list[Given]:
     """Each file of the secrets directory whose name begins with `HORAE_`, in any case; raises InvalidSettings.
 
-    `named`: the directory that is configured, which must be there. None: the usual one, if it is there.
+    `named`: the configured directory, which must exist. None: the default directory, if it exists.
     """
     folder = project / named if named else SECRETS
     try:
@@ -99,7 +102,7 @@ def from_secrets(named: str | None, project: Path) -> list[Given]:
 
 
 def read_text(path: Path) -> str:
-    """A file as UTF-8, with or without a byte order mark; raises InvalidSettings."""
+    """The text of a UTF-8 file, with or without a byte order mark; raises InvalidSettings."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -109,7 +112,7 @@ def read_text(path: Path) -> str:
 
 
 def check_names(settings: type[BaseModel], given: list[Given]) -> None:
-    """Refuse what is no setting, with the nearest that is; raises InvalidSettings."""
+    """Raise InvalidSettings for each name that is not a setting, with the nearest known name."""
     tables, values = known_places(settings)
     problems = []
     for one in given:
@@ -132,12 +135,12 @@ def check_names(settings: type[BaseModel], given: list[Given]) -> None:
 
 
 def _is_open(place: Place, tables: set[Place]) -> bool:
-    """Whether it is in the table of a job or of a queue provider, which its own model reads later."""
+    """Whether the place is in the table of a job or of a queue provider, which another model parses later."""
     return place[0] == "jobs" or (place[0] == "queue" and place[:2] not in tables)
 
 
 def variable(place: Place) -> str:
-    """The variable of a setting."""
+    """The name of the variable for a setting."""
     return PREFIX + DELIMITER.join(place).upper()
 
 
@@ -160,7 +163,7 @@ def known_places(model: type[BaseModel], above: Place = ()) -> tuple[set[Place],
 
 
 class NamedValues(EnvSettingsSource):
-    """The source of pydantic-settings over names that were read already. Lists are separated by `:`, or JSON."""
+    """A source for pydantic-settings that uses `given`. Lists are separated by `:` or written as JSON."""
 
     def __init__(self, settings: type[BaseSettings], given: list[Given]) -> None:
         self._given = given
@@ -170,7 +173,7 @@ class NamedValues(EnvSettingsSource):
         return {one.name.lower(): one.value for one in self._given}
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
-        """JSON as what it says; any other text as a list, where a list is wanted, and as it is elsewhere."""
+        """Parse JSON. Split any other text into a list if the field is a list; else return it unchanged."""
         if (decoded := _from_json(value)) is not value:
             return decoded
         wants_list = get_origin(getattr(field, "annotation", None)) in (tuple, list)  # no field: inside of a table
@@ -188,7 +191,7 @@ class NamedValues(EnvSettingsSource):
 
 
 def _from_json(value: Any) -> Any:
-    """A JSON list or object as that; anything else as it is."""
+    """Parse a JSON list or object; return any other value unchanged."""
     if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
         try:
             return json.loads(value)
@@ -198,7 +201,7 @@ def _from_json(value: Any) -> Any:
 
 
 def depth_of(values: Any) -> int:
-    """How deep tables and lists are nested, counted no further than what is allowed."""
+    """The nesting depth of tables and lists. Counting stops just above the allowed depth."""
     level, depth = ([values] if isinstance(values, dict | list) else []), 0
     while level and depth <= DEEPEST:
         depth += 1

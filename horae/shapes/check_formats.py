@@ -1,4 +1,4 @@
-"""Findings for machines: annotations of a GitHub workflow, and SARIF 2.1.0."""
+"""Machine-readable findings: annotations of a GitHub workflow, and SARIF 2.1.0."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -28,7 +28,7 @@ def _property(text: str) -> str:
 
 
 def sarif(findings: Sequence[Finding]) -> dict[str, Any]:
-    """A SARIF log with one run; every rule that found something is described in it."""
+    """A SARIF log with one run. It describes every rule that has a finding."""
     from importlib.metadata import version
 
     from horae.checks.reference import all_rules

@@ -11,7 +11,7 @@ from horae.store.values import DeadLetter
 
 
 def letter_shape(letter: DeadLetter) -> dict[str, Any]:
-    """As `horae dead list` prints it."""
+    """The JSON of a dead letter in `horae dead list`."""
     return {
         "run_id": letter.run_id,
         "job": letter.job or None,
@@ -24,7 +24,7 @@ def letter_shape(letter: DeadLetter) -> dict[str, Any]:
 
 
 def whole_letter_shape(letter: DeadLetter, run: Run | None) -> dict[str, Any]:
-    """As `horae dead show` and `horae dead export` print it. `run`: its row, if the ledger still has it."""
+    """The JSON of a dead letter in `horae dead show` and `horae dead export`. `run`: the run, if the ledger has it."""
     message = letter.message
     return letter_shape(letter) | {
         "message": message.model_dump(mode="json", by_alias=False, exclude={"generation"}) if message else None,
@@ -37,21 +37,21 @@ def whole_letter_shape(letter: DeadLetter, run: Run | None) -> dict[str, Any]:
 
 
 class Outcome(StrEnum):
-    """What came of the wish to replay a dead letter."""
+    """The result of a request to replay a dead letter."""
 
     WOULD = "would be replayed"
     REPLAYED = "replayed"
     BEFORE = "replayed before"
     HELD = "held"
-    """Another run has its uniqueness key; the letter stays."""
+    """Another run holds the uniqueness key; the letter stays."""
     GONE = "gone"
-    """Replayed or dropped by somebody else meanwhile."""
+    """Another caller replayed or dropped the letter in the meantime."""
     REFUSED = "refused"
 
 
 @dataclass(slots=True)
 class Fate:
-    """What becomes of a dead letter."""
+    """A dead letter and the result of its replay."""
 
     letter: str
     job: str
@@ -62,7 +62,7 @@ class Fate:
 
 
 def fate_shape(fate: Fate) -> dict[str, Any]:
-    """As `horae dead replay` prints it."""
+    """The JSON of `horae dead replay`."""
     return {
         "replays": fate.letter,
         "job": fate.job or None,

@@ -6,7 +6,7 @@ from horae.findings import Finding
 
 
 def finding_shape(finding: Finding) -> dict[str, Any]:
-    """As `horae check` prints it."""
+    """The JSON of a finding in `horae check`."""
     return {
         "code": finding.code,
         "level": finding.level.value,
@@ -19,6 +19,6 @@ def finding_shape(finding: Finding) -> dict[str, Any]:
 
 
 def review_shape(finding: Finding) -> dict[str, Any]:
-    """As `horae decide` prints it: a finding on a job that no file declares yet."""
+    """The JSON of a finding in `horae decide`, about a job that no file declares yet."""
     whole = finding_shape(finding)
     return {key: whole[key] for key in ("code", "level", "message", "remedy")}

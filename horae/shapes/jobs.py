@@ -13,7 +13,7 @@ from horae.store.values import Latest
 
 
 def job_shape(job: Job, latest: Latest, paused: bool | None, now: datetime) -> dict[str, Any]:
-    """As `horae jobs` prints it. `paused`: None where no store answers."""
+    """The JSON of a job in `horae jobs`. `paused`: None if the store does not answer."""
     following, settled, newest = job.next_fire(now), latest.settled, latest.newest
     return {
         "name": job.name,
@@ -37,7 +37,7 @@ def job_shape(job: Job, latest: Latest, paused: bool | None, now: datetime) -> d
 
 
 def decision_shape(decision: Decision) -> dict[str, Any]:
-    """Where the matrix leads, as `horae explain` has it; `horae decide` adds the findings."""
+    """The JSON of a decision in `horae explain`. `horae decide` adds the findings."""
     path = [{"step": one.step, "question": one.question, "answer": one.answer} for one in decision.path]
     return {"tier": decision.tier.value, "reason": decision.reason, "path": path}
 
@@ -49,7 +49,7 @@ def explanation_shape(
     providers: Sequence[dict[str, Any]] | None,
     fires: Sequence[datetime],
 ) -> dict[str, Any]:
-    """As `horae explain` prints it."""
+    """The JSON of `horae explain`."""
     return {
         "name": job.name,
         "tier": job.tier.value,

@@ -15,7 +15,7 @@ def instant(at: datetime | None) -> str | None:
 
 
 def run_shape(run: Run) -> dict[str, Any]:
-    """As `horae fires` prints it."""
+    """The JSON of a run in `horae fires`."""
     return {
         "run_id": run.run_id,
         "job": run.job,
@@ -37,7 +37,7 @@ def run_shape(run: Run) -> dict[str, Any]:
 
 
 def whole_run_shape(run: Run) -> dict[str, Any]:
-    """As `horae show` prints it: with all that is known of the run."""
+    """The JSON of a run in `horae show`, with all its fields."""
     return run_shape(run) | {
         "worker": run.worker or None,
         "provider": run.provider or None,
@@ -53,7 +53,7 @@ def whole_run_shape(run: Run) -> dict[str, Any]:
 
 
 def story_shape(events: Sequence[Event]) -> list[dict[str, Any]]:
-    """The events of a run's story, in order."""
+    """The JSON of the events of a run, in order."""
     return [
         {
             "at": clock.isoformat(event.at),
@@ -67,17 +67,17 @@ def story_shape(events: Sequence[Event]) -> list[dict[str, Any]]:
 
 
 def log_shape(run: Run, lines: Sequence[str]) -> dict[str, Any]:
-    """As `horae logs` prints it."""
+    """The JSON of `horae logs`."""
     return {"run_id": run.run_id, "job": run.job, "state": run.state.value, "lines": list(lines)}
 
 
 def cancelled_shape(run: Run, outcome: Cancelled) -> dict[str, Any]:
-    """As `horae cancel` prints it: the run as it is when the command ends."""
+    """The JSON of `horae cancel`: the run at the end of the command."""
     return {"outcome": outcome.value} | run_shape(run)
 
 
 def accepted_shape(accepted: Accepted) -> dict[str, Any]:
-    """As `horae enqueue` prints it."""
+    """The JSON of `horae enqueue`."""
     return {
         "run_id": accepted.run_id,
         "job": accepted.job,

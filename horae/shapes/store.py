@@ -8,7 +8,7 @@ from horae.store.redis.schema import SchemaState
 
 
 def upgrade_shape(state: SchemaState, rewritten: int | None) -> dict[str, Any]:
-    """`state`: before the upgrade. `rewritten`: how many rows were; None where nothing was done."""
+    """`state`: before the upgrade. `rewritten`: the number of rewritten rows; None if no upgrade was needed."""
     return {
         "schema": state.schema if rewritten is None else SCHEMA,
         "newest": SCHEMA,

@@ -1,8 +1,8 @@
-"""A backup on disk: its name, its checksum, and how it gets there whole or not at all.
+"""A backup on disk: its name, its checksum, and its atomic publication.
 
-A backup is made in a workspace, a folder inside the backup folder that its run holds locked. What a death leaves behind
-is a workspace that nobody holds, and the next run clears it away. The artefact comes under its final name by a rename,
-after its checksum did: where there is an artefact, it is complete, and its checksum is beside it.
+A run makes a backup in a workspace, a folder inside the backup folder that the run keeps locked. A run that dies leaves
+an unlocked workspace, which the next run removes. The checksum is written first; then a rename gives the artefact its
+final name. So every artefact is complete and has its checksum beside it.
 """
 
 import fcntl
@@ -33,13 +33,13 @@ class Artefact:
 
 
 def file_name(database: str, at: datetime, suffix: str) -> str:
-    """`<database>-<instant, to the millisecond, UTC><suffix>`: sorted by name is sorted by age."""
+    """`<database>-<instant, to the millisecond, UTC><suffix>`. The order by name is the order by age."""
     instant = at.astimezone(UTC)
     return f"{database}-{instant:%Y%m%dT%H%M%S}{instant.microsecond // 1000:03}Z{suffix}"
 
 
 def artefacts(folder: Path) -> list[Artefact]:
-    """The finished backups in that folder, the oldest first. Files of other names are none."""
+    """The finished backups in the folder, the oldest first. Files with other names are ignored."""
     found = [
         Artefact(
             database=match["name"],
@@ -56,10 +56,10 @@ def artefacts(folder: Path) -> list[Artefact]:
 
 @contextmanager
 def workspace(folder: Path) -> Iterator[Path]:
-    """A folder of one's own inside `folder`, gone afterwards. Clears away what dead runs left."""
+    """A private folder inside `folder`, removed afterwards. Also removes the workspaces of dead runs."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as gate:
-        fcntl.flock(gate, fcntl.LOCK_EX)  # held for an instant: no new workspace is taken for a dead one's
+        fcntl.flock(gate, fcntl.LOCK_EX)  # held briefly, so that a new workspace is not mistaken for that of a dead run
         _clear(folder)
         mine = Path(tempfile.mkdtemp(prefix=WORKSPACE, dir=folder))
         held = os.open(mine, os.O_RDONLY)
@@ -94,7 +94,7 @@ def sha256(path: Path) -> str:
 
 
 def publish(made: Path, folder: Path, name: str) -> str:
-    """Put a finished file under its final name, its checksum first, both durably; returns the checksum."""
+    """Give a finished file its final name, after its checksum, both durably; returns the checksum."""
     digest = sha256(made)
     checksum = made.with_name(name + CHECKSUM)
     checksum.write_text(f"{digest}  {name}\n")
@@ -107,7 +107,7 @@ def publish(made: Path, folder: Path, name: str) -> str:
 
 
 def sync(path: Path) -> None:
-    """Return when the file, or the entries of the folder, would survive a loss of power."""
+    """Flush the file, or the entries of the folder, to disk, so that it survives a loss of power."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -116,7 +116,7 @@ def sync(path: Path) -> None:
 
 
 def require_space(folder: Path, needed_bytes: int) -> None:
-    """Raises OSError, before anything is written, when the disk cannot take that much."""
+    """Raise OSError, before anything is written, if the disk has less free space."""
     free = shutil.disk_usage(folder).free
     if free < needed_bytes:
         raise OSError(f"{folder} has {free >> 20} MiB free and {needed_bytes >> 20} MiB are needed; free some space")

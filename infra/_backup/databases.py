@@ -1,4 +1,4 @@
-"""Which databases are backed up, and what each is called."""
+"""The databases to back up, and their names."""
 
 import hashlib
 import os
@@ -10,14 +10,14 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from horae.errors import InvalidSettings
 
-# Both are read by Prefect 3: the first is its present name, the second the one before.
+# Prefect 3 reads both: the first is the current name, the second the former one.
 PREFECT_URLS = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SQLite:
     name: str
-    """Begins the names of its backups; the same for the same path."""
+    """Prefix of the names of its backups; the same for the same path."""
     path: Path
 
     def __str__(self) -> str:
@@ -28,9 +28,9 @@ class SQLite:
 class Postgres:
     name: str
     url: str
-    """As libpq reads it, without the password."""
+    """The connection text for libpq, without the password."""
     password: str | None = field(repr=False)
-    """None: libpq looks into PGPASSWORD and ~/.pgpass."""
+    """None: libpq uses PGPASSWORD and ~/.pgpass."""
 
     def __str__(self) -> str:
         return self.url
@@ -62,7 +62,7 @@ def parse(text: str, project: Path) -> Database:
 
 def _sqlite(path: Path, project: Path) -> SQLite:
     full = Path(os.path.normpath(project / path))
-    # Relative, so that the backups of a project that was moved are still its own.
+    # Use the relative path, so that a moved project still owns its backups.
     identity = str(full.relative_to(project)) if full.is_relative_to(project) else str(full)
     return SQLite(name=_name(full.stem, identity), path=full)
 
@@ -71,7 +71,7 @@ def _postgres(url: str) -> Postgres:
     parts = urlsplit(url)
     options = dict(parse_qsl(parts.query))
     password = options.pop("password", None) or (unquote(parts.password) if parts.password else None)
-    if "ssl" in options:  # what asyncpg calls it
+    if "ssl" in options:  # asyncpg's name for sslmode
         options["sslmode"] = options.pop("ssl")
     user, at, place = parts.netloc.rpartition("@")
     options_text = f"?{urlencode(options)}" if options else ""
@@ -80,7 +80,7 @@ def _postgres(url: str) -> Postgres:
 
 
 def _name(stem: str, identity: str) -> str:
-    """Readable, and different for two databases whose files are called the same."""
+    """A readable name that differs between two databases with equal file names."""
     readable = re.sub(r"[^a-zA-Z0-9_]+", "-", stem).strip("-") or "database"
     return f"{readable[:60]}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
 
@@ -88,8 +88,8 @@ def _name(stem: str, identity: str) -> str:
 def chosen(
     given: Sequence[str], project: Path, state: Path, environment: Mapping[str, str]
 ) -> tuple[list[Database], dict[str, str]]:
-    """The databases of that list, each once, and what is wrong with the others; of an empty list, that of Prefect's
-    server, or InvalidSettings."""
+    """The databases of a list, each once, and the faults of the other items. For an empty list: the database of
+    Prefect's server; raises InvalidSettings if there is none."""
     if not given:
         return [prefect_database(project, state, environment)], {}
     found: dict[str, Database] = {}
@@ -107,7 +107,7 @@ def chosen(
 
 
 def prefect_database(project: Path, state: Path, environment: Mapping[str, str]) -> Database:
-    """Where Prefect's server keeps its data: what its variables say, else `prefect/prefect.db` in the state folder."""
+    """The database of Prefect's server: from its variables, else `prefect/prefect.db` in the state folder."""
     for name in PREFECT_URLS:
         if environment.get(name):
             return parse(environment[name], project)

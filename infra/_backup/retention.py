@@ -1,4 +1,4 @@
-"""Which backups of one database stay."""
+"""Decides which backups of one database to keep."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -8,7 +8,7 @@ from infra._backup.settings import BackupSettings
 
 
 def kept(backups: Sequence[Artefact], settings: BackupSettings) -> set[Artefact]:
-    """The newest `keep_last`, and the last one of each of the latest days, weeks and months that have one."""
+    """The newest `keep_last`, and the last backup of each of the latest days, weeks and months that have one."""
     newest_first = sorted(backups, key=lambda backup: backup.at, reverse=True)
     stay = set(newest_first[: settings.keep_last])
     periods: list[tuple[int, Callable[[datetime], object]]] = [
@@ -25,7 +25,7 @@ def kept(backups: Sequence[Artefact], settings: BackupSettings) -> set[Artefact]
 
 
 def rotate(backups: Sequence[Artefact], settings: BackupSettings) -> list[str]:
-    """Remove the backups that do not stay; returns their file names. The checksum goes last: alone it means nothing."""
+    """Remove the other backups; returns their file names. A checksum is removed after its artefact."""
     gone = sorted(set(backups) - kept(backups, settings), key=lambda backup: backup.at)
     for backup in gone:
         backup.path.unlink(missing_ok=True)

@@ -55,8 +55,8 @@ def back_up(source: Path, work: Path, timeout_seconds: float) -> Made:
 
 
 def copy(source: Path, target: Path, timeout_seconds: float) -> None:
-    """SQLite's online backup in one step: a copy in steps starts again at each write, and under a steady writer never
-    ends. Raises BackupFailed when the database stays locked."""
+    """Copy by SQLite's online backup in one step. A copy in several steps starts again at each write and may never end.
+    Raises BackupFailed if the database stays locked."""
     deadline = time.monotonic() + timeout_seconds
 
     def tried(_status: int, _remaining: int, _total: int) -> None:

@@ -1,4 +1,4 @@
-"""The collected entries: Parquet files in a folder a day, and how a run adds to them once or not at all.
+"""The collected entries: Parquet files in one folder per day. A run adds its entries completely or not at all.
 
     collected-logs/
         entries/date=2026-11-26/batch-00000042-0.parquet
@@ -6,8 +6,8 @@
         .unfinished-…/            of a run that goes on, or died
 
 A run writes its batch under the next number and then replaces offsets.json, which holds the number and the offsets.
-Whatever has a higher number than offsets.json says was left by a run that died before that, and the next run removes
-it before it reads the same lines again.
+A file with a higher number than that in offsets.json is from a run that died before it replaced offsets.json. The next
+run removes the file before it reads the same lines again.
 """
 
 import fcntl
@@ -154,7 +154,7 @@ def publish(lines: Path, folder: Path, batch: int, entry_limit_bytes: int) -> in
 
 
 def remove_old(folder: Path, keep_days: int) -> list[str]:
-    """Remove the days that are over; returns them."""
+    """Remove the expired days; returns them."""
     oldest = first_day(keep_days)
     removed = []
     for path in sorted((folder / "entries").glob("date=*")):

@@ -39,7 +39,9 @@ def scan_all(
         if not dry_run:
             _write(found, folder, at, settings)
             memory.save_baseline(baseline, baseline_path)
-            memory.save(found.memory, folder / "known.json")  # last: a run that dies before it calls the same new again
+            memory.save(
+                found.memory, folder / "known.json"
+            )  # last, so that a run that dies before it reports the same findings as new again
     return _conclude(run, found, folder, settings)
 
 

@@ -1,8 +1,7 @@
-"""Create, set, test, finish; later, revoke.
+"""The steps of a rotation: create, set, test, finish; later, revoke.
 
-Each step writes down that it was done, and may be done again, so that a rotation that died is taken up where it was. At
-every moment the version in use is valid: the old one until the grace period is over, the new one from before it is in
-use.
+Each step records that it was done, and can be repeated, so a rotation that died continues where it stopped. The version
+in use is always valid: the old one until the end of the grace period, the new one from before its first use.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Cleaning up one place, and what is told of it."""
+"""Cleans up one place and reports the result."""
 
 import os
 import stat
@@ -14,25 +14,25 @@ from internal._cleanup.refusing import folder_of, refusal
 from internal._cleanup.settings import Place
 
 NAMED = 3
-"""Files that are named when they cannot be deleted."""
+"""The most undeletable files that the result names."""
 
 
 @dataclass(kw_only=True, slots=True)
 class Cleaned:
-    """What became of one place."""
+    """The result for one place."""
 
     path: str
     """As configured."""
     there: bool = True
     files: int = 0
-    """Files that were looked at."""
+    """Files that were checked."""
     deleted: int = 0
-    """In a dry run: that would be deleted."""
+    """Deleted files; in a dry run, files that would be deleted."""
     freed_bytes: int = 0
     unseen: str = ""
-    """Why it was not, or not wholly, looked at."""
+    """Why the place was not, or only partly, checked."""
     failed: list[str] = field(default_factory=list)
-    """What could not be deleted, with the reason."""
+    """Files that could not be deleted, with the reason."""
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -49,7 +49,7 @@ class Cleaned:
 def clean(
     place: Place, settings: Settings, now: float, deadline: float, youngest_seconds: float, *, dry_run: bool
 ) -> Cleaned:
-    """Delete what may go in one place. Never raises for what it finds there; run again, it goes on."""
+    """Delete the old and expired files of one place. Faults there are reported, not raised. A new run continues."""
     done = Cleaned(path=place.path)
     folder = folder_of(place, settings)
     done.unseen = refusal(folder, settings)
@@ -67,7 +67,7 @@ def clean(
     except OSError as error:
         done.unseen = f"cannot look into {error.filename or folder}: {error.strerror}"
     done.files = len(found)
-    # Of a part alone nobody can say which are the newest, or how large the whole is: only what is expired goes.
+    # A partial list does not show the newest files or the total size, so delete only expired files.
     going = doomed(found, place, now, youngest_seconds) if not done.unseen else [one for one in found if one.expired]
     _delete(going, done, deadline, dry_run=dry_run)
     if not dry_run:
@@ -92,7 +92,7 @@ def _delete(going: Sequence[Found], done: Cleaned, deadline: float, *, dry_run: 
 
 
 def _unlink(file: Found) -> bool:
-    """Delete the file, unless it was changed since it was looked at or its folder became a link; whether it went."""
+    """Delete the file, unless it changed since it was checked or its folder became a link. True if it was deleted."""
     try:
         folder = os.open(file.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except FileNotFoundError:
@@ -110,11 +110,11 @@ def _unlink(file: Found) -> bool:
 
 
 def _drop_empty_folders(top: Path, folders: set[Path]) -> None:
-    """Those that this run emptied, and their parents up to the place itself, which stays."""
+    """Remove the folders that this run emptied, and their empty parents, but not the place itself."""
     for folder in sorted(folders, key=lambda one: len(one.parts), reverse=True):
         while folder != top and top in folder.parents:
             try:
                 folder.rmdir()
             except OSError:
-                break  # it is not empty, or somebody else has it
+                break  # not empty, or in use
             folder = folder.parent

@@ -1,4 +1,4 @@
-"""The files of a place, and which of them go."""
+"""Lists the files of a place and selects those to delete."""
 
 import os
 import re
@@ -20,7 +20,7 @@ RESULT = re.compile(rb'\{"metadata":\{.*?"expiration":(?:null|"(?P<at>[^"]+)")')
 
 
 class OutOfTime(Exception):
-    """The time of this run is over; not everything was looked at."""
+    """The time of this run is over; some files were not checked."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,13 +31,13 @@ class Found:
     changed: float
     """Unix time."""
     disk_bytes: int
-    """What its deletion frees: nothing while another hard link holds it."""
+    """Bytes that deletion frees: 0 while another hard link exists."""
     expired: bool = False
-    """It is a result whose own expiration has passed."""
+    """Whether it is a Prefect result that has expired."""
 
 
 def files(folder: Path, place: Place, now: float, deadline: float) -> Iterator[Found]:
-    """The regular files below a folder; never through a link, never on another file system.
+    """The regular files below a folder. Links are not followed, and other file systems are not entered.
 
     Raises OutOfTime at the deadline (monotonic), OSError when a folder cannot be read.
     """
@@ -60,7 +60,7 @@ def files(folder: Path, place: Place, now: float, deadline: float) -> Iterator[F
                     continue
                 expired = place.kind == "results" and is_expired(path, now)
             except FileNotFoundError:
-                continue  # somebody else deleted it meanwhile
+                continue  # another process deleted it
             if expired is None:
                 continue
             freed = status.st_blocks * BLOCK_BYTES if status.st_nlink == 1 else 0
@@ -68,7 +68,7 @@ def files(folder: Path, place: Place, now: float, deadline: float) -> Iterator[F
 
 
 def is_expired(path: Path, now: float) -> bool | None:
-    """Whether a result of Prefect's has expired; None for a file that is no such result."""
+    """Whether a Prefect result has expired; None for other files."""
     with path.open("rb") as file:
         found = RESULT.match(file.read(HEAD_BYTES))
     if found is None:
@@ -83,7 +83,7 @@ def is_expired(path: Path, now: float) -> bool | None:
 
 
 def doomed(found: Sequence[Found], place: Place, now: float, youngest_seconds: float) -> list[Found]:
-    """The files that go, oldest first: expired ones, then too old ones, then the oldest until the rest fits.
+    """The files to delete, oldest first: expired files, then too old files, then the oldest until the rest fits.
 
     The newest `keep` files and those younger than `youngest_seconds` stay.
     """

@@ -1,4 +1,4 @@
-"""Which folders are never cleaned up, whatever the settings say."""
+"""Decides which folders are never cleaned up, even if the settings name them."""
 
 from pathlib import Path
 
@@ -10,16 +10,16 @@ PROTECTED_IN_PROJECT = (".git", ".venv")
 
 
 def folder_of(place: Place, settings: Settings) -> Path:
-    """The real folder, links resolved."""
+    """The folder with links resolved."""
     path = place.path.replace(STATE, str(settings.state))
     return (settings.project / Path(path).expanduser()).resolve()
 
 
 def refusal(folder: Path, settings: Settings) -> str:
-    """Why nothing may be deleted there; empty when it may.
+    """Why nothing may be deleted in the folder; empty if it may be cleaned up.
 
-    A folder is refused when it is, holds, or lies in something that is no cache: the project, the state store, backups,
-    a git repository, the home folder.
+    A folder is refused if it is, contains or is inside something that is not a cache: the project, the state store,
+    backups, a git repository, the home folder.
     """
     project, state = settings.project.resolve(), settings.state.resolve()
     whole = [Path(folder.anchor), Path.home().resolve(), project, state, state / "prefect"]

@@ -8,7 +8,7 @@ STATE = "{state}"
 
 
 class Place(BaseModel):
-    """A folder, and what may stay in it."""
+    """A folder and the limits for its files."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -17,13 +17,13 @@ class Place(BaseModel):
     kind: Literal["files", "results"] = "files"
     """`files`: any file, by age and size. `results`: results of Prefect's tasks, also by their own expiration."""
     names: str = "*"
-    """Only files whose name fits, with `*` and `?`. Folders below are looked into in any case."""
+    """Pattern of file names, with `*` and `?`. Only matching files are deleted. All folders below are searched."""
     older_than_days: float | None = Field(default=None, gt=0, le=36_500)
-    """A file that was last changed longer ago is deleted. Default: age does not matter."""
+    """Files that were last changed longer ago are deleted. Default: no limit."""
     most_mib: float | None = Field(default=None, ge=0)
-    """When the files are larger in total, the oldest are deleted until they fit. Default: size does not matter."""
+    """If the files are larger in total, the oldest are deleted until the rest fits. Default: no limit."""
     keep: int = Field(default=0, ge=0)
-    """How many of the newest files are never deleted."""
+    """The number of newest files that are never deleted."""
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
@@ -46,8 +46,8 @@ class CleanupSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     places: tuple[Place, ...] = DEFAULT_PLACES
-    """What is cleaned up. Default: Prefect's results, old reports, temporary files and the caches of tools."""
+    """The places to clean up. Default: Prefect's results, old reports, temporary files and the caches of tools."""
     youngest_minutes: float = Field(default=60, ge=1, le=1_000_000)
-    """A file that was changed within so many minutes is never deleted: it may still be in use."""
+    """A file that was changed within this many minutes is never deleted, because it may be in use."""
     seconds: float = Field(default=3.5, gt=0, le=4)
     """How long one run may take for all places. The report begins with what it could not check in that time."""

@@ -1,4 +1,4 @@
-"""Dead letters as this job looks at them: small, and grouped by cause."""
+"""Dead letters without payload, for grouping by cause."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from horae.store.values import DeadLetter
 
 COUNT = "dlq_replays"
-"""In a run's metadata: which replay by this job it is, counted from 1. A manual replay keeps the number."""
+"""Key in a run's metadata: the number of replays by this job, counted from 1. A manual replay keeps the number."""
 SAYS_CHARACTERS = 500
 NO_JOB = "(no message)"
 
@@ -29,7 +29,7 @@ class Letter:
     """The class name of the exception; empty when there was none."""
     says: str
     replays: int
-    """How often this job has replayed the work so far."""
+    """The number of replays by this job so far."""
     refused: str = ""
     """Why the job no longer accepts the letter's context; empty when it does."""
 

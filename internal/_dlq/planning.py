@@ -1,4 +1,4 @@
-"""What becomes of each dead letter: a pure function of the letters, the rules and what became of earlier replays."""
+"""Decides the fate of each dead letter: a pure function of the letters, the rules and the earlier replays."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,23 +32,23 @@ class Fate(StrEnum):
 RAISED = frozenset(
     {Fate.STOPPED, Fate.EXHAUSTED, Fate.NOT_TRANSIENT, Fate.NOT_IDEMPOTENT, Fate.NO_JOB, Fate.REFUSED, Fate.NO_MESSAGE}
 )
-"""What a person must look at."""
+"""Fates that a person must look at."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class History:
-    """What became of the replays by this job, of one job."""
+    """The results of this job's replays of one other job."""
 
     last_hour: int = 0
     unsettled: int = 0
     failed_at: datetime | None = None
-    """When the replay that was settled last failed; None when it did not, or there is none."""
+    """When the last settled replay failed; None if it did not fail or does not exist."""
     proven: bool = False
-    """The replay that was settled last ran."""
+    """Whether the last settled replay ran."""
 
     @classmethod
     def of(cls, runs: Iterable[Run], now: datetime) -> "History":
-        """From the replays of a job in the ledger, in any order; replays by hand do not count."""
+        """Build it from the replays of a job in the ledger, in any order. Manual replays do not count."""
         own = [run for run in runs if run.replays and replays_of(run.metadata)]
         settled = [run for run in own if run.verdict in (Verdict.RAN, Verdict.FAILED) and run.ended_at]
         last = max(settled, key=lambda run: run.ended_at or now, default=None)
@@ -63,7 +63,7 @@ class History:
         return self.failed_at is not None and now - self.failed_at < stop
 
     def room(self, own: DlqSettings) -> int:
-        """How many more may be replayed now: one at a time until one has run."""
+        """The number of letters that may be replayed now: one at a time until one replay has run."""
         if not self.proven:
             return 1 - min(1, self.unsettled) if self.last_hour < own.most_an_hour else 0
         return max(0, own.most_an_hour - self.last_hour)
@@ -78,7 +78,7 @@ class Plan:
 
 
 def judge(letter: Letter, job: Job | None, own: DlqSettings) -> Fate:
-    """What the letter alone says: `WAITS` when it may be replayed, or why not."""
+    """The fate by the letter alone: `WAITS` if it may be replayed, else the reason."""
     if not letter.job:
         return Fate.NO_MESSAGE
     if job is None:
@@ -98,7 +98,7 @@ def judge(letter: Letter, job: Job | None, own: DlqSettings) -> Fate:
 
 
 def rests(letter: Letter, own: DlqSettings, now: datetime) -> bool:
-    """Whether it died too short a while ago: each replay doubles the rest."""
+    """Whether the run failed too recently. Each replay doubles the waiting time."""
     return now - letter.at < timedelta(seconds=own.rest_seconds) * (1 << min(letter.replays, 20))
 
 
@@ -110,8 +110,8 @@ def plan(
     own: DlqSettings,
     now: datetime,
 ) -> Plan:
-    """`judged`: by run, from `judge`. `histories`: by job; a job without one is not replayed, because nobody can say
-    whether its replays fail again."""
+    """`judged`: the fates from `judge`, by run. `histories`: by job. A job without a history is not replayed, because
+    it is unknown whether its replays fail again."""
     fates: dict[str, Fate] = dict(judged)
     chosen: list[Letter] = []
     taken: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""The groups that a person must look at, each raised once."""
+"""Raises each group of dead letters that a person must look at once."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from internal._dlq.planning import RAISED, Fate
 
 EVENTS = "8f6c9b2e-1d0a-5c3e-9a77-5b2f0e4d6c13"
 MOST = 100
-"""Groups that are told apart, those with the newest letters; the marks of more would not fit into a result."""
+"""The most groups, those with the newest letters. The marks of more would not fit into a result."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,7 +24,7 @@ class Group:
     count: int
     newest: datetime
     says: str
-    """The message of the newest."""
+    """The message of the newest letter."""
 
     @property
     def mark(self) -> str:
@@ -37,7 +37,7 @@ class Group:
         return f"{self.count} dead letters, {self.cause} ({self.fate.value}){said}"
 
     def event(self, namespace: str) -> dict[str, Any]:
-        """As Prefect's API takes an event. Its id follows from the group and its newest letter: stored once."""
+        """An event for Prefect's API. Its id is derived from group and newest letter, so it is stored only once."""
         import uuid
 
         newest = isoformat(self.newest)
@@ -59,7 +59,7 @@ def stopped_mark(job: str) -> str:
 
 
 def grouped(letters: Iterable[Letter], fates: Mapping[str, Fate]) -> list[Group]:
-    """By cause and fate, those with the newest letters first."""
+    """Group letters by cause and fate. Groups with the newest letters come first."""
     found: dict[tuple[str, Fate], list[Letter]] = {}
     for letter in letters:
         found.setdefault((letter.cause, fates[letter.run_id]), []).append(letter)
@@ -76,8 +76,8 @@ def unraised(
 ) -> tuple[list[Group], dict[str, int]]:
     """The groups to raise now, and the marks after it: by group, the newest letter that was raised, in milliseconds.
 
-    A group is raised again when it gets a newer letter. What is stopped is not, or each try would raise it again: a job
-    is raised as stopped once, until one of its replays has run. `proven`: the jobs of which the last replay ran.
+    A group is raised again when it gets a newer letter. A stopped job is raised only once until one of its replays has
+    run; otherwise each test replay would raise it again. `proven`: the jobs whose last replay ran.
     """
     before = {mark: at for mark, at in marks.items() if mark not in {stopped_mark(job) for job in proven}}
     news, after = [], dict(before)

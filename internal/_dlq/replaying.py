@@ -1,4 +1,4 @@
-"""Replays in the store: what became of earlier ones, and the new ones."""
+"""Reads earlier replays from the store, and makes new ones."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 LOOK_BACK = timedelta(hours=6)
 MORE = 200
-"""Replays by hand that the look into the ledger leaves room for."""
+"""The number of manual replays that the search in the ledger allows for."""
 HISTORY_SECONDS = 1.0
-"""For all jobs together; this job has 5 seconds."""
+"""Time limit for all jobs together; this job has 5 seconds."""
 REASON = "dlq-processing"
 
 
@@ -35,7 +35,7 @@ def durable_jobs(project: Path) -> Mapping[str, Job]:
 
 
 async def histories(store: "Store", jobs: Iterable[str], own: DlqSettings, now: datetime) -> dict[str, History]:
-    """What became of the replays of these jobs; without those of which it cannot be said in time, or in full."""
+    """The replay histories of these jobs. Jobs whose history cannot be read in time or in full are left out."""
     import asyncio
 
     from horae.store.values import Only
@@ -56,7 +56,7 @@ async def histories(store: "Store", jobs: Iterable[str], own: DlqSettings, now: 
 
 
 def new_run(letter: "DeadLetter", job: Job, settings: Settings) -> "NewRun":
-    """The run that takes the letter up; raises HoraeError when it cannot be written as a message any more."""
+    """The run that replays the letter; raises HoraeError if it is no longer a valid message."""
     from horae.scheduler.replays import metadata_of
     from horae.store.values import NewRun
 
@@ -79,16 +79,16 @@ def new_run(letter: "DeadLetter", job: Job, settings: Settings) -> "NewRun":
 
 
 async def replay(store: "Store", letters: Sequence[Letter], settings: Settings) -> dict[str, Fate]:
-    """Replay these letters, each in one step with its new run; the fates that differ from the plan, by run.
+    """Replay these letters, each in one step with its new run. Returns the fates that differ from the plan, by run.
 
-    Killed in between and run again, none is replayed twice: the id of the new run follows from the letter.
+    The id of the new run is derived from the letter, so a job that is killed and run again replays no letter twice.
     """
     jobs = durable_jobs(settings.project)
     fates: dict[str, Fate] = {}
     for letter in letters:
         found = await store.dead_letters.get(letter.run_id)
         if found is None or found.message is None or letter.job not in jobs:
-            continue  # somebody dropped or replayed it meanwhile
+            continue  # dropped or replayed in the meantime
         try:
             new = new_run(found, jobs[letter.job], settings)
         except HoraeError:

@@ -1,4 +1,4 @@
-"""What is looked at, each by a function of its own. They import what they need when they run."""
+"""The checks, one function each. They import what they need when they run."""
 
 import shutil
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -16,19 +16,19 @@ from internal._health.settings import HealthSettings
 STARTED = clock.now()
 CLOCKS_APART_SECONDS = 2.0
 WRITES = "health-check"
-"""Where the ledger keeps the line that each check writes; it holds the newest ones only."""
+"""The name under which the ledger keeps the line of each store check. It keeps only the newest lines."""
 OWN_NAME = "health-check"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Seen:
-    """What a check has to say."""
+    """The result of a check."""
 
     ok: bool | None
-    """None: not configured here, so there is nothing to be well or unwell."""
+    """Whether the check passed. None: not configured here."""
     detail: str
     figures: Mapping[str, float] = field(default_factory=dict)
-    """What may be drawn as a metric, by a name that ends in its unit."""
+    """Figures for metrics, by names that end in their unit."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +48,7 @@ NOT_CONFIGURED = Seen(ok=None, detail="not configured")
 
 
 async def check_prefect(settings: Settings, _limits: HealthSettings) -> Seen:
-    """Whether Prefect's API says that it is well."""
+    """Whether Prefect's API reports that it is healthy."""
     if settings.prefect.api_url is None:
         return NOT_CONFIGURED
     from horae.prefect.api import PrefectApi
@@ -61,7 +61,7 @@ async def check_prefect(settings: Settings, _limits: HealthSettings) -> Seen:
 
 
 async def check_store(settings: Settings, _limits: HealthSettings) -> Seen:
-    """Whether the store answers, may be trusted, and takes a write."""
+    """Whether the store answers, is safe, and accepts a write."""
     if settings.store.url is None:
         return NOT_CONFIGURED
     from horae.store import connect
@@ -93,7 +93,7 @@ async def check_queue(settings: Settings, _limits: HealthSettings) -> Seen:
 
 
 async def check_disk(settings: Settings, limits: HealthSettings) -> Seen:
-    """Whether there is space where state and backups are written."""
+    """Whether the disk of state and backups has enough free space."""
     folder = next(place for place in (settings.state, *settings.state.parents) if place.is_dir())
     usage = shutil.disk_usage(folder)
     free = usage.free >> 20
@@ -126,7 +126,7 @@ def judged(
 ) -> Seen:
     """A job is late when it was due after both its last fire and `since`, and `patience` has passed.
 
-    What fell due before `since`, when this process began, is being caught up and no reason for alarm.
+    Fires that were due before `since`, when this process began, are being caught up and do not count as late.
     """
     late: list[str] = []
     ages: dict[str, float] = {}
@@ -144,7 +144,7 @@ def judged(
 
 @lru_cache(maxsize=1)
 def known_jobs(project: Path) -> tuple[Job, ...]:
-    """The jobs of the project as they were when this process first asked: like those of the sidecar itself."""
+    """The jobs of the project at the first call in this process, like those of the sidecar itself."""
     from horae.project import loading
 
     return tuple(loading.load(load(project)))
@@ -160,7 +160,7 @@ CHECKS: dict[str, Check] = {
 
 
 async def run_checks(settings: Settings, limits: HealthSettings, checks: Mapping[str, Check]) -> list[CheckResult]:
-    """All at once; one that raises or takes too long is not well, and hides none of the others."""
+    """Run all checks concurrently. A check that raises or takes too long fails; the others are not affected."""
     import asyncio
 
     return await asyncio.gather(*(_run(name, check, settings, limits) for name, check in checks.items()))

@@ -1,7 +1,7 @@
 """The dead-man's switch: pings to a server elsewhere, which sends an alert when they stop.
 
-The protocol is that of healthchecks.io: URL is a success, URL/start, URL/fail and URL/log are what they say. The body
-is kept with the ping, and `rid` ties a start to its end.
+The protocol is that of healthchecks.io: URL is a success; URL/start, URL/fail and URL/log are the other kinds. The
+server keeps the body with the ping, and `rid` connects a start with its end.
 """
 
 import re
@@ -12,7 +12,7 @@ from internal._heartbeat.processes import trusted
 
 BODY_LIMIT_BYTES = 10_000
 REFUSED = re.compile(r"\s*OK \((?P<why>[^)]+)\)\s*")
-"""The hosted service answers 200 even to a ping that it ignores; only the body says so."""
+"""The hosted service answers 200 even to a ping that it ignores. Only the body shows that."""
 
 
 class Ping(StrEnum):
@@ -24,7 +24,7 @@ class Ping(StrEnum):
 
 
 def address(url: str, ping: Ping, rid: str = "") -> str:
-    """The URL of a ping. What the given URL has after `?` stays."""
+    """The URL of a ping. The query of the given URL is kept."""
     parts = urlsplit(url)
     path = parts.path.rstrip("/") + ("" if ping is Ping.SUCCESS else f"/{ping.value}")
     query = "&".join(part for part in (parts.query, f"rid={rid}" if rid else "") if part)
@@ -32,7 +32,7 @@ def address(url: str, ping: Ping, rid: str = "") -> str:
 
 
 async def send(url: str, ping: Ping, body: str, timeout_seconds: float, rid: str = "") -> str:
-    """Send a ping; empty when the server took it, else why it did not. The URL is a secret and never in the answer."""
+    """Send a ping. Returns "", or why the server did not accept it. The URL is a secret and never in the result."""
     import httpx
 
     host = urlsplit(url).hostname
@@ -51,7 +51,7 @@ async def send(url: str, ping: Ping, body: str, timeout_seconds: float, rid: str
 
 
 def due(ping: Ping, last: str, seconds_since: float | None, every_seconds: float, least_seconds: float) -> bool:
-    """Whether to send it: a change after `least_seconds`, the same again after `every_seconds`."""
+    """Whether to send a ping: a changed one after `least_seconds`, an equal one after `every_seconds`."""
     if seconds_since is None or seconds_since < 0:  # never, or the clock was set back
         return True
     return seconds_since >= (every_seconds if ping == last else min(every_seconds, least_seconds))

@@ -1,4 +1,4 @@
-"""The processes that are watched, and a look at each: does it live, and do its duties go round?"""
+"""Checks whether each watched process is alive and its duties make progress."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ EVERYWHERE = ("0.0.0.0", "::", "")  # addresses to listen on, not to ask
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Beat:
-    """What one look at one process saw."""
+    """The result of one check of one process."""
 
     name: str
     alive: bool
     detail: str
-    """How it lives, or why there is no proof that it does."""
+    """The state of the process, or why there is no proof that it is alive."""
 
 
 def watched(settings: Settings, own: HeartbeatSettings, *, in_sidecar: bool) -> dict[str, str]:
@@ -47,7 +47,7 @@ def watched(settings: Settings, own: HeartbeatSettings, *, in_sidecar: bool) -> 
 
 
 async def look(settings: Settings, own: HeartbeatSettings, processes: Mapping[str, str]) -> list[Beat]:
-    """One look at every process and at the Prefect workers, all at once. Never raises for what it sees."""
+    """Check every process and the Prefect workers once, concurrently. Failures are results and are not raised."""
     import asyncio
 
     import httpx
@@ -59,7 +59,7 @@ async def look(settings: Settings, own: HeartbeatSettings, processes: Mapping[st
 
 
 async def look_at(client: "httpx.AsyncClient", name: str, url: str) -> Beat:
-    """A process is alive when its /health/live answers that no duty is stalled."""
+    """Check one process. It is alive if its /health/live answers that no duty is stalled."""
     import httpx
 
     try:
@@ -78,7 +78,7 @@ async def look_at(client: "httpx.AsyncClient", name: str, url: str) -> Beat:
 
 
 async def look_at_workers(settings: Settings, own: HeartbeatSettings) -> Beat | None:
-    """Whether as many Prefect workers as wanted are online; Prefect says so. None: none is wanted here."""
+    """Ask Prefect whether enough of its workers are online. None: no workers are configured here."""
     if settings.prefect.api_url is None or own.prefect_workers == 0:
         return None
     import asyncio
@@ -103,7 +103,7 @@ async def look_at_workers(settings: Settings, own: HeartbeatSettings) -> Beat | 
 
 @lru_cache(maxsize=1)
 def trusted() -> "ssl.SSLContext":
-    """Made once: reading the certificates takes longer than a look."""
+    """The TLS context, made once, because reading the certificates takes longer than a check."""
     import ssl
 
     return ssl.create_default_context()

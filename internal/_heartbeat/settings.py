@@ -6,21 +6,21 @@ SCHEMES = ("http://", "https://")
 
 
 class HeartbeatSettings(BaseModel):
-    # A ping URL is a secret: whoever knows it can keep the alarm silent.
+    # A ping URL is a secret: with it an attacker can suppress the alarm.
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
 
     processes: dict[str, str] = {}
     """More processes to watch than this sidecar and those of `horae up`: names, and the base URLs of their /health."""
     prefect_workers: int = Field(default=1, ge=0, le=10_000)
-    """Prefect workers that must be online in the work pool. 0: none is watched."""
+    """The number of Prefect workers that must be online in the work pool. 0: they are not watched."""
     silent_after_seconds: float = Field(default=30, gt=0, le=86_400)
-    """A process that does not answer for so long is silent."""
+    """A process that does not answer for this long is silent."""
     timeout_seconds: float = Field(default=1.5, gt=0, le=1.5)
     """Timeout of one check, one ping, or one request to Prefect. All checks run at once; the job itself has 5 s."""
     ping_url: SecretStr | None = None
     """The dead-man's switch: a ping URL of healthchecks.io or of a server that speaks its protocol. Default: none."""
     ping_every_seconds: float = Field(default=60, ge=15, le=86_400)
-    """Time between two pings that say the same. The hosted service refuses more than five a minute."""
+    """Time between two equal pings. The hosted service refuses more than five a minute."""
 
     @field_validator("processes")
     @classmethod

@@ -1,4 +1,4 @@
-"""Which processes are silent: the state that is kept between runs, and what changes now."""
+"""Decides which processes are silent, from the state that is kept between runs."""
 
 import json
 import os
@@ -15,15 +15,15 @@ EVENTS = "2b1f0f0c-7f0d-5c6e-8d4f-6a3d1c7b9e21"
 ABSENCE = timedelta(seconds=30)
 """Three runs of the job. A longer gap between two runs means that the sidecar was down."""
 UNTOLD = 100
-"""Events that wait here while Prefect is away, the newest."""
+"""The most events that wait here while Prefect does not answer. The newest are kept."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Seen:
-    """What is known of one process."""
+    """The known state of one process."""
 
     since: str
-    """The last proof of life; before the first one, when the watch began."""
+    """The last successful check; before the first one, the start of the watch."""
     silent: bool = False
 
 
@@ -35,11 +35,11 @@ class Change:
     silent: bool
     at: str
     since: str
-    """Its last proof of life."""
+    """The last successful check before the change."""
     detail: str
 
     def event(self, namespace: str, observer: str) -> dict[str, Any]:
-        """The change as Prefect's API takes an event. Its id follows from the change, so that it is stored once."""
+        """The change as an event for Prefect's API. The id is derived from the change, so it is stored only once."""
         import uuid
 
         what = "silent" if self.silent else "alive"
@@ -58,27 +58,27 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class State:
-    """What the next beat must know. Instants are ISO 8601 in UTC."""
+    """The state that the next run reads. Instants are ISO 8601 in UTC."""
 
     looked_at: str = ""
     processes: Mapping[str, Seen] = field(default_factory=dict)
     untold: Sequence[Change] = ()
-    """Changes that Prefect does not know yet."""
+    """Changes that Prefect has not accepted yet."""
     pinged: str = ""
-    """What the last ping that was taken said: success, fail or log."""
+    """The kind of the last accepted ping: success, fail or log."""
     pinged_at: str = ""
 
 
 def absent(before: State, now: datetime, patience: timedelta) -> bool:
-    """Whether the last run is longer ago than ABSENCE and `patience`, or there was none: the sidecar was down."""
+    """Whether the sidecar was down: the last run is longer ago than ABSENCE and `patience`, or there was none."""
     return not before.looked_at or now - parse_instant(before.looked_at) > max(patience, ABSENCE)
 
 
 def judge(before: State, beats: Sequence[Beat], now: datetime, patience: timedelta) -> tuple[State, list[Change]]:
-    """The state after these beats, and what changed.
+    """The state after these checks, and the changes.
 
-    A process is silent when its last proof of life is older than `patience`. After an absence of the sidecar the
-    count starts again: nobody knows what the process did meanwhile.
+    A process is silent if its last successful check is older than `patience`. After an absence of the sidecar the
+    time starts again, because the state of the process in the meantime is unknown.
     """
     stamp = isoformat(now)
     anew = absent(before, now, patience)
@@ -98,7 +98,7 @@ def judge(before: State, beats: Sequence[Beat], now: datetime, patience: timedel
 
 
 def read_state(path: Path) -> tuple[State, str]:
-    """The state that the last beat left, and what is wrong with it: a broken file counts as none."""
+    """The state of the last run, and the fault if its file is broken. A broken file counts as no state."""
     try:
         text = path.read_text()
     except FileNotFoundError:
@@ -123,7 +123,7 @@ def read_state(path: Path) -> tuple[State, str]:
 
 
 def write_state(path: Path, state: State) -> None:
-    """Put it in place in one step; raises OSError, and then the old state stands."""
+    """Replace the state file atomically. If it raises OSError, the old state stays."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:

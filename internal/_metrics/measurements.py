@@ -1,4 +1,4 @@
-"""What is measured, each by a function of its own. A figure that could not be measured is absent, never 0."""
+"""The measurements, one function each. A figure that could not be measured is left out; it is not 0."""
 
 import os
 from collections import Counter
@@ -18,14 +18,14 @@ SECOND = timedelta(seconds=1)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
-    """What one measurement found."""
+    """The result of one measurement."""
 
     name: str
     ok: bool | None
-    """None: not configured here, so there is nothing to measure."""
+    """Whether the measurement succeeded. None: not configured here."""
     detail: str
     figures: Mapping[str, float] = field(default_factory=dict)
-    """By a name that ends in its unit."""
+    """Figures by names that end in their unit."""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -54,7 +54,7 @@ async def process(_settings: Settings, _own: MetricsSettings) -> list[Measured]:
 
 
 async def host(settings: Settings, own: MetricsSettings) -> list[Measured]:
-    """This machine: processors, memory, and the disks that are named."""
+    """This machine: processors, memory, and the configured disks."""
     import psutil
 
     memory, times, load = psutil.virtual_memory(), psutil.cpu_times(), os.getloadavg()
@@ -78,7 +78,7 @@ async def host(settings: Settings, own: MetricsSettings) -> list[Measured]:
 
 
 def memory_limit(path: Path = CGROUP_MEMORY) -> int | None:
-    """Bytes that this container may use: less than the machine has. None without a limit, or where nobody can say."""
+    """The memory limit of this container in bytes. None without a limit, or if it cannot be read."""
     try:
         return int(path.read_text())
     except (OSError, ValueError):  # `max` is no number
@@ -107,7 +107,7 @@ def _disks(settings: Settings, own: MetricsSettings) -> list[Measured]:
 
 
 async def queues(settings: Settings, _own: MetricsSettings) -> list[Measured]:
-    """For each provider, how many messages its broker holds, and how old the oldest is."""
+    """The number of messages at each provider's broker, and the age of the oldest."""
     if settings.store.url is None:
         return [Measured(name="queue", ok=None, detail="not configured")]
     from horae.queues.opened import open_queues
@@ -134,7 +134,7 @@ async def queues(settings: Settings, _own: MetricsSettings) -> list[Measured]:
 
 
 async def ledger(settings: Settings, _own: MetricsSettings) -> list[Measured]:
-    """What the state store counts, over all jobs."""
+    """The counters of the state store, for all jobs together."""
     if settings.store.url is None:
         return [Measured(name="ledger", ok=None, detail="not configured")]
     from horae.store import connect
@@ -157,7 +157,7 @@ async def ledger(settings: Settings, _own: MetricsSettings) -> list[Measured]:
 
 
 async def prefect(settings: Settings, _own: MetricsSettings) -> list[Measured]:
-    """How many flow runs should have begun and did not."""
+    """The number of flow runs that should have begun and did not."""
     if settings.prefect.api_url is None:
         return [Measured(name="prefect", ok=None, detail="not configured")]
     from horae.prefect.flow_runs import prefect_of
@@ -177,7 +177,7 @@ MEASUREMENTS: dict[str, Measurement] = {
 
 
 async def measure(settings: Settings, own: MetricsSettings, measurements: Mapping[str, Measurement]) -> list[Measured]:
-    """All at once; one that raises or takes too long has no figures, and hides none of the others."""
+    """Run all measurements concurrently. One that raises or takes too long has no figures and stops no other."""
     import asyncio
 
     found = await asyncio.gather(*(_one(name, one, settings, own) for name, one in measurements.items()))

@@ -1,4 +1,4 @@
-"""The flows of a project: prefect.yaml and the source of what it deploys, read without importing Prefect."""
+"""Reads prefect.yaml and the source of the flows that it deploys, without importing Prefect."""
 
 from horae.prefect.yaml.deployment import Deployment, FlowSchedule
 from horae.prefect.yaml.flow_source import FlowSource, read_flow

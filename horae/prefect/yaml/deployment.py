@@ -1,4 +1,4 @@
-"""What prefect.yaml says of one flow, as values."""
+"""One deployment of prefect.yaml as values."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -19,14 +19,14 @@ class FlowSchedule:
     at: Source
     slug: str | None = None
     cron: str | None = None
-    """The expression, when it is a cron: Prefect's engine reads it its own way."""
+    """The cron expression as written, if it is a cron. Prefect's engine may read it differently."""
     timezone: str = "UTC"
     active: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Deployment:
-    """A flow as it is deployed; `job` is what the registry holds of it."""
+    """A deployed flow; `job` is its entry in the registry."""
 
     job: Job
     flow: FlowSource
@@ -36,10 +36,10 @@ class Deployment:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     paused: bool = False
     raw: Mapping[Any, Any] = field(default_factory=dict)
-    """What the file says of it, as Prefect loads it."""
+    """The deployment's values in the file, as Prefect loads them."""
 
     def accepts(self, context: Iterable[str]) -> None:
-        """Refuse context keys that the flow has no parameter for, and missing ones; raises InvalidJob."""
+        """Raise InvalidJob for context keys without a parameter in the flow, and for missing required keys."""
         given = set(context)
         for key in sorted(given - set(self.flow.parameters)):
             if not self.flow.takes_any:

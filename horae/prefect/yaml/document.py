@@ -1,4 +1,4 @@
-"""YAML with the line of every value, and what plain loading would swallow: a key written twice."""
+"""Loads YAML with the line of every value, and reports keys that are written twice."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from typing import Any
 import yaml
 
 VALUES = 1_000_000
-"""More than these no file has, each alias counted as what it repeats. 357 bytes can stand for a billion."""
+"""The most values in a file, with aliases expanded. Without a limit 357 bytes can expand to a billion values."""
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Unreadable(Exception):
-    """The text is not YAML; says where."""
+    """The text is not YAML. The error has the line."""
 
     def __init__(self, message: str, line: int) -> None:
         self.line = line
@@ -21,14 +21,14 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A value and the line (from 1) on which it, or its key, stands."""
+    """A value, with the line (from 1) of the value or its key."""
 
     value: Any
-    """dict[str, Entry], list[Entry], or a scalar as YAML reads it."""
+    """dict[str, Entry], list[Entry], or a scalar as YAML loads it."""
     line: int
 
     def get(self, key: str) -> "Entry | None":
-        """The entry under that key, if this is a mapping that has it with a value that is not null."""
+        """The entry under this key; None if this is not a mapping, or the key is missing or null."""
         found = self.value.get(key) if isinstance(self.value, dict) else None
         return found if found is not None and found.value is not None else None
 
@@ -43,13 +43,13 @@ class Entry:
 class Document:
     root: Entry
     raw: Any
-    """The same as plain Python values, as Prefect loads it; an alias is the same object again, not a copy."""
+    """The document as plain Python values, as Prefect loads it. An alias is the same object, not a copy."""
     repeated: tuple[tuple[str, int], ...]
-    """Keys written twice in one mapping, with the line of the later one, which wins."""
+    """Keys that are written twice in one mapping, with the line of the later one, whose value is used."""
 
 
 def parse(text: str) -> Document:
-    """The document in that text; raises Unreadable."""
+    """Parse a YAML text; raises Unreadable."""
     try:
         node = yaml.compose(text, Loader=Loader)
         if node is not None:
@@ -66,14 +66,14 @@ def parse(text: str) -> Document:
 
 
 def _refuse_bombs(root: yaml.Node) -> None:
-    """Raises Unreadable where aliases of aliases stand for more values than anybody means, or for themselves."""
+    """Raise Unreadable if the expanded aliases have too many values, or an alias contains itself."""
     sizes: dict[int, int] = {}
 
     def size(node: yaml.Node) -> int:
-        """How many values it stands for, each alias counted as what it repeats."""
+        """The number of values of a node, with aliases expanded."""
         known = sizes.get(id(node))
         if known is None:
-            sizes[id(node)] = VALUES + 1  # of one inside itself
+            sizes[id(node)] = VALUES + 1  # the size of a node that contains itself
             inside = (
                 [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
             )
@@ -89,7 +89,7 @@ def _refuse_bombs(root: yaml.Node) -> None:
 
 
 class _Entries:
-    """Makes entries of nodes. An alias gets the entry of its anchor, so that aliases of aliases stay small."""
+    """Converts nodes to entries. An alias shares the entry of its anchor, so nested aliases stay small."""
 
     def __init__(self, repeated: list[tuple[str, int]]) -> None:
         self._repeated = repeated

@@ -1,4 +1,4 @@
-"""Where an entrypoint leads: the file, and the definition of the flow in it, found without importing anything."""
+"""Finds the file of an entrypoint and the definition of the flow in it, without importing anything."""
 
 import ast
 import os
@@ -12,11 +12,11 @@ from horae.jobs.policies import Tier
 type Function = ast.FunctionDef | ast.AsyncFunctionDef
 type Node = Function | ast.ClassDef | ast.expr | ast.ImportFrom | ast.Import
 FOLLOWED = 5
-"""Names that are followed from one to the next: assignments, imports."""
+"""The most names (assignments, imports) to follow from one to the next."""
 
 
 class Unread(Exception):
-    """The flow may well be there, and only running its file would tell; says why."""
+    """The flow may exist, but only running its file would show it. The text is the reason."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,20 +24,20 @@ class Module:
     """A parsed file."""
 
     file: str
-    """Relative to the project, for people."""
+    """The path relative to the project, for messages."""
     path: Path
     tree: ast.Module
     prefect: dict[str, str]
-    """Local names of Prefect's `flow` and `task`, with and without a module before them, and which of the two."""
+    """Local names for Prefect's `flow` and `task`, with or without a module prefix, each with `flow` or `task`."""
 
     def decorator(self, node: Function, kind: str) -> ast.expr | None:
-        """The decorator of a function that is Prefect's `flow` or `task`."""
+        """The function's decorator that is Prefect's `flow` or `task`, as `kind` says."""
         return next((one for one in node.decorator_list if self.prefect.get(_called(one)) == kind), None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Definition:
-    """A flow in a file: its function, and the call or name that makes a flow of it."""
+    """A flow in a file: its function, and the call or name that turns it into a flow."""
 
     module: Module
     node: Function
@@ -45,7 +45,7 @@ class Definition:
 
 
 def split(entrypoint: str, folder: str) -> tuple[str, str]:
-    """The place and the dotted name of an entrypoint, split as Prefect does; raises InvalidJob."""
+    """Split an entrypoint into its place and dotted name, as Prefect does; raises InvalidJob."""
     place, colon, name = entrypoint.rpartition(":")
     if not colon:
         place, _, name = entrypoint.rpartition(".")
@@ -55,9 +55,9 @@ def split(entrypoint: str, folder: str) -> tuple[str, str]:
 
 
 def locate(base: Path, place: str, folder: str = Tier.PREFECT.folder) -> Path:
-    """The file that a place names, relative to `base`; raises InvalidJob, and Unread for an installed package.
+    """The file of a place, relative to `base`. Raises InvalidJob, and Unread for an installed package.
 
-    `folder`: where files of flows are expected.
+    `folder`: the folder of flows, for messages.
     """
     if place.endswith(".py"):
         path = base / place
@@ -77,10 +77,10 @@ def locate(base: Path, place: str, folder: str = Tier.PREFECT.folder) -> Path:
 
 
 def parse(base: Path, path: Path) -> Module:
-    """A file as a module, whatever its encoding; raises InvalidJob."""
+    """Parse a Python file in any declared encoding; raises InvalidJob."""
     file = Path(os.path.relpath(path.resolve(), base.resolve())).as_posix()
     try:
-        # Bytes, so that Python itself looks at a byte order mark and a coding comment.
+        # Pass bytes, so that Python itself handles a byte order mark and a coding comment.
         tree = ast.parse(path.read_bytes(), file)
     except SyntaxError as error:
         raise InvalidJob(f"{file} line {error.lineno}: {error.msg}") from error
@@ -92,7 +92,7 @@ def parse(base: Path, path: Path) -> Module:
 
 
 def find(base: Path, module: Module, name: str) -> Definition:
-    """The definition that a dotted name in a module leads to; raises InvalidJob, and Unread."""
+    """The definition for a dotted name in a module; raises InvalidJob or Unread."""
     return _Search(base).find(module, name.split("."))
 
 
@@ -169,7 +169,7 @@ _PLAIN = frozenset({"staticmethod", "classmethod"})
 
 
 def _bound(body: Sequence[ast.stmt]) -> Iterator[tuple[str, Node]]:
-    """The names that statements bind, those under `if`, `try` and `with` too; the last binding of a name comes last."""
+    """The names that statements bind, also under `if`, `try` and `with`. The last binding of a name comes last."""
     for node in body:
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():

@@ -1,4 +1,4 @@
-"""The `schedules` of a deployment as our own schedules, where they mean the same."""
+"""Converts the `schedules` of a deployment to Horae's schedules, if Horae has an equal one."""
 
 import json
 import re
@@ -29,11 +29,11 @@ from horae.schedules.making import cron, every
 
 KINDS = ("cron", "interval", "rrule")
 PLAIN_CRON = re.compile(r"[\d*/,\- ]+|@[a-z]+")
-"""Crons whose fields all dialects read: numbers, lists, ranges and steps."""
+"""Crons that all dialects read in the same way: numbers, lists, ranges and steps."""
 
 
 class _Unfollowed(Exception):
-    """Prefect fires it, and Horae cannot tell when."""
+    """Prefect fires the schedule, but Horae cannot compute the instants."""
 
     def __init__(self, message: str, rule: Rule = UNFOLLOWED_SCHEDULE) -> None:
         self.rule = rule
@@ -41,17 +41,17 @@ class _Unfollowed(Exception):
 
 
 class _Refused(Exception):
-    """Prefect refuses it, or never fires it."""
+    """Prefect refuses the schedule or never fires it."""
 
 
 class Schedules:
-    """Reads the schedules of one deployment. `raw` is what `entry` stands for, as Prefect loads it."""
+    """Reads the schedules of one deployment. `raw` is the value of `entry` as Prefect loads it."""
 
     def __init__(self, shape: Shape, entry: Entry, raw: dict[Any, Any], job: str) -> None:
         self._shape, self._job = shape, job or None
         self._entry, self._raw = entry, raw
         self.found: list[FlowSchedule] = []
-        """Those that can be followed."""
+        """The schedules that Horae can compute."""
         self.findings: list[Finding] = []
         self._slugs: list[str | None] = []
 
@@ -63,7 +63,7 @@ class Schedules:
             message = "both `schedule` and `schedules` are there, at which `prefect deploy` stops"
             self._say(FLOW_SCHEDULE, message, self._entry.get("schedule"), "Move the one into the list of the other.")
         elif old is not None and old != {} and (entry := self._entry.get("schedule")):
-            # An empty mapping is no schedule here, and a mistake in the list.
+            # Prefect ignores an empty mapping under `schedule`, but refuses one in the list.
             self._one(entry, old)
         if place and isinstance(listed, list):
             for entry, raw in zip(place.list(), listed, strict=True):
@@ -89,7 +89,7 @@ class Schedules:
             self.found.append(read)
 
     def _check(self, entry: Entry, raw: Any) -> None:
-        """Whether Prefect reads the file with it: keys and types."""
+        """Check keys and types: whether Prefect accepts the file with this schedule."""
         if not isinstance(raw, dict) or not raw:
             message = f"{reprlib.repr(raw)} is no schedule, which is a mapping with cron, interval or rrule"
             self._say(FLOW_SCHEDULE, message, entry)
@@ -158,7 +158,7 @@ class Schedules:
 
 
 def bare(raw: dict[str, Any]) -> bool:
-    """Whether it is an interval with nothing that only a schedule of the file can have: see `models.BareInterval`."""
+    """Whether the schedule has only the keys of a bare interval; see `models.BareInterval`."""
     try:
         models.BareInterval.model_validate(raw)
     except ValidationError:
@@ -181,7 +181,7 @@ def _meant(raw: dict[str, Any], zone: str, *, day_or: bool) -> Schedule:
 
 
 def _rrule_refusal(text: str) -> str:
-    """Why Prefect refuses an rrule; empty also where what Prefect reads it with is not installed."""
+    """Why Prefect refuses an rrule. Also empty if the library that Prefect parses it with is not installed."""
     try:
         given = json.loads(text)
     except ValueError:
@@ -212,14 +212,14 @@ def _cron(text: str, zone: str, *, day_or: bool) -> Schedule:
         if why := _refusal(text, error.message):
             raise _Refused(f"Prefect refuses cron {text!r}: {why}") from error
         raise _Unfollowed(f"Prefect fires cron {text!r}, and Horae cannot follow it: {error.message}") from error
-    # Asking Prefect's engine costs a tenth of a second, and most crons are of both dialects.
+    # Loading Prefect's engine takes a tenth of a second, and most crons are valid in both dialects.
     if not PLAIN_CRON.fullmatch(text) and (why := _refusal(text, "")):
         raise _Refused(f"Prefect refuses cron {text!r}: {why}")
     return found
 
 
 def _refusal(text: str, otherwise: str) -> str:
-    """Why Prefect refuses a cron; `otherwise` where its engine is not installed."""
+    """Why Prefect refuses a cron; `otherwise` if its engine is not installed."""
     from horae.prefect import cron_engine
 
     try:
@@ -243,7 +243,7 @@ def _interval(raw: dict[str, Any]) -> Schedule:
 
 
 def _anchor(given: Any) -> datetime:
-    """An instant; one without a zone is UTC."""
+    """Parse an anchor date. Without a zone it is UTC."""
     if not isinstance(given, str):
         given = models.BareInterval.model_validate({"interval": 1, "anchor_date": given}).anchor_date
     else:
@@ -256,7 +256,7 @@ def _anchor(given: Any) -> datetime:
 
 
 def _freely(given: str) -> datetime:
-    """What is no ISO 8601 is read by what Prefect reads it with, where that is installed."""
+    """Parse text that is not ISO 8601 with the library that Prefect uses, if it is installed."""
     try:
         from dateutil.parser import ParserError, parse  # type: ignore[import-untyped]
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""What a flow's source says about it, read without importing it: importing would import Prefect."""
+"""Reads facts about a flow from its source. It does not import the file, because that would import Prefect."""
 
 import ast
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from horae.prefect.yaml.flow_definition import Definition, Function, Unread, fin
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FlowSource:
     file: str
-    """Relative to the project."""
+    """The path relative to the project."""
     line: int
     function: str
     name: str
-    """As Prefect will name the flow."""
+    """The flow's name in Prefect."""
     description: str = ""
     parameters: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
@@ -25,23 +25,23 @@ class FlowSource:
     takes_any: bool = False
     """It has **keywords."""
     retries: int = 0
-    """The most that the flow, or a task in its file, declares; an expression counts as 1."""
+    """The most retries that the flow or a task in its file declares. An expression counts as 1."""
     time_limit: timedelta | None = None
-    """`timeout_seconds`, when it is a literal."""
+    """`timeout_seconds`, if it is a literal."""
     has_tasks: bool = True
-    """Its file defines or imports something to orchestrate: a task, another flow, `.submit()` or `.map()`."""
+    """Whether the file has steps to orchestrate: a task, another flow, `.submit()` or `.map()`."""
     silent_print: int | None = None
-    """The line of a `print` in the flow whose output does not reach Prefect, for want of `log_prints=True`."""
+    """The line of a `print` in the flow whose output does not reach Prefect, because `log_prints=True` is missing."""
     unread: str = ""
-    """Why the source does not tell all; `name` is then what it most likely is."""
+    """Why the source is not enough to know the flow. `name` is then the most likely name."""
 
 
 def read_flow(base: Path, entrypoint: str, folder: str = Tier.PREFECT.folder) -> FlowSource:
-    """The flow that an entrypoint leads to, from the folder in which it is deployed; raises InvalidJob.
+    """The flow of an entrypoint, relative to the folder from which it is deployed; raises InvalidJob.
 
-    `file.py:function`, `package.module:function` or `package.module.function`, and `Class.method` for a function. If
-    only running the file could tell, the flow is `unread` and has the name that is most likely. `folder`: where flows
-    are expected.
+    Accepted forms: `file.py:function`, `package.module:function`, `package.module.function`; a function may be
+    `Class.method`. If only running the file would show the flow, it is `unread` and has the most likely name.
+    `folder`: the folder of flows, for messages.
     """
     place, name = split(entrypoint, folder)
     try:
@@ -102,7 +102,7 @@ def _describe(found: Definition) -> FlowSource:
 
 
 def _is_method(found: Definition) -> bool:
-    """Whether its first parameter is the instance or the class, which Prefect binds."""
+    """Whether the first parameter is the instance or the class, which Prefect binds."""
     node = found.node
     if any(node is one for one in ast.walk(found.module.tree) if isinstance(one, ast.ClassDef) for one in one.body):
         plain = {ast.unparse(one) for one in node.decorator_list}
@@ -124,7 +124,7 @@ def _constants(tree: ast.Module) -> dict[str, Any]:
 
 
 def _literal(node: ast.expr | None, constants: dict[str, Any], default: Any) -> Any:
-    """The value of a literal or of a module's constant; `default` without a node; None for anything computed."""
+    """The value of a literal or of a module constant; `default` if `node` is None; None for a computed value."""
     if node is None:
         return default
     if isinstance(node, ast.Constant):
@@ -164,7 +164,7 @@ def _has_tasks(found: Definition) -> bool:
         return True
     imports = (node for node in module.tree.body if isinstance(node, ast.ImportFrom))
     if any(node.level or (node.module or "").startswith("flows.") for node in imports):
-        return True  # its helpers may well be tasks
+        return True  # imported helpers may be tasks
     calls = (node.func for node in ast.walk(flow) if isinstance(node, ast.Call))
     return any(isinstance(called, ast.Attribute) and called.attr in ("submit", "map", "delay") for called in calls)
 

@@ -1,6 +1,6 @@
-"""The keys that Prefect knows in prefect.yaml; all others it ignores without a word.
+"""The keys that Prefect knows in prefect.yaml. It ignores all others without a message.
 
-A test holds these against the models of the installed Prefect.
+A test compares them with the models of the installed Prefect.
 """
 
 from horae.prefect.yaml import models

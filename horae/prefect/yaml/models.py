@@ -1,7 +1,8 @@
-"""The shape of prefect.yaml: Prefect's own models of it, written again so that reading it does not import Prefect.
+"""Models of prefect.yaml: copies of Prefect's own models, so that reading the file does not import Prefect.
 
-pydantic coerces here as it does there (`'no'` is false, `"3600"` an interval, `5` no text), so both accept the same
-files; a test holds them to the models of the installed Prefect. Prefect ignores other keys, except in a schedule.
+pydantic converts values in the same way (`'no'` is false, `"3600"` is an interval, `5` is not a text), so both accept
+the same files. A test compares them with the models of the installed Prefect. Prefect ignores unknown keys, except in
+a schedule.
 """
 
 from datetime import datetime, timedelta
@@ -16,7 +17,7 @@ ACTIONS = ("build", "push", "pull")
 
 
 def _one_step_is_a_list(data: Any) -> Any:
-    """A single step may stand without the list around it."""
+    """Put a single step into a list."""
     if not isinstance(data, dict):
         return data
     wrapped = {key: [data[key]] for key in ACTIONS if isinstance(data.get(key), dict) and data[key]}
@@ -61,7 +62,7 @@ class VersionType(StrEnum):
 
 
 class Deployment(_Actions):
-    """One of `deployments`. Its schedules and slas are checked one by one: see `Schedule` and `SLAS`."""
+    """An item of `deployments`. Its schedules and slas are checked separately: see `Schedule` and `SLAS`."""
 
     name: str | None = None
     version: str | None = None
@@ -82,7 +83,7 @@ class Deployment(_Actions):
 
 
 class File(_Actions):
-    """The whole file; its deployments are checked one by one."""
+    """The whole file. Its deployments are checked separately."""
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -92,7 +93,7 @@ class File(_Actions):
 
 
 class Schedule(BaseModel):
-    """One of `schedules`. `active` and `day_or` may be text for the sake of templates: see `switch`."""
+    """An item of `schedules`. `active` and `day_or` may be text, because of templates: see `switch`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -109,7 +110,7 @@ class Schedule(BaseModel):
 
 
 class BareInterval(BaseModel):
-    """An interval alone: Prefect takes it without quotes around its anchor, as long as no other key is there."""
+    """Only an interval. Prefect accepts its anchor without quotes if the schedule has no other key."""
 
     model_config = ConfigDict(extra="forbid", defer_build=True)
 
@@ -148,12 +149,12 @@ class Frequency(_Sla):
 SLAS: tuple[type[BaseModel], ...] = (TimeToCompletion, Lateness, Frequency)
 
 GRACE_SECONDS = range(60, 86_401)
-"""What `grace_period_seconds` may be."""
+"""The allowed values of `grace_period_seconds`."""
 _SWITCH: TypeAdapter[bool] = TypeAdapter(bool)
 
 
 def switch(value: bool | str | None, default: bool) -> bool | None:
-    """What Prefect makes of `active` or `day_or`: text such as 'no' and '0' is false. None for what it refuses."""
+    """Prefect's value for `active` or `day_or`: text such as 'no' and '0' is false. None if Prefect refuses it."""
     if value is None:
         return default
     try:

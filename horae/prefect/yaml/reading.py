@@ -1,4 +1,4 @@
-"""prefect.yaml -> one flow job per deployment, and all that `prefect deploy` would not say about the file."""
+"""Reads prefect.yaml into one flow job per deployment, and reports faults that `prefect deploy` does not report."""
 
 import reprlib
 from collections.abc import Iterator, Sequence
@@ -40,16 +40,16 @@ OPTIONS = frozenset({RUN_ON_START, LATEST_ONLY})
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PrefectFile:
-    """A prefect.yaml of a project, and where it is deployed from."""
+    """A prefect.yaml of a project, and the folder from which it is deployed."""
 
     path: Path
     base: Path
-    """The folder that its entrypoints are relative to, and in which `prefect deploy` is to run."""
+    """The folder that its entrypoints are relative to. `prefect deploy` must run in it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
-    """What was found in a project's prefect.yaml. A deployment with findings is still there if it makes a job."""
+    """The deployments and findings of a project's files. A deployment with findings is included if it makes a job."""
 
     deployments: tuple[Deployment, ...] = ()
     findings: tuple[Finding, ...] = ()
@@ -57,10 +57,10 @@ class Reading:
 
 
 def read(project: Path, files: Sequence[str] = (FILE,), folder: str = Tier.PREFECT.folder) -> Reading:
-    """Read a project's files of deployments, and the source of the flows they name; without any there are no flows.
+    """Read a project's deployment files and the source of their flows. Without files there are no flows.
 
-    `files`: paths or globs, relative to the project. Only the usual prefect.yaml may be absent. `folder`: where flows
-    are expected.
+    `files`: paths or globs, relative to the project. Only the default prefect.yaml may be missing. `folder`: the folder
+    of flows, for messages.
     """
     deployments: dict[str, Deployment] = {}
     findings: list[Finding] = []
@@ -76,11 +76,11 @@ def read(project: Path, files: Sequence[str] = (FILE,), folder: str = Tier.PREFE
 def _file(
     project: Path, path: Path, folder: str, deployments: dict[str, Deployment], findings: list[Finding]
 ) -> PrefectFile:
-    """Read one file into the deployments by address and the findings of all."""
+    """Read one file, and add its deployments by address and its findings."""
     name = path.relative_to(project).as_posix() if path.is_relative_to(project) else path.as_posix()
     shape = Shape(name)
     try:
-        # As Prefect opens it: a byte order mark is YAML's matter.
+        # Open it as Prefect does. The YAML parser handles a byte order mark.
         document = parse(path.read_text(encoding="utf-8"))
     except Unreadable as error:
         at = replace(shape.at(None), line=error.line)
@@ -114,7 +114,7 @@ def _file(
 
 
 def _base(project: Path, path: Path, raws: Sequence[Any]) -> Path:
-    """The project, or the file's own folder if its entrypoints are found there and not in the project."""
+    """The project, or the file's own folder if the entrypoints exist there and not in the project."""
     entrypoints = [raw.get("entrypoint") for raw in raws if isinstance(raw, dict)]
     places = [
         one.rpartition(":")[0] for one in entrypoints if isinstance(one, str) and ".py:" in one and "\0" not in one
@@ -125,7 +125,7 @@ def _base(project: Path, path: Path, raws: Sequence[Any]) -> Path:
 
 
 class _Reader:
-    """Reads one deployment and keeps what it finds wrong."""
+    """Reads one deployment and collects its findings."""
 
     def __init__(self, shape: Shape, base: Path, folder: str, entry: Entry, raw: Any) -> None:
         self.shape, self.base, self.folder, self.entry = shape, base, folder, entry
@@ -135,7 +135,7 @@ class _Reader:
         self.findings: list[Finding] = list(shape.deployment(entry, raw, self.name or None))
 
     def deployment(self) -> Deployment | None:
-        """The deployment, or None when it does not make a job."""
+        """The deployment, or None if it does not make a job."""
         if not isinstance(self.entry.value, dict):
             return None
         given = self._given()
@@ -163,7 +163,7 @@ class _Reader:
         )
 
     def _given(self) -> models.Deployment:
-        """The values as Prefect has them; a key whose value it refuses is left out, and was told of."""
+        """The values as Prefect has them. A value that Prefect refuses is left out; it has a finding already."""
         kept = {key: value for key, value in self.raw.items() if isinstance(key, str)}
         while True:
             try:

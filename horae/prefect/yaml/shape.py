@@ -1,4 +1,4 @@
-"""Is prefect.yaml what Prefect will read? Keys and types at every level that its schema knows."""
+"""Checks the keys and types of prefect.yaml at every level of Prefect's schema."""
 
 import reprlib
 from collections.abc import Iterator, Set
@@ -30,22 +30,22 @@ EXPECTED = {
     "time_delta_parsing": "a duration",
     "missing": "there",
 }
-"""What each kind of pydantic's errors asks for."""
+"""The expected value for each type of pydantic error, in words."""
 SLIP = 0.7
-"""How like a key that Prefect knows an unknown one must be, to be taken for a slip of it."""
+"""The least similarity, from 0 to 1, at which an unknown key counts as a misspelled known key."""
 STRATEGIES = frozenset(one.value for one in models.CollisionStrategy)
 VERSION_TYPES = frozenset(one.value for one in models.VersionType)
 NAME_BANNED = "/%&<>"
-"""Characters that no deployment's name may have."""
+"""Characters that a deployment's name must not have."""
 
 
 def is_template(value: object) -> bool:
-    """Prefect fills in {{ ... }} when it deploys; nothing can be said of such a value before."""
+    """Whether the value has {{ ... }}. Prefect fills it in when it deploys, so the value is unknown before."""
     return isinstance(value, str) and "{{" in value
 
 
 class Shape:
-    """Findings on one file; `file` is its path in the project, for people."""
+    """Findings on one file. `file` is its path in the project, for messages."""
 
     def __init__(self, file: str = FILE) -> None:
         self.file = file
@@ -54,7 +54,7 @@ class Shape:
         return Source(file=self.file, line=entry.line if entry else 1)
 
     def document(self, document: Document) -> Iterator[Finding]:
-        """On the whole file; its deployments are looked at one by one."""
+        """Findings on the whole file, without its deployments."""
         for key, line in document.repeated:
             message = f"the key {key!r} is written twice; the later one wins"
             at = Source(file=self.file, line=line)
@@ -68,7 +68,7 @@ class Shape:
         yield from self.refused(models.File, document.raw, root, None)
 
     def deployment(self, entry: Entry, raw: Any, job: str | None) -> Iterator[Finding]:
-        """On the keys and types of one deployment, but for its schedules."""
+        """Findings on the keys and types of one deployment, without its schedules."""
         if not isinstance(raw, dict):
             yield YAML_UNREADABLE.finding("a deployment is not a mapping", job=job, at=self.at(entry), remedy=SKIPS)
             return
@@ -87,7 +87,7 @@ class Shape:
             yield from self._sla(item, value, job)
 
     def refused(self, model: type[BaseModel], raw: Any, entry: Entry, job: str | None) -> Iterator[Finding]:
-        """One finding for each place at which Prefect's model of it refuses a value."""
+        """One finding for each place at which Prefect's model refuses a value."""
         try:
             model.model_validate(raw)
         except ValidationError as error:
@@ -96,12 +96,12 @@ class Shape:
                 path, place = _place(entry, item["loc"])
                 kind = EXPECTED.get(item["type"], "")
                 found = wanted.setdefault(path, (place, item["input"], []))
-                # A union tells what each of its members wants.
+                # pydantic reports an error for each member of a union.
                 if kind not in found[2]:
                     found[2].append(kind)
             for path, (place, value, kinds) in wanted.items():
                 if any(other.startswith((f"{path}.", f"{path}[")) for other in wanted):
-                    continue  # what is refused is a part of it
+                    continue  # a part of this value is refused, and has its own error
                 yield self._refusal(path, place, value, [kind for kind in kinds if kind], job)
 
     def _refusal(self, path: str, place: Entry, value: Any, kinds: list[str], job: str | None) -> Finding:
@@ -119,7 +119,7 @@ class Shape:
         return YAML_UNREADABLE.finding(message, job=job, at=self.at(place), remedy=remedy)
 
     def _deployed(self, entry: Entry, raw: dict[Any, Any], job: str | None) -> Iterator[Finding]:
-        """What the file may say, and `prefect deploy` then stops at: it exits 1, with what stands above deployed."""
+        """Values that the schema allows but `prefect deploy` fails at. It exits 1 after deploying the items before."""
         for key in ("tags", "work_pool"):
             if key in raw and raw[key] is None:
                 message = f"`{key}` is null, at which `prefect deploy` ends in a traceback"
@@ -139,7 +139,7 @@ class Shape:
         try:
             given = models.Deployment.model_validate({"concurrency_limit": raw}).concurrency_limit
         except ValidationError:
-            return  # told already
+            return  # reported already
         if isinstance(given, models.ConcurrencyLimit):
             strategy, grace, known = given.collision_strategy, given.grace_period_seconds, STRATEGIES
             if strategy is None:
@@ -173,7 +173,7 @@ class Shape:
         yield YAML_UNREADABLE.finding(message, job=job, at=self.at(entry), remedy=f"Correct the sla. {SKIPS}")
 
     def _unknown(self, entry: Entry, known: Set[str], kind: str, job: str | None) -> Iterator[Finding]:
-        """A key that Prefect ignores: an error when it is likely a slip of one that it knows."""
+        """Findings on keys that Prefect ignores. A key that is similar to a known one is an error."""
         for key, value in entry.items():
             if key not in known:
                 rule: Rule = YAML_UNKNOWN_KEY if _is_slip(key, known) else YAML_IGNORED
@@ -186,7 +186,7 @@ def _is_slip(key: str, known: Set[str]) -> bool:
 
 
 def _place(entry: Entry, loc: tuple[int | str, ...]) -> tuple[str, Entry]:
-    """The path in the file to which pydantic's location leads, and the entry there; names of types are passed over."""
+    """The path and the entry in the file for pydantic's location. Names of types in the location are skipped."""
     path = ""
     for part in loc:
         if isinstance(part, int) and isinstance(entry.value, list) and part < len(entry.value):

@@ -1,4 +1,4 @@
-"""Flows in the flows folder to which no deployment leads."""
+"""Finds flows in the flows folder that no deployment uses."""
 
 import ast
 from collections.abc import Iterator, Sequence
@@ -11,11 +11,11 @@ from horae.prefect.yaml.deployment import Deployment
 from horae.prefect.yaml.flow_definition import Module, parse
 
 FROM_CODE = frozenset({"serve", "deploy", "ato_deployment", "to_deployment"})
-"""Methods by which a flow is deployed from its own file."""
+"""Methods that deploy a flow from its own file."""
 
 
 def undeployed(project: Path, deployments: Sequence[Deployment], folder: str = "flows") -> Iterator[Finding]:
-    """A finding for each file with a flow that nothing deploys; files whose name starts with `_` hold no flow."""
+    """A finding for each file with a flow that nothing deploys. Files whose name starts with `_` are left out."""
     led_to = {one.flow.file for one in deployments}
     for path in sorted((project / folder).glob("*.py")):
         shown = path.relative_to(project).as_posix()
@@ -26,7 +26,7 @@ def undeployed(project: Path, deployments: Sequence[Deployment], folder: str = "
                 continue
             module = parse(project, path)
         except (InvalidJob, OSError):
-            continue  # nothing leads to it, so nothing fails for it
+            continue  # no deployment uses this file, so a fault in it breaks nothing
         found = _flow(module)
         if found is not None and not _deploys_itself(module.tree):
             message = f"{shown} has the flow {found.name!r}, and no deployment leads to it"
