@@ -11,7 +11,7 @@ from horae.errors import UnknownName
 if TYPE_CHECKING:  # rules ask for the names alone, also those of `horae decide`
     from horae.queues.base import Provider
 
-SEAM = frozenset({"base", "configured", "decoding", "opened", "priorities", "providers", "routing"})
+SEAM = frozenset({"access", "base", "configured", "decoding", "opened", "priorities", "providers", "routing"})
 """Files of this room that are no provider."""
 
 
