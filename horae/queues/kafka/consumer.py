@@ -85,6 +85,7 @@ class KafkaConsumer:
         self._receiving, self._committing = asyncio.Lock(), asyncio.Lock()
         self._wheel = wheel()
         self._keeper: asyncio.Task[None] | None = None
+        self._opening: asyncio.Task[None] | None = None
 
     async def receive(self, limit: int, wait: timedelta) -> list[Delivery]:
         if limit <= 0:
@@ -104,10 +105,17 @@ class KafkaConsumer:
         if self._client is not None and self._owned.abandoned:
             await self._end()
         if self._client is None:
-            options = options_of(self._table)
-            await first_contact(self._table, options)
-            await self._topics.declare(options)
-            await self._start(options)
+            if self._opening is None or self._opening.done():
+                self._opening = asyncio.create_task(self._open())
+                self._opening.add_done_callback(lambda done: done.cancelled() or done.exception())
+            # The client leaks its connections when it is cancelled while it opens them.
+            await asyncio.shield(self._opening)
+
+    async def _open(self) -> None:
+        options = options_of(self._table)
+        await first_contact(self._table, options)
+        await self._topics.declare(options)
+        await self._start(options)
 
     async def _start(self, options: dict[str, Any]) -> None:
         owned = Owned()
@@ -277,4 +285,6 @@ class KafkaConsumer:
 
     async def close(self) -> None:
         self._arrived.clear()
+        if self._opening:
+            await asyncio.wait({self._opening}, timeout=TIMEOUT_SECONDS)
         await self._end()
