@@ -87,6 +87,8 @@ def spoken(annotation: str) -> str:
         "tuple[Place, ...]": "list of tables",
         "dict[str, str]": "table of texts",
     }
+    if plain.startswith("Literal["):
+        return "one of " + plain.removeprefix("Literal[").removesuffix("]").replace("'", "`")
     return words.get(plain, plain)
 
 

@@ -17,7 +17,9 @@ from horae.local import valkey
 from horae.local.ports import free_port
 from horae.local.valkey import answers, command
 from horae.settings import QueueSettings, Settings, StoreSettings
+from tests.brokers.kafka import KafkaServer
 from tests.brokers.nats import NatsServer
+from tests.brokers.rabbitmq import RabbitServer
 from tests.requirements import REQUIREMENTS
 from tests.shipped import ship
 from tests.waiting import wait_for
@@ -133,6 +135,30 @@ def nats_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server.start()
     yield server.url
     server.kill()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One real RabbitMQ for the session, shared by namespaces."""
+    require("rabbitmq")
+    server = RabbitServer(tmp_path_factory.mktemp("rabbitmq"))
+    try:
+        server.start()
+        yield server.url
+    finally:
+        server.end()
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One real Kafka for the session, shared by namespaces."""
+    require("kafka")
+    server = KafkaServer(tmp_path_factory.mktemp("kafka"))
+    try:
+        server.start()
+        yield server.bootstrap
+    finally:
+        server.kill()
 
 
 @pytest.fixture

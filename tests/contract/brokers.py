@@ -8,8 +8,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import aio_pika
 import pytest
 import redis.asyncio
+from aiokafka import AIOKafkaProducer
 
 from horae.messages import Message, Priority
 from horae.queues import redis as redis_queue
@@ -19,9 +21,13 @@ from horae.queues.nats import link as nats_link
 from horae.queues.nats.publisher import NatsPublisher
 from horae.queues.nats.settings import NatsSettings
 from horae.queues.providers import provider
+from horae.queues.rabbitmq import consumer as rabbitmq_consumer
 from horae.redis.keys import FIELD, stream_of
 from horae.settings import Settings
+from tests.brokers.kafka import KafkaServer
 from tests.brokers.nats import NatsServer
+from tests.brokers.rabbitmq import RabbitServer
+from tests.conftest import require
 from tests.servers import OwnValkey
 from tests.waiting import wait_until
 
@@ -183,7 +189,92 @@ NATS = Kind(
     put=put_on_nats,
     hastened=lambda patch: patch.setattr(nats_link, "ACK_WAIT", ABANDONED),
 )
-KINDS: dict[str, Kind] = {"redis": REDIS, "nats": NATS}
+
+
+@asynccontextmanager
+async def own_rabbitmq(folder: Path) -> AsyncIterator[OwnServer]:
+    require("rabbitmq")
+    own = RabbitServer(folder)
+    own.start()
+
+    def kill() -> None:
+        # RabbitMQ confirms a message once it is on the disk, but notes a new queue there half a second later.
+        own.control("eval", "[dets:sync(Table) || Table <- dets:all()], ok.")
+        own.kill()
+
+    try:
+        own.control("add_user", "worker", PASSWORD)
+        own.control("set_permissions", "worker", ".*", ".*", ".*")
+        known = {"url": own.url.replace("guest:guest@", ""), "username": "worker"}
+        yield OwnServer(
+            queue={"rabbitmq": known | {"password": PASSWORD}},
+            refused={"rabbitmq": known | {"password": f"{PASSWORD}x"}},
+            kill=kill,
+            start=own.start,
+        )
+    finally:
+        own.end()
+
+
+async def put_on_rabbitmq(settings: Settings, body: bytes) -> None:
+    declared = with_settings(provider("rabbitmq"), settings).open_publisher()
+    await declared.check()  # the queues are there
+    await declared.close()
+    connection = await aio_pika.connect(settings.queue.tables["rabbitmq"]["url"])
+    async with connection:
+        channel = await connection.channel()
+        await channel.default_exchange.publish(aio_pika.Message(body), f"{settings.namespace}.queue.normal")
+
+
+RABBITMQ = Kind(
+    shared=lambda request: {"rabbitmq": {"url": request.getfixturevalue("rabbitmq_url")}},
+    own=own_rabbitmq,
+    put=put_on_rabbitmq,
+    hastened=lambda patch: patch.setattr(rabbitmq_consumer, "ABANDONED", ABANDONED),
+)
+
+
+SASL = """
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:SASL_PLAINTEXT
+sasl.enabled.mechanisms=PLAIN
+sasl.mechanism.inter.broker.protocol=PLAIN
+listener.name.plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \\
+  username="admin" password="admin" user_admin="admin" user_worker="{password}";
+"""
+
+
+@asynccontextmanager
+async def own_kafka(folder: Path) -> AsyncIterator[OwnServer]:
+    require("kafka")
+    own = KafkaServer(folder, properties=SASL.format(password=PASSWORD))
+    own.start()
+    try:
+        known = {"bootstrap_servers": own.bootstrap, "username": "worker", "sasl_mechanism": "PLAIN"}
+        yield OwnServer(
+            queue={"kafka": known | {"password": PASSWORD}},
+            refused={"kafka": known | {"password": f"{PASSWORD}x"}},
+            kill=own.kill,
+            start=own.start,
+        )
+    finally:
+        own.kill()
+
+
+async def put_on_kafka(settings: Settings, body: bytes) -> None:
+    declared = with_settings(provider("kafka"), settings).open_publisher()
+    await declared.check()  # the topics are there
+    await declared.close()
+    servers = settings.queue.tables["kafka"]["bootstrap_servers"]
+    async with AIOKafkaProducer(bootstrap_servers=servers) as producer:
+        await producer.send_and_wait(f"{settings.namespace}.queue.normal", body)
+
+
+KAFKA = Kind(
+    shared=lambda request: {"kafka": {"bootstrap_servers": request.getfixturevalue("kafka_bootstrap")}},
+    own=own_kafka,
+    put=put_on_kafka,
+)
+KINDS: dict[str, Kind] = {"redis": REDIS, "nats": NATS, "rabbitmq": RABBITMQ, "kafka": KAFKA}
 
 
 def messages(count: int, priority: Priority = Priority.NORMAL) -> list[Message]:

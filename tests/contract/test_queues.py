@@ -62,11 +62,51 @@ async def test_what_a_dead_worker_took_comes_to_another(broker: Broker) -> None:
         again |= {one.message.run_id for one in await other.receive(5, timedelta(milliseconds=50)) if one.message}
 
 
+async def test_what_a_living_worker_could_not_claim_comes_again(broker: Broker) -> None:
+    """The store was away: the worker received the message, and neither claims nor acknowledges it."""
+    await broker.publisher.publish(messages(1))
+    consumer = broker.consumer("w1")
+    [first] = await receive_all(consumer, 1)
+
+    async def again() -> list[Delivery]:
+        return await consumer.receive(5, MOMENT)
+
+    [second] = await wait_until(again, "the message to come again", 20)
+    assert second.message == first.message
+    await consumer.ack([second])
+
+
 async def test_two_workers_share_what_there_is(broker: Broker) -> None:
+    if broker.capabilities.ordering is Ordering.PARTITION:
+        pytest.skip(f"{broker.configured.name} shares partitions out, not single messages")
     await broker.publisher.publish(messages(4))
     one, two = broker.consumer("w1"), broker.consumer("w2")
     got = [*await one.receive(2, SOON), *await two.receive(2, SOON)]
     assert len({delivery.message.run_id for delivery in got if delivery.message}) == 4
+
+
+async def test_a_worker_that_joins_shares_partitions_and_is_handed_nothing_that_another_holds(broker: Broker) -> None:
+    if broker.capabilities.ordering is not Ordering.PARTITION:
+        pytest.skip(f"{broker.configured.name} has no partitions")
+    await broker.publisher.publish(messages(60))
+    one, two = broker.consumer("w1"), broker.consumer("w2")
+    ours = await one.receive(10, SOON)
+    assert ours
+    theirs: list[Delivery] = []
+
+    async def all_came() -> bool:
+        theirs.extend(await two.receive(60, MOMENT))
+        ours.extend(await one.receive(60, MOMENT))
+        return len(ours) + len(theirs) >= 60
+
+    await wait_until(all_came, "60 deliveries")
+    assert theirs, "the one that joined has its share"
+    assert len({one.message.run_id for one in [*ours, *theirs] if one.message}) == len(ours) + len(theirs) == 60
+    await one.ack(ours)
+    await two.ack(theirs)
+    await one.close()
+    await two.close()
+    assert await broker.consumer("w3").receive(5, MOMENT) == []
 
 
 async def test_priorities_are_weighted_and_none_starves(broker: Broker) -> None:

@@ -1,0 +1,205 @@
+"""How Kafka is spoken to, and the topics behind it: made where they are missing, and checked."""
+
+import asyncio
+from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+from aiokafka import errors
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.conn import create_conn
+
+from horae.errors import QueueError, QueueUnavailable
+from horae.messages import Priority
+from horae.queues.kafka import RETENTION, KafkaSettings
+
+TIMEOUT_SECONDS = 5.0
+CLOSE_SECONDS = 3.0
+LEAST_RETENTION = timedelta(days=1)
+LOOK_SECONDS = 0.05
+TOPIC_EXISTS = 36
+REFUSALS = (
+    errors.AuthenticationFailedError,
+    errors.SaslAuthenticationFailed,
+    errors.AuthenticationMethodNotSupported,
+    errors.UnsupportedSaslMechanismError,
+    errors.IllegalSaslStateError,
+)
+FORBIDDEN = (
+    errors.TopicAuthorizationFailedError,
+    errors.GroupAuthorizationFailedError,
+    errors.ClusterAuthorizationFailedError,
+)
+
+
+@contextmanager
+def translated(url: str) -> Iterator[None]:
+    """Errors of the client as errors of ours."""
+    try:
+        yield
+    except REFUSALS as error:
+        raise QueueUnavailable(f"the queue at {url} refuses these credentials: {_text(error)}") from error
+    except FORBIDDEN as error:
+        raise QueueUnavailable(
+            f"the queue at {url} refuses: {_text(error)}. The user needs to create, describe, read and write the "
+            "topics NAMESPACE.queue.* and to read the group NAMESPACE.workers: kafka-acls.sh --add"
+        ) from error
+    except (errors.KafkaError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+        raise QueueUnavailable(f"the queue at {url} does not answer: {_text(error)}") from error
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        # The client cancels what waits on a connection that ends.
+        raise QueueUnavailable(f"the queue at {url} is gone") from error
+
+
+def _text(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+def topic_of(namespace: str, priority: Priority) -> str:
+    return f"{namespace}.queue.{priority.value}"
+
+
+def group_of(namespace: str) -> str:
+    return f"{namespace}.workers"
+
+
+def address_of(table: KafkaSettings) -> str:
+    return ",".join(f"kafka://{server}" for server in table.servers)
+
+
+def options_of(table: KafkaSettings) -> dict[str, Any]:
+    """What every client is opened with. Reads the files of credentials."""
+    login = table.login()
+    tls = table.tls or bool(table.tls_given)
+    options: dict[str, Any] = {"security_protocol": ("SASL_" if login else "") + ("SSL" if tls else "PLAINTEXT")}
+    if tls:
+        options["ssl_context"] = table.tls_context()
+    if login:
+        options |= {
+            "sasl_mechanism": table.sasl_mechanism,
+            "sasl_plain_username": login[0],
+            "sasl_plain_password": login[1],
+        }
+    return options
+
+
+async def first_contact(table: KafkaSettings, options: Mapping[str, Any]) -> None:
+    """Raises what the brokers say. The clients only log it, and then say that no broker is there."""
+    failed: Exception | None = None
+    for server in table.servers:
+        host, _, port = server.rpartition(":")
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                connection = await create_conn(
+                    host.strip("[]"), int(port), request_timeout_ms=int(TIMEOUT_SECONDS * 1000), **options
+                )
+        except REFUSALS:
+            raise
+        except (errors.KafkaError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+            failed = error
+        else:
+            connection.close()
+            return
+    raise failed or ConnectionError("no broker is given")
+
+
+async def ended(step: Coroutine[Any, Any, None]) -> None:
+    """To the end of a client, for which nobody waits for long. Whatever it says, it is of no use any more."""
+    task = asyncio.create_task(step)  # a client that stops may leak the cancellation of its own tasks
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    _, late = await asyncio.wait({task}, timeout=CLOSE_SECONDS)
+    if late:
+        task.cancel()
+
+
+class Topics:
+    """The topics of a namespace."""
+
+    def __init__(self, table: KafkaSettings, namespace: str) -> None:
+        self._table, self.url = table, address_of(table)
+        self.names = {priority: topic_of(namespace, priority) for priority in Priority}
+
+    async def declare(self, options: Mapping[str, Any]) -> None:
+        """Raises QueueError for a topic that could lose what it accepted, with the command that corrects it."""
+        admin = AIOKafkaAdminClient(
+            bootstrap_servers=self._table.servers, request_timeout_ms=int(TIMEOUT_SECONDS * 1000), **options
+        )
+        try:
+            await admin.start()
+            await self._create(admin)
+            await self._check(admin)
+        finally:
+            await ended(admin.close())
+
+    async def _create(self, admin: AIOKafkaAdminClient) -> None:
+        there = await admin.list_topics()
+        absent = [name for name in self.names.values() if name not in there]
+        if not absent:
+            return
+        brokers = len((await admin.describe_cluster())["brokers"])
+        replicas = self._table.replicas or min(3, brokers)
+        configs = {
+            "cleanup.policy": "delete",
+            "retention.ms": str(RETENTION // timedelta(milliseconds=1)),
+            "retention.bytes": "-1",
+            "min.insync.replicas": str(2 if replicas > 2 else 1),
+        }
+        new = [NewTopic(name, self._table.partitions, replicas, topic_configs=configs) for name in absent]
+        answer = await admin.create_topics(new)
+        for name, code, *text in answer.topic_errors:
+            if code and code != TOPIC_EXISTS:
+                error = errors.for_code(code)
+                if issubclass(error, FORBIDDEN):
+                    raise error(name)
+                raise QueueError(f"Kafka at {self.url} does not make the topic {name}: {text[0] or error.__name__}")
+
+    async def _check(self, admin: AIOKafkaAdminClient) -> None:
+        found = await self._described(admin)
+        for one in found:
+            if len(one["partitions"]) < self._table.partitions:
+                raise QueueError(
+                    f"the topic {one['topic']} on Kafka at {self.url} has {len(one['partitions'])} partitions, and "
+                    f"queue.kafka.partitions is {self._table.partitions}: kafka-topics.sh --alter --topic "
+                    f"{one['topic']} --partitions {self._table.partitions}"
+                )
+        wanted = [ConfigResource(ConfigResourceType.TOPIC, name) for name in self.names.values()]
+        for answer in await admin.describe_configs(wanted):
+            for _code, _text, _type, name, entries in answer.resources:
+                self._check_configuration(name, {entry[0]: entry[1] for entry in entries})
+
+    async def _described(self, admin: Any) -> list[dict[str, Any]]:
+        """The topics, once the brokers have told one another of a new one."""
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            while True:
+                found: list[dict[str, Any]] = await admin.describe_topics([*self.names.values()])
+                if all(map(self._known, found)):
+                    return found
+                await asyncio.sleep(LOOK_SECONDS)
+
+    @staticmethod
+    def _known(topic: Mapping[str, Any]) -> bool:
+        partitions = topic["partitions"]
+        return not topic["error_code"] and bool(partitions) and all(one["leader"] >= 0 for one in partitions)
+
+    def _check_configuration(self, name: str, found: Mapping[str, str]) -> None:
+        """Kafka forgets a message by its age, claimed or not: no sooner than workers may be away, no later than the
+        ledger remembers its run."""
+        kept = timedelta(milliseconds=int(found.get("retention.ms", -1)))
+        wanted = RETENTION // timedelta(milliseconds=1)
+        wrong = {
+            "retention.ms": not LEAST_RETENTION <= kept <= RETENTION and str(wanted),
+            "retention.bytes": found.get("retention.bytes", "-1") != "-1" and "-1",
+            "cleanup.policy": found.get("cleanup.policy", "delete") != "delete" and "delete",
+        }
+        for key, right in wrong.items():
+            if right:
+                raise QueueError(
+                    f"the topic {name} on Kafka at {self.url} has {key} {found[key]}, and needs {right}: it could lose "
+                    f"what it accepted, or hand it out when the ledger has forgotten its run. Correct it: "
+                    f"kafka-configs.sh --alter --entity-type topics --entity-name {name} --add-config {key}={right}"
+                )
