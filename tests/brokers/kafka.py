@@ -51,7 +51,9 @@ class KafkaServer:
 
     def start(self) -> None:
         if not self._formatted:
-            cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+            cluster = (
+                base64.urlsafe_b64encode(b"h" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
+            )  # never begins with a dash
             tool = ["kafka.tools.StorageTool", "format", "--standalone", "-t", cluster, "-c", str(self._file)]
             subprocess.run([*self._java(), *tool], check=True, capture_output=True)
             self._formatted = True
