@@ -29,7 +29,10 @@ def command(context: typer.Context, job: JobName, given: Context = None, json: J
     if job in registry.deployments:
         registry.deployments[job].accepts(arguments)  # Prefect would find out in the flow run's process
     lend(settings)
-    run = asyncio.run(_run(settings, registry, job, arguments, sys.stderr if json else sys.stdout))
+    from horae.execution.loop import ForegroundLoop
+
+    running = _run(settings, registry, job, arguments, sys.stderr if json else sys.stdout)
+    run = asyncio.run(running, loop_factory=ForegroundLoop)
     if json:
         from horae.cli.output import print_json
         from horae.shapes.runs import run_shape

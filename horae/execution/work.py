@@ -94,7 +94,7 @@ class Work:
             self._renewer.hold(active)
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s begins", job.name, extra=_who(active, "run_began") | {"token": claim.token})
-        task = active.task = asyncio.create_task(self._run(active))
+        task = asyncio.create_task(self._run(active))
         self._active[active] = task
         self._count()
         return task
