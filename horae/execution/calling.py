@@ -1,11 +1,15 @@
 """Calling a job's function: what it gives back is awaited if it can be, and what it raises is put in words."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from typing import Any
 
+from horae.errors import UsageError
 from horae.execution.failures import exits_well, raised
 from horae.execution.results import summary
+
+LAZY = (Awaitable, Generator, AsyncGenerator)
+"""Results whose body has not run yet."""
 
 
 async def outcome_of(call: Callable[[], Any]) -> Any:
@@ -29,14 +33,12 @@ def result_of(call: Callable[[], Any]) -> Any:
 
 async def resolved(value: Any) -> Any:
     """The value, or what comes of awaiting it: a decorator may hide that a function is async."""
-    while is_awaitable(value):
+    while issubclass(type(value), Awaitable):  # by its class: looking at the value itself may raise
         value = await value
         await asyncio.sleep(0)  # what gives back something to await for ever is stopped by its time limit
+    if issubclass(type(value), LAZY):
+        raise UsageError("the job returned a generator, and nothing of its body ran; let it return a value instead")
     return value
-
-
-def is_awaitable(value: Any) -> bool:
-    return issubclass(type(value), Awaitable)  # by its class: looking at the value itself may raise
 
 
 def called(function: Callable[..., Any] | None, context: Mapping[str, Any]) -> Any:
@@ -46,7 +48,7 @@ def called(function: Callable[..., Any] | None, context: Mapping[str, Any]) -> A
     """
     assert function, "a flow has no function"
     result = function(**context)
-    return asyncio.run(resolved(result)) if is_awaitable(result) else result
+    return asyncio.run(resolved(result)) if issubclass(type(result), LAZY) else result
 
 
 def _ended_by(error: BaseException) -> None:

@@ -83,4 +83,3 @@ def _reason(error: BaseException) -> Reason:
     if isinstance(error, TimedOut):
         return Reason.TIMED_OUT
     return Reason.PROCESS_DIED if isinstance(error, ChildDied) else Reason.RAISED
-

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Generator
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -16,7 +15,7 @@ class JobLoop(asyncio.SelectorEventLoop):
 
     goes_on_after: tuple[type[BaseException], ...] = (SystemExit, KeyboardInterrupt)
 
-    def run_until_complete(self, future: Generator[Any, None, Any] | Awaitable[Any]) -> Any:
+    def run_until_complete(self, future: Any) -> Any:
         main = asyncio.ensure_future(future, loop=self)
         while True:
             try:

@@ -232,6 +232,14 @@ async def test_what_can_be_awaited_is_awaited(project: Path, kind: str) -> None:
     assert ended(failed) == (Verdict.FAILED, "raised", "CancelledError", 1)
 
 
+@pytest.mark.parametrize("how", ["def", "async def"])
+async def test_a_body_that_never_ran_is_no_success(project: Path, kind: str, how: str) -> None:
+    run = await ran(project, kind, "yield 1", decorator="@plain", how=how)
+    assert ended(run) == (Verdict.FAILED, "raised", "UsageError", 1)
+    assert run.failure
+    assert "return a value instead" in run.failure.message
+
+
 async def test_what_is_awaited_has_the_time_limit_too(project: Path, kind: str) -> None:
     limit = ", time_limit=timedelta(seconds=0.5)"
     run = await ran(project, kind, "await asyncio.sleep(60)", more=limit, decorator="@plain", how="async def")
