@@ -82,7 +82,8 @@ class Work:
         await self._room.wait()
 
     def begin(self, job: Job, claim: Claim, on_line: Sink | None = None) -> "asyncio.Task[Settlement | None]":
-        """Run a claim that was granted; its task ends when it is settled, and says how; None if its lease was lost.
+        """Run a claim that was granted; its task ends when it is settled, and says how; None if it does not count:
+        its lease was lost, or the store refused the settlement.
 
         A claim without a token has no lease: it is run, and its settlement is the caller's to record. `on_line` hears
         what the run logs and prints.
@@ -115,8 +116,8 @@ class Work:
                 self._report_slow(active, seconds)
             if self._logs.has(active.claim.message.run_id):
                 await self._logs.end(active.claim.message.run_id)
-            if settlement and active.claim.token:
-                await self._settle(active, settlement)
+            if settlement and active.claim.token and not await self._settle(active, settlement):
+                settlement = None
         finally:
             self._renewer.drop(active)
             del self._active[active]
@@ -125,17 +126,23 @@ class Work:
             self._say_settled(active, settlement.verdict, seconds)
         return settlement
 
-    async def _settle(self, active: Active, settlement: Settlement) -> None:
-        """The lease is kept until the store has it."""
+    async def _settle(self, active: Active, settlement: Settlement) -> bool:
+        """Whether it counts. The lease is kept until the store has it."""
         try:
             kept = await self._settler.settle(settlement)
         except StoreError as error:
             log.error(
                 "a run cannot be settled; it will be run again: %s", error, extra=_who(active, "settlement_failed")
             )
-            return
+            return False
         if not kept:
-            log.warning("a settlement came too late", extra=_who(active, "settlement_refused"))
+            log.warning(
+                "%s ended here as %s, but the run is no longer this worker's; it does not count",
+                active.job.name,
+                settlement.verdict.value if settlement.verdict else "not settled",
+                extra=_who(active, "settlement_refused"),
+            )
+        return kept
 
     def _say_settled(self, active: Active, verdict: Verdict, seconds: float) -> None:
         self._metrics.ended(active.job.name, active.job.tier, verdict, seconds)
