@@ -18,6 +18,9 @@ from horae.terminal import escaped, escaping
 def command(context: typer.Context, job: JobName, given: Context = None, json: Json = False) -> int:
     """Run a job now, in the foreground, and show what it writes; exit 1 unless it ran. A flow runs on Prefect.
 
+    The job's retries are made here too. While other runs of the job are active it waits, unless the job's overlap is
+    `allow`; under `cancel_other` they are asked to end.
+
     \b
     horae run health-check
     horae run database-backup --context databases='["app.db"]'

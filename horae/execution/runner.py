@@ -86,14 +86,15 @@ class Runner:
             result = None if active.stop else await self._limited(active)
         except Exception as error:
             if active.stop and not active.timed_out:
-                return self._stopped(active)
+                return self.stopped(active)
             self._say(job, claim, f"failed: {_told(error)}")
             return settlement_of(job, claim, error)
         if active.stop:
-            return self._stopped(active)
+            return self.stopped(active)
         return Settlement(claim=claim, verdict=Verdict.RAN, result=result, progress=active.progress)
 
-    def _stopped(self, active: Active) -> Settlement | None:
+    def stopped(self, active: Active) -> Settlement | None:
+        """How a run ends that somebody stopped."""
         assert active.stop
         self._say(active.job, active.claim, f"stopped: {active.stop.value}")
         if active.stop is Stop.LEASE_LOST:
