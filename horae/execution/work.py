@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 SLOW_INTERNAL_SECONDS = 5.0
 """Specification, validation checklist: "Fast execution (< 5 seconds)"."""
 
-LAST_WAIT_SECONDS = 5.0
+LAST_WAIT_SECONDS = 4.0
 """For how long a draining process waits for jobs that do not heed their cancellation, and for a store that is away."""
 SAID_A_SECOND = 20
 """Runs that went well and are logged each second; the rest are counted in a line."""
