@@ -10,6 +10,7 @@ from horae.execution.work import Work
 from horae.jobs.job import Job
 from horae.jobs.policies import Overlap, Tier
 from horae.metrics.process import Metrics
+from horae.reasons import Reason
 from horae.runs import Cause, Verdict, new_run_id
 from horae.settings import Settings
 from horae.store.values import NewRun, Settlement
@@ -33,7 +34,7 @@ async def test_a_settlement_that_was_refused_is_not_counted(refused: bool, caplo
         claim = await store.claims.begin(new, Overlap.ALLOW, "w1", LEASE)
         task = work.begin(job, claim)
         if refused:  # another worker was quicker
-            await store.claims.settle([Settlement(claim=claim, verdict=Verdict.FAILED, reason="raised")])
+            await store.claims.settle([Settlement(claim=claim, verdict=Verdict.FAILED, reason=Reason.RAISED)])
         go_on.set()
         settlement = await task
     labels = {"job": "waits", "tier": "oneiric", "verdict": "ran"}

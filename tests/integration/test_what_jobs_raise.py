@@ -120,7 +120,7 @@ async def ran(project: Path, kind: str, body: str, *, more: str = "", decorator:
 
 
 def ended(run: Run) -> tuple[Verdict | None, str, str | None, int]:
-    return run.verdict, run.reason, run.failure.type if run.failure else None, run.attempts
+    return run.verdict, run.reason or "", run.failure.type if run.failure else None, run.attempts
 
 
 @pytest.mark.parametrize(
