@@ -141,7 +141,7 @@ class Work:
             return False
         if not kept:
             log.warning(
-                "%s ended here as %s, but the run is no longer this worker's; it does not count",
+                "%s ended here as %s, but its settlement came too late and does not count",
                 active.job.name,
                 settlement.verdict.value if settlement.verdict else "not settled",
                 extra=_who(active, "settlement_refused"),
