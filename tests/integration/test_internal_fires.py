@@ -138,6 +138,18 @@ async def test_a_run_that_was_asked_for_and_ends_first_leaves_the_fires_run_acti
     assert (Verdict.SKIPPED, "overlap") in await verdicts(store)
 
 
+@pytest.mark.parametrize("scope", list(Scope))
+async def test_a_fire_whose_job_raises_a_cancellation_has_failed(stack: AsyncExitStack, scope: Scope) -> None:
+    store = ModelStore()
+
+    async def beat() -> None:
+        raise asyncio.CancelledError
+
+    job = Job(name="beat", tier=Tier.APSCHEDULER, function=beat, schedule=every("1s"), scope=scope)
+    await (await sidecar(stack, store)).fire(job, [recently()])
+    assert await verdicts(store) == [(Verdict.FAILED, "raised")]
+
+
 async def test_overlap_allow_runs_both(stack: AsyncExitStack) -> None:
     store, counted = ModelStore(), Counted()
     fires, job = await sidecar(stack, store), counted.job(waits=True, scope=Scope.EACH, overlap=Overlap.ALLOW)
