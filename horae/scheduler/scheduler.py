@@ -300,7 +300,7 @@ class Scheduler:
     ) -> Run:
         """Run a job in the foreground, in this process. Prefect runs a flow; this method waits until the flow run ends.
 
-        While other runs of the job are active, it waits as the job's `overlap` says. The job's retries are made here too.
+        While other runs of the job are active, it waits as the job's `overlap` says. Retries are made here too.
         `on_line` receives each line that the job logs or prints. Returns the settled run.
         """
         job = self.registry.get(name)
