@@ -154,10 +154,10 @@ class NotBegun(RunError):
 
 
 class RunFailed(RunError):
-    """The job raised an exception in another process."""
+    """The job raised an exception: its class, its words, its traceback, and the names of its class and their bases."""
 
     def __init__(self, kind: str, message: str, traceback: str, kinds: tuple[str, ...] = ()) -> None:
-        self.kind, self.traceback, self.kinds = kind, traceback, kinds or (kind,)
+        self.kind, self.said, self.traceback, self.kinds = kind, message, traceback, kinds or (kind,)
         super().__init__(f"{kind}: {message}" if message else kind)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -45,7 +45,8 @@ class InternalFires:
         self._store, self._work, self._sidecar, self._on_result, self._now = store, work, sidecar, on_result, now
         self._paused = PausedJobs(store.pauses)
         self.results: dict[str, Any] = {}
-        self._here: set[str] = set()
+        self._here: Counter[str] = Counter()
+        """How many runs of each `scope="each"` job go on here: a run that was asked for may be beside a fire's."""
         self._unrecorded: deque[Run] = deque(maxlen=UNRECORDED)
         self.last_fired: dict[str, datetime] = {}
 
@@ -104,15 +105,15 @@ class InternalFires:
         if cause is Cause.SCHEDULE and await self._paused.holds(job.name):
             await self._skip(job, run_id, cause, at, Reason.PAUSED)
             return
-        if cause is Cause.SCHEDULE and job.name in self._here and job.overlap is not Overlap.ALLOW:
+        if cause is Cause.SCHEDULE and self._here[job.name] and job.overlap is not Overlap.ALLOW:
             await self._skip(job, run_id, cause, at, Reason.OVERLAP)
             return
         began = self._now()
-        self._here.add(job.name)
+        self._here[job.name] += 1
         try:
             settlement = await self._work.begin(job, _unclaimed(job, run_id, at))
         finally:
-            self._here.discard(job.name)
+            self._here[job.name] -= 1
         if settlement:
             self._keep(job, settlement)
             await self._record(job, run_id, cause, at, began, settlement)

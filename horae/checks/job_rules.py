@@ -20,8 +20,20 @@ def _context(job: Job) -> Tripped:
 
 
 def _generator(job: Job) -> Tripped:
-    lazy = inspect.isgeneratorfunction(job.function) or inspect.isasyncgenfunction(job.function)
-    return when(lazy)
+    function = _undecorated(job)
+    return when(inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function))
+
+
+def _hidden_async(job: Job) -> Tripped:
+    return when(not job.is_async and inspect.iscoroutinefunction(_undecorated(job)))
+
+
+def _undecorated(job: Job) -> object:
+    """The function below decorators that say what they wrap, as functools.wraps does."""
+    try:
+        return inspect.unwrap(job.function) if job.function else None
+    except ValueError:  # decorators that wrap each other
+        return job.function
 
 
 def _jitter(subject: Subject) -> Tripped:
@@ -75,5 +87,16 @@ JOB_RULES: tuple[JobRule, ...] = (
         tiers=PYTHON,
         message="{name} has a jitter of {jitter} and fires every {gap}",
         trips=_jitter,
+    ),
+    JobRule(
+        rule=Rule(
+            code="HR725",
+            level=WARNING,
+            says="a decorator hides that a job is async, so that it is called like a synchronous one",
+            remedy="Make the decorator's wrapper `async def` and await the function in it.",
+        ),
+        tiers=PYTHON,
+        message="{name} is async below its decorator: it is called in a process or thread, and then awaited",
+        trips=with_job(_hidden_async),
     ),
 )

@@ -18,6 +18,9 @@ from horae.terminal import escaped, escaping
 def command(context: typer.Context, job: JobName, given: Context = None, json: Json = False) -> int:
     """Run a job now, in the foreground, and show what it writes; exit 1 unless it ran. A flow runs on Prefect.
 
+    The job's retries are made here too. While other runs of the job are active it waits, unless the job's overlap is
+    `allow`; under `cancel_other` they are asked to end.
+
     \b
     horae run health-check
     horae run database-backup --context databases='["app.db"]'
@@ -29,7 +32,10 @@ def command(context: typer.Context, job: JobName, given: Context = None, json: J
     if job in registry.deployments:
         registry.deployments[job].accepts(arguments)  # Prefect would find out in the flow run's process
     lend(settings)
-    run = asyncio.run(_run(settings, registry, job, arguments, sys.stderr if json else sys.stdout))
+    from horae.execution.loop import ForegroundLoop
+
+    running = _run(settings, registry, job, arguments, sys.stderr if json else sys.stdout)
+    run = asyncio.run(running, loop_factory=ForegroundLoop)
     if json:
         from horae.cli.output import print_json
         from horae.shapes.runs import run_shape

@@ -13,22 +13,33 @@ from horae.prefect.api import PrefectApi
 from horae.prefect.rows import deleted, rows_of
 from horae.prefect.values import FlowRun
 from horae.project.registry import Registry
-from horae.runs import Run
+from horae.runs import Run, State
 from horae.store.base import Store
+from horae.store.values import Only
 
 POLL_SECONDS = 2.0
 WAITING_SECONDS = 30.0
 """How often runs are asked for that were to start long ago and have not."""
 DEPLOYMENTS_SECONDS = 60.0
 """How often known deployments are looked up: one that was made anew has another id."""
+RECALL_SECONDS = 60.0
+"""How often the ledger is searched for open runs that this mirror does not ask for yet."""
+RECALL_AFTER = timedelta(minutes=1)
+"""Younger rows are left to the looks at Prefect."""
+RECALL_BACK = timedelta(hours=1)
+"""How far back such a search goes; the first one, and the first after an outage of Prefect, goes all the way."""
 LOOK_BACK = timedelta(days=2)
 """How far back the first look goes at least: what happened while no sidecar looked."""
 OVERLAP = timedelta(minutes=5)
 """Each look begins so long before the last one; also the most that the clocks of store and Prefect may differ."""
 ENOUGH = 1000
 """Flow runs of one look; more take several."""
-OPEN_ROWS = 500
-"""Rows of a flow, older than the first look, among which its open runs are sought."""
+OPEN_ROWS = 5000
+"""Open rows that one search takes up."""
+OPEN = Only(
+    states=frozenset(state for state in State if not state.settled),
+    tiers=frozenset({Tier.PREFECT}),
+)
 BATCH = 100
 """Rows of one write: it blocks everybody else at the store."""
 
@@ -61,13 +72,14 @@ class FlowMirror:
         self._since: datetime | None = None
         self._seen: dict[str, tuple[str, str, int]] = {}
         self._open: dict[str, Open] = {}
+        self._recalled: float | None = None
 
     async def step(self) -> float:
         try:
             await self._find_deployments()
             return 0.0 if await self._mirror() else POLL_SECONDS
         except PrefectUnavailable:
-            self._looked_up = 0.0  # it may come back with another database
+            self._looked_up, self._recalled = 0.0, None  # it may come back with another database
             raise
         except UsageError as error:
             raise PrefectUnavailable(f"Prefect does not tell what became of flow runs: {error}") from error
@@ -89,6 +101,7 @@ class FlowMirror:
         """One look; True when there is more to see at once."""
         now = await self._store.now()
         since = self._since or await self._resume(now)
+        await self._recall(now)
         ids = list(self._deployments)
         listed = await self._prefect.flow_runs(ids, since=since, until=now, enough=ENOUGH)
         if len(listed) >= ENOUGH and listed[-1].expected_start > since:
@@ -105,24 +118,35 @@ class FlowMirror:
         return False
 
     async def _resume(self, now: datetime) -> datetime:
-        """Since when to look: what the ledger has last, and what it has open from before."""
+        """Since when to look: by what the ledger has last."""
         latest = await self._store.ledger.latest([job.name for job in self._flows.values()])
         newest = (one.newest.scheduled_for or one.newest.accepted_at for one in latest.values() if one.newest)
         last = max((at for at in newest if at), default=now)
-        since = max(now - self._keep, min(now - LOOK_BACK, last - OVERLAP))
-        for job in self._flows.values():
-            for row in await self._store.ledger.runs(job=job.name, until=since, limit=OPEN_ROWS):
-                if not row.state.settled and (id := row.metadata.get("flow_run")):
-                    self._open[id] = Open(job, row, asked=-WAITING_SECONDS)
-        return since
+        return max(now - self._keep, min(now - LOOK_BACK, last - OVERLAP))
+
+    async def _recall(self, now: datetime) -> None:
+        """Take up the open rows that another process wrote, and those of flows that are no longer declared.
+
+        Prefect may have lost their runs, so that no look lists them.
+        """
+        if self._recalled is not None and monotonic() - self._recalled < RECALL_SECONDS:
+            return
+        since = None if self._recalled is None else now - RECALL_BACK
+        ledger, jobs = self._store.ledger, {job.name: job for job in self._flows.values()}
+        for row in await ledger.runs(since=since, until=now - RECALL_AFTER, only=OPEN, limit=OPEN_ROWS):
+            id = row.metadata.get("flow_run")
+            if id and id not in self._open:
+                job = jobs.get(row.job) or Job(name=row.job, tier=Tier.PREFECT)
+                self._open[id] = Open(job, row, asked=-WAITING_SECONDS)
+        self._recalled = monotonic()
 
     async def _take(self, flow_runs: Iterable[FlowRun], now: datetime) -> None:
         """Record what is new or has changed."""
         rows: list[Run] = []
         marks: dict[str, tuple[str, str, int]] = {}
         for one in flow_runs:
-            # An open run may be of a deployment that is no more.
-            job = self._deployments.get(one.deployment_id or "") or self._open[one.id].job
+            # An open run keeps the name that its row has; its deployment may be no more.
+            job = self._open[one.id].job if one.id in self._open else self._deployments[one.deployment_id or ""]
             made = rows_of(self._store.namespace, job, one, missed_by=now - OVERLAP)
             state = made[-1].state
             if state.settled:

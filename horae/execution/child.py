@@ -1,7 +1,5 @@
 """A job's run in a process of its own: what the template of runs prepares, and what each fork of it does."""
 
-import asyncio
-import inspect
 import json
 import os
 from collections.abc import Sequence
@@ -10,11 +8,12 @@ from threading import get_ident
 from typing import Any
 
 from horae.clock import monotonic, parse_instant
+from horae.execution.calling import called
 from horae.execution.capture import belongs_to, capturing
 from horae.execution.channel import Channel
-from horae.execution.failures import MESSAGE_LIMIT_CHARACTERS, kinds_of, traceback_of
+from horae.execution.failures import exits_well, raised
 from horae.execution.lines import LINE_LIMIT
-from horae.execution.results import summary, words_of
+from horae.execution.results import summary
 from horae.execution.template import Serve, Unfit, why_unfit
 from horae.jobs.context import RunContext, is_the_run
 from horae.jobs.policies import Tier
@@ -114,23 +113,17 @@ def _answer(request: dict[str, Any], registry: Registry, settings: Settings, out
             path = settings.project / request["file"]
             load_file(registry, settings.project, settings.folders.of(TIER), path, TIER)
         is_the_run(_context(request, registry, settings, output))
-        function = registry.get(request["job"]).function
-        assert function, f"{request['job']} has no function"
-        result = function(**request["context"])
-        if inspect.iscoroutine(result):
-            result = asyncio.run(result)
+        result = called(registry.get(request["job"]).function, request["context"])
         if os.getpid() == own:
             _exit_functions()
         return {"result": summary(result)}
     except BaseException as error:
         # SystemExit and KeyboardInterrupt too: what a job raises is its verdict.
+        if exits_well(error):
+            return {"result": None}
+        told = raised(error)
         return {
-            "error": {
-                "type": type(error).__name__,
-                "message": words_of(error)[:MESSAGE_LIMIT_CHARACTERS],
-                "traceback": traceback_of(error),
-                "kinds": kinds_of(error),
-            }
+            "error": {"type": told.kind, "message": told.said, "traceback": told.traceback, "kinds": list(told.kinds)}
         }
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from horae.errors import Abandoned, ChildDied, NotBegun, RunFailed, TimedOut, UsageError
 from horae.execution.lines import sound
-from horae.execution.results import words_of
+from horae.execution.results import kinds_of, name_of, words_of
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier
 from horae.reasons import Reason
@@ -15,17 +15,40 @@ from horae.store.values import Claim, Settlement
 
 TRACEBACK_LIMIT_CHARACTERS = 16_000
 MESSAGE_LIMIT_CHARACTERS = 2_000
+_traceback = BaseException.__dict__["__traceback__"].__get__
+_exit_code = SystemExit.__dict__["code"].__get__
 AFTER_DEATH = timedelta(seconds=1)
 """How long a run that killed its process rests."""
 
 
+def raised(error: BaseException) -> RunFailed:
+    """What a job raised, in words; this never raises. The job's own objects stay behind in the job."""
+    message = words_of(error)[:MESSAGE_LIMIT_CHARACTERS]
+    return RunFailed(name_of(error), message, traceback_of(error), kinds_of(error))
+
+
 def traceback_of(error: BaseException) -> str:
-    return sound("".join(traceback.format_exception(error))[-TRACEBACK_LIMIT_CHARACTERS:])
+    """At most TRACEBACK_LIMIT_CHARACTERS of it, the last; without the words where an exception cannot be formatted."""
+    try:
+        lines = traceback.format_exception(error)
+    except BaseException:  # it looks at attributes of the exception and of its causes, which may do anything
+        lines = [*_frames_of(error), f"{name_of(error)}: {words_of(error)}"]
+    return sound("".join(lines)[-TRACEBACK_LIMIT_CHARACTERS:])
 
 
-def kinds_of(error: BaseException) -> list[str]:
-    """The names of the exception's class and its bases, for `Retry.not_on`."""
-    return [kind.__name__ for kind in type(error).__mro__ if kind not in (object, BaseException)]
+def _frames_of(error: BaseException) -> list[str]:
+    try:
+        return ["Traceback (most recent call last):\n", *traceback.format_tb(_traceback(error))]
+    except BaseException:
+        return []
+
+
+def exits_well(error: BaseException) -> bool:
+    """Whether it is `sys.exit()` with a status that means success to every shell: none, or 0."""
+    if not issubclass(type(error), SystemExit):
+        return False
+    code = _exit_code(error)
+    return code is None or (type(code) in (int, bool) and code == 0)
 
 
 def settlement_of(job: Job, claim: Claim, error: BaseException) -> Settlement:
@@ -36,13 +59,10 @@ def settlement_of(job: Job, claim: Claim, error: BaseException) -> Settlement:
     if isinstance(error, NotBegun) and job.tier is Tier.ONEIRIC:
         # Handed back: nothing of it was done.
         return Settlement(claim=claim, reason=Reason.PROCESS_DIED, note=words_of(error))
-    if isinstance(error, RunFailed):
-        said = error.message.removeprefix(f"{error.kind}: ")
-        failure = Failure(type=error.kind, message=_cut(said), traceback=error.traceback)
-        kinds: tuple[str, ...] = error.kinds
-    else:
-        failure = Failure(type=type(error).__name__, message=_cut(words_of(error)), traceback=traceback_of(error))
-        kinds = tuple(kinds_of(error))
+    told = error if isinstance(error, RunFailed) else raised(error)
+    cause = error.__cause__
+    where = cause.traceback if isinstance(cause, RunFailed) else told.traceback  # in the job, where it was stopped
+    failure = Failure(type=told.kind, message=told.said, traceback=where)
     reason = _reason(error)
     if isinstance(error, ChildDied) and job.tier is Tier.ONEIRIC:
         # However often its policy would try again: the store counts the processes that it kills.
@@ -51,7 +71,7 @@ def settlement_of(job: Job, claim: Claim, error: BaseException) -> Settlement:
     failures = claim.failures + 1
     final = {UsageError.__name__, *job.retry.not_on}  # a mistake of the user's does not mend itself
     may_retry = job.tier is Tier.ONEIRIC and failures <= job.retry.retries
-    if may_retry and not final & set(kinds):
+    if may_retry and not final & set(told.kinds):
         wait = timedelta(seconds=random.uniform(0, job.retry.ceiling(failures).total_seconds()))
         return Settlement(claim=claim, retry_after=wait, reason=reason, note=failure.message, failure=failure)
     return Settlement(claim=claim, verdict=Verdict.FAILED, reason=reason, failure=failure)
@@ -63,7 +83,3 @@ def _reason(error: BaseException) -> Reason:
     if isinstance(error, TimedOut):
         return Reason.TIMED_OUT
     return Reason.PROCESS_DIED if isinstance(error, ChildDied) else Reason.RAISED
-
-
-def _cut(text: str) -> str:
-    return text[:MESSAGE_LIMIT_CHARACTERS]

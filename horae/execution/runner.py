@@ -8,12 +8,13 @@ from functools import partial
 from typing import Any
 
 from horae.clock import isoformat
-from horae.errors import Abandoned, StoreError, TimedOut
+from horae.errors import Abandoned, RunFailed, StoreError, TimedOut
+from horae.execution.calling import outcome_of, result_of
 from horae.execution.capture import Output, to_output
 from horae.execution.children import Children
 from horae.execution.failures import settlement_of
 from horae.execution.lines import LINE_LIMIT, sound
-from horae.execution.results import summary, words_of
+from horae.execution.results import name_of, words_of
 from horae.execution.run_logs import RunLogs
 from horae.execution.threads import begin
 from horae.jobs.context import RunContext, running
@@ -29,8 +30,6 @@ from horae.store.values import Claim, Settlement, Stop
 log = logging.getLogger(__name__)
 HEED_SECONDS = 5.0
 """For how long an async job may go on after its time limit cancelled it; then the process owes a restart."""
-ENDS = (Exception, SystemExit, KeyboardInterrupt)
-"""What a job may raise; it is its verdict, never the end of this process."""
 
 
 @dataclass(slots=True, eq=False)
@@ -39,8 +38,10 @@ class Active:
 
     claim: Claim
     job: Job
-    task: "asyncio.Task[Any] | None" = None
+    body: "asyncio.Task[Any] | None" = None
+    """The job's own task, apart from the one that settles: a job may cancel its task and raise anything in it."""
     stop: Stop | None = None
+    timed_out: bool = False
     ended: bool = False
     """The job is done; what is left is to settle."""
     progress: str = ""
@@ -52,8 +53,8 @@ class Active:
         """Ask it to end; the first reason counts."""
         if self.stop is None and not self.ended:
             self.stop = why
-            if self.task:
-                self.task.cancel()
+            if self.body:
+                self.body.cancel()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,29 +77,25 @@ class Runner:
         self.abandoned = 0
 
     async def run(self, active: Active) -> Settlement | None:
-        """Run it to its end, in the task that `active.cancel` cancels.
+        """Run it to its end, or until `active.cancel` ends it.
 
         None when its lease is lost: the settling is somebody else's.
         """
         job, claim = active.job, active.claim
         try:
-            result = await self._limited(active)
-        except asyncio.CancelledError:
-            return self._stopped(active)
-        except ENDS as error:
-            if active.stop:
-                return self._stopped(active)
-            self._say(job, claim, f"failed: {type(error).__name__}: {words_of(error)}")
+            result = None if active.stop else await self._limited(active)
+        except Exception as error:
+            if active.stop and not active.timed_out:
+                return self.stopped(active)
+            self._say(job, claim, f"failed: {_told(error)}")
             return settlement_of(job, claim, error)
-        finally:
-            active.ended = True
-        return Settlement(claim=claim, verdict=Verdict.RAN, result=summary(result), progress=active.progress)
+        if active.stop:
+            return self.stopped(active)
+        return Settlement(claim=claim, verdict=Verdict.RAN, result=result, progress=active.progress)
 
-    def _stopped(self, active: Active) -> Settlement | None:
-        if active.stop is None:
-            raise asyncio.CancelledError
-        if active.task:
-            active.task.uncancel()  # this task goes on, to settle
+    def stopped(self, active: Active) -> Settlement | None:
+        """How a run ends that somebody stopped."""
+        assert active.stop
         self._say(active.job, active.claim, f"stopped: {active.stop.value}")
         if active.stop is Stop.LEASE_LOST:
             return None
@@ -108,20 +105,36 @@ class Runner:
         return Settlement(claim=active.claim, verdict=verdict, reason=Reason(active.stop.value))
 
     async def _limited(self, active: Active) -> Any:
+        """The result. Past its time limit the job is cancelled, and its end is waited for all the same.
+
+        Raises RunFailed with what the job raised, TimedOut, ChildDied, or NotBegun.
+        """
         plan = self._plans.get(active.job.name) or self._plan(active.job)
-        if plan.limit_seconds is None:
-            return await self._call(active, plan)
-        timeout = asyncio.timeout(plan.limit_seconds)
-        unheeded = asyncio.get_running_loop().call_later(plan.limit_seconds + HEED_SECONDS, self._unheeded, active)
+        body = active.body = asyncio.create_task(self._body(active, plan), name=f"run of {active.job.name}")
         try:
-            async with timeout:
-                return await self._call(active, plan)
-        except TimeoutError as error:
-            if not timeout.expired():
-                raise  # the job's own
-            raise TimedOut(f"over its time limit of {active.job.time_limit}") from error
+            await asyncio.wait([body], timeout=plan.limit_seconds)
+            if not body.done():
+                active.timed_out = active.stop is None
+                body.cancel()
+                await asyncio.wait([body], timeout=HEED_SECONDS)
+            if not body.done():
+                self._unheeded(active)
+                await asyncio.wait([body])
+        except asyncio.CancelledError:
+            body.cancel()
+            raise
+        if active.timed_out:
+            # What it gives back, or raises, after it caught its cancellation is no whole result.
+            raise _over_limit(active.job, body)
+        if body.cancelled() and not active.stop:
+            raise RunFailed(asyncio.CancelledError.__name__, "the job cancelled the task that it runs in", "")
+        return None if body.cancelled() else body.result()
+
+    async def _body(self, active: Active, plan: Plan) -> Any:
+        try:
+            return await self._call(active, plan)
         finally:
-            unheeded.cancel()
+            active.ended = True
 
     def _unheeded(self, active: Active) -> None:
         """It swallowed its cancellation. Once this process is gone, another runs it in a child that can be ended."""
@@ -147,14 +160,14 @@ class Runner:
                 # A suspect runs there whatever it is: should it kill its process again, it kills nothing else.
                 return await self._children.run(self._request(job, claim), log, progress)
             with running(self._context(job, claim, plan, progress)), to_output(log):
-                if plan.is_async:
-                    return await job.function(**claim.message.context)
-                return await self._in_thread(job, claim)
+                call = partial(job.function, **claim.message.context)
+                if not plan.is_async:
+                    call = partial(_given, await self._in_thread(job, call))
+                return await outcome_of(call)
 
-    async def _in_thread(self, job: Job, claim: Claim) -> Any:
+    async def _in_thread(self, job: Job, call: Callable[[], Any]) -> Any:
         """A thread cannot be ended: past the limit it is left behind, and the process owes a restart."""
-        assert job.function
-        thread = begin(partial(job.function, **claim.message.context))
+        thread = begin(partial(result_of, call))
         try:
             return await asyncio.shield(thread)
         except asyncio.CancelledError:
@@ -225,6 +238,23 @@ class Runner:
 
 
 _background: set[Any] = set()
+
+
+def _over_limit(job: Job, body: "asyncio.Task[Any]") -> TimedOut:
+    raised = None if body.cancelled() else body.exception()
+    if isinstance(raised, TimedOut):
+        return raised
+    error = TimedOut(f"over its time limit of {job.time_limit}")
+    error.__cause__ = raised
+    return error
+
+
+def _told(error: Exception) -> str:
+    return words_of(error) if isinstance(error, RunFailed) else f"{name_of(error)}: {words_of(error)}"
+
+
+def _given(value: Any) -> Any:
+    return value
 
 
 def _ignore_outcome(task: "asyncio.Future[Any]") -> None:

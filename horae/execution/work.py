@@ -9,6 +9,7 @@ from datetime import timedelta
 from horae.clock import monotonic, now
 from horae.errors import StoreError
 from horae.execution.children import Children
+from horae.execution.foreground import Foreground
 from horae.execution.guardian import Guard
 from horae.execution.lines import Sink
 from horae.execution.renewer import GuardedRenewer, Renewer, ThreadRenewer
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 SLOW_INTERNAL_SECONDS = 5.0
 """Specification, validation checklist: "Fast execution (< 5 seconds)"."""
 
-LAST_WAIT_SECONDS = 5.0
+LAST_WAIT_SECONDS = 4.0
 """For how long a draining process waits for jobs that do not heed their cancellation, and for a store that is away."""
 SAID_A_SECOND = 20
 """Runs that went well and are logged each second; the rest are counted in a line."""
@@ -53,6 +54,7 @@ class Work:
         self._logs = RunLogs(store.ledger)
         self._settler = Settler(store.claims)
         self.runner = Runner(settings, store.claims, self._logs, self._children)
+        self._foreground = Foreground(self.runner, store.claims, self._logs)
         self._renewer: Renewer = GuardedRenewer(guard) if guard else ThreadRenewer(store.claims, lease)
         self._active: dict[Active, asyncio.Task[Settlement | None]] = {}
         self._given_up: set[asyncio.Task[Settlement | None]] = set()
@@ -81,11 +83,14 @@ class Work:
         """Wait until a slot is free."""
         await self._room.wait()
 
-    def begin(self, job: Job, claim: Claim, on_line: Sink | None = None) -> "asyncio.Task[Settlement | None]":
-        """Run a claim that was granted; its task ends when it is settled, and says how; None if its lease was lost.
+    def begin(
+        self, job: Job, claim: Claim, on_line: Sink | None = None, *, foreground: bool = False
+    ) -> "asyncio.Task[Settlement | None]":
+        """Run a claim that was granted; its task ends when it is settled, and says how; None if it does not count:
+        its lease was lost, or the store refused the settlement.
 
         A claim without a token has no lease: it is run, and its settlement is the caller's to record. `on_line` hears
-        what the run logs and prints.
+        what the run logs and prints. `foreground`: it is tried again here, until it has its verdict.
         """
         if on_line:
             self._logs.listen(claim.message.run_id, on_line)
@@ -94,7 +99,7 @@ class Work:
             self._renewer.hold(active)
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s begins", job.name, extra=_who(active, "run_began") | {"token": claim.token})
-        task = active.task = asyncio.create_task(self._run(active))
+        task = asyncio.create_task(self._run(active, self._foreground if foreground else self.runner))
         self._active[active] = task
         self._count()
         return task
@@ -105,18 +110,18 @@ class Work:
         else:
             self._room.clear()
 
-    async def _run(self, active: Active) -> Settlement | None:
+    async def _run(self, active: Active, runner: Runner | Foreground) -> Settlement | None:
         began = monotonic()
         self._metrics.began(active.job.tier, active.claim.message.scheduled_for, now)
         try:
-            settlement = await self.runner.run(active)
+            settlement = await runner.run(active)
             seconds = monotonic() - began
             if active.job.tier is Tier.APSCHEDULER and seconds > SLOW_INTERNAL_SECONDS:
                 self._report_slow(active, seconds)
             if self._logs.has(active.claim.message.run_id):
                 await self._logs.end(active.claim.message.run_id)
-            if settlement and active.claim.token:
-                await self._settle(active, settlement)
+            if settlement and active.claim.token and not await self._settle(active, settlement):
+                settlement = None
         finally:
             self._renewer.drop(active)
             del self._active[active]
@@ -125,17 +130,23 @@ class Work:
             self._say_settled(active, settlement.verdict, seconds)
         return settlement
 
-    async def _settle(self, active: Active, settlement: Settlement) -> None:
-        """The lease is kept until the store has it."""
+    async def _settle(self, active: Active, settlement: Settlement) -> bool:
+        """Whether it counts. The lease is kept until the store has it."""
         try:
             kept = await self._settler.settle(settlement)
         except StoreError as error:
             log.error(
                 "a run cannot be settled; it will be run again: %s", error, extra=_who(active, "settlement_failed")
             )
-            return
+            return False
         if not kept:
-            log.warning("a settlement came too late", extra=_who(active, "settlement_refused"))
+            log.warning(
+                "%s ended here as %s, but its settlement came too late and does not count",
+                active.job.name,
+                settlement.verdict.value if settlement.verdict else "not settled",
+                extra=_who(active, "settlement_refused"),
+            )
+        return kept
 
     def _say_settled(self, active: Active, verdict: Verdict, seconds: float) -> None:
         self._metrics.ended(active.job.name, active.job.tier, verdict, seconds)

@@ -62,7 +62,8 @@ def job[F: Callable[..., Any]](name: str | None = None, **options: Unpack[JobOpt
         schedule = chosen.get("schedule")
         if schedule is not None and not isinstance(schedule, Schedule):
             raise InvalidSchedule(f"schedule={schedule!r}: give cron(...), every(...) or at(...)")
-        line = function.__code__.co_firstlineno if hasattr(function, "__code__") else 1
+        written = inspect.unwrap(function)  # not its decorator's wrapper, which may stand in another file
+        line = written.__code__.co_firstlineno if hasattr(written, "__code__") else 1
         declaration = Declaration(options=chosen, function=function, line=line)
         declaration.job(
             Tier.APSCHEDULER, ""

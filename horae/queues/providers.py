@@ -11,7 +11,9 @@ from horae.errors import UnknownName
 if TYPE_CHECKING:  # the rules of `horae check` and `horae decide` need only the names
     from horae.queues.base import Provider
 
-SEAM = frozenset({"access", "base", "configured", "decoding", "opened", "priorities", "providers", "routing"})
+SEAM = frozenset(
+    {"access", "base", "closing", "configured", "decoding", "opened", "priorities", "providers", "routing"}
+)
 """Files of this package that are not providers."""
 
 

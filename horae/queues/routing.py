@@ -11,6 +11,7 @@ from typing import Any
 from horae.errors import HoraeError, QueueUnavailable, UnknownName
 from horae.messages import Message
 from horae.queues.base import Backlog, Publisher
+from horae.queues.closing import close_all
 from horae.queues.configured import Configured, not_configured
 from horae.settings import Settings
 
@@ -128,6 +129,6 @@ class Router:
         return await counting(await self._publisher(provider)) if counting else None
 
     async def close(self) -> None:
-        for publisher in self._open.values():
-            await publisher.close()
+        opened = list(self._open.values())
         self._open.clear()
+        await close_all(opened)

@@ -15,6 +15,7 @@ from horae.duties.duty import Duty, Progresses, keep_doing
 from horae.duties.workplace import Workplace, open_workplace
 from horae.errors import HoraeError, StartError, StoreUnavailable
 from horae.execution.guardian import RESTART_WANTED, Guard, guarded
+from horae.execution.loop import JobLoop
 from horae.execution.watch import Watch
 from horae.metrics.process import Metrics
 from horae.project.loading import load
@@ -149,7 +150,7 @@ def run_to_end(kind: str, settings: Settings, run: Callable[[Guard | None], Coro
     configure(kind)
     guard = guarded(lambda: _watch(settings)) if settings.store.url else None
     try:
-        status = asyncio.run(_to_end(run(guard)))
+        status = asyncio.run(_to_end(run(guard)), loop_factory=JobLoop)
     except HoraeError as error:
         log.critical("%s", error, extra={"action": "process_refused"})
         status = 1

@@ -5,6 +5,7 @@ from functools import partial
 from typing import NoReturn
 
 from horae.execution.guardian import Guard
+from horae.queues.closing import close_all
 from horae.runners.health import HealthServer
 from horae.runners.process import opened, run_to_end, serve
 from horae.settings import Settings
@@ -21,8 +22,7 @@ async def run(settings: Settings, guard: Guard | None = None) -> int:
     async with opened(settings, "queue-worker", own.slots, guard) as process, AsyncExitStack() as stack:
         place = process.place
         listener = HealthServer(process.health, own.health_host, own.health_port, "HORAE_WORKER__HEALTH_PORT")
-        consumers = []
-        for provider, source in place.queues.open_consumers(place.name).items():
-            stack.push_async_callback(source.close)
-            consumers.append(place.consumer(provider, source, process.registry))
+        sources = place.queues.open_consumers(place.name)
+        stack.push_async_callback(close_all, sources.values())
+        consumers = [place.consumer(provider, source, process.registry) for provider, source in sources.items()]
         return await serve(process, consumers, place.movers(), listener, own.grace_seconds)

@@ -1,5 +1,6 @@
 """The resources of an open scheduler: its workplace, the worker inside this program, and the internal tasks."""
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -26,6 +27,8 @@ SLOTS = 16
 OPEN = Only(
     states=frozenset({State.PENDING, State.QUEUED, State.RUNNING, State.RETRYING}), tiers=frozenset({Tier.ONEIRIC})
 )
+LOOK_SECONDS = 2.0
+"""For the last look at the ledger, when a program leaves."""
 TOLD = 10
 """The most open runs that the log names when a program exits."""
 
@@ -46,9 +49,10 @@ class OpenScheduler:
         await self.worker.stop_taking()
         await self.place.work.drain(self.place.settings.sidecar.grace_seconds)
         try:
-            runs = await self._open_runs()
-        except StoreError as error:
-            log.warning("the store is away, so runs that are still open cannot be named: %s", error)
+            runs = await asyncio.wait_for(self._open_runs(), LOOK_SECONDS)
+        except (StoreError, TimeoutError) as error:
+            why = str(error) or f"no answer within {LOOK_SECONDS:g} s"
+            log.warning("the store is away, so runs that are still open cannot be named: %s", why)
             return
         if runs:
             named = ", ".join(f"{run.run_id} ({run.job}, {run.state.value})" for run in runs[:TOLD])

@@ -13,12 +13,13 @@ from horae.apscheduler.triggers import schedule_of
 from horae.duties.relay import publish
 from horae.errors import InvalidJob, MessageTooLarge, QueueError, UsageError
 from horae.jobs.job import Job
-from horae.jobs.policies import Overlap, Scope, Tier
+from horae.jobs.policies import Scope, Tier
 from horae.messages import Priority
 from horae.project.loading import load as load_registry
 from horae.project.registry import Registry
 from horae.redis.keys import OWN
 from horae.runs import Cause, Run, new_run_id, replay_id
+from horae.scheduler.granted import granted
 from horae.scheduler.opened import OpenScheduler, opened
 from horae.scheduler.options import PriorityName, due_of, instant_of, priority_of
 from horae.scheduler.replays import AS_IT_WAS, Edit, Replay, letter_of, message_of, metadata_of, refused
@@ -26,7 +27,7 @@ from horae.scheduler.worker import is_own
 from horae.schedules.kinds import Schedule
 from horae.settings import Settings
 from horae.store.base import DeadLetters, Ledger
-from horae.store.values import Accepted, Answer, DeadLetter, NewRun
+from horae.store.values import Accepted, DeadLetter, NewRun
 
 log = logging.getLogger(__name__)
 HOLD = timedelta(seconds=5)
@@ -299,6 +300,7 @@ class Scheduler:
     ) -> Run:
         """Run a job in the foreground, in this process. Prefect runs a flow; this method waits until the flow run ends.
 
+        While other runs of the job are active, it waits as the job's `overlap` says. Retries are made here too.
         `on_line` receives each line that the job logs or prints. Returns the settled run.
         """
         job = self.registry.get(name)
@@ -309,9 +311,7 @@ class Scheduler:
         job.accepts(context or {})
         here, run_id = self._here, new_run_id()
         new = NewRun(run_id=run_id, job=job.name, tier=job.tier, cause=Cause.MANUAL, context=dict(context or {}))
-        claim = await here.place.store.claims.begin(new, Overlap.ALLOW, here.place.name, here.place.work.lease)
-        assert claim.answer is Answer.RUN, claim
-        task = here.place.work.begin(job, claim, on_line)
+        task = here.place.work.begin(job, await granted(here.place, job, new, on_line), on_line, foreground=True)
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:

@@ -10,6 +10,7 @@ from horae.duties.workplace import Workplace
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier
 from horae.project.registry import Registry
+from horae.queues.closing import close_all
 from horae.queues.redis import RedisConsumer
 from horae.redis.keys import OWN, own_queue
 
@@ -42,7 +43,7 @@ class ProgramWorker:
     async def __aenter__(self) -> Self:
         if self._everything:
             for provider, source in self._place.queues.open_consumers(self._place.name).items():
-                self._stack.push_async_callback(source.close)
+                self._stack.push_async_callback(close_all, [source])
                 self._take(self._place.consumer(provider, source, self._registry))
         for job in self._registry:
             self.include(job)
@@ -58,7 +59,7 @@ class ProgramWorker:
         queue = own_queue(job.name)
         if self._consumer is None:
             self._consumer = self._open(queue)
-            self._stack.push_async_callback(self._consumer.close)
+            self._stack.push_async_callback(close_all, [self._consumer])
             self._take(self._place.consumer(OWN, self._consumer, self._registry))
         else:
             self._consumer.listen(queue)

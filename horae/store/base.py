@@ -58,8 +58,27 @@ class Claims(Protocol):
     async def claim(self, wanted: Sequence[Wanted], worker: str, lease: timedelta) -> list[Claim]:
         """Return an answer for each wanted claim, in order. A message without a row is first accepted as `enqueue`."""
 
-    async def begin(self, run: NewRun, overlap: Overlap, worker: str, lease: timedelta) -> Claim:
-        """Accept and claim a run in one step, without a broker. Answers `duplicate` if the store knows the run."""
+    async def begin(
+        self,
+        run: NewRun,
+        overlap: Overlap,
+        worker: str,
+        lease: timedelta,
+        *,
+        concurrency: int | None = None,
+        waits: bool = False,
+    ) -> Claim:
+        """Accept and claim a run in one step, without a broker. Answers `duplicate` if the store knows the run.
+
+        While other runs of the job are in the way, the run is skipped. With `waits` the answer is `later` instead, and
+        nothing is written.
+        """
+
+    async def again(self, attempt: Settlement) -> bool:
+        """An attempt ended as `attempt` says, and the holder of its claim begins the next one itself.
+
+        The claim stays as it is. False where it is stale: nothing was written.
+        """
 
     def renew(self, claims: Sequence[Claim], lease: timedelta) -> list[Stop | None]:
         """Renew leases. Returns for each claim why its run must stop, or None. LEASE_LOST: the lease was not renewed.

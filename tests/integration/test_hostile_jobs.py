@@ -23,6 +23,10 @@ class Unspeakable(Exception):
     def __str__(self):
         raise RuntimeError("no words")
     __repr__ = __str__
+
+async def leaves():
+    await asyncio.sleep(0)
+    sys.exit(3)
 """
 HALF = "\\udc80"
 JOBS = {
@@ -36,6 +40,16 @@ JOBS = {
     "returns_a_lot": ("", 'def {}():\n    return "x" * (16 * 1024 * 1024)', Verdict.RAN),
     "exits": ("", "async def {}():\n    sys.exit(3)", Verdict.FAILED),
     "exits_in_a_thread": ('isolation="thread"', "def {}():\n    sys.exit(3)", Verdict.FAILED),
+    "exits_in_a_task": ("", "async def {}():\n    await asyncio.gather(leaves())", Verdict.FAILED),
+    "leaves_well": ("", "def {}():\n    sys.exit(0)", Verdict.RAN),
+    "cancels_its_task": (
+        "",
+        "async def {}():\n    task = asyncio.create_task(leaves())\n    task.cancel()\n    await task",
+        Verdict.FAILED,
+    ),
+    "raises_the_base": ("", "async def {}():\n    raise BaseException", Verdict.FAILED),
+    "raises_the_base_in_a_thread": ('isolation="thread"', "def {}():\n    raise BaseException", Verdict.FAILED),
+    "raises_the_base_in_a_child": ("", "def {}():\n    raise BaseException", Verdict.FAILED),
     "prints_bytes": ("", 'def {}():\n    sys.stdout.buffer.write(b"\\xff\\n")', Verdict.RAN),
     "writes_a_long_line": (
         "",

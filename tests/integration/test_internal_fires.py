@@ -115,6 +115,41 @@ async def test_what_is_asked_for_runs_also_during_a_fire(stack: AsyncExitStack, 
     assert await verdicts(store) == [(Verdict.RAN, None)] * 2
 
 
+async def test_a_run_that_was_asked_for_and_ends_first_leaves_the_fires_run_active(stack: AsyncExitStack) -> None:
+    store, begun = ModelStore(), list[asyncio.Event]()
+
+    async def beat() -> None:
+        begun.append(asyncio.Event())
+        await begun[-1].wait()
+
+    job = Job(name="beat", tier=Tier.APSCHEDULER, function=beat, schedule=every("1s"), scope=Scope.EACH)
+    fires = await sidecar(stack, store)
+    first = asyncio.create_task(fires.fire(job, [recently(2)]))
+    await wait_until(lambda: len(begun) == 1, "the fire's run to begin")
+    asked = asyncio.create_task(fires.run_once(job, "asked"))
+    await wait_until(lambda: len(begun) == 2, "the run that was asked for to begin")
+    begun[1].set()
+    await asked
+    await asyncio.wait([asyncio.create_task(fires.fire(job, [recently(1)]))], timeout=1)
+    for event in begun:
+        event.set()
+    await first
+    assert len(begun) == 2
+    assert (Verdict.SKIPPED, "overlap") in await verdicts(store)
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+async def test_a_fire_whose_job_raises_a_cancellation_has_failed(stack: AsyncExitStack, scope: Scope) -> None:
+    store = ModelStore()
+
+    async def beat() -> None:
+        raise asyncio.CancelledError
+
+    job = Job(name="beat", tier=Tier.APSCHEDULER, function=beat, schedule=every("1s"), scope=scope)
+    await (await sidecar(stack, store)).fire(job, [recently()])
+    assert await verdicts(store) == [(Verdict.FAILED, "raised")]
+
+
 async def test_overlap_allow_runs_both(stack: AsyncExitStack) -> None:
     store, counted = ModelStore(), Counted()
     fires, job = await sidecar(stack, store), counted.job(waits=True, scope=Scope.EACH, overlap=Overlap.ALLOW)

@@ -48,10 +48,10 @@ async def test_the_end_of_a_lost_attempt_leaves_the_lease_of_the_next_alone() ->
 async def test_a_lost_attempt_is_told_although_the_run_is_here_again() -> None:
     store = ModelStore("t")
     lost, present = await twice_claimed(store)
-    lost.task = present.task = asyncio.create_task(asyncio.Event().wait())
+    lost.body = present.body = asyncio.create_task(asyncio.Event().wait())
     async with ThreadRenewer(store.claims, LEASE) as renewer:
         renewer.hold(lost)
         renewer.hold(present)
         await wait_until(lambda: lost.stop, "the lost attempt to be told")
     assert (lost.stop, present.stop) == (Stop.LEASE_LOST, None)
-    await asyncio.gather(lost.task, return_exceptions=True)
+    await asyncio.gather(lost.body, return_exceptions=True)

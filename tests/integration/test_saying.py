@@ -86,6 +86,8 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks overlap by a second, and what waits is asked for each time."""
     monkeypatch.setattr(flow_mirror, "OVERLAP", SECOND)
     monkeypatch.setattr(flow_mirror, "WAITING_SECONDS", 0.0)
+    monkeypatch.setattr(flow_mirror, "RECALL_AFTER", timedelta(0), raising=False)
+    monkeypatch.setattr(flow_mirror, "RECALL_SECONDS", 0.0, raising=False)
 
 
 async def deploy(api: PrefectApi, seconds: int = 1) -> str:
@@ -203,6 +205,33 @@ async def test_what_ended_while_no_sidecar_looked_is_found_however_long_ago(
     assert await ends(store, restarted, fire_of(store, runs[0])) == (State.RAN, None)
     assert await ends(store, restarted, fire_of(store, runs[1])) == (State.FAILED, "crashed")
     assert await ends(store, restarted, fire_of(store, runs[2])) == (State.MISSED, "deleted")
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["declared", "no longer declared"])
+async def test_what_a_restored_prefect_no_longer_has_does_not_stay_running(
+    store: Store, api: PrefectApi, known: bool
+) -> None:
+    """The sidecar was restarted too, and the run is well within its first look."""
+    [run] = await due(api, await deploy(api))
+    await becomes(api, run, "RUNNING")
+    await mirror(store, api).step()
+    before = await row(store, run)
+    assert before
+    assert before.state is State.RUNNING
+    await api._call("DELETE", f"/flow_runs/{run.id}")
+    other = Job(name="other", tier=Tier.PREFECT, deployment="other/other")
+    restarted = mirror(store, api, SWEEP if known else other)
+    assert await ends(store, restarted, fire_of(store, run)) == (State.CANCELLED, "deleted")
+
+
+async def test_what_another_process_wrote_is_asked_for(store: Store, api: PrefectApi) -> None:
+    [run] = await due(api, await deploy(api))
+    await becomes(api, run, "RUNNING")
+    looking = mirror(store, api, Job(name="other", tier=Tier.PREFECT, deployment="other/other"))
+    await looking.step()
+    await mirror(store, api).step()
+    await becomes(api, run, "COMPLETED")
+    assert await ends(store, looking, fire_of(store, run)) == (State.RAN, "")
 
 
 async def test_more_than_one_look_can_hold_is_seen_in_several(

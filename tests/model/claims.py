@@ -29,15 +29,46 @@ class ModelClaims(Noun):
         with self.books.lock:
             return [self._claim(want, worker, lease) for want in wanted]
 
-    async def begin(self, run: NewRun, overlap: Overlap, worker: str, lease: timedelta) -> Claim:
+    async def begin(
+        self,
+        run: NewRun,
+        overlap: Overlap,
+        worker: str,
+        lease: timedelta,
+        *,
+        concurrency: int | None = None,
+        waits: bool = False,
+    ) -> Claim:
         with self.books.lock:
+            policy = Policy(overlap=overlap, catch_up=CatchUp.ALL, concurrency=concurrency)
+            if waits and self._busy(run.job, policy):
+                return Claim(message=run.message, answer=Answer.LATER, reason=Reason.OVERLAP)
             if not self.books.put(run):
                 return Claim(message=run.message, answer=Answer.DUPLICATE)
-            policy = Policy(overlap=overlap, catch_up=CatchUp.ALL)
             if run.cause is not Cause.MANUAL and self.books.paused & {run.job, None}:
                 return self._settled(run.message, Verdict.SKIPPED, Reason.PAUSED)
             answer = self._overlap(run.message, policy, here=True)
             return answer or self._grant(run.message, worker, lease)
+
+    def _busy(self, job: str, policy: Policy) -> bool:
+        others = in_order(self.books.active[job])
+        if not others or (policy.overlap is Overlap.ALLOW and (policy.most == 0 or len(others) < policy.most)):
+            return False
+        return policy.overlap is not Overlap.CANCEL_OTHER or self._cancel_all(others)
+
+    async def again(self, attempt: Settlement) -> bool:
+        books, run_id = self.books, attempt.claim.message.run_id
+        with books.lock:
+            if not books.holds(attempt.claim):
+                return False
+            if attempt.failure:
+                books.change(run_id, failure=attempt.failure)
+            if attempt.retry_after is not None and not attempt.died:
+                books.rows[run_id].failures += 1
+            attempts = books.rows[run_id].run.attempts + 1
+            books.change(run_id, attempts=attempts, started_at=books.clock(), progress="")
+            books.tell(run_id, "retrying", worded(attempt.reason, attempt.note))
+            return True
 
     def _claim(self, want: Wanted, worker: str, lease: timedelta) -> Claim:
         books, message, policy = self.books, want.message, want.policy

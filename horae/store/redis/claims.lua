@@ -201,13 +201,26 @@ function calls.claim(a)
   return answers
 end
 
--- begin {run, overlap, worker, lease} -> an answer as from claim. Accept and claim in one step, without a broker, for a run that the
--- calling process runs itself. The answer is `duplicate` if the store knows the run.
+-- Whether a run that was asked for by name has to wait for others of its job; under cancel_other these are asked to end.
+local function busy(job, policy)
+  if policy.overlap == 'allow' and policy.most == 0 then return false end
+  local others = redis.call('ZRANGE', k('active:' .. job), 0, -1)
+  if #others == 0 or (policy.overlap == 'allow' and #others < policy.most) then return false end
+  return policy.overlap ~= 'cancel_other' or cancel_others(others)
+end
+
+-- begin {run, overlap, most, waits, worker, lease} -> an answer as from claim. Accept and claim in one step, without a broker, for a
+-- run that the calling process runs itself. The answer is `duplicate` if the store knows the run. While other runs of the job are in
+-- the way, the run is skipped; with `waits` the answer is `later`, and nothing is written.
 function calls.begin(a)
   look_for_gap()
-  if not put_run(a.run) then return { 'duplicate', 0, 0, 0, 0, '' } end
   -- `here`: the run runs in this process or not at all, so it must not wait for a broker.
-  local policy = { overlap = a.overlap, catch_up = 'all', most = a.overlap == 'allow' and 0 or 1, here = true }
+  local policy = { overlap = a.overlap, catch_up = 'all', most = a.most, here = true }
+  if a.waits and busy(a.run.job, policy) then
+    finish()
+    return { 'later', 0, 0, 0, 0, REASON.overlap }
+  end
+  if not put_run(a.run) then return { 'duplicate', 0, 0, 0, 0, '' } end
   local row = row_of(a.run.id)
   local answer
   if row.cause == 'manual' then
@@ -241,6 +254,20 @@ local function died(s)
   if deaths >= DEATHS then return settle_run(s.id, 'failed', REASON.killed_its_process, int(deaths)) end
   redis.call('HSET', key, 'suspect', 1)
   hand_out_again(s.id, 'retrying', s.retry_after or 0, 'killed its process', worded(s.reason, s.note))
+end
+
+-- again {id, token, reason, note, failed?, failure?} -> 1, or 0 where the claim is stale. Its holder begins another attempt itself.
+function calls.again(a)
+  local key = k('run:' .. a.id)
+  local state, token = unpack(redis.call('HMGET', key, 'state', 'token'))
+  if state ~= 'running' or tonumber(token) ~= a.token then return 0 end
+  if a.failure then redis.call('HSET', key, 'failure', a.failure) end
+  if a.failed then redis.call('HINCRBY', key, 'failures', 1) end
+  redis.call('HINCRBY', key, 'attempts', 1)
+  redis.call('HSET', key, 'started_at', NOW_TEXT)
+  redis.call('HDEL', key, 'progress')
+  tell(a.id, 'retrying', worded(a.reason, a.note))
+  return 1
 end
 
 -- settle {settlements = [{id, token, verdict?, reason, note, retry_after?, died?, failure?, result?}]} -> 1, or 0 where the claim is stale.

@@ -38,16 +38,34 @@ class RedisClaims:
                 answers[place] = answer
         return [_claim(want.message, answer) for want, answer in zip(wanted, answers, strict=True)]
 
-    async def begin(self, run: NewRun, overlap: Overlap, worker: str, lease: timedelta) -> Claim:
+    async def begin(
+        self,
+        run: NewRun,
+        overlap: Overlap,
+        worker: str,
+        lease: timedelta,
+        *,
+        concurrency: int | None = None,
+        waits: bool = False,
+    ) -> Claim:
         answer = await self._connection.call(
             "claims",
             "begin",
             run=row_of(run),
             overlap=overlap.value,
+            most=Policy(overlap=overlap, concurrency=concurrency).most,
+            waits=waits,
             worker=worker,
             lease=lease // MILLI,
         )
         return _claim(run.message, answer)
+
+    async def again(self, attempt: Settlement) -> bool:
+        row = _settlement(attempt)
+        wanted = {key: row[key] for key in ("id", "token", "reason", "note", "failure") if key in row}
+        failed = attempt.retry_after is not None and not attempt.died
+        answer: int = await self._connection.call("claims", "again", **wanted, failed=failed)
+        return answer == 1
 
     def renew(self, claims: Sequence[Claim], lease: timedelta) -> list[Stop | None]:
         held = [[claim.message.run_id, claim.token] for claim in claims]

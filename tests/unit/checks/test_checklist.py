@@ -1,5 +1,6 @@
 """Each rule of the checklist trips on a job that breaks it, and not on its neighbour that does not."""
 
+import functools
 import re
 from collections.abc import Iterator
 from datetime import timedelta
@@ -35,6 +36,20 @@ def defaulted(path: str = ".") -> None: ...
 
 def lazy() -> Iterator[int]:
     yield 1
+
+
+def timed(function: Any) -> Any:
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+async def shown() -> None: ...
+
+
+hidden = timed(shown)
 
 
 def flow_job(**options: Any) -> Job:
@@ -102,6 +117,7 @@ CASES: dict[str, tuple[Job, Job]] = {
         internal(jitter=timedelta(minutes=1)),
         internal(jitter=timedelta(seconds=59)),
     ),
+    "HR725": (internal(function=hidden), internal(function=shown)),
 }
 FLOW_CASES: dict[str, tuple[FlowSource, FlowSource]] = {
     "HR112": (source(silent_print=7), source()),
@@ -126,6 +142,10 @@ def test_a_rule_about_a_flows_source_trips_and_its_neighbour_does_not(code: str)
     wrong, right = FLOW_CASES[code]
     assert codes(flow_job(), wrong) == {code}
     assert codes(flow_job(), right) == set()
+
+
+def test_a_decorator_hides_no_generator() -> None:
+    assert "HR723" in codes(internal(function=timed(lazy)))
 
 
 def test_sound_jobs_trip_nothing() -> None:
