@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from pydantic import SecretStr
@@ -23,6 +24,8 @@ from tests.brokers.rabbitmq import RabbitServer
 from tests.requirements import REQUIREMENTS
 from tests.shipped import ship
 from tests.waiting import wait_for
+
+ROOT = Path(__file__).parents[1]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -62,16 +65,39 @@ def require(name: str, *, module: bool = False) -> None:
     pytest.skip(reason, allow_module_level=module)
 
 
+OWN: dict[str, ModuleType] = {}
+"""The modules of this repository's job folders, as the test files imported them."""
+
+
+OWN_PATH: list[str] = []
+
+
+def pytest_collection_finish() -> None:
+    OWN.update(_job_modules(of=ROOT))
+    OWN_PATH[:] = sys.path
+
+
 @pytest.fixture(autouse=True)
-def own_job_folders() -> Iterator[None]:
-    """A test that loads another project changes what `infra` means in this process: put back what it meant before."""
-    names, path = [tier.folder for tier in Tier], list(sys.path)
-    before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in names}
-    yield
-    sys.path[:] = path
-    for name in [name for name in sys.modules if name.partition(".")[0] in names]:
+def own_job_folders() -> None:
+    """A test, or a fixture of its module, that loads another project changes what `infra` means in this process.
+
+    Each test begins with what it meant when the test files were imported.
+    """
+    for name in _job_modules():
         del sys.modules[name]
-    sys.modules.update(before)
+    sys.modules.update(OWN)
+    sys.path[:] = OWN_PATH
+
+
+def _job_modules(of: Path | None = None) -> dict[str, ModuleType]:
+    folders = [tier.folder for tier in Tier]
+    found = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in folders}
+    if of is None:
+        return found
+    places = {
+        name: [getattr(one, "__file__", None) or "", *getattr(one, "__path__", ())] for name, one in found.items()
+    }
+    return {name: found[name] for name, at in places.items() if any(place.startswith(f"{of}/") for place in at)}
 
 
 @pytest.fixture(scope="session")
