@@ -15,6 +15,8 @@ from horae.execution.threads import inherited
 PRINT, STDERR, RECORD = "PRINT", "STDERR", ""
 """Labels of lines: what is printed, what goes to stderr, and records of `logging`, which begin with their level."""
 STREAMS = {PRINT: "<stdout>", STDERR: "<stderr>"}
+QUIET = ("httpx", "httpcore")
+"""Libraries that log each request with its URL, which may hold a secret. They log from WARNING up."""
 
 
 class Output(Protocol):
@@ -147,6 +149,10 @@ def _hear_info(root: logging.Logger, stack: ExitStack, level: int) -> None:
             stack.callback(other.removeFilter, quiet)
     root.setLevel(logging.INFO)
     stack.callback(root.setLevel, level)
+    for name in QUIET:
+        library = logging.getLogger(name)
+        stack.callback(library.setLevel, library.level)
+        library.setLevel(max(library.level, logging.WARNING))
 
 
 class _AsBefore(logging.Filter):

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -77,7 +76,7 @@ async def test_a_stopped_worker_is_told_once_and_clears(
 
     assert (await watch.beat())["ok"] is True
     assert watch.told == ["1 of 1 processes are alive"]
-    os.kill(worker.pid, signal.SIGSTOP)
+    worker.hold()
 
     async def silent() -> bool:
         return (await watch.beat())["ok"] is False
@@ -86,7 +85,7 @@ async def test_a_stopped_worker_is_told_once_and_clears(
     assert watch.told[-1].startswith("worker is silent: does not answer")
     await watch.beat()
     assert noted("process_silent") == 1
-    os.kill(worker.pid, signal.SIGCONT)
+    worker.let_go()
 
     async def alive() -> bool:
         return (await watch.beat())["ok"] is True

@@ -286,14 +286,27 @@ local function set_aside(id)
   redis.call('ZADD', k('dead'), NOW_TEXT, id)
 end
 
--- Call `step` for a run. If it fails, set the row aside and return nil, so that one bad row does not stop a duty for all other runs.
+-- Whether an error says that the data is not what a script of ours wrote. A server that takes no writes now (OOM, MISCONF, READONLY,
+-- NOREPLICAS, ...) also makes a script fail, and then the row is sound: to set it aside would lose the run.
+local function is_unreadable(failure)
+  local said = type(failure) == 'table' and failure.err or tostring(failure)
+  for _, part in ipairs({ 'WRONGTYPE', 'not an integer', 'not a valid float', 'attempt to', 'bad argument', 'Expected' }) do
+    if string.find(said, part, 1, true) then return true end
+  end
+  return false
+end
+
+-- Call `step` for a run. If its row is unreadable, set the row aside and return nil, so that one bad row does not stop a duty for all
+-- other runs. Any other error is raised.
 local function guarded(id, step)
   local ok, answer = pcall(step)
   if ok then return answer end
-  if not pcall(set_aside, id) then
-    redis.call('ZREM', k('outbox'), id)
-    redis.call('ZREM', k('leases'), id)
-  end
+  if not is_unreadable(answer) then error(answer, 0) end
+  local done, failure = pcall(set_aside, id)
+  if done then return end
+  if not is_unreadable(failure) then error(failure, 0) end
+  redis.call('ZREM', k('outbox'), id)
+  redis.call('ZREM', k('leases'), id)
 end
 
 -- Call the requested function. If an operation is sent again because its answer was lost, return the stored answer.
