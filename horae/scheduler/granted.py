@@ -10,6 +10,8 @@ from horae.store.values import Answer, Claim, NewRun
 
 LOOK_SECONDS = 0.5
 """How often it looks whether the run may begin."""
+SWEPT = 100
+"""Lapsed leases that it returns in one look."""
 
 
 async def granted(place: Workplace, job: Job, new: NewRun, on_line: Callable[[str], None]) -> Claim:
@@ -26,4 +28,6 @@ async def granted(place: Workplace, job: Job, new: NewRun, on_line: Callable[[st
             text = f"another run of {job.name} is active or waits for a retry; `horae fires {job.name}` shows it"
             on_line(stamped("WAITS", text))
             told = True
+        # The run in the way may be one whose process was killed, and no other process may be there to see that.
+        await place.store.claims.sweep(SWEPT)
         await asyncio.sleep(LOOK_SECONDS)
