@@ -237,6 +237,9 @@ class TestUpgrade:
         await store.check()
         theirs, ours = await old.address(), (await store._connection.client.client_info())["addr"]
         older = (await schema.state()).older
+        if not any("lib-name" in one for one in await store._connection.client.client_list()):
+            assert older is None, "Redis before 7.2 does not list libraries"
+            return
         assert older is not None
         shown = {one.address for one in older}
         assert (theirs in shown, ours in shown) == (True, False)

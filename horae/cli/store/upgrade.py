@@ -73,7 +73,7 @@ async def _upgrade(
 
 def _warn(state: "SchemaState") -> None:
     if state.older is None:
-        said = "the server does not allow CLIENT LIST, so processes of an older release cannot be seen; stop them first"
+        said = "the server does not list the libraries of its clients, so stop all processes of an older release first"
         print(f"horae: {said}", file=sys.stderr)
         return
     for one in state.older[:SHOWN]:

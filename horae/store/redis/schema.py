@@ -32,7 +32,8 @@ class SchemaState:
     runs: int
     """The number of rows in the ledger. The upgrade reads all of them."""
     older: Sequence[OlderClient] | None
-    """Connections that may belong to an older release; None if the server refuses to list its clients."""
+    """Connections that may belong to an older release. None if the server refuses to list its clients, or does not list
+    their libraries (Redis before 7.2)."""
 
 
 class RedisSchema:
@@ -54,6 +55,8 @@ class RedisSchema:
         try:
             clients = await self._connection.client.client_list()
         except (NoPermissionError, ResponseError):
+            return None
+        if not any("lib-name" in one for one in clients):
             return None
         return [
             OlderClient(address=one["addr"], age_seconds=int(one["age"]), last_command=one["cmd"])
