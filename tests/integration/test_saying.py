@@ -231,7 +231,7 @@ async def test_what_another_process_wrote_is_asked_for(store: Store, api: Prefec
     await looking.step()
     await mirror(store, api).step()
     await becomes(api, run, "COMPLETED")
-    assert await ends(store, looking, fire_of(store, run)) == (State.RAN, "")
+    assert await ends(store, looking, fire_of(store, run)) == (State.RAN, None)
 
 
 async def test_more_than_one_look_can_hold_is_seen_in_several(
