@@ -74,6 +74,7 @@ def main() -> int:
         jobs=given.jobs,
         jobs_a_second=given.jobs_a_second,
         seconds_between_kills=given.seconds_between_kills,
+        beside=bool(given.beside),
     )
     if given.print_plan:
         print(plan.as_json())

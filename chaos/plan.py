@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-from chaos.workload import Workload, workloads
+from chaos.workload import SURVIVED, Workload, workloads
 
 
 class Blow(StrEnum):
@@ -91,9 +91,18 @@ class Plan:
 
 
 def plan_of(
-    *, seed: int, jobs: int, jobs_a_second: float, seconds_between_kills: float, lease_seconds: float = 3.0
+    *,
+    seed: int,
+    jobs: int,
+    jobs_a_second: float,
+    seconds_between_kills: float,
+    lease_seconds: float = 3.0,
+    beside: bool = False,
 ) -> Plan:
+    """`beside`: an older revision takes part, which does not survive the jobs of SURVIVED."""
     mixture, seconds = workloads(lease_seconds), jobs / jobs_a_second
+    if beside:
+        mixture = tuple(job for job in mixture if job.how not in SURVIVED)
     enqueues, strikes = random.Random(f"enqueues {seed}"), random.Random(f"strikes {seed}")
     return Plan(
         seed=seed,

@@ -52,6 +52,9 @@ class How(StrEnum):
     """In a child, and it writes more than anybody reads."""
 
 
+SURVIVED = frozenset({How.LOCKING, How.LEAVING, How.FLOODING})
+"""What jobs may do to their process since this release: a guardian and fresh processes stand against it."""
+
 BODIES = {
     How.ASYNC: ("async def", "await asyncio.sleep(seconds)"),
     How.CHILD: ("def", "time.sleep(seconds)"),

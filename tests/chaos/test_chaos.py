@@ -166,14 +166,11 @@ async def test_a_server_that_is_away_is_a_cut() -> None:
 @pytest.mark.requires("history")
 @pytest.mark.timeout(600)
 async def test_the_release_before_and_this_one_share_the_work_and_lose_nothing(tmp_path: Path) -> None:
-    plan = plan_of(seed=7, jobs=300, jobs_a_second=12, seconds_between_kills=2.5)
+    plan = plan_of(seed=7, jobs=300, jobs_a_second=12, seconds_between_kills=2.5, beside=True)
     played = await play(plan, tmp_path, beside=await asyncio.to_thread(prepared, RELEASE_BEFORE))
     report = report_of(plan, played)
     print(report)
-    # A killed worker of the release before leaves processes of its jobs behind, so they do not count here.
-    assert not report.violations, str(report)
-    assert not report.dead_letters, str(report)
-    assert not any(played.record.exits.values()), str(report)
+    assert report.satisfied, str(report)
     shared = sharing(played.journal)
     assert 0 < shared.older < shared.attempts, "both revisions began runs"
 
