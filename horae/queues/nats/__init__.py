@@ -11,7 +11,7 @@ from datetime import timedelta
 from horae.queues.base import Capabilities, Ordering, Provider
 from horae.queues.nats.consumer import NatsConsumer
 from horae.queues.nats.publisher import NatsPublisher
-from horae.queues.nats.settings import NatsSettings, below
+from horae.queues.nats.settings import NatsSettings
 from horae.settings import Settings
 
 
@@ -22,11 +22,11 @@ def _missing(settings: Settings, table: NatsSettings) -> str:
 def _open_publisher(settings: Settings, table: NatsSettings) -> NatsPublisher:
     import nats  # noqa: F401 - a missing library is told now
 
-    return NatsPublisher(below(table, settings.project), settings.namespace, settings.queue.message_limit_bytes)
+    return NatsPublisher(table.below(settings.project), settings.namespace, settings.queue.message_limit_bytes)
 
 
 def _open_consumer(settings: Settings, table: NatsSettings, worker: str) -> NatsConsumer:
-    return NatsConsumer(below(table, settings.project), settings.namespace, settings.queue.message_limit_bytes)
+    return NatsConsumer(table.below(settings.project), settings.namespace, settings.queue.message_limit_bytes)
 
 
 PROVIDER = Provider(

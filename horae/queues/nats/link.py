@@ -2,14 +2,10 @@
 
 import asyncio
 import json
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
-
-from pydantic import SecretStr
 
 from horae.errors import QueueError, QueueUnavailable
 from horae.messages import Priority
@@ -70,14 +66,14 @@ class Link:
 
         table = self._table
         options: dict[str, Any] = {}
-        if table.username:
-            options |= {"user": table.username, "password": _secret(table.password_file, table.password)}
+        if login := table.login():
+            options |= dict(zip(("user", "password"), login, strict=True))
         if table.token_file:
             options["token"] = table.token_file.read_text().strip()
         if table.credentials_file:
             options["user_credentials"] = str(table.credentials_file)
-        if table.tls_ca_file or table.tls_cert_file or any(url.startswith("tls:") for url in addresses(table)):
-            options["tls"] = _tls(table)
+        if table.tls_given or any(url.startswith("tls:") for url in addresses(table)):
+            options["tls"] = table.tls_context()
         client = Client()
         try:
             await client.connect(
@@ -168,14 +164,3 @@ class Link:
 
 async def _told_elsewhere(error: Exception) -> None:
     """Every step of ours hears of its own error; the client's background need not log it."""
-
-
-def _secret(file: Path | None, given: SecretStr | None) -> str:
-    return file.read_text().strip() if file else given.get_secret_value() if given else ""
-
-
-def _tls(table: NatsSettings) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=str(table.tls_ca_file) if table.tls_ca_file else None)
-    if table.tls_cert_file:
-        context.load_cert_chain(str(table.tls_cert_file), str(table.tls_key_file) if table.tls_key_file else None)
-    return context
