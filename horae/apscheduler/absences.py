@@ -1,4 +1,6 @@
-"""Finds the fires of internal jobs that nobody saw: no sidecar was alive, or it hung. They are `missed: no sidecar`."""
+"""Finds the fires of internal jobs that no sidecar handled, because none was alive or it hung. They get the verdict
+`missed: no sidecar`.
+"""
 
 import logging
 from datetime import datetime, timedelta
@@ -16,13 +18,14 @@ from horae.store.values import Watched
 log = logging.getLogger(__name__)
 POLL_SECONDS = 30.0
 PATIENCE = timedelta(seconds=60)
-"""A fire without a row may still be on its way for so long: a sidecar restarts, a store comes back."""
+"""A fire without a row may still get one within this time, for example after a restart of a sidecar or of the store."""
 ROWS = 1000
-"""Fires of one job that are written at once, the newest; of a longer absence the older ones are not."""
+"""The most fires of one job that are written at once. After a longer absence only the newest are written."""
 
 
 class Absences:
-    """Whatever sidecar looks, it writes the same rows under the same ids. `revision` orders definitions.
+    """Every sidecar writes the same rows with the same ids. `revision` orders definitions. Fires of a job count from
+    the first sight of its definition, so a new job or an edited schedule has no missed fires before that.
 
     A job's fires are accounted for from the first sight of its definition: what a new job or an edited schedule would
     have done before is not missed.
@@ -39,7 +42,8 @@ class Absences:
     async def step(self) -> float:
         since = await self._store.cursors.watch(self._watched, self._revision)
         if not self._seen:
-            # Let the jobs fire first: what was missed before this start is history, not how they stand.
+            # Let the jobs fire first. A fire that was missed before this start is history, and not the present state of
+            # the job.
             self._seen = True
             return PATIENCE.total_seconds()
         until = await self._store.now() - PATIENCE
@@ -52,7 +56,7 @@ class Absences:
         return POLL_SECONDS
 
     async def _look(self, job: Job, since: datetime, until: datetime) -> bool:
-        """False if no fire fell due."""
+        """False if no fire was due."""
         due = newest_due(job, since, until, ROWS)
         if not due:
             return False

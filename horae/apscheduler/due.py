@@ -1,4 +1,4 @@
-"""The fires of a job that fell due in a gap, the newest of them, without walking through all of a year's."""
+"""Finds the newest fires of a job in a gap, without computing all fires of a long gap."""
 
 from collections import deque
 from datetime import datetime, timedelta
@@ -7,7 +7,7 @@ from horae.jobs.job import Job
 
 
 def newest_due(job: Job, after: datetime, until: datetime, most: int) -> list[datetime]:
-    """The newest `most` fires after an instant, up to another, oldest first."""
+    """The newest `most` fires after one instant and up to another, oldest first."""
     span = timedelta(seconds=most)
     while until - span > after:
         found = _walk(job, until - span, until, most)

@@ -1,4 +1,4 @@
-"""What happens when an internal job falls due: which sidecar runs it, what overlaps, and what the ledger keeps."""
+"""Handles a due fire of an internal job: which sidecar runs it, how it overlaps, and which rows the ledger gets."""
 
 import asyncio
 import logging
@@ -22,14 +22,15 @@ from horae.store.values import Answer, Claim, NewRun, Settlement
 
 log = logging.getLogger(__name__)
 KEEP_EACH = 20
-"""Runs of a `scope="each"` job that stay in the ledger."""
+"""The number of runs of a `scope="each"` job that stay in the ledger."""
 STORE_WAIT_SECONDS = 1.0
 UNRECORDED = 1000
-"""Rows that wait here while the store is away, the newest."""
+"""The most rows that wait in this process while the store does not answer; the newest are kept."""
 
 
 class InternalFires:
-    """`sidecar` names this process among the others. `results` has the last result of each job run here.
+    """`sidecar` is the name of this process. `results` has the last result of each job that ran here. `on_result` gets
+    the result of every successful run. `now` is the clock of the internal jobs.
 
     `on_result` gets every result of a run that went well. `now` is the clock that the jobs go by.
     """
@@ -46,12 +47,12 @@ class InternalFires:
         self._paused = PausedJobs(store.pauses)
         self.results: dict[str, Any] = {}
         self._here: Counter[str] = Counter()
-        """How many runs of each `scope="each"` job go on here: a run that was asked for may be beside a fire's."""
+        """The number of active runs of each `scope="each"` job in this process. A requested run may overlap a fire."""
         self._unrecorded: deque[Run] = deque(maxlen=UNRECORDED)
         self.last_fired: dict[str, datetime] = {}
 
     async def fire(self, job: Job, due: Sequence[datetime]) -> None:
-        """The fires of a job that came due together, oldest first: one, or more after this process was suspended."""
+        """Handle the due fires of a job, oldest first: one, or several after this process was suspended."""
         self.last_fired[job.name] = due[-1]
         *older, newest = due
         for at in older:
@@ -61,12 +62,14 @@ class InternalFires:
             await self._run(job, newest)
 
     async def run_once(self, job: Job, run_id: str) -> None:
-        """Run it now under that id, because somebody asked, beside a fire that may be on; nothing if it was before."""
+        """Run the job now under this id, on request, also while a fire is active. Does nothing if the run was accepted
+        before.
+        """
         try:
             if await self._store.ledger.run(run_id):
                 return
         except StoreError:
-            pass  # a job that needs no store runs without one
+            pass  # a job with scope="each" runs without the store
         if job.scope is Scope.ONE:
             await self._claimed(job, self._new(job, run_id, Cause.MANUAL, None))
         else:
@@ -83,7 +86,7 @@ class InternalFires:
         return NewRun(run_id=run_id, job=job.name, tier=job.tier, cause=cause, scheduled_for=at)
 
     async def _claimed(self, job: Job, new: NewRun) -> None:
-        """One sidecar runs it. While the store is away the fire waits, until the next one takes its place."""
+        """One sidecar runs the fire. While the store does not answer the fire waits, until a newer fire replaces it."""
         claim = None
         overlap = job.overlap if new.cause is Cause.SCHEDULE else Overlap.ALLOW
         while claim is None:
@@ -105,7 +108,7 @@ class InternalFires:
             self._keep(job, settlement)
 
     async def _each(self, job: Job, run_id: str, cause: Cause, at: datetime | None) -> None:
-        """Every sidecar runs it, with or without the store."""
+        """Every sidecar runs the fire, with or without the store."""
         if cause is Cause.SCHEDULE and await self._paused.holds(job.name):
             await self._skip(job, run_id, cause, at, Reason.PAUSED)
             return
@@ -160,16 +163,16 @@ class InternalFires:
             log.debug("cannot record a run of %s yet: %s", job.name, error, extra={"action": "run_not_recorded"})
 
     async def _write_rows(self) -> None:
-        """Those of `scope="each"`, with those that found the store away."""
+        """Write the rows of `scope="each"` jobs, and rows that were kept while the store did not answer."""
         rows = list(self._unrecorded)
         for name in {row.job for row in rows}:
             await self._store.ledger.record([row for row in rows if row.job == name], keep=KEEP_EACH)
         for row in rows:
-            with suppress(ValueError):  # the store was away for so long that a newer row took its place
+            with suppress(ValueError):  # the store was away for so long that a newer row replaced this one
                 self._unrecorded.remove(row)
 
 
 def _unclaimed(job: Job, run_id: str, at: datetime | None) -> Claim:
-    """No store stands behind it: no token, no lease."""
+    """A claim without the store: it has no token and no lease."""
     message = Message(job=job.name, run_id=run_id, scheduled_for=at)
     return Claim(message=message, answer=Answer.RUN, attempts=1)

@@ -1,4 +1,4 @@
-"""Holds the host's clock against the store's: a clock that was set wrong fires no internal job early, or never."""
+"""Compares the host's clock with the store's, so that a wrong host clock fires no internal job early or late."""
 
 import logging
 from datetime import datetime, timedelta
@@ -12,13 +12,15 @@ from horae.store.base import Store
 log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 ASK_SECONDS = 10.0
-"""How often the store is asked for the time while the host's clock does not step."""
+"""How often the store's time is read while the host's clock does not step."""
 TOLERANCE = timedelta(seconds=60)
-"""Internal jobs go by the host's clock while it is within this of the store's, otherwise by the store's."""
+"""If the host's clock differs from the store's by at most this, internal jobs follow the host's clock; else the
+store's.
+"""
 
 
 class HostClock:
-    """The duty of one sidecar. While the store is away, the host's clock is all there is, and is followed."""
+    """A duty of each sidecar. While the store does not answer, it follows the host's clock."""
 
     name = "host clock"
 
@@ -44,7 +46,7 @@ class HostClock:
         return LOOK_SECONDS
 
     async def _reference(self) -> datetime:
-        """The store's time; the host's while the store is away."""
+        """The store's time; the host's time while the store does not answer."""
         try:
             return await self._store.now()
         except StoreUnavailable:

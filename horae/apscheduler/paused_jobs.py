@@ -1,4 +1,4 @@
-"""Which jobs are paused, for those who must not wait for the store."""
+"""Tells which jobs are paused, for callers that must not wait for the store."""
 
 import asyncio
 import logging
@@ -10,13 +10,13 @@ from horae.store.base import Pauses
 
 log = logging.getLogger(__name__)
 FRESH_SECONDS = 5.0
-"""For so long an answer is good enough."""
+"""An answer of the store is used for this long."""
 WAIT_SECONDS = 1.0
-"""A store that takes longer to answer is away."""
+"""The longest time to wait for an answer of the store."""
 
 
 class PausedJobs:
-    """Asks the store at most every five seconds. While it is away, what it said last holds."""
+    """Asks the store at most every five seconds. While the store does not answer, its last answer holds."""
 
     def __init__(self, pauses: Pauses, clock: Callable[[], float] = monotonic) -> None:
         self._pauses, self._clock = pauses, clock
@@ -25,7 +25,7 @@ class PausedJobs:
         self._asking = asyncio.Lock()
 
     async def holds(self, job: str) -> bool:
-        """Whether that job, or everything, is paused."""
+        """Whether this job, or every job, is paused."""
         async with self._asking:
             if self._asked_at is None or self._clock() - self._asked_at >= FRESH_SECONDS:
                 await self._ask()

@@ -1,4 +1,6 @@
-"""APScheduler fires the internal jobs, by our schedules: its own cron numbers weekdays from Monday."""
+"""Fires the internal jobs with APScheduler, but by Horae's schedules, because APScheduler's cron numbers weekdays from
+Monday.
+"""
 
 import asyncio
 import logging
@@ -23,13 +25,13 @@ from horae.jobs.policies import CatchUp
 log = logging.getLogger(__name__)
 type Fire = Callable[[Job, Sequence[datetime]], Awaitable[None]]
 MOST = 1_000
-"""Fires of a job with catch_up="all" that are run after a gap, the newest."""
+"""The most fires of a job with catch_up="all" that run after a gap; the newest."""
 MANY = 1_000_000
-"""Overlap is decided by the job's own policy, not by APScheduler's count of instances."""
+"""The job's own policy decides on overlap, not APScheduler's limit of instances."""
 
 
 class JobTrigger(BaseTrigger):  # type: ignore[misc]
-    """Fires when the job says. APScheduler reads the host's clock, which may be `ahead` of the one that jobs go by."""
+    """Fires by the job's schedule. APScheduler reads the host's clock, which may be `ahead` of the jobs' clock."""
 
     def __init__(self, job: Job, ahead: timedelta) -> None:
         self.job, self.ahead = job, ahead
@@ -47,7 +49,7 @@ class JobTrigger(BaseTrigger):  # type: ignore[misc]
 
 
 class FireExecutor(BaseExecutor):  # type: ignore[misc]
-    """Hands the fires to `fire` as tasks, with the instants that they were due."""
+    """Passes each job with the instants of its due fires to `fire`, in a task."""
 
     def __init__(self, fire: Fire) -> None:
         super().__init__()
@@ -86,7 +88,7 @@ class _Scheduler(AsyncIOScheduler):  # type: ignore[misc]
 
 
 class InternalScheduler(AbstractAsyncContextManager["InternalScheduler"]):
-    """Runs while the context is open. `clock` is what the jobs go by."""
+    """Runs while the context is open. `clock` is the clock of the internal jobs."""
 
     def __init__(self, fire: Fire, clock: SteadyClock | None = None) -> None:
         self.clock = clock or SteadyClock()
@@ -107,7 +109,9 @@ class InternalScheduler(AbstractAsyncContextManager["InternalScheduler"]):
         self._scheduler.shutdown(wait=False)
 
     def add(self, job: Job) -> None:
-        """Fire it from now on; raises InvalidJob if one of that name is there. A job without a schedule never fires."""
+        """Fire the job from now on. Raises InvalidJob if a job has this name already. A job without a schedule never
+        fires.
+        """
         if job.schedule is None:
             return
         try:
@@ -117,19 +121,21 @@ class InternalScheduler(AbstractAsyncContextManager["InternalScheduler"]):
             raise InvalidJob(f"an internal job {job.name!r} is already scheduled; give this one another id") from error
 
     def follow(self) -> timedelta | None:
-        """Look at the host's clock; returns by how much it stepped, None if it did not. No fire is lost or early."""
+        """Look at the host's clock. Returns the size of its step; None if it did not step. No fire is lost or early."""
         stepped = self.clock.notice()
         if stepped:
             self._reschedule()
         return stepped
 
     def adopt(self, instant: datetime) -> None:
-        """Let the jobs go on from that instant."""
+        """Continue the jobs from this instant."""
         self.clock.adopt(instant)
         self._reschedule()
 
     def _reschedule(self) -> None:
-        """What fell due meanwhile fires by its policy; after a step back the coming fires are sooner than planned."""
+        """Handle fires that were due during a step by their policy. After a step back, the next fires come earlier than
+        planned.
+        """
         for entry in self._scheduler.get_jobs():
             trigger: JobTrigger = entry.trigger
             planned = entry.next_run_time.astimezone(UTC) - trigger.ahead
@@ -139,8 +145,9 @@ class InternalScheduler(AbstractAsyncContextManager["InternalScheduler"]):
 
 
 def following(job: Job, after: datetime, until: datetime) -> datetime | None:
-    """The fire after an instant. Of those that fell due up to `until` only the newest that count: one, or of a job that
-    catches up on all, MOST. A year's step of the clock must not make a million instants."""
+    """The fire after an instant. Of the fires that are due up to `until`, return only the newest ones that count: one,
+    or MOST for a job that catches up on all. Otherwise a clock step of a year could produce a million instants.
+    """
     first = job.next_fire(after)
     if first is None or first > until:
         return first

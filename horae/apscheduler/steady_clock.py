@@ -1,4 +1,4 @@
-"""The clock that internal jobs go by: the host's, held steady while it is unknown whether a step of it is right."""
+"""The clock of the internal jobs: the host's clock, but a step of it counts only after it is confirmed."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -6,11 +6,12 @@ from datetime import datetime, timedelta
 from horae import clock
 
 STEP = timedelta(seconds=1)
-"""A host's clock that moves by more than this between two looks has stepped; less is ordinary correction."""
+"""A larger difference between two looks at the host's clock is a step. A smaller one is ordinary correction."""
 
 
 class SteadyClock:
-    """`now()` follows the host's clock, but not over a step: it goes on by the monotonic clock until `adopt` is called.
+    """`now()` follows the host's clock until it steps. Then it continues on the monotonic clock until `adopt` is
+    called. `trusts_host`: accept a step at once, because there is no other source of time.
 
     `trusts_host`: a step is adopted when it is noticed, because nobody else knows the time.
     """
@@ -24,23 +25,23 @@ class SteadyClock:
     ) -> None:
         self._wall, self._monotonic, self._trusts_host = wall, monotonic, trusts_host
         self.ahead = timedelta(0)
-        """How far the host's clock is ahead of this one; negative when it is behind."""
+        """How far the host's clock is ahead of this one. Negative: it is behind."""
         self._anchor(wall())
 
     def _anchor(self, instant: datetime) -> None:
         self._began, self._began_at = instant, self._monotonic()
 
     def now(self) -> datetime:
-        """Aware, in UTC."""
+        """The time, aware and in UTC."""
         return self._began + timedelta(seconds=self._monotonic() - self._began_at)
 
     @property
     def wall(self) -> datetime:
-        """What the host's clock shows."""
+        """The time of the host's clock."""
         return self._wall()
 
     def notice(self) -> timedelta | None:
-        """Look at the host's clock; returns by how much it stepped since the last look, None if it did not."""
+        """Look at the host's clock. Returns the size of its step since the last look; None if it did not step."""
         wall = self._wall()
         moved = wall - self.now() - self.ahead
         if abs(moved) <= STEP:
@@ -54,7 +55,7 @@ class SteadyClock:
         return moved
 
     def adopt(self, instant: datetime) -> None:
-        """Go on from that instant: the host's clock where it is right, another's where it is not."""
+        """Continue from this instant, which is the host's time if that is right, or another clock's time."""
         self._anchor(instant)
         ahead = self._wall() - instant
         self.ahead = ahead if abs(ahead) > STEP else timedelta(0)

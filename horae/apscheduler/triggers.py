@@ -1,4 +1,8 @@
-"""Schedules from the arguments that APScheduler's triggers take: `interval`, `cron` and `date`.
+"""Schedules from the arguments of APScheduler's triggers `interval`, `cron` and `date`. They mean the same instants as
+all schedules of Horae. Arguments that APScheduler interprets differently are refused with the reason: numeric weekdays
+(APScheduler counts from Monday, cron from Sunday), and a day of the month together with a weekday (APScheduler requires
+both to match, cron either one). One difference is accepted: an interval without `start_date` counts from the Unix
+epoch, as `every(...)` does, and not from now.
 
 They mean the same instants as everywhere in Horae. What APScheduler understands differently is refused, with the
 reason: numeric weekdays (it counts from Monday, cron from Sunday), and a day of the month together with a weekday
@@ -18,7 +22,7 @@ from horae.schedules.zones import zone
 
 INTERVAL = ("weeks", "days", "hours", "minutes", "seconds")
 CRON = ("year", "month", "day", "week", "day_of_week", "hour", "minute", "second")
-"""From the coarsest to the finest, in APScheduler's order."""
+"""From the coarsest to the finest field, in APScheduler's order."""
 NTH_WEEKDAY = re.compile(r"(1st|2nd|3rd|4th|5th|last)\s+(mon|tue|wed|thu|fri|sat|sun)", re.IGNORECASE)
 CRON_MINIMUM = {"month": "1", "day": "1", "hour": "0", "minute": "0"}
 WINDOW = ("start_date", "end_date")
@@ -27,7 +31,7 @@ TRIGGERS = ("interval", "cron", "date")
 
 @dataclass(frozen=True, slots=True)
 class Between:
-    """Another schedule's fires from `start` to `end`, both inclusive and optional."""
+    """The fires of another schedule from `start` to `end`, both inclusive and optional."""
 
     schedule: Schedule
     start: datetime | None
@@ -47,7 +51,7 @@ class Between:
 
 
 def schedule_of(trigger_type: str, **arguments: Any) -> Schedule:
-    """The schedule that these arguments mean; raises InvalidSchedule."""
+    """The schedule for these arguments; raises InvalidSchedule."""
     match trigger_type:
         case "interval":
             return _interval(arguments)
@@ -118,7 +122,7 @@ def _cron(arguments: dict[str, Any]) -> Schedule:
 
 
 def _expression(given: dict[str, str]) -> str:
-    """As in APScheduler, fields finer than the finest one given are at their minimum, the others `*`."""
+    """As in APScheduler, fields finer than the finest given one have their minimum, and all others are `*`."""
     finest = max(CRON.index(name) for name in given)
     values = {}
     for place, name in enumerate(CRON):
@@ -152,5 +156,5 @@ def _instant(value: Any, arguments: dict[str, Any]) -> datetime | None:
     if instant.tzinfo is None and (name := arguments.get("timezone")) is not None:
         instant = instant.replace(tzinfo=zone(str(name)))
     instant = aware(instant).astimezone(UTC)
-    # As in APScheduler `datetime.now()` and a while will do; fires are named by the millisecond, and never early.
+    # Ignore what is finer than a millisecond, such as in `datetime.now()`. Round up, so that no fire is early.
     return instant + timedelta(microseconds=-instant.microsecond % 1000)

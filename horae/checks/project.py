@@ -23,17 +23,17 @@ from horae.settings import FILE as SETTINGS_FILE
 from horae.settings import Settings
 
 HORIZON = timedelta(days=365)
-"""How far ahead Prefect's fires are compared with Horae's."""
+"""The period in which Prefect's fires are compared with Horae's."""
 DATES_SHOWN = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Checked:
-    """What a check looked at, and what it found."""
+    """The number of checked jobs, and the findings."""
 
     jobs: int
     findings: Sequence[Finding]
-    """By file and line."""
+    """Ordered by file and line."""
 
 
 def check_project(
@@ -43,7 +43,10 @@ def check_project(
     look: Callable[[Registry], Sequence[Finding]] = lambda registry: (),
     probed: Mapping[str, Probed] | None = None,
 ) -> Checked:
-    """All findings on a project; `start` begins the year whose fires are compared.
+    """All findings on a project. `start`: the beginning of the year whose fires are compared. `ask` returns the
+    durations in seconds of the latest settled runs of these jobs, by job, as far as they are known. `look` returns
+    findings on deployments that only Prefect has. `probed`: the result of `probe` for the job files; None: probe them
+    now.
 
     `ask`: how many seconds the latest settled runs of these jobs took, by job, as far as that can be said. `look`: what
     is deployed at Prefect beside what the files say. `probed`: what `probe` said of the job files; None: it is asked
@@ -93,7 +96,7 @@ def _settings(settings: Settings) -> Iterator[Finding]:
 
 def _imports(settings: Settings, registry: Registry, probed: Mapping[str, Probed]) -> Iterator[Finding]:
     found = {module_of(folder, path): f"{folder}/{path.name}" for folder, path in job_files(settings)}
-    # Those that were quick once are; to measure the others, and whom to blame, takes more time.
+    # Files with a quick import are done. Measuring the others, and finding the import to blame, takes longer.
     tried = {module: probed.get(module, Probed()) for module in found}
     files = {module: found[module] for module, one in tried.items() if one.ended and (one.took or LIMIT) >= LIMIT}
     python_jobs = (*registry.by_tier(Tier.ONEIRIC), *registry.by_tier(Tier.APSCHEDULER))

@@ -10,17 +10,20 @@ from typing import NoReturn
 from horae.cli.streams import adapt, refused
 
 BROKEN_PIPE = 141
-"""What a shell reports of a program that a closed pipe ended."""
+"""The exit status that shells report for a program that a closed pipe ended."""
 INTERRUPTED = 130
 COMPLETING = "_HORAE_COMPLETE"
-"""The script of a shell sets it when it asks what may follow; it begins with `_`, so it is no setting."""
+"""A shell's completion script sets this variable to ask for completions. It begins with `_`, so it is not a setting."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 fine, 1 the answer is no, 2 wrong use; errors are a sentence on stderr."""
+    """Run the command line and exit. Status: 0 success, 1 the answer is no, 2 wrong use. Errors are a sentence on
+    stderr.
+    """
     for stream in (sys.stdout, sys.stderr):
         adapt(stream, os.environ)
-    gc.disable()  # a tenth of the time of a short command; `horae.cli.app` turns it on again for the others
+    # garbage collection takes a tenth of the time of a short command; `horae.cli.app` enables it for the other commands
+    gc.disable()
     try:
         if COMPLETING in os.environ:
             from horae.cli.completing import answer
@@ -30,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             status = run(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever reads our output has seen enough; Python would complain when it flushes at exit.
+        # The reader of our output has closed it. Without this, Python would report an error when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = BROKEN_PIPE
     except OSError as error:
@@ -39,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except KeyboardInterrupt:
         status = INTERRUPTED
     if any(not one.daemon for one in threading.enumerate() if one is not threading.main_thread()):
-        # A job file started it when it was imported. A command that has answered does not wait for it.
+        # A job file started a thread at import. A command that has answered does not wait for it.
         sys.stderr.flush()
         os._exit(status)
     sys.exit(status)
@@ -54,7 +57,7 @@ def run(arguments: Sequence[str]) -> int:
     from horae.errors import HoraeError, UsageError
 
     try:
-        # Not the command's own `main`: it would answer a broken pipe and Ctrl-C in its own way.
+        # Do not use the command's own `main`: it handles a broken pipe and Ctrl-C differently.
         command = command_line()
         with command.make_context("horae", list(arguments)) as context:
             return int(command.invoke(context) or 0)
@@ -73,7 +76,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _misused(error: Exception) -> int:
-    """What Typer refuses: its sentence, and where to read more."""
+    """Print an error of Typer as a sentence, with a hint to the help."""
     sentence = getattr(error, "format_message", error.__str__)()
     context = getattr(error, "ctx", None)
     _say(f"horae: {sentence}")

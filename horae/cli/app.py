@@ -1,4 +1,4 @@
-"""The commands of `horae`, each in a module of its own that is imported when it is called."""
+"""The commands of `horae`. Each command is in its own module, which is imported when the command is called."""
 
 import functools
 import gc
@@ -36,12 +36,13 @@ COMMANDS = (
     "worker",
     "completion",
 )
-"""As `horae --help` lists them. The module of a command has its name, and its function is `command`; that of a group
-has `COMMANDS` of its own, in modules below it."""
+"""In the order of `horae --help`. The module of a command has the command's name and a function `command`. A group has
+its own `COMMANDS`, in modules of its package.
+"""
 RAW = frozenset({"up", "run", "sidecar", "worker"})
-"""These draw on the terminal, run jobs or log, and escape what jobs say where they print it."""
+"""These commands draw on the terminal, run jobs or log. They escape the text of jobs themselves."""
 QUICK = frozenset({"jobs", "decide", "explain", "next", "check", "fires", "show", "logs"})
-"""These answer and end: they run no job and start nothing that could want a plugin of pydantic."""
+"""These commands answer and end. They run no job and start nothing that needs a plugin of pydantic."""
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -64,7 +65,7 @@ Project = Annotated[
 
 
 def _remember_files(value: list[Path] | None) -> list[Path] | None:
-    """As the setting's variable: what a command starts reads the same files."""
+    """Set the setting's variable, so that processes that the command starts read the same files."""
     if value:
         os.environ["HORAE_PREFECT__FILES"] = os.pathsep.join(str(path.absolute()) for path in value)
     return value
@@ -97,7 +98,7 @@ Version = Annotated[
 
 
 class Commands(TyperGroup):
-    """Loads a command when it is called, and lets `--project` and `--prefect-file` stand after it too."""
+    """Loads a command when it is called. Also accepts `--project` and `--prefect-file` after the command."""
 
     package = "horae.cli"
     names: tuple[str, ...] = COMMANDS
@@ -110,7 +111,7 @@ class Commands(TyperGroup):
         if cmd_name not in self.names:
             raise UnknownName("command", cmd_name, self.names)
         if cmd_name in QUICK and self.names is COMMANDS:
-            # Looking for plugins reads the metadata of every installed package, a tenth of the time `jobs` may take.
+            # Disable pydantic's plugins: the search for them takes a tenth of the time that `jobs` may take.
             os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
         else:
             gc.enable()
@@ -127,7 +128,7 @@ def _single(module: ModuleType, name: str) -> typer.Typer:
 
 
 def _escaped(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The command, whose output holds no control character but its own."""
+    """Run the command with an output that contains no control characters except Horae's own."""
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -148,7 +149,7 @@ def _group(module: ModuleType) -> typer.Typer:
 def _horae(
     context: typer.Context, project: Project = None, prefect_files: PrefectFiles = None, version: Version = False
 ) -> int:
-    """Puts every recurring job on the right one of three schedulers, runs it there, and can say what became of it.
+    """Run every recurring job on the right one of three schedulers, and report the result of each run.
 
     \b
     horae up                   start everything on this machine

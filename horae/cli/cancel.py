@@ -1,4 +1,4 @@
-"""`horae cancel RUN_ID`: end a run, or keep it from beginning."""
+"""`horae cancel RUN_ID`: end a run, or prevent its start."""
 
 import asyncio
 from datetime import timedelta
@@ -32,10 +32,10 @@ Wait = Annotated[
 
 
 def command(context: typer.Context, run_id: RunId, wait: Wait = None, json: Json = False) -> int:
-    """End a run as `cancelled`, or keep it from beginning; exit 1 if it ends, or ended before, in another way.
+    """End a run as `cancelled`, or prevent its start. Exit 1 if the run ends, or ended before, in another way.
 
-    What waits is cancelled at once. What runs is asked to end, and hears of it when its worker renews the lease, within
-    seconds; Prefect is asked for a flow run.
+    A waiting run is cancelled at once. A running one is asked to end: its worker gets the request within seconds, when
+    it renews the lease. For a flow run, Prefect is asked.
 
     \b
     horae cancel 6c7b7f0e --wait 30s
@@ -73,7 +73,7 @@ async def _cancel(settings: Settings, registry: Registry, given: str, patience: 
 
 
 async def _cancel_here(store: Store, run: Run, patience: timedelta) -> tuple[Run, Cancelled]:
-    """Asks again while it waits: a run that fails before it hears of it is handed out again, and the wish is gone."""
+    """Repeat the request while waiting: a run that fails before it gets the request is handed out again without it."""
     deadline = monotonic() + patience.total_seconds()
     first = outcome = await store.claims.cancel(run.run_id)
     while outcome is Cancelled.ASKED and monotonic() < deadline:
@@ -83,7 +83,7 @@ async def _cancel_here(store: Store, run: Run, patience: timedelta) -> tuple[Run
 
 
 async def _cancel_flow(settings: Settings, registry: Registry, run: Run, patience: timedelta) -> tuple[Run, Cancelled]:
-    """The answer is Prefect's own: the mirror tells the ledger a little later."""
+    """Return Prefect's own answer. The mirror writes it to the ledger a little later."""
     from horae.prefect.flow_runs import prefect_of
     from horae.prefect.rows import mirrored
 

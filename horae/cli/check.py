@@ -1,4 +1,4 @@
-"""`horae check`: is the project sound?"""
+"""`horae check`: find mistakes in a project."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -37,10 +37,10 @@ Hints = Annotated[bool, typer.Option("--hints", help="Show hints too. By default
 
 
 def command(context: typer.Context, hints: Hints = False, json: Json = False, format: Output = None) -> int:
-    """Check every job, prefect.yaml and the settings; exit 1 if there is an error.
+    """Check every job, prefect.yaml and the settings. Exit 1 if there is an error.
 
-    An error will fail, a warning may. A hint says what would make a sound job better; JSON and the other formats have
-    all of them.
+    An error will fail, and a warning may fail. A hint says how to improve a job that works. JSON and the other formats
+    contain all hints.
 
     \b
     horae check
@@ -68,8 +68,8 @@ def command(context: typer.Context, hints: Hints = False, json: Json = False, fo
 
 
 def _took(settings: Settings, jobs: Sequence[str]) -> Mapping[str, Sequence[float]]:
-    """How long their latest runs took; nothing where no store answers at once: the check does without."""
-    if settings.store.url is None or settings.store.given or not jobs:  # a glance knows the URL alone
+    """How long the latest runs took. Empty if no store answers at once; the check then skips these rules."""
+    if settings.store.url is None or settings.store.given or not jobs:  # a glance uses only the URL
         return {}
     from horae.store.glance import durations
 
@@ -114,7 +114,7 @@ def _draw(checked: "Checked", hints: bool, folders: FolderSettings) -> None:
 
 
 def _result(jobs: int, count: Mapping[Level, int], hints: bool) -> str:
-    """In one line; where there is something to see, also what is not shown."""
+    """The result in one line, with the number of hints that are not shown."""
     if not jobs and not count:
         return "ok: this project has no jobs yet"
     found = []

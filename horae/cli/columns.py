@@ -1,4 +1,4 @@
-"""Rows under a head, as wide as they must be, and on a terminal no wider than it is."""
+"""Prints rows under a head. Each column is as wide as its content, and on a terminal the table fits the terminal."""
 
 import shutil
 import sys
@@ -11,8 +11,9 @@ GAP = "  "
 
 
 def print_columns(head: Sequence[str], rows: Iterable[Sequence[Cell]], below: Sequence[str] = ()) -> None:
-    """A column with nothing in it is left out. Where a terminal is too narrow, the columns named in `below` go to a
-    second line of each row, the first of them first, and what still does not fit is cut at the edge."""
+    """Draw a table. An empty column is left out. On a narrow terminal, the columns in `below` move to a second line of
+    each row, the first of them first. What still does not fit is cut at the edge.
+    """
     for line in laid_out(head, [[_cell(cell) for cell in row] for row in rows], below, _width()):
         print("".join(paint(text, style) for text, style in line))
 
@@ -23,18 +24,18 @@ def _cell(cell: Cell) -> tuple[str, str]:
 
 
 def _width() -> int | None:
-    """Of the terminal; None where stdout is none, since a program wants whole lines."""
+    """The width of the terminal; None if stdout is not a terminal, because programs need whole lines."""
     return shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else None
 
 
 type Painted = tuple[str, str]
-"""Text and its style."""
+"""A text and its style."""
 
 
 def laid_out(
     head: Sequence[str], rows: Sequence[Sequence[Painted]], below: Sequence[str], width: int | None
 ) -> list[list[Painted]]:
-    """The lines, each as texts in their styles; `width`: None for any."""
+    """The lines, each as texts with styles. `width`: None for no limit."""
     table = [[(text, "bold") for text in head], *rows]
     shown = [place for place in range(len(head)) if any(row[place][0] for row in rows)]
     wide = {place: max(len(row[place][0]) for row in table) for place in shown}
@@ -66,7 +67,7 @@ def _joined(cells: Sequence[Painted]) -> list[Painted]:
 
 
 def _cut(line: list[Painted], width: int | None) -> list[Painted]:
-    """Without blanks at the end, and no longer than `width`."""
+    """The line without blanks at the end, cut to `width`."""
     found: list[Painted] = []
     room = len("".join(text for text, _ in line).rstrip())
     too_long = width is not None and room > width

@@ -1,4 +1,4 @@
-"""What a shell asks while somebody types: commands, options, names of jobs."""
+"""Answers a shell that completes commands, options and names of jobs."""
 
 import contextlib
 import io
@@ -14,27 +14,27 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 def script(shell: str) -> str:
-    """What makes that shell ask."""
+    """The variable that makes the shell's script ask."""
     from typer._completion_shared import get_completion_script
 
     return get_completion_script(prog_name="horae", complete_var=COMPLETING, shell=shell)
 
 
 def answer(environment: Mapping[str, str]) -> int:
-    """Print what may follow, nothing where that cannot be told. Returns the exit status."""
+    """Print the possible completions, or nothing if they cannot be determined. Returns the exit status."""
     from typer.completion import completion_init, shell_complete  # type: ignore[attr-defined]
 
     from horae.cli.app import command_line
     from horae.errors import HoraeError
 
     completion_init()
-    with contextlib.suppress(HoraeError):  # an unknown command, which is named once the line is entered
+    with contextlib.suppress(HoraeError):  # an unknown command; the error follows when the line is entered
         return shell_complete(command_line(), {}, "horae", COMPLETING, environment[COMPLETING])
     return 0
 
 
 def job_names(ctx: typer.Context, incomplete: str) -> list[str]:
-    """The jobs of the project that begin so; none where the project cannot be read."""
+    """The names of the project's jobs that begin with this text; none if the project cannot be read."""
     from horae.cli.project import configured
     from horae.errors import HoraeError
     from horae.project.loading import load

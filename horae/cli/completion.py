@@ -1,4 +1,4 @@
-"""`horae completion SHELL`: the script with which a shell completes commands, options and names of jobs."""
+"""`horae completion SHELL`: the script that lets a shell complete commands, options and names of jobs."""
 
 from enum import StrEnum
 from typing import Annotated

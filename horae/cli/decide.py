@@ -1,4 +1,4 @@
-"""`horae decide`: which scheduler is right for a job with these traits and this schedule."""
+"""`horae decide`: the right scheduler for a job with these traits and this schedule."""
 
 import sys
 from typing import Annotated
@@ -32,7 +32,7 @@ def command(
     at: At = None,
     json: Json = False,
 ) -> int:
-    """Walk the decision matrix to the right scheduler. On a terminal, without options, it asks.
+    """Follow the decision matrix to the right scheduler. Without options on a terminal, it asks questions.
 
     \b
     horae decide --trait survives_restarts --cron "0 2 * * *"

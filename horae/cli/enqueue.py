@@ -1,4 +1,4 @@
-"""`horae enqueue JOB`: a run of a durable job, accepted now, done by a queue worker."""
+"""`horae enqueue JOB`: accept a run of a durable job now; a queue worker runs it."""
 
 import asyncio
 import sys
@@ -35,7 +35,7 @@ def command(
     provider: Provider = None,
     json: Json = False,
 ) -> int:
-    """Accept a run of a durable job; once this returns, it is in the store and will be run.
+    """Accept a run of a durable job. When the command returns, the run is in the store and will run.
 
     \b
     horae enqueue database-backup --at 2026-12-01T02:00:00Z --context databases='["app.db"]'
@@ -63,7 +63,7 @@ def command(
 
 
 def _known_here(settings: Settings, job: str) -> bool:
-    """Whether the processes of a running `horae up` know the job; true where none runs."""
+    """Whether the processes of a running `horae up` know the job. True if none is running."""
     running = read(settings.state)
     return running is None or running.jobs is None or job in running.jobs
 

@@ -1,4 +1,4 @@
-"""`horae explain JOB`: why a job is where it is, what there is to say about it, and what comes next."""
+"""`horae explain JOB`: why a job belongs to its scheduler, its findings, and its next fires."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,12 +28,12 @@ class Explanation:
     decision: Decision
     findings: list[Finding]
     providers: list[dict[str, Any]] | None
-    """Oneiric's ranking, the chosen one first; None for a job that no queue carries."""
+    """Oneiric's ranking of the providers, the chosen one first; None for a job without a queue."""
     fires: list[datetime]
 
 
 def command(context: typer.Context, job: JobName, json: Json = False) -> int:
-    """Why a job is on its scheduler, what the checks say of it, where its runs go, and its next five fires.
+    """Show why a job is on its scheduler, the findings on it, the provider of its runs, and its next five fires.
 
     \b
     horae explain database-backup
@@ -68,12 +68,12 @@ def explain(settings: Settings, name: str) -> Explanation:
 
 
 def _ranking(settings: Settings, job: Job) -> list[dict[str, Any]]:
-    """What Oneiric's resolver says; nothing connects. A provider that the job names goes before every ranking."""
+    """The answer of Oneiric's resolver; it opens no connection. A provider that the job names comes first."""
     from pydantic import SecretStr
 
     from horae.queues.opened import open_queues
 
-    if settings.store.url is None:  # as `horae up` would have it
+    if settings.store.url is None:  # with the settings that `horae up` would use
         own = SecretStr(f"redis://127.0.0.1:{settings.store.port}/0")
         settings = settings.model_copy(update={"store": settings.store.model_copy(update={"url": own})})
     router = open_queues(settings).router

@@ -1,4 +1,4 @@
-"""Findings as text: code, level and sentence, and under it what to do."""
+"""Findings as text: code, level and sentence, with the remedy below."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""`horae fires [JOB]`: what became of every fire, and of every other run."""
+"""`horae fires [JOB]`: the ledger of fires and other runs."""
 
 import asyncio
 from contextlib import suppress
@@ -19,7 +19,7 @@ from horae.settings import Settings
 from horae.store.values import Only
 
 OPEN = "open"
-"""Stands for the states of what is not settled."""
+"""Stands for the states of all runs that are not settled."""
 VERDICTS = ", ".join((*Verdict, OPEN))
 Optional = Annotated[
     str | None, typer.Argument(metavar="[JOB]", help="Only runs of this job.", autocompletion=job_names)
@@ -72,7 +72,7 @@ def command(
     follow: Follow = False,
     json: Json = False,
 ) -> int:
-    """The ledger, newest first: every fire and every run, and what became of it.
+    """List the ledger, newest first: every fire and every other run, with its state or verdict.
 
     \b
     horae fires database-backup --since 7d
@@ -96,7 +96,7 @@ def command(
         return _follow(settings, question, json)
     runs = asyncio.run(_runs(settings, question))
     if job and not runs:
-        jobs_of(settings).get(job)  # a job that was removed still has its runs; a name that never was has none
+        jobs_of(settings).get(job)  # a removed job may still have runs; an unknown name has none
     if json:
         from horae.cli.output import print_json
         from horae.shapes.runs import run_shape
@@ -127,7 +127,7 @@ async def _runs(settings: Settings, question: Question) -> list[Run]:
 
 
 def _follow(settings: Settings, question: Question, json: bool) -> int:
-    """Until Ctrl-C, which is the way to end it and no failure."""
+    """Run until Ctrl-C, which is the normal end and not a failure."""
     from horae.cli.following import json_line, keep_following, line
 
     if question.job:
@@ -138,7 +138,7 @@ def _follow(settings: Settings, question: Question, json: bool) -> int:
 
 
 def _known(settings: Settings, job: str) -> None:
-    """Following a name that never was would wait for ever."""
+    """Refuse an unknown name, because following it would never print anything."""
     registry = jobs_of(settings)
     if job in registry:
         return

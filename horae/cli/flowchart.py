@@ -1,4 +1,4 @@
-"""The flowchart of the decision matrix, the path that a decision took in heavy lines: visible without colour too."""
+"""Draws the flowchart of the decision matrix. The path of the decision has heavy lines, visible without colour."""
 
 from collections.abc import Iterator
 
@@ -6,13 +6,13 @@ from horae.cli.output import paint
 from horae.matrix import OTHERWISE, STEPS, Decision, Step
 
 type Piece = tuple[str, bool]
-"""Text, and whether it is on the path."""
+"""A text, and whether it is on the path."""
 
 WIDTH = max(len(step.question) for step in STEPS) + 10
-"""Of a box, in columns."""
+"""The width of a box, in columns."""
 MIDDLE = WIDTH // 2
 LABELS = {True: ("up to an hour", "over an hour"), False: ("yes", "no")}
-"""For a step about the frequency, and for any other: what leads out of the matrix, what leads on."""
+"""For a step about the frequency and for the other steps: the label of the exit, and the label of the way on."""
 ARM = max(len(leaves) for leaves, _ in LABELS.values()) + 6
 
 
@@ -22,7 +22,7 @@ def print_flowchart(decision: Decision) -> None:
 
 
 def lines(decision: Decision) -> Iterator[list[Piece]]:
-    """From START down; a step that was not asked is off the path."""
+    """Draw from START down. A step that was not reached is not on the path."""
     answered = len(decision.path)
     fell_through = decision.path[-1].answer == "no"
     yield [("START".center(WIDTH).rstrip(), True)]

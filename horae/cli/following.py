@@ -1,4 +1,4 @@
-"""The ledger as it changes: which runs are in another state than at the last look."""
+"""Finds the runs in the ledger whose state has changed since the last look."""
 
 import asyncio
 import json
@@ -16,15 +16,16 @@ from horae.store.values import Only
 from horae.terminal import one_line
 
 LOOKED_AT = 5_000
-"""Of the newest runs, those among which new ones are looked for."""
+"""How many of the newest runs each look searches for new ones."""
 LOOK_SECONDS = 0.5
 AWAY_SECONDS = 1.0
 OPEN = frozenset(state for state in State if not state.settled)
 
 
 class Following:
-    """`changes` tells each run whose state changed since the last look, the oldest first. StoreUnavailable from a look
-    loses nothing: the next one tells what happened meanwhile."""
+    """`changes` returns each run whose state changed since the last look, the oldest first. If a look raises
+    StoreUnavailable, nothing is lost: the next look returns those changes.
+    """
 
     def __init__(self, ledger: Ledger, job: str | None, since: datetime | None, only: Only) -> None:
         self._ledger, self._job, self._since, self._only = ledger, job, since, only
@@ -32,9 +33,9 @@ class Following:
         self._open: dict[str, tuple[State, int]] = {}
 
     async def begin(self) -> None:
-        """What is there now is known."""
+        """Note the present runs as known."""
         run_ids = await self._ledger.ids(job=self._job, since=self._since, limit=LOOKED_AT)
-        # However old it is: it may wait for a retry since long.
+        # Include old runs, because a run may wait for a retry for a long time.
         unsettled = await self._ledger.runs(job=self._job, since=self._since, only=Only(states=OPEN), limit=LOOKED_AT)
         self._open = {run.run_id: _mark(run) for run in unsettled}
         self._settled = set(run_ids) - self._open.keys()
@@ -44,7 +45,7 @@ class Following:
         unknown = [run_id for run_id in reversed(run_ids) if run_id not in self._settled and run_id not in self._open]
         runs = await self._ledger.many([*self._open, *unknown])
         changed = [run for run in runs if self._open.get(run.run_id) != _mark(run)]
-        # Verdicts never change: what is settled is not read again.
+        # Verdicts never change, so settled runs are not read again.
         self._settled = (self._settled & set(run_ids)) | {run.run_id for run in runs if run.state.settled}
         self._open = {run.run_id: _mark(run) for run in runs if not run.state.settled}
         return [run for run in changed if self._only.holds(run.state, run.cause, run.tier)]
@@ -55,7 +56,7 @@ def _mark(run: Run) -> tuple[State, int]:
 
 
 async def keep_following(settings: Settings, question: "Question", say: Callable[[Run], str]) -> None:
-    """For ever. A store that is away is waited for, and named once."""
+    """Run for ever. If the store does not answer, report it once and wait."""
     from horae.store import connect
 
     async with connect(settings) as store:
@@ -104,7 +105,7 @@ def line(run: Run) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Question:
-    """Which runs are asked for."""
+    """The filter for runs."""
 
     job: str | None
     since: datetime | None

@@ -1,4 +1,4 @@
-"""`horae jobs`: every job, when it is due, and how it last ended."""
+"""`horae jobs`: every job with its next fire and its last verdict."""
 
 import sys
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ UNKNOWN = Latest(newest=None, settled=None)
 
 
 def command(context: typer.Context, json: Json = False) -> int:
-    """All jobs: tier, schedule, next fire, last verdict.
+    """List all jobs with tier, schedule, next fire and last verdict.
 
     \b
     horae jobs
@@ -46,7 +46,9 @@ def command(context: typer.Context, json: Json = False) -> int:
 
 
 def _warn(settings: Settings, registry: Registry) -> None:
-    """A line on stderr for each flow that nothing deploys, and for what Prefect fires beside what the files say."""
+    """Print a line on stderr for each flow without a deployment, and for each deployment or schedule that only Prefect
+    has.
+    """
     from horae.prefect.deployed import leftovers
     from horae.prefect.rules import NO_DEPLOYMENT
 
@@ -62,14 +64,14 @@ def _paused(job: Job, standing: "Standing | None") -> bool | None:
 
 
 def _standing(settings: Settings, names: tuple[str, ...]) -> "Standing | None":
-    """Where the jobs stand; without a store that answers, where they stood by the snapshot, and stderr says why."""
+    """The standing of the jobs from the store. If no store answers, from the snapshot, with the reason on stderr."""
     if settings.store.url is None:
         return _remembered(settings, "no state store is configured, and no `horae up` is running here")
     from horae.store.glance import glance
 
     url = settings.store.url.get_secret_value()
     try:
-        # A glance knows the URL alone.
+        # A glance uses only the URL.
         found = None if settings.store.given else glance(url, settings.namespace, names)
         if found is None:
             import asyncio

@@ -1,4 +1,4 @@
-"""`horae logs RUN_ID`: what a run wrote."""
+"""`horae logs RUN_ID`: the log and the output of a run."""
 
 import asyncio
 import sys
@@ -14,7 +14,7 @@ from horae.settings import Settings
 
 
 def command(context: typer.Context, run_id: RunId, json: Json = False) -> int:
-    """What a run wrote: its prints and its log. A flow run's log comes from Prefect.
+    """Print the log and the output of a run. The log of a flow run comes from Prefect.
 
     \b
     horae logs 6c7b7f0e

@@ -1,4 +1,4 @@
-"""`horae next`: the coming fires of a job or of any schedule."""
+"""`horae next`: the next fires of a job or of any schedule."""
 
 from datetime import datetime
 from typing import Annotated
@@ -34,7 +34,7 @@ def command(
     count: Count = 5,
     json: Json = False,
 ) -> int:
-    """The coming fires of a job, or of any schedule.
+    """List the next fires of a job or of any schedule.
 
     \b
     horae next database-backup
@@ -52,7 +52,7 @@ def command(
 
 
 def coming(source: Job | Schedule, after: datetime, count: int) -> list[datetime]:
-    """The first `count` fires after an instant, fewer where there are no more."""
+    """The first `count` fires after an instant, or fewer if the schedule ends."""
     following = source.next_fire if isinstance(source, Job) else source.next_after
     found: list[datetime] = []
     while len(found) < count and (fire := following(found[-1] if found else after)):
@@ -61,7 +61,7 @@ def coming(source: Job | Schedule, after: datetime, count: int) -> list[datetime
 
 
 def fire_lines(fires: list[datetime], tz: str | None) -> list[str]:
-    """Of each fire the instant in UTC, the wall clock of its schedule's zone, and how long from now it is."""
+    """For each fire: the instant in UTC, the wall clock in the schedule's zone, and the time from now."""
     from horae.words import relative
 
     now, width = clock.now(), max((len(clock.isoformat(fire)) for fire in fires), default=0)

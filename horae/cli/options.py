@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they mean."""
+"""Options that several commands share."""
 
 import json
 import re
@@ -54,7 +54,7 @@ JobName = Annotated[
 
 
 def schedule_of(cron: str | None, tz: str | None, every: str | None, at: Sequence[str] | None) -> Schedule | None:
-    """The schedule that the options describe, None without any; raises InvalidSchedule."""
+    """The schedule that the options describe; None without options. Raises InvalidSchedule."""
     if cron is None and every is None and not at:
         if tz is not None:
             raise InvalidSchedule("--tz is given without --cron. It is the time zone of --cron; give --cron too")
@@ -72,7 +72,7 @@ def instant_of(option: str, text: str) -> datetime:
 
 
 def when_of(option: str, text: str) -> datetime:
-    """An instant, or that long ago; raises UsageError."""
+    """An instant, given directly or as a duration before now; raises UsageError."""
     try:
         ago = parse_duration(text)
     except InvalidSchedule:
@@ -87,7 +87,7 @@ def when_of(option: str, text: str) -> datetime:
 
 
 def members_of[E: StrEnum](kind: type[E], noun: str, given: Sequence[str] | None) -> frozenset[E]:
-    """The members of those names; raises UsageError with the nearest right one."""
+    """The members with these names; raises UsageError with the nearest known name."""
     allowed = [member.value for member in kind]
     for name in given or ():
         if name not in allowed:
@@ -96,7 +96,7 @@ def members_of[E: StrEnum](kind: type[E], noun: str, given: Sequence[str] | None
 
 
 def context_of(pairs: Sequence[str] | None) -> dict[str, Any]:
-    """`KEY=VALUE` pairs, values as JSON where they are JSON and as text elsewhere; raises UsageError."""
+    """`KEY=VALUE` pairs. A value is JSON if it can be read as JSON, else text. Raises UsageError."""
     found: dict[str, Any] = {}
     for pair in pairs or ():
         key, equals, text = pair.partition("=")

@@ -1,4 +1,5 @@
-"""How answers are printed: JSON, columns and colours.
+"""Prints JSON, columns and colours. It does not use Rich, because importing Rich's tables alone takes a third of the
+time that `horae jobs` may take.
 
 By hand, because importing Rich's tables alone takes a third of the time that `horae jobs` may take.
 """
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 CODES = {"bold": 1, "dim": 2, "underline": 4, "red": 31, "green": 32, "yellow": 33, "magenta": 35, "cyan": 36}
 
 type Cell = str | tuple[str, str]
-"""Text, or text and its style."""
+"""A text, or a text and its style."""
 
 
 def print_json(value: object) -> None:
@@ -27,7 +28,7 @@ def print_json(value: object) -> None:
 
 
 def paint(text: str, *styles: str) -> str:
-    """The text in those styles; as it is where stdout is no terminal, or NO_COLOR is set."""
+    """The text in these styles; unchanged if stdout is not a terminal or NO_COLOR is set."""
     if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
         return text
     codes = ";".join(str(CODES[style]) for style in styles if style)
@@ -40,5 +41,5 @@ def wrapped(text: str, indent: int) -> list[str]:
 
 
 def state_of(run: "Run") -> tuple[str, str]:
-    """Where a run is and why, in its colour."""
+    """The state of a run with its reason, and the colour of the state."""
     return state_words(run), colour_of(run.state.value)

@@ -1,4 +1,4 @@
-"""`horae pause`: keep a job, or everything, from running."""
+"""`horae pause`: prevent runs of a job, or of all jobs."""
 
 import typer
 
@@ -7,10 +7,10 @@ from horae.cli.pauses import All, Optional, switch
 
 
 def command(context: typer.Context, job: Optional = None, all: All = False, json: Json = False) -> int:
-    """Keep a job, or everything, from running until `horae resume`; what runs already runs to its end.
+    """Prevent runs of a job, or of all jobs, until `horae resume`. Active runs continue to their end.
 
-    Fires and enqueued runs of a durable job wait, or are skipped by its catch_up policy; fires of an internal job are
-    skipped; Prefect pauses a flow's deployment.
+    Fires and enqueued runs of a durable job wait, or are skipped if its catch_up policy says so. Fires of an internal
+    job are skipped. For a flow, Prefect pauses the deployment.
 
     \b
     horae pause database-backup

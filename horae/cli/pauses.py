@@ -1,4 +1,4 @@
-"""Pausing and resuming: in the store what Horae runs, in Prefect what Prefect runs."""
+"""Pauses and resumes: jobs that Horae runs in the store, flows in Prefect."""
 
 import asyncio
 import sys
@@ -24,8 +24,9 @@ All = Annotated[bool, typer.Option("--all", help="All jobs, including jobs that 
 
 
 def switch(context: typer.Context, job: str | None, all: bool, json: bool, *, pause: bool) -> int:
-    """Returns the exit status: 1 if Prefect's part was not done. Raises UnknownName, and UsageError unless either a
-    job or all is given."""
+    """Returns the exit status: 1 if the change in Prefect failed. Raises UnknownName, or UsageError unless exactly one
+    of job and all is given.
+    """
     if (job is None) == (not all):
         raise UsageError("no job selected: give the name of a job, or --all")
     settings = with_store(settings_of(context))
@@ -69,7 +70,7 @@ class _Switch:
             else:
                 handed_out = await store.pauses.resume(name)
             if self._pause and name is None:
-                # The store comes first: a paused deployment then has its reason there.
+                # Pause in the store first, so that a paused deployment has its reason there.
                 flows = await self._flows(frozenset())
             now = await store.pauses.paused()
         return Switched(
@@ -83,7 +84,7 @@ class _Switch:
         )
 
     async def _flows(self, but: frozenset[str | None]) -> str:
-        """Prefect's part of everything. If Prefect is down, the store is still changed; returns why."""
+        """Change all flows in Prefect. If Prefect is down, the store is still changed; returns the reason."""
         flows = [job for job in self._registry.by_tier(Tier.PREFECT) if job.name not in but]
         if not flows:
             return ""

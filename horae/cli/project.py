@@ -1,4 +1,4 @@
-"""The project that a command is about: its settings, its jobs, and the store as it can be reached."""
+"""The project of a command: its settings, its jobs and its store."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ from horae.settings import Settings, load
 
 
 def settings_of(context: typer.Context) -> Settings:
-    """As configured, and with the addresses of a running `horae up` where nothing is; raises InvalidSettings."""
+    """The settings. Addresses that are not configured come from a running `horae up`. Raises InvalidSettings."""
     from horae.local.reachable import effective
 
     return effective(configured(context))
@@ -28,7 +28,7 @@ def configured(context: typer.Context) -> Settings:
 
 
 def jobs_of(settings: Settings) -> Registry:
-    """Every job that loads; how many files do not is said on stderr."""
+    """Every job that can be loaded. Prints the number of faults on stderr."""
     from horae.project.loading import load as load_registry
 
     registry = load_registry(settings)
@@ -39,7 +39,7 @@ def jobs_of(settings: Settings) -> Registry:
 
 
 def address_of(settings: Settings, name: str) -> str:
-    """The address of the flow that a short name stands for, or else the name as it is; raises UsageError."""
+    """The address of the flow with this short name, or the name unchanged; raises UsageError."""
     from horae.prefect.yaml import read
 
     deployments = read(settings.project, settings.prefect.files, settings.folders.flows).deployments
@@ -49,7 +49,7 @@ def address_of(settings: Settings, name: str) -> str:
 
 
 def with_store(settings: Settings) -> Settings:
-    """The same settings; raises StoreUnavailable when they name no store."""
+    """The same settings; raises StoreUnavailable if they name no store."""
     if settings.store.url is None:
         from horae.store import NOT_CONFIGURED
 

@@ -1,4 +1,4 @@
-"""The questions of the matrix, asked on a terminal one step after the other until the answer is known."""
+"""Asks the questions of the matrix on a terminal, one step after the other, until the decision is known."""
 
 import shlex
 
@@ -12,7 +12,7 @@ from horae.schedules.kinds import Schedule
 
 
 def ask() -> tuple[frozenset[Trait], Schedule | None]:
-    """The traits and the schedule that lead to the end of the path; raises Abort on Ctrl-C or Ctrl-D."""
+    """The traits and the schedule that the answers describe; raises Abort on Ctrl-C or Ctrl-D."""
     traits: frozenset[Trait] = frozenset()
     schedule: Schedule | None = None
     often = ""
@@ -71,7 +71,7 @@ def _is_cron(text: str) -> bool:
 
 
 def spelled(traits: frozenset[Trait], often: str) -> str:
-    """The command line that says the same as those answers."""
+    """The command line that is equal to these answers."""
     words = [word for trait in Trait if trait in traits for word in ("--trait", trait.value)]
     if often:
         words += ["--cron" if _is_cron(often) else "--every", often]

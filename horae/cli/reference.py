@@ -1,4 +1,4 @@
-"""The reference page of the command line, written from the commands: `python -m horae.cli.reference` prints it."""
+"""Generates the reference page of the command line from the commands. `python -m horae.cli.reference` prints it."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -33,7 +33,7 @@ def page() -> str:
 
 
 def leaves(group: Any, context: Any, before: str = "") -> Iterator[tuple[str, Any]]:
-    """Every command that does something, with its name, such as `dead list`."""
+    """Every command with its full name, such as `dead list`. Groups are left out."""
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         if hasattr(command, "list_commands"):

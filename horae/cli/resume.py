@@ -1,4 +1,4 @@
-"""`horae resume`: let a paused job, or everything, run again."""
+"""`horae resume`: let a paused job, or all jobs, run again."""
 
 import typer
 
@@ -7,7 +7,7 @@ from horae.cli.pauses import All, Optional, switch
 
 
 def command(context: typer.Context, job: Optional = None, all: All = False, json: Json = False) -> int:
-    """Let a paused job run again, what waited first. --all ends `pause --all`; a job that was paused by name stays so.
+    """Let a paused job run again; waiting runs run first. --all ends `pause --all`, but not the pause of a single job.
 
     \b
     horae resume database-backup

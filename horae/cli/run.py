@@ -1,4 +1,4 @@
-"""`horae run JOB`: a job now, in the foreground."""
+"""`horae run JOB`: run a job now, in the foreground."""
 
 import asyncio
 import sys
@@ -16,10 +16,10 @@ from horae.terminal import escaped, escaping
 
 
 def command(context: typer.Context, job: JobName, given: Context = None, json: Json = False) -> int:
-    """Run a job now, in the foreground, and show what it writes; exit 1 unless it ran. A flow runs on Prefect.
+    """Run a job now, in the foreground, and show its output. Exit 1 unless the verdict is `ran`. Prefect runs a flow.
 
-    The job's retries are made here too. While other runs of the job are active it waits, unless the job's overlap is
-    `allow`; under `cancel_other` they are asked to end.
+    The command also makes the job's retries. While other runs of the job are active, it waits, unless the job's overlap
+    is `allow`. With `cancel_other`, the other runs are asked to end.
 
     \b
     horae run health-check
@@ -30,7 +30,8 @@ def command(context: typer.Context, job: JobName, given: Context = None, json: J
     registry = jobs_of(settings)
     job = registry.get(job).name
     if job in registry.deployments:
-        registry.deployments[job].accepts(arguments)  # Prefect would find out in the flow run's process
+        # otherwise Prefect would find the error only in the process of the flow run
+        registry.deployments[job].accepts(arguments)
     lend(settings)
     from horae.execution.loop import ForegroundLoop
 

@@ -1,4 +1,4 @@
-"""The run that somebody means: by its id, or by a beginning or end of it."""
+"""Finds a run by its id, or by a beginning or end of the id."""
 
 import re
 
@@ -8,14 +8,14 @@ from horae.runs import Run
 from horae.store.base import Ledger
 
 LEAST = 8
-"""Characters of an id that may stand for it."""
+"""The least number of characters of an id that may stand for it."""
 LISTED = 20
 NAMED = 5
 WORD = re.compile(r"[0-9a-zA-Z_-]{1,64}")
 
 
 async def identify(ledger: Ledger, given: str) -> Run:
-    """Raises UnknownName, or UsageError for what is too short or could be several."""
+    """Raises UnknownName, or UsageError if the text is too short or matches several runs."""
     exact = await ledger.run(given)
     if exact is not None:
         return exact

@@ -1,4 +1,4 @@
-"""`horae show RUN_ID`: one run's whole story."""
+"""`horae show RUN_ID`: the whole story of a run."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from horae.settings import Settings
 
 
 def command(context: typer.Context, run_id: RunId, json: Json = False) -> int:
-    """One run's whole story in order: accepted, published, claimed, attempts, waits, verdict; its error, its result.
+    """Show the whole story of a run: accepted, published, claimed, attempts, waits, verdict, error and result.
 
     \b
     horae show 6c7b7f0e

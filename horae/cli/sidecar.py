@@ -1,4 +1,4 @@
-"""`horae sidecar`: the process of internal jobs, of fires and of the outbox."""
+"""`horae sidecar`: the process that fires jobs, runs internal jobs and publishes the outbox."""
 
 from typing import Annotated, NoReturn
 
@@ -7,7 +7,7 @@ import typer
 from horae.cli.project import settings_of
 
 Start = Annotated[str | None, typer.Option("--start", metavar="ID", hidden=True)]
-"""`horae up` names its start."""
+"""`horae up` gives each of its starts a name."""
 
 
 def command(context: typer.Context, start: Start = None) -> NoReturn:

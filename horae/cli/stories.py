@@ -1,4 +1,4 @@
-"""A run's whole story, drawn for people: what happened to it in order, and what it got, said and left."""
+"""Prints the whole story of a run: its events in order, its context, its result and its error."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from horae.terminal import one_line
 from horae.words import offset, took
 
 WIDTH = 14
-"""Of the names on the left."""
+"""The width of the names on the left."""
 
 
 def draw(run: Run) -> None:
@@ -46,7 +46,7 @@ def draw(run: Run) -> None:
 
 
 def draw_story(run: Run) -> None:
-    """Each `claimed` with the number of its attempt, as `attempts` counts them."""
+    """Print the events; each `claimed` with the number of its attempt, as `attempts` counts them."""
     events = timeline(run)
     _section("story")
     width = max((len(event.what) for event in events), default=0)

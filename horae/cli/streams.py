@@ -1,4 +1,4 @@
-"""How output gets to a terminal or a file that cannot take all of it."""
+"""Handles output that a terminal or file cannot take."""
 
 import codecs
 import errno
@@ -8,14 +8,16 @@ from collections.abc import Mapping
 from typing import TextIO
 
 ASCII = {"…": "...", "→": "->", "▶": ">", "▷": ">", "●": "*", "µ": "u", "–": "-", "’": "'", "“": '"', "”": '"'}
-"""What stands for a character where there is ASCII alone."""
+"""Replacements for characters that ASCII does not have."""
 HORIZONTAL, VERTICAL = "─━", "│┃"
 BOXES = range(0x2500, 0x2580)
 CANNOT_WRITE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 def adapt(stream: TextIO, environment: Mapping[str, str]) -> None:
-    """Let a stream print any text: what its encoding does not have is spelled in ASCII.
+    """Let a stream print any text. Characters that its encoding does not have are replaced by ASCII. Python treats the
+    C locale as UTF-8, because most terminals without a locale are UTF-8. A user with LC_ALL=C or LC_ALL=POSIX on a
+    terminal gets ASCII.
 
     Python takes the C locale for UTF-8, since that is what most terminals without a locale are; who says LC_ALL=C or
     LC_ALL=POSIX on a terminal gets ASCII.
@@ -45,9 +47,9 @@ codecs.register_error("horae-ascii", _spelled)
 
 
 def refused(error: OSError) -> str:
-    """Why output cannot be written, as a sentence; raises the error if it is about something else."""
+    """The reason why output cannot be written, as a sentence; raises the error if it has another cause."""
     if error.errno not in CANNOT_WRITE or error.filename is not None:
         raise error
-    # What is left in the buffer would fail again, with a traceback, when Python flushes it at exit.
+    # Drop what is left in the buffer. Python would flush it at exit and fail with a traceback.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return f"cannot write the output: {error.strerror}"

@@ -1,4 +1,4 @@
-"""`horae up`: everything on this machine."""
+"""`horae up`: start everything on this machine."""
 
 from typing import Annotated
 
@@ -19,8 +19,8 @@ NoReload = Annotated[bool, typer.Option("--no-reload", help="Do not reload job f
 def command(context: typer.Context, once: Once = False, no_reload: NoReload = False, json: Json = False) -> int:
     """Start everything on this machine and show all jobs in one live table; Ctrl-C stops it.
 
-    What is configured by URL is used instead of started. Job files that are added or changed are taken up, and it says
-    so. With --once the exit status is 0 only if all jobs ran.
+    A service with a configured URL is used and not started. Job files that are added or changed are loaded, with a
+    message. With --once, the exit status is 0 only if all jobs ran.
 
     \b
     horae up

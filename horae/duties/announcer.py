@@ -1,4 +1,4 @@
-"""Tells of missed, failed and late fires: a line in the log, and an event of Prefect where one is configured."""
+"""Reports missed, failed and late fires: a line in the log, and an event in Prefect if Prefect is configured."""
 
 import logging
 import uuid
@@ -20,7 +20,8 @@ LEVELS = {Happening.MISSED: logging.WARNING, Happening.FAILED: logging.ERROR, Ha
 
 
 class Announcer:
-    """The store hands out each notice once, and while Prefect is away they go back to it.
+    """The store hands out each notice once. If Prefect does not answer, the notices go back to the store. If the
+    process is killed between taking and reporting, its notices are lost; the ledger and the metrics still have them.
 
     A process that is killed between the taking and the telling takes its notices with it; the ledger and the metrics,
     which do not go through this duty, have them all the same.
@@ -34,7 +35,7 @@ class Announcer:
         self._logged: set[tuple[str, Happening]] = set()
 
     async def step(self) -> float:
-        await self._give_back()  # the store may have been away the last time
+        await self._give_back()  # the store may not have answered the last time
         self._out = await self._store.notices.take(BATCH)
         full = len(self._out) == BATCH
         try:
@@ -43,7 +44,7 @@ class Announcer:
                 await _emit(self._prefect, [event_of(self._store.namespace, notice) for notice in self._out])
             self._out = ()
         except BaseException:
-            # Prefect is away, or this process ends: whoever takes them next tries again, and an event has one id.
+            # Prefect does not answer, or this process ends. The next process tries again; an event has one id.
             await self._give_back()
             raise
         if full:
@@ -57,7 +58,7 @@ class Announcer:
             self._out = ()
 
     def _log(self, notices: Sequence[Notice]) -> None:
-        """Once here, even while Prefect is away and they come again."""
+        """Log each notice once, also if it comes again because Prefect did not answer."""
         for notice in notices:
             if (notice.run_id, notice.what) not in self._logged:
                 self._logged.add((notice.run_id, notice.what))
@@ -69,7 +70,7 @@ class Announcer:
 
 
 async def _emit(prefect: PrefectApi, events: Sequence[dict[str, Any]]) -> None:
-    """Raises PrefectUnavailable. What Prefect does not want is let go, or nothing would be told any more."""
+    """Raises PrefectUnavailable. An event that Prefect refuses is dropped, so that it does not block all later ones."""
     try:
         await prefect.emit_events(events)
     except UsageError as error:
@@ -82,7 +83,7 @@ async def _emit(prefect: PrefectApi, events: Sequence[dict[str, Any]]) -> None:
 
 
 def event_of(namespace: str, notice: Notice) -> dict[str, Any]:
-    """A notice as Prefect's API takes an event. Its id follows from the notice, so that it is stored once."""
+    """A notice as an event of Prefect's API. The event's id follows from the notice, so Prefect stores it once."""
     resource = {
         "prefect.resource.id": f"horae.run.{notice.run_id}",
         "prefect.resource.name": notice.job or "an invalid message",

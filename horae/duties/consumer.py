@@ -1,4 +1,4 @@
-"""Receives no more than there are free slots, claims, acknowledges, and begins what was granted."""
+"""Receives at most as many messages as there are free slots, claims and acknowledges them, and begins granted runs."""
 
 import asyncio
 import logging
@@ -20,11 +20,11 @@ from horae.store.values import Answer, Claim, Policy, Wanted
 log = logging.getLogger(__name__)
 WAIT = timedelta(seconds=1)
 AT_ONCE = 100
-"""Claimed in one step, however many slots are free: while the store works on some, the ones before them run."""
+"""The most messages in one claim. While the store handles one claim, the runs of the claim before begin."""
 
 
 class Consumer:
-    """One for each provider."""
+    """The duty of one provider."""
 
     def __init__(
         self, name: str, source: Source, store: Store, registry: Registry, work: Work, worker: str, lease: timedelta
@@ -54,7 +54,7 @@ class Consumer:
         return 0.0
 
     def interrupt(self) -> None:
-        """End a receive that waits, for good; the step ends at once. A delivery on its way comes again later."""
+        """End a waiting receive for good; the step ends at once. The broker delivers a message on its way again."""
         self._interrupted = True
         if self._receiving:
             self._receiving.cancel()
@@ -72,7 +72,7 @@ class Consumer:
                     await self._bury(delivery, Reason.TOO_OLD, job=message.job)
                 else:
                     self._begin(claim)
-        # Nobody waits for it: what is not acknowledged comes again, and the claim discards it.
+        # No step waits for the acknowledgement. If it fails, the message comes again, and the claim discards it.
         self._acking = asyncio.create_task(self._acknowledge(deliveries), name=f"{self.name} acknowledges")
 
     def _want(self, message: Message) -> Wanted:
@@ -113,7 +113,7 @@ class Consumer:
 
 
 def policy_of(job: Job) -> Policy:
-    """What a job's definition has to say at the claim."""
+    """The parts of a job's definition that the claim uses."""
     return Policy(
         overlap=job.overlap,
         catch_up=job.catch_up,

@@ -1,4 +1,6 @@
-"""Writes the fires of durable jobs that fell due: once each, however many sidecars do it at the same time."""
+"""Writes the due fires of durable jobs. Any number of sidecars may do it at the same time; each fire is written
+once.
+"""
 
 import asyncio
 import logging
@@ -26,13 +28,13 @@ POLL_SECONDS = 0.5
 JOBS_A_STEP = 200
 VERIFY_SECONDS = 5.0
 VERIFY_SHARES = 10
-"""Looks in which all jobs are seen once."""
+"""The number of looks in which every job is checked once."""
 FIRES_A_STEP = 500
-"""Fires of one job that are written in one atomic step; a longer gap takes several."""
+"""The most fires of one job in one atomic step. A longer gap takes several steps."""
 
 
 class Dispatcher:
-    """`revision` orders definitions: an older sidecar stands aside for a newer one."""
+    """`revision` orders definitions: an older sidecar does not fire jobs that a newer one has changed."""
 
     name = "dispatcher"
 
@@ -41,7 +43,7 @@ class Dispatcher:
         self._jobs: Mapping[str, Job] = {job.name: job for job in registry.by_tier(Tier.ONEIRIC)}
         self._fingerprints = {job.name: job.fingerprint for job in self._jobs.values()}
         self._others = 0
-        """Overdue jobs that are another revision's to fire: they must not hide ours behind them."""
+        """Fetch this many additional cursors, because overdue jobs of other revisions come first."""
         self._declared = False
         self._aside: Mapping[str, str] = {}
         self._verified_at = 0.0
@@ -51,7 +53,7 @@ class Dispatcher:
         try:
             return await self._step()
         except StoreError:
-            self._declared = False  # it may come back without what it knew
+            self._declared = False  # the store may come back without its data
             raise
 
     async def _step(self) -> float:
@@ -68,11 +70,11 @@ class Dispatcher:
             for advance, done in zip(advances, written, strict=True):
                 self._metrics.fires.inc(len(advance.runs) if done else 0)
         if len(ours) < len(due.cursors) or due.next_in is None:
-            return POLL_SECONDS  # what another revision fires is not to be spun on
+            return POLL_SECONDS  # do not look again at once for jobs of another revision
         return min(POLL_SECONDS, due.next_in.total_seconds())
 
     def _is_ours(self, cursor: Cursor) -> bool:
-        """False for a job that is another revision's to fire; said once, as this sidecar may be all that is left."""
+        """False if another revision fires the job. Logged once, because this may be the only sidecar."""
         own = self._fingerprints.get(cursor.job)
         if own == cursor.fingerprint:
             return True
@@ -107,11 +109,11 @@ class Dispatcher:
                 )
             )
             if len(declared) % JOBS_A_STEP == 0:
-                await asyncio.sleep(0)  # a hundred thousand of them take seconds, and others share this loop
+                await asyncio.sleep(0)  # a hundred thousand jobs take seconds, so let other tasks run
         return declared
 
     async def _end_former_definitions(self) -> None:
-        """Write what fell due by schedules that this revision replaces: each fire gets its verdict by the catch-up."""
+        """Write due fires by schedules that this revision replaces. The catch-up policy decides on each fire."""
         known = await self._store.cursors.in_force(list(self._jobs))
         for name, former in known.items():
             if former.fingerprint == self._fingerprints[name] or former.revision >= self._revision:
@@ -122,14 +124,14 @@ class Dispatcher:
                 advance = self._advance(job, cursor, now)
                 [written] = await self._store.cursors.advance([advance])
                 if not written:
-                    break  # another sidecar did it
+                    break  # another sidecar has done it
                 self._metrics.fires.inc(len(advance.runs))
                 cursor = replace(cursor, at=advance.to)
                 if advance.to == now:
                     break
 
     async def _verify(self) -> None:
-        """Declare again what the store no longer knows: it was flushed, or lost a key. A minute sees all jobs."""
+        """Declare jobs again that the store has lost, for example after a flush. Every job is checked once a minute."""
         self._verified_at = monotonic()
         self._unverified = self._unverified or list(self._jobs)
         share = max(JOBS_A_STEP, len(self._jobs) // VERIFY_SHARES + 1)
@@ -160,7 +162,7 @@ class Dispatcher:
         due = fires_between(job, cursor.at, now)
         to, next_fire = now, job.next_fire(now)
         if due and (following := job.next_fire(due[-1])) and following <= now:
-            to, next_fire = due[-1], following  # the rest is another step's
+            to, next_fire = due[-1], following  # the next step writes the rest
         runs = [self._run(job, at, reason) for at, reason in judged(job, due, now, more_follow=to < now)]
         return Advance(cursor=cursor, to=to, next_fire=next_fire, runs=runs)
 
@@ -179,7 +181,7 @@ class Dispatcher:
 
 @dataclass(frozen=True, slots=True)
 class _Moved:
-    """A schedule whose fires jitter moves by a known offset."""
+    """A schedule whose fires jitter delays by a known offset."""
 
     schedule: Schedule
     offset: timedelta
@@ -193,7 +195,7 @@ class _Moved:
 
 
 def former_job(job: Job, former: InForce) -> Job | None:
-    """The job with the schedule that was in force before; None where it had none, or its text is not known."""
+    """The job with the previous schedule; None if it had none, or if its text cannot be read."""
     if not former.schedule:
         return None
     try:
@@ -205,7 +207,7 @@ def former_job(job: Job, former: InForce) -> Job | None:
 
 
 def fires_between(job: Job, after: datetime, until: datetime) -> list[datetime]:
-    """The fires after `after` up to `until`, at most FIRES_A_STEP of them, oldest first."""
+    """The fires after `after` and up to `until`, at most FIRES_A_STEP, oldest first."""
     found: list[datetime] = []
     at = job.next_fire(after)
     while at is not None and at <= until and len(found) < FIRES_A_STEP:
@@ -215,7 +217,7 @@ def fires_between(job: Job, after: datetime, until: datetime) -> list[datetime]:
 
 
 def judged(job: Job, due: list[datetime], now: datetime, *, more_follow: bool) -> list[tuple[datetime, Reason | None]]:
-    """Each fire with why it is missed, or with None when it is to run: the catch-up policy."""
+    """Each fire with the reason why it is missed, by the catch-up policy; None for a fire that must run."""
     verdicts: list[tuple[datetime, Reason | None]] = []
     for place, at in enumerate(due):
         newest = place == len(due) - 1 and not more_follow

@@ -1,4 +1,4 @@
-"""A duty: one loop of a process. It waits with backoff for what it needs, says so, and recovers by itself."""
+"""A duty: one loop of a process. If a service does not answer, the duty waits with backoff, reports it and recovers."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 AWAY = (StoreError, QueueError, PrefectUnavailable, ClockDiffers)
 OTHERS_GO_ON = (PrefectUnavailable, ClockDiffers)
-"""The trouble of one duty, without which the others do their work."""
+"""Errors that concern only this duty; the other duties of the process continue."""
 
 
 class Duty(Protocol):
@@ -22,23 +22,23 @@ class Duty(Protocol):
     def name(self) -> str: ...
 
     async def step(self) -> float:
-        """Go round once; returns for how many seconds there is nothing to do. May raise any of AWAY."""
+        """Do one round. Returns the seconds until there may be work again. May raise any of AWAY."""
 
 
 @dataclass(slots=True)
 class Progress:
-    """When a duty last went round, and what it waits for."""
+    """The time of a duty's last round, and the reason why it waits."""
 
     at: float
     """On the monotonic clock, in seconds."""
     trouble: str = ""
-    """Empty while all is well."""
+    """Empty if the duty does not wait."""
     others_go_on: bool = False
-    """The trouble is this duty's alone: the process is ready all the same."""
+    """True: the reason concerns only this duty, so the process is still ready."""
 
 
 class Progresses:
-    """The progress of every duty of this process. Read from the health thread."""
+    """The progress of every duty of this process. The health thread reads it."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -50,20 +50,20 @@ class Progresses:
         self._metrics.troubled.labels(duty).set(1 if trouble else 0)
 
     def troubles(self) -> dict[str, str]:
-        """What each duty waits for that cannot do its work."""
+        """The reasons of duties that wait and keep the process from being ready."""
         return {name: one.trouble for name, one in self._of.items() if one.trouble and not one.others_go_on}
 
     def degraded(self) -> dict[str, str]:
-        """What each duty waits for without which the others do their work: when Prefect is down, they do not notice."""
+        """The reasons of duties that wait while the others continue. If Prefect is down, other tiers do not notice."""
         return {name: one.trouble for name, one in self._of.items() if one.trouble and one.others_go_on}
 
     def stalled(self, seconds: float) -> list[str]:
-        """The duties that have not gone round for so long, whatever the reason."""
+        """The duties without a round for this long, for any reason."""
         return [name for name, progress in self._of.items() if monotonic() - progress.at > seconds]
 
 
 async def keep_doing(duty: Duty, progresses: Progresses, stopping: asyncio.Event) -> None:
-    """Until `stopping`."""
+    """Repeat the duty's step until `stopping` is set."""
     failures = 0
     progresses.went_round(duty.name)
     while not stopping.is_set():

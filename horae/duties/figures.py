@@ -1,4 +1,4 @@
-"""Reads the store's figures and shows them to Prometheus."""
+"""Reads the numbers of the store and exposes them to Prometheus."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Mirrors flow runs from Prefect's API into the ledger: Prefect fires flows, the ledger says what became of them."""
+"""Copies flow runs from Prefect's API to the ledger. Prefect fires flows, and the ledger reports their verdicts."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,34 +19,36 @@ from horae.store.values import Only
 
 POLL_SECONDS = 2.0
 WAITING_SECONDS = 30.0
-"""How often runs are asked for that were to start long ago and have not."""
+"""The interval of looks for runs that were due long ago and have not begun."""
 DEPLOYMENTS_SECONDS = 60.0
-"""How often known deployments are looked up: one that was made anew has another id."""
+"""The interval of looking up known deployments. A deployment that was created again has another id."""
 RECALL_SECONDS = 60.0
-"""How often the ledger is searched for open runs that this mirror does not ask for yet."""
+"""The interval of searching the ledger for open runs that this mirror does not follow yet."""
 RECALL_AFTER = timedelta(minutes=1)
-"""Younger rows are left to the looks at Prefect."""
+"""Rows younger than this are found by the looks at Prefect."""
 RECALL_BACK = timedelta(hours=1)
-"""How far back such a search goes; the first one, and the first after an outage of Prefect, goes all the way."""
+"""How far back this search goes. The first search, and the first after an outage of Prefect, covers everything."""
 LOOK_BACK = timedelta(days=2)
-"""How far back the first look goes at least: what happened while no sidecar looked."""
+"""How far back the first look goes at least, for runs from a time without a sidecar."""
 OVERLAP = timedelta(minutes=5)
-"""Each look begins so long before the last one; also the most that the clocks of store and Prefect may differ."""
+"""Each look overlaps the last one by this time. It is also the largest allowed difference of the clocks of store and
+Prefect.
+"""
 ENOUGH = 1000
-"""Flow runs of one look; more take several."""
+"""The most flow runs of one look. If there are more, another look follows."""
 OPEN_ROWS = 5000
-"""Open rows that one search takes up."""
+"""The most open rows that one search finds."""
 OPEN = Only(
     states=frozenset(state for state in State if not state.settled),
     tiers=frozenset({Tier.PREFECT}),
 )
 BATCH = 100
-"""Rows of one write: it blocks everybody else at the store."""
+"""The rows of one write. A write blocks the store for all other clients."""
 
 
 @dataclass(slots=True)
 class Open:
-    """A flow run without a verdict, as it was last recorded."""
+    """A flow run without a verdict, as last recorded."""
 
     job: Job
     row: Run
@@ -55,7 +57,8 @@ class Open:
 
 
 class FlowMirror:
-    """A fire is named by its deployment and expected start; a run that no schedule caused keeps Prefect's own id.
+    """A fire has its id from the deployment and the expected start. A run without a schedule keeps Prefect's id.
+    `keep`: the retention of the ledger, which limits the first look.
 
     `keep`: the ledger's retention, the longest that the first look goes back.
     """
@@ -67,7 +70,7 @@ class FlowMirror:
         self._flows = {job.deployment: job for job in registry.by_tier(Tier.PREFECT) if job.deployment}
         self._ids: dict[str, str] = {}
         self._deployments: dict[str, Job] = {}
-        """By id, those from before a deployment was made anew too: Prefect may still have their runs."""
+        """By id. Includes deployments that were replaced, because Prefect may still have their runs."""
         self._looked_up = 0.0
         self._since: datetime | None = None
         self._seen: dict[str, tuple[str, str, int]] = {}
@@ -79,7 +82,7 @@ class FlowMirror:
             await self._find_deployments()
             return 0.0 if await self._mirror() else POLL_SECONDS
         except PrefectUnavailable:
-            self._looked_up, self._recalled = 0.0, None  # it may come back with another database
+            self._looked_up, self._recalled = 0.0, None  # Prefect may come back with another database
             raise
         except UsageError as error:
             raise PrefectUnavailable(f"Prefect does not return its flow runs: {error}") from error
@@ -98,7 +101,7 @@ class FlowMirror:
             self._looked_up = monotonic()
 
     async def _mirror(self) -> bool:
-        """One look; True when there is more to see at once."""
+        """Look once. True if there is more to read at once."""
         now = await self._store.now()
         since = self._since or await self._resume(now)
         await self._recall(now)
@@ -108,7 +111,7 @@ class FlowMirror:
             await self._take(listed, now)
             self._since = listed[-1].expected_start
             return True
-        # What begins long after it was due, and what has been open for longer than the look reaches back.
+        # Runs that begin long after they were due, and runs that are open for longer than a look reaches back.
         belated = await self._prefect.flow_runs(ids, until=since, started_since=since)
         await self._take([*listed, *belated], now)
         await self._ask_for_open({one.id for one in (*listed, *belated)}, now)
@@ -118,14 +121,15 @@ class FlowMirror:
         return False
 
     async def _resume(self, now: datetime) -> datetime:
-        """Since when to look: by what the ledger has last."""
+        """The start of the next look, from the newest row in the ledger."""
         latest = await self._store.ledger.latest([job.name for job in self._flows.values()])
         newest = (one.newest.scheduled_for or one.newest.accepted_at for one in latest.values() if one.newest)
         last = max((at for at in newest if at), default=now)
         return max(now - self._keep, min(now - LOOK_BACK, last - OVERLAP))
 
     async def _recall(self, now: datetime) -> None:
-        """Take up the open rows that another process wrote, and those of flows that are no longer declared.
+        """Follow open rows that another process wrote, and rows of flows that are no longer declared. Prefect may have
+        lost their runs, so no look finds them.
 
         Prefect may have lost their runs, so that no look lists them.
         """
@@ -141,11 +145,11 @@ class FlowMirror:
         self._recalled = monotonic()
 
     async def _take(self, flow_runs: Iterable[FlowRun], now: datetime) -> None:
-        """Record what is new or has changed."""
+        """Record new runs and changes."""
         rows: list[Run] = []
         marks: dict[str, tuple[str, str, int]] = {}
         for one in flow_runs:
-            # An open run keeps the name that its row has; its deployment may be no more.
+            # An open run keeps the name in its row, because its deployment may no longer exist.
             job = self._open[one.id].job if one.id in self._open else self._deployments[one.deployment_id or ""]
             made = rows_of(self._store.namespace, job, one, missed_by=now - OVERLAP)
             state = made[-1].state
@@ -161,7 +165,7 @@ class FlowMirror:
         self._seen |= marks
 
     async def _ask_for_open(self, listed: Collection[str], now: datetime) -> None:
-        """What became of open runs that the look no longer reaches: those that run now, those that wait by and by."""
+        """Ask for open runs that the look no longer reaches: active runs each time, waiting runs less often."""
         asked = [
             id
             for id, one in self._open.items()

@@ -1,4 +1,4 @@
-"""Keeps the store's word on which flows are paused to Prefect's: they may be paused in its UI too."""
+"""Copies to the store which flows are paused in Prefect, because they can also be paused in Prefect's UI."""
 
 from horae.jobs.policies import Tier
 from horae.prefect.api import PrefectApi
@@ -9,7 +9,7 @@ POLL_SECONDS = 15.0
 
 
 class FlowPauses:
-    """Prefect pauses flows; the store is where `horae jobs` reads that they are."""
+    """Prefect pauses flows. `horae jobs` reads the pauses from the store."""
 
     name = "flow pauses"
 
@@ -25,7 +25,7 @@ class FlowPauses:
                 if found.paused:
                     paused.add(job)
         marked = await self._store.pauses.paused()
-        # While everything is paused, no flow is so by name, or resuming everything would leave it out.
+        # While all jobs are paused, do not pause flows by name. Otherwise resuming all would leave them paused.
         if None not in marked:
             for job in paused - marked:
                 await self._store.pauses.pause(job)

@@ -1,4 +1,6 @@
-"""Ends flow runs whose process is gone: they look alive to Prefect for ever, and hold their deployment's only slot."""
+"""Ends flow runs whose process has died. Prefect would show them as active for ever, and they would keep the only slot
+of their deployment.
+"""
 
 import logging
 from datetime import datetime, timedelta
@@ -13,16 +15,19 @@ from horae.project.registry import Registry
 log = logging.getLogger(__name__)
 POLL_SECONDS = 5.0
 LOOKED_UP_SECONDS = 60.0
-"""How often deployments are looked up: their ids and how long a start of theirs may take."""
+"""The interval of looking up deployments: their ids, and how long their runs may take to start."""
 SILENT = timedelta(seconds=75)
-"""A run that sent heartbeats, one each 30 s, and none for so long is dead. Less than the 90 s of the automation, which
-can mark a run only as crashed: here it is retried if its flow says so."""
+"""A run sends a heartbeat each 30 s. A run whose last heartbeat is older than this is dead. The value is less than the
+90 s of the automation, which can only mark a run as crashed; this duty retries it if its flow has retries.
+"""
 START_GRACE = timedelta(minutes=5)
-"""How long a run may stay PENDING, unless its deployment says `grace_period_seconds`: the time of Prefect's leases."""
+"""How long a run may stay PENDING, unless its deployment sets `grace_period_seconds`; the time of Prefect's leases."""
 
 
 class FlowRescuer:
-    """Looks at the runs of this project's deployments, in any Prefect. Several sidecars may do so at once.
+    """Looks at the runs of this project's deployments, in any Prefect. Several sidecars may do it at once. A RUNNING
+    run that never sent a heartbeat is left alone, because its state is unknown. Silence counts from the moment at which
+    this process found Prefect answering, so an outage of Prefect ends no run.
 
     A run that never sent a heartbeat is left alone while it is RUNNING: nobody can tell. Silence counts from the moment
     at which this process has found Prefect there, so that an outage of Prefect ends no run.
@@ -34,7 +39,7 @@ class FlowRescuer:
         self._prefect = prefect
         self._addresses = [job.deployment for job in registry.by_tier(Tier.PREFECT) if job.deployment]
         self._grace: dict[str, timedelta] = {}
-        """By id of the deployment."""
+        """By the id of the deployment."""
         self._looked_up: float | None = None
         self._watching_since: datetime | None = None
         self._beats: dict[str, datetime] = {}
@@ -71,7 +76,7 @@ class FlowRescuer:
                 await self._end(run, why)
 
     async def _dead(self, run: FlowRun, now: datetime) -> str:
-        """Why nobody works on a run any more; empty while somebody may."""
+        """The reason why no process works on a run any more; empty if one may."""
         if run.state_type == "PENDING":
             grace = self._grace[run.deployment_id or ""]
             waited = now - run.state_since

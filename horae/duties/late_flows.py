@@ -1,4 +1,6 @@
-"""After an outage of its workers Prefect starts every late fire; where the job says so, only the newest runs."""
+"""After an outage of its workers, Prefect starts every late fire. For jobs that ask for it, this duty keeps only the
+newest.
+"""
 
 import logging
 from collections import defaultdict
@@ -16,11 +18,13 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 2.0
 LOOKED_UP_SECONDS = 60.0
 LATE = timedelta(seconds=1)
-"""A fire that is due for so long and that no worker has taken waits for one."""
+"""A fire that is due for this long without a worker counts as waiting for a worker."""
 
 
 class LateFlows:
-    """Cancels a fire that waits for a worker as soon as a newer fire of the same schedule is due.
+    """Cancels a fire that waits for a worker when a newer fire of the same schedule is due. It applies to flows with
+    `catch_up="latest"` (the tag `horae:latest_only`). So one fire of each schedule waits while there are no workers.
+    After an outage of Prefect itself, a worker may take a fire before this duty cancels it.
 
     For flows with `catch_up="latest"`, which is the tag `horae:latest_only`. While workers are away, one fire of each
     schedule waits. After an outage of Prefect itself a worker may be quicker than this.
@@ -56,7 +60,7 @@ class LateFlows:
         waiting = await self._prefect.flow_runs(self._ids, until=until, state_types=["SCHEDULED"])
         of_schedule: dict[tuple[str | None, str], list[FlowRun]] = defaultdict(list)
         for run in waiting:
-            # A run that waits for its retry has begun: it is not late.
+            # A run that waits for its retry has begun, so it is not late.
             if run.auto_scheduled and run.began is None and run.idempotency_key:
                 of_schedule[run.deployment_id, _schedule_of(run.idempotency_key)].append(run)
         for runs in of_schedule.values():

@@ -1,4 +1,4 @@
-"""Publishes what falls due of jobs that one program alone declares, and leaves the rest to the relays of workers."""
+"""Publishes due runs of jobs that only one program declares. The relays of workers publish all others."""
 
 from horae.store.base import Store
 
@@ -7,7 +7,7 @@ BATCH = 1000
 
 
 class OwnMessages:
-    """For a program on a shared store: its settings may not name the providers that other entries need."""
+    """For a program on a shared store, because its settings may lack the providers of other entries."""
 
     name = "own messages"
 

@@ -1,4 +1,6 @@
-"""Takes what is due out of the outbox, publishes it, then forgets it. A relay that dies in between leads to a copy."""
+"""Takes due entries from the outbox, publishes them, then removes them. If a relay dies in between, a copy is
+published.
+"""
 
 import logging
 from collections import defaultdict
@@ -14,7 +16,7 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 0.25
 BATCH = 200
 HOLD = timedelta(seconds=5)
-"""For how long no other relay touches what this one took."""
+"""No other relay takes the same entries for this time."""
 
 
 class Relay:
@@ -33,7 +35,7 @@ class Relay:
             try:
                 await self._publish(provider, messages)
             except QueueError as error:
-                trouble = error  # the other providers' messages go out all the same
+                trouble = error  # publish the messages of the other providers anyway
         if trouble:
             raise trouble
         return POLL_SECONDS if taken.next_in is None else min(POLL_SECONDS, taken.next_in.total_seconds())
@@ -43,7 +45,8 @@ class Relay:
             await publish(self._store.outbox, self._router, provider, messages)
         except MessageTooLarge as error:
             if len(messages) == 1:
-                # The limit was lowered after it was accepted. It comes up again, and holds up nothing else.
+                # The limit was lowered after the run was accepted. The message comes up again, and does not block
+                # others.
                 extra = {"action": "message_too_large", "job": messages[0].job, "run_id": messages[0].run_id}
                 log.error("a message cannot be published: %s", error, extra=extra)
                 return
@@ -54,6 +57,8 @@ class Relay:
 
 
 async def publish(outbox: Outbox, router: Router, provider: str, messages: list[Message]) -> None:
-    """Give messages to the broker, then forget their entries; raises QueueUnavailable, and they come up again."""
+    """Publish messages at the broker, then remove their entries. Raises QueueUnavailable; the messages then come up
+    again.
+    """
     await router.publish(provider, messages)
     await outbox.published(messages)

@@ -1,4 +1,4 @@
-"""Returns the runs whose lease ran out to the outbox, and drops what is older than the retention."""
+"""Returns runs with an expired lease to the outbox, and deletes rows that exceed the retention."""
 
 import logging
 from datetime import timedelta
@@ -27,7 +27,7 @@ class Sweeper:
     async def step(self) -> float:
         if self._away:
             await self._store.claims.sweep(0)
-            # Nobody could renew a lease meanwhile: those who live speak first.
+            # Nobody could renew a lease meanwhile. Give live workers time to renew before leases count as expired.
             self._away, self._sweeps_from = False, monotonic() + self._first_word_seconds
         if monotonic() < self._sweeps_from:
             return POLL_SECONDS

@@ -1,4 +1,4 @@
-"""What every process that runs jobs has: store, queues, the runs that go on here, and the duties around them."""
+"""The resources of every process that runs jobs: store, queues, active runs, and the duties around them."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -24,7 +24,7 @@ from horae.store import Store, connect
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Workplace:
     name: str
-    """Unique among all processes; consumers and claims bear it."""
+    """The name is unique among all processes. Consumers and claims carry it."""
     settings: Settings
     store: Store
     queues: Queues
@@ -32,11 +32,12 @@ class Workplace:
     metrics: Metrics
 
     def consumer(self, provider: str, source: Source, registry: Registry) -> Consumer:
-        """The duty that receives from that source, claims, and begins what the registry knows."""
+        """The duty that receives from this source, claims messages, and begins the runs of jobs in the registry."""
         return Consumer(provider, source, self.store, registry, self.work, self.name, self.work.lease)
 
     def movers(self, *, own_only: bool = False) -> list[Duty]:
-        """The duties that must go on until the last run here is settled: relay and sweeper.
+        """The duties that continue until the last run here is settled: relay and sweeper. `own_only`: publish only
+        messages of jobs that only one program declares.
 
         `own_only`: publish nothing but messages of jobs that one program alone declares.
         """
@@ -53,7 +54,9 @@ async def open_workplace(
     guard: Guard | None = None,
     left_out: Sequence[str] = (),
 ) -> AsyncIterator[Workplace]:
-    """Open everything; leaving it hands back what still runs. Connects when first used.
+    """Open everything, and hand back active runs at the end. Connects at the first use. `guard`: the guardian that
+    keeps the leases; without one, a thread of this process does. `left_out`: job files that must not be imported.
+    Raises InvalidSettings or NotConfigured for unusable queue settings.
 
     `guard`: who keeps the leases; without one a thread of this process does. `left_out`: job files that
     are not to be imported.

@@ -1,4 +1,4 @@
-"""/health/live, /health/ready, /health and /metrics, served from a thread so that a blocked event loop cannot hide."""
+"""Serves /health/live, /health/ready, /health and /metrics from a thread, so that a blocked event loop is visible."""
 
 import json
 import logging
@@ -18,22 +18,24 @@ from horae.metrics.process import Metrics
 
 log = logging.getLogger(__name__)
 REQUEST_SECONDS = 5.0
-"""A request that is not read and answered by then is cut off."""
+"""A request that takes longer than this is cut off."""
 CONNECTIONS = 64
-"""Open at once. One more cuts off the oldest, so that a probe is answered however many others say nothing."""
+"""The most open connections. A further one closes the oldest, so a probe gets an answer even if other clients are
+silent.
+"""
 STALL_SECONDS = 60.0
-"""A duty that has not gone round for so long is stuck: not live. A job may block the event loop for less."""
+"""A duty without a round for this long is stuck, so the process is not live. Jobs may block the event loop for less."""
 
 
 class Health:
-    """What a process says of itself. Live: its duties go round, even if only to wait. Ready: nothing is in its way."""
+    """The health of a process. Live: its duties make rounds, even if only to wait. Ready: no obstacle exists."""
 
     def __init__(self, progresses: Progresses, metrics: Metrics) -> None:
         self._progresses, self._metrics = progresses, metrics
         self.obstacles: dict[str, str] = {"start": "starting"}
-        """What makes it not ready beside its duties' troubles: starting, draining, an abandoned thread."""
+        """Reasons why it is not ready, in addition to the duties: it starts, it drains, a run cannot be stopped."""
         self.details: Callable[[], dict[str, Any]] = dict
-        """More for /health: results of internal jobs."""
+        """Additional content of /health: results of internal jobs."""
 
     def live(self) -> tuple[bool, dict[str, Any]]:
         stalled = self._progresses.stalled(STALL_SECONDS)
@@ -52,7 +54,7 @@ class Health:
 
 
 class _Server(ThreadingHTTPServer):
-    """A thread a connection, as many as CONNECTIONS, each for REQUEST_SECONDS at the most."""
+    """One thread for each connection, at most CONNECTIONS, and REQUEST_SECONDS for each request."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -70,14 +72,14 @@ class _Server(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def service_actions(self) -> None:
-        """Called by `serve_forever` twice a second, and after each new connection."""
+        """`serve_forever` calls this twice a second, and after each new connection."""
         with self._lock:
             for request, began in list(self._open.items()):
                 if monotonic() - began > REQUEST_SECONDS:
                     self._cut(request)
 
     def _cut(self, request: socket.socket) -> None:
-        """Its thread wakes up and ends."""
+        """The thread of the connection wakes up and ends."""
         self._open.pop(request, None)
         with suppress(OSError):
             request.shutdown(socket.SHUT_RDWR)
@@ -88,13 +90,13 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no news."""
+        """Ignore a client that closed its connection."""
         if not isinstance(sys.exception(), OSError):
             log.exception("a request for /health failed", extra={"action": "health_request_failed"})
 
 
 class HealthServer:
-    """Serves while the context is open; raises StartError if the port is taken."""
+    """Serve while the context is open. Raises StartError if the port is taken."""
 
     def __init__(self, health: Health, host: str, port: int, setting: str) -> None:
         try:
@@ -149,6 +151,6 @@ def _handler(health: Health) -> type[BaseHTTPRequestHandler]:
                 self.wfile.write(body)
 
         def log_message(self, format: str, *args: Any) -> None:
-            return  # one probe a second is no news
+            return  # do not log requests: there is one probe a second
 
     return Handler

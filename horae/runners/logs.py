@@ -11,7 +11,7 @@ OWN = set(vars(logging.makeLogRecord({}))) | {"message", "taskName"}
 
 
 class JsonFormatter(logging.Formatter):
-    """`at`, `level`, `logger`, `message`, and what the event carries: a stable `action`, `job`, `run`, …"""
+    """`at`, `level`, `logger`, `message`, and the fields of the event: a stable `action`, `job`, `run_id`, …"""
 
     def __init__(self, process: str) -> None:
         super().__init__()
@@ -32,14 +32,14 @@ class JsonFormatter(logging.Formatter):
 
 
 class PlainFormatter(logging.Formatter):
-    """For people: what jobs say steers no terminal."""
+    """Plain text for people. Control characters in texts of jobs are escaped."""
 
     def format(self, record: logging.LogRecord) -> str:
         return escaped(super().format(record))
 
 
 def configure(process: str) -> None:
-    """To stderr, from INFO up; libraries from WARNING up."""
+    """Log to stderr: INFO and above from Horae, WARNING and above from libraries."""
     handler = logging.StreamHandler(sys.stderr)
     if sys.stderr.isatty():
         handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))

@@ -1,4 +1,4 @@
-"""What every long-running process has: store, queues, work, duties, health, signals, and an end that loses nothing."""
+"""The common parts of every long-running process: store, queues, work, duties, health, signals, and a clean end."""
 
 import asyncio
 import logging
@@ -29,7 +29,7 @@ from horae.store import claims_of
 log = logging.getLogger(__name__)
 WATCH_SECONDS = 0.5
 TAKERS_WAIT_SECONDS = 3.0
-"""A taking duty ends after its step: a look at the broker takes a second."""
+"""The longest time for a taking duty to end after a stop. A look at the broker takes a second."""
 
 LEFT_WAIT_SECONDS = 1.0
 
@@ -43,7 +43,7 @@ class Process:
     progresses: Progresses
     health: Health
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set: take nothing new, finish what there is."""
+    """If set, take nothing new and finish the active runs."""
 
 
 def process_name(kind: str, guard: Guard | None) -> str:
@@ -52,7 +52,9 @@ def process_name(kind: str, guard: Guard | None) -> str:
 
 @asynccontextmanager
 async def opened(settings: Settings, kind: str, slots: int, guard: Guard | None) -> AsyncIterator[Process]:
-    """A process with everything open; raises StartError, or UnsafeStore. A store that is away is waited for later."""
+    """A process with all resources open. Raises StartError or UnsafeStore. If the store does not answer, the process
+    waits for it later.
+    """
     if settings.store.url is None:
         raise StartError(
             f"the {kind} needs a state store that exists independently of it: run `horae up`, or set "
@@ -76,7 +78,8 @@ async def opened(settings: Settings, kind: str, slots: int, guard: Guard | None)
 async def serve(
     process: Process, taking: Sequence[Duty], moving: Sequence[Duty], listener: HealthServer, grace_seconds: float
 ) -> int:
-    """Do the duties until SIGTERM or Ctrl-C; returns the exit status.
+    """Run the duties until SIGTERM or Ctrl-C. Returns the exit status. `taking` duties bring new work and end at once.
+    `moving` duties continue until the last run is settled.
 
     `taking` duties bring in new work and end at once; `moving` ones go on until the last run is settled.
     """
@@ -93,7 +96,7 @@ async def serve(
             "%s accepts no more work and waits for its runs", process.place.name, extra={"action": "process_drains"}
         )
         process.stopping.set()
-        # What is handed back comes up at once: nobody here may take it again.
+        # A run that is handed back becomes due at once. No duty of this process may take it again.
         await asyncio.gather(_end_of(takers), process.place.work.finish(grace_seconds))
         await process.place.work.drain(0)
         ended.set()
@@ -113,7 +116,7 @@ async def _until_stopped(process: Process, tasks: Sequence["asyncio.Task[None]"]
     while not process.stopping.is_set():
         for task in tasks:
             if task.done():
-                task.result()  # a duty never ends by itself: this raises its error
+                task.result()  # a duty never ends by itself, so this raises its error
         if process.place.work.runner.abandoned:
             process.health.obstacles["abandoned"] = (
                 "a run exceeded its time limit and cannot be stopped; this process will restart"
@@ -140,7 +143,9 @@ def _watch(settings: Settings) -> Watch:
 
 
 async def _to_end(running: Coroutine[Any, Any, int]) -> int:
-    """Its exit status. A job that heeds no cancellation would keep the event loop, and so the process, for ever."""
+    """The exit status of `running`. A job that ignores its cancellation would keep the event loop, and so the process,
+    for ever.
+    """
     status = await running
     left = asyncio.all_tasks() - {task for task in [asyncio.current_task()] if task}
     for task in left:
@@ -153,7 +158,7 @@ async def _to_end(running: Coroutine[Any, Any, int]) -> int:
 
 
 def run_to_end(kind: str, settings: Settings, run: Callable[[Guard | None], Coroutine[Any, Any, int]]) -> NoReturn:
-    """Run a process and end it with its exit status; what is in the way of its start is a sentence, and status 1."""
+    """Run a process and end it with its exit status. An error at the start is a sentence on stderr, and status 1."""
     configure(kind)
     guard = guarded(lambda: _watch(settings)) if settings.store.url else None
     try:
@@ -163,5 +168,5 @@ def run_to_end(kind: str, settings: Settings, run: Callable[[Guard | None], Coro
         status = 1
     if status == RESTART_WANTED:
         logging.shutdown()
-        os._exit(status)  # a thread that was left behind would keep an ordinary exit waiting
+        os._exit(status)  # a thread that cannot be stopped would block an ordinary exit
     raise SystemExit(status)

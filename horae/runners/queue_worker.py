@@ -12,7 +12,7 @@ from horae.settings import Settings
 
 
 def main(settings: Settings) -> NoReturn:
-    """Run until SIGTERM or Ctrl-C, then finish within worker.grace_seconds and hand back the rest."""
+    """Run until SIGTERM or Ctrl-C. Then finish runs within worker.grace_seconds and hand back the rest."""
     run_to_end("queue-worker", settings, partial(run, settings))
 
 

@@ -1,4 +1,4 @@
-"""Which version of the job definitions this is: a newer one takes over, an older one stands aside."""
+"""The version of the job definitions. A sidecar with a newer version takes over a job from an older one."""
 
 from pathlib import Path
 
@@ -9,8 +9,9 @@ GIT_SECONDS = 10
 
 
 def revision_of(settings: Settings) -> int:
-    """The configured revision, else the commit's time, or the time of the newest job file that is not committed as it
-    is, in Unix seconds."""
+    """The configured revision. Default, in Unix seconds: the time of the commit, or of the newest job file with
+    uncommitted changes.
+    """
     if settings.revision is not None:
         return settings.revision
     project = settings.project

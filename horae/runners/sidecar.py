@@ -1,4 +1,4 @@
-"""The sidecar: fires internal jobs, writes the fires of durable ones, moves the outbox, and mirrors flow runs."""
+"""The sidecar: fires internal jobs, writes the fires of durable jobs, publishes the outbox, and mirrors flow runs."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -30,13 +30,17 @@ from horae.runs import made_at, start_id
 from horae.settings import Settings
 
 JUST_STARTED = timedelta(minutes=2)
-"""A sidecar that is restarted later in the same `horae up` asks for nothing again."""
+"""The sidecar runs jobs with run_on_start only this soon after the start of `horae up`. A sidecar that restarts later
+does not run them again.
+"""
 SLOTS = 1000
-"""Internal jobs at once; they share one event loop and are not queued."""
+"""The most internal jobs at once. They share one event loop and do not queue."""
 
 
 def main(settings: Settings, start: str | None = None) -> NoReturn:
-    """Run until SIGTERM or Ctrl-C. `start` names a start of `horae up`: jobs with run_on_start run once in it."""
+    """Run until SIGTERM or Ctrl-C. `start` names the start of `horae up`; jobs with run_on_start run once for each
+    start.
+    """
     run_to_end("sidecar", settings, partial(run, settings, start))
 
 

@@ -1,4 +1,4 @@
-"""`horae dead`: what durable runs that failed left behind."""
+"""`horae dead`: the dead letters of durable runs that failed."""
 
 import typer
 
@@ -6,7 +6,7 @@ COMMANDS = ("list", "show", "replay", "drop", "export")
 
 
 def command(context: typer.Context) -> int:
-    """Dead letters: what durable runs that failed for good left behind, and messages that are no run.
+    """Dead letters: durable runs that failed finally, and invalid messages.
 
     \b
     horae dead list

@@ -1,4 +1,4 @@
-"""`horae dead drop`: let dead letters go."""
+"""`horae dead drop`: delete dead letters."""
 
 import asyncio
 
@@ -18,7 +18,7 @@ def command(
     yes: Yes = False,
     json: Json = False,
 ) -> int:
-    """Let dead letters go. What the ledger says of the runs stays, as long as of any settled run.
+    """Delete dead letters. The runs stay in the ledger for as long as all settled runs.
 
     \b
     horae dead drop 6c7b7f0e

@@ -33,7 +33,7 @@ Output = Annotated[
 
 
 def command(context: typer.Context, job: OfJob = None, output: Output = None) -> int:
-    """All dead letters, oldest first, as JSON lines: payload, error, traceback, history.
+    """Print all dead letters as JSON lines, oldest first: payload, error, traceback, history.
 
     \b
     horae dead export --output dead.jsonl
@@ -50,7 +50,7 @@ def command(context: typer.Context, job: OfJob = None, output: Output = None) ->
 
 @contextmanager
 def _opened(output: Path | None) -> Iterator[TextIO]:
-    """Stdout, or a file that takes its name once it is whole; raises UsageError for one that cannot be written."""
+    """Stdout, or a file that gets its name when it is complete. Raises UsageError if the file cannot be written."""
     if output is None:
         yield sys.stdout
         return
@@ -80,5 +80,5 @@ async def _write(store: Store, letters: list[DeadLetter], file: TextIO) -> None:
     rows = {run.run_id: run for run in await store.ledger.many([letter.run_id for letter in letters])}
     for letter in letters:
         shape = whole_letter_shape(letter, rows.get(letter.run_id))
-        # Escaped, half a surrogate pair can be written too.
+        # Escape all other characters, so that lone surrogates can be written too.
         file.write(escaped(json.dumps(shape, ensure_ascii=False)) + "\n")

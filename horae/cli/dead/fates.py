@@ -1,4 +1,4 @@
-"""What becomes of dead letters that somebody wants replayed."""
+"""The results of replaying dead letters."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from horae.store.values import Accepted
 
 
 def settle(fate: Fate, accepted: Accepted) -> None:
-    """What came of the wish to replay it."""
+    """Note the result of a replay."""
     if accepted.new:
         fate.outcome = Outcome.REPLAYED
     elif accepted.run_id == fate.run_id:

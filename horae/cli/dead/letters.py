@@ -1,4 +1,4 @@
-"""Dead letters for machines and for people, and which of them a command is about."""
+"""Dead letters as text, and the selection of dead letters for a command."""
 
 import sys
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ Yes = Annotated[
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Selection:
-    """Some by name, all of a job, or all."""
+    """Dead letters by run id, all of a job, or all."""
 
     run_ids: Sequence[str]
     job: str | None
@@ -45,7 +45,7 @@ class Selection:
             )
 
     async def ids(self, ledger: Ledger, letters: DeadLetters) -> list[str] | None:
-        """Of the named ones; None for a filter. Raises UnknownName, or NotReplayable for a run without a letter."""
+        """The selected ids; None for a filter. Raises UnknownName, or NotReplayable for a run without a dead letter."""
         if not self.run_ids:
             return None
         found = []
@@ -57,7 +57,7 @@ class Selection:
         return list(dict.fromkeys(found))
 
     def known(self, settings: Settings) -> None:
-        """A job without letters may be one that never was; raises UnknownName."""
+        """Raise UnknownName if the job has no letters and is not a known job."""
         if self.job is not None:
             from horae.cli.project import jobs_of
 
@@ -65,7 +65,7 @@ class Selection:
 
 
 def confirm(what: str, count: int, yes: bool) -> bool:
-    """Ask before something is done to more than one; raises UsageError where nobody can be asked."""
+    """Ask before a change to more than one letter. Raises UsageError if there is no terminal to ask on."""
     if count <= 1 or yes:
         return True
     if not sys.stdin.isatty():

@@ -22,7 +22,7 @@ Limit = Annotated[
 
 
 def command(context: typer.Context, job: OfJob = None, limit: Limit = 20, json: Json = False) -> int:
-    """The dead letters, newest first: when, which job, why.
+    """List the dead letters, newest first, with instant, job and reason.
 
     \b
     horae dead list --job database-backup
@@ -30,7 +30,7 @@ def command(context: typer.Context, job: OfJob = None, limit: Limit = 20, json: 
     settings = with_store(settings_of(context))
     letters = asyncio.run(_letters(settings, job, limit))
     if job and not letters:
-        jobs_of(settings).get(job)  # a job that was removed still has its letters; a name that never was has none
+        jobs_of(settings).get(job)  # a removed job may still have letters; an unknown name has none
     if json:
         from horae.cli.output import print_json
         from horae.shapes.dead_letters import letter_shape

@@ -1,4 +1,4 @@
-"""`horae dead replay`: run again what failed, as new runs that name the old ones."""
+"""`horae dead replay`: run failed runs again, as new runs that name the old ones."""
 
 import asyncio
 import sys
@@ -42,9 +42,9 @@ def command(
     yes: Yes = False,
     json: Json = False,
 ) -> int:
-    """Run again what failed: each dead letter becomes a new run with cause `replay`, which names the old one.
+    """Run failed runs again. Each dead letter becomes a new run with the cause `replay`, which names the old run.
 
-    What --context gives takes the place of the old value, or is added. Exit 1 if one could not be replayed.
+    A value of --context replaces the old value or is added. Exit 1 if a letter could not be replayed.
 
     \b
     horae dead replay 6c7b7f0e --context keep_days=7 --reason "disk was full"
@@ -67,7 +67,7 @@ def command(
 
 
 async def _replay(settings: Settings, selection: Selection, edit: Edit, *, preview: bool, yes: bool) -> list[Fate]:
-    """Raises before the first is replayed: for one that was named and cannot be, or when nobody can be asked."""
+    """Raises before the first replay if a named letter cannot be replayed, or if there is no terminal to ask on."""
     from horae.scheduler.scheduler import Scheduler
 
     async with Scheduler(settings, jobs_of(settings)).lifecycle() as scheduler:
@@ -87,7 +87,7 @@ async def _replay(settings: Settings, selection: Selection, edit: Edit, *, previ
 
 
 async def _do(scheduler: "Scheduler", wanted: Sequence[Fate], edit: Edit) -> None:
-    """A batch at a time; each letter is read again, and goes in the step that accepts its run."""
+    """Replay in batches. Each letter is read again, and is removed in the step that accepts its run."""
     for fate in wanted:
         fate.outcome = Outcome.GONE
     for start in range(0, len(wanted), BATCH):

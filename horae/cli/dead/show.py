@@ -1,4 +1,4 @@
-"""`horae dead show RUN_ID`: one dead letter: payload, error, traceback, history."""
+"""`horae dead show RUN_ID`: one dead letter with payload, error, traceback and history."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ from horae.store.values import DeadLetter
 
 
 def command(context: typer.Context, run_id: RunId, json: Json = False) -> int:
-    """One dead letter: what was to be run, the error with its traceback, and the run's story.
+    """Show one dead letter: its payload, its error with the traceback, and the story of the run.
 
     \b
     horae dead show 6c7b7f0e

@@ -1,4 +1,4 @@
-"""`horae store`: what an operator does with the state store."""
+"""`horae store`: commands for operators of the state store."""
 
 import typer
 

@@ -1,4 +1,4 @@
-"""`horae store upgrade`: write rows as this release spells them. The release before cannot read them."""
+"""`horae store upgrade`: write rows in the form of this release. The previous release cannot read them."""
 
 import asyncio
 import sys
@@ -31,16 +31,13 @@ def command(
     despite_older: Despite = False,
     json: Json = False,
 ) -> int:
-    """Raise the store's schema, so that rows and notices are written as this release spells them.
+    """Raise the store's schema, so that Horae writes rows and notices in the form of this release.
 
-    Run it once every process (sidecars, workers, programs with a Scheduler) has this release: an older process that
-    is still connected may lose runs, and the older release no longer starts on the store. There is no way back.
-    Processes of this release need no restart. Interrupted, it may be run again. Exit 1 if nothing was upgraded
-    because of connections that may be of an older release.
+    Run it once every process (sidecars, workers, programs with a Scheduler) has this release. An older process that is
+    still connected may lose runs, and the older release can no longer start on the store. The upgrade cannot be undone.
+    Processes of this release need no restart. If the command is interrupted, run it again.
 
-    \b
-    horae store upgrade --preview
-    horae store upgrade --yes
+    Exit 1 if nothing was upgraded because of connections that may be of an older release.
     """
     settings = with_store(settings_of(context))
     state, rewritten = asyncio.run(_upgrade(settings, preview=preview, yes=yes, despite_older=despite_older))
@@ -57,7 +54,7 @@ def command(
 async def _upgrade(
     settings: Settings, *, preview: bool, yes: bool, despite_older: bool
 ) -> tuple["SchemaState", int | None]:
-    """The state before, and how many rows were rewritten; None where nothing was done."""
+    """The state before the upgrade, and how many rows were rewritten; None if nothing was done."""
     from horae.store.redis.schema import opened
 
     async with opened(settings) as schema:
@@ -92,7 +89,7 @@ def _warn(state: "SchemaState") -> None:
 
 
 def _confirmed(yes: bool) -> bool:
-    """Raises UsageError where nobody can be asked."""
+    """Raises UsageError if there is no terminal to ask on."""
     if yes:
         return True
     if not sys.stdin.isatty():
