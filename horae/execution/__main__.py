@@ -1,4 +1,4 @@
-"""The process of a template of runs."""
+"""The program of a template process."""
 
 import sys
 

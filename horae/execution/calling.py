@@ -1,4 +1,4 @@
-"""Calling a job's function: what it gives back is awaited if it can be, and what it raises is put in words."""
+"""Calls a job's function. An awaitable result is awaited, and an exception is converted to text."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
@@ -9,11 +9,12 @@ from horae.execution.failures import exits_well, raised
 from horae.execution.results import summary
 
 LAZY = (Awaitable, Generator, AsyncGenerator)
-"""Results whose body has not run yet."""
+"""Types of results whose body has not run yet."""
 
 
 async def outcome_of(call: Callable[[], Any]) -> Any:
-    """What is kept of the result, after awaiting it; `call` may return something to await.
+    """The result to keep, after awaiting it; `call` may return an awaitable. Raises RunFailed for every exception of
+    the job, also for a cancellation, because only the caller knows who asked for it.
 
     Raises RunFailed for whatever the job raises, cancellation too: who asked for it, only the caller knows.
     """
@@ -24,7 +25,7 @@ async def outcome_of(call: Callable[[], Any]) -> Any:
 
 
 def result_of(call: Callable[[], Any]) -> Any:
-    """What `call` returns, as it is; raises RunFailed for whatever it raises."""
+    """The result of `call`, unchanged; raises RunFailed for every exception."""
     try:
         return call()
     except BaseException as error:
@@ -32,17 +33,18 @@ def result_of(call: Callable[[], Any]) -> Any:
 
 
 async def resolved(value: Any) -> Any:
-    """The value, or what comes of awaiting it: a decorator may hide that a function is async."""
-    while issubclass(type(value), Awaitable):  # by its class: looking at the value itself may raise
+    """The value, or the awaited result of it: a decorator may hide that a function is async."""
+    while issubclass(type(value), Awaitable):  # check the class, because looking at the value itself may raise
         value = await value
-        await asyncio.sleep(0)  # what gives back something to await for ever is stopped by its time limit
+        await asyncio.sleep(0)  # a function that always returns another awaitable is stopped by its time limit
     if issubclass(type(value), LAZY):
         raise UsageError("the job returned a generator, so its body did not run; return a value instead")
     return value
 
 
 def called(function: Callable[..., Any] | None, context: Mapping[str, Any]) -> Any:
-    """Call a job's function, in a process of its own without an event loop; what can be awaited is awaited.
+    """Call a job's function in a process without an event loop, and await an awaitable result. Raises what the
+    job raises.
 
     Raises what the job raises.
     """

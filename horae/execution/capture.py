@@ -1,4 +1,4 @@
-"""What a run logs, prints and writes to its stderr, to whoever keeps it."""
+"""Captures what a run logs, prints and writes to stderr, and passes it to the run's output."""
 
 import io
 import logging
@@ -13,37 +13,39 @@ from horae.execution.pipes import inherited_output
 from horae.execution.threads import inherited
 
 PRINT, STDERR, RECORD = "PRINT", "STDERR", ""
-"""Labels of lines: what is printed, what goes to stderr, and records of `logging`, which begin with their level."""
+"""Labels of lines: PRINT for stdout, STDERR for stderr. Records of `logging` begin with their level."""
 STREAMS = {PRINT: "<stdout>", STDERR: "<stderr>"}
 QUIET = ("httpx", "httpcore")
-"""Libraries that log each request with its URL, which may hold a secret. They log from WARNING up."""
+"""Libraries that log each request with its URL, which may contain a secret. They log only WARNING and above."""
 
 
 class Output(Protocol):
-    """Where the output of one run goes; callable from any thread."""
+    """The receiver of one run's output. Any thread may call it."""
 
     def log(self, level: str, text: str) -> None:
-        """A record of `logging`, of one line or more."""
+        """Receives a record of `logging`, of one or more lines."""
 
     def write(self, stream: str, text: str) -> None:
-        """What was written to PRINT or STDERR, with the ends of its lines."""
+        """Receives text that was written to PRINT or STDERR, with its line ends."""
 
     def descriptor(self, label: str) -> int | None:
-        """A file for lines under that label from another process of the run; None: it writes as this one does."""
+        """A file descriptor for lines with this label from another process of the run; None if that process writes to
+        this process's own streams.
+        """
 
 
 _output: ContextVar[Output | None] = ContextVar("horae_output", default=None)
 _whole_process: list[Output] = []
-"""The output of the one run that this process is for, if it is for one."""
+"""The output of the run, if this whole process is for one run."""
 
 
 def current_output() -> Output | None:
-    """Of the run that the calling code is part of."""
+    """The output of the run that the calling code is part of."""
     return _output.get() or (_whole_process[-1] if _whole_process else None)
 
 
 class RunHandler(logging.Handler):
-    """Passes records to the output of the run that they belong to, if any."""
+    """Passes records to the output of their run, if they have one."""
 
     def emit(self, record: logging.LogRecord) -> None:
         output = current_output()
@@ -52,11 +54,11 @@ class RunHandler(logging.Handler):
         try:
             output.log(record.levelname, self.format(record))
         except Exception:
-            self.handleError(record)  # a log call with wrong arguments is a word on stderr, as everywhere
+            self.handleError(record)  # a log call with wrong arguments is reported on stderr, as Python does
 
 
 class RunStream(io.TextIOWrapper):
-    """Stands in for stdout or stderr: what a run writes goes to its output, all else where it went before."""
+    """Replaces stdout or stderr: the text of a run goes to its output, and all other text to the original stream."""
 
     mode = "w"
 
@@ -68,12 +70,12 @@ class RunStream(io.TextIOWrapper):
         return current_output() is None and super().isatty()
 
     def close(self) -> None:
-        """Only flushes: other runs of this process write here too."""
+        """Only flush, because other runs of this process write here too."""
         self.flush()
 
 
 class RunBytes(io.RawIOBase):
-    """Its `buffer`."""
+    """The `buffer` of the replaced stream."""
 
     def __init__(self, before: TextIO, stream: str) -> None:
         self._before, self._stream = before, stream
@@ -103,12 +105,12 @@ class RunBytes(io.RawIOBase):
         return self._before.isatty()
 
     def close(self) -> None:
-        """Nothing: what it stands in for is not its own."""
+        """Does nothing, because the original stream belongs to someone else."""
 
 
 @contextmanager
 def capturing() -> Iterator[None]:
-    """For the life of a process that runs jobs: log records, stdout, stderr, and what threads of a job do."""
+    """Captures log records, stdout, stderr and the output of threads, while the process runs jobs."""
     root, handler, level = logging.getLogger(), RunHandler(logging.INFO), logging.getLogger().level
     handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
     out, err = sys.stdout, sys.stderr
@@ -129,7 +131,7 @@ def _descriptor(stream: str) -> int | None:
 
 
 def _before_fork() -> None:
-    """A fork has only a copy of what keeps the lines: it writes to files that were opened before."""
+    """A fork has only a copy of the object that keeps the lines, so it writes to files that were opened before."""
     if output := current_output():
         for label in (PRINT, STDERR, RECORD):
             output.descriptor(label)
@@ -139,7 +141,9 @@ os.register_at_fork(before=_before_fork)
 
 
 def _hear_info(root: logging.Logger, stack: ExitStack, level: int) -> None:
-    """Let records of INFO reach the runs' handler, and the other handlers no more than they got before."""
+    """Let records of INFO and above reach the handler of the runs, and only the same records as before the other
+    handlers.
+    """
     if level <= logging.INFO:
         return
     for other in root.handlers:
@@ -156,7 +160,7 @@ def _hear_info(root: logging.Logger, stack: ExitStack, level: int) -> None:
 
 
 class _AsBefore(logging.Filter):
-    """Refuses what the root logger's level kept away; a logger with a level of its own is not concerned."""
+    """Drops records that the level of the root logger dropped before. Loggers with their own level are not affected."""
 
     def __init__(self, level: int) -> None:
         super().__init__()
@@ -181,7 +185,7 @@ def _put_back(out: TextIO, err: TextIO) -> None:
 
 @contextmanager
 def to_output(output: Output) -> Iterator[None]:
-    """What this task or thread, and those that it starts, log, print and write to stderr goes to `output`."""
+    """Send the logs, prints and stderr of this task or thread, and of those that it starts, to `output`."""
     mark = _output.set(output)
     try:
         yield
@@ -190,5 +194,5 @@ def to_output(output: Output) -> Iterator[None]:
 
 
 def belongs_to(output: Output) -> None:
-    """From now on this whole process is one run: its threads, however they are started, and its forks too."""
+    """From now on the whole process is one run, with all its threads and forks."""
     _whole_process[:] = [output]

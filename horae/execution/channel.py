@@ -1,4 +1,4 @@
-"""How a run in a process of its own talks to the process that asked for it: whole messages over a pair of sockets."""
+"""The channel between the process of a run and the process that requested it: whole messages over a pair of sockets."""
 
 import fcntl
 import json
@@ -12,17 +12,19 @@ from typing import Any
 from horae.errors import ChildDied
 
 KIND = socket.SOCK_SEQPACKET if sys.platform == "linux" else socket.SOCK_DGRAM
-"""Both keep messages whole, so forks of a run may write to the same socket. macOS has no sequenced packets."""
+"""Both socket types keep messages whole, so forks of a run may write to the same socket. macOS has no SEQPACKET."""
 PIECE_BYTES = 48 * 1024
 BUFFER_BYTES = 512 * 1024
 MESSAGE_LIMIT_BYTES = 256 * 1024
-"""Of one message; whoever sends cuts its texts so that they fit."""
+"""The largest message. Senders cut their texts to fit."""
 HIGH = 900
-"""A job that closes every file below some number, as programs do that become daemons, should not close its channel."""
+"""The channel uses a high descriptor. A job that closes all low descriptors, as daemons do, does not close its
+channel.
+"""
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
-    """The two ends; neither is inherited by what a process starts."""
+    """The two ends. Processes that this process starts do not inherit them."""
     ends = socket.socketpair(socket.AF_UNIX, KIND)
     for end in ends:
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
@@ -30,7 +32,7 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 
 def packets(request: bytes) -> Iterator[bytes]:
-    """A request of any size as messages: its length, then its pieces."""
+    """A request of any size as messages: first its length, then its pieces."""
     yield str(len(request)).encode()
     for start in range(0, len(request), PIECE_BYTES):
         yield request[start : start + PIECE_BYTES]
@@ -41,14 +43,14 @@ def encoded(message: dict[str, Any]) -> bytes:
 
 
 class Channel:
-    """The run's end. Threads of the run and its forks may send at the same time."""
+    """The end of the run. Threads of the run and its forks may send at the same time."""
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
 
     @classmethod
     def out_of_the_way(cls, end: socket.socket) -> "Channel":
-        """The same channel under a high descriptor, if this process may have so many."""
+        """The same channel under a high descriptor, if this process may have that many."""
         os.set_inheritable(end.fileno(), False)
         if resource.getrlimit(resource.RLIMIT_NOFILE)[0] <= HIGH:
             return cls(end)
@@ -57,7 +59,7 @@ class Channel:
         return cls(socket.socket(fileno=high))
 
     def request(self) -> bytes:
-        """What is to be done; raises ChildDied when the other end is gone."""
+        """The request. Raises ChildDied if the other end is closed."""
         length = self._receive()
         found = b""
         while len(found) < int(length):
@@ -71,5 +73,5 @@ class Channel:
         return piece
 
     def send(self, message: dict[str, Any]) -> None:
-        """In one piece; waits while the other end is slow. Raises OSError when it is gone."""
+        """Send the message in one piece; waits while the other end is slow. Raises OSError if it is closed."""
         self._end.sendall(encoded(message))

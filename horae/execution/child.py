@@ -1,4 +1,4 @@
-"""A job's run in a process of its own: what the template of runs prepares, and what each fork of it does."""
+"""A run of a job in its own process: what the template process prepares, and what each fork of it does."""
 
 import json
 import os
@@ -24,9 +24,9 @@ from horae.settings import load as load_settings
 
 TIER = Tier.ONEIRIC
 TEXT_LIMIT = 10_000
-"""Characters in one message: six bytes each are the most that JSON makes of them."""
+"""The most characters in one message. JSON needs at most six bytes for each."""
 SEND_SECONDS = 0.1
-"""So often at most what has no end of a line is sent."""
+"""The interval at which text without a line end is sent."""
 
 
 def prepare(arguments: Sequence[str], without: frozenset[str]) -> Serve:
@@ -50,14 +50,14 @@ def prepare(arguments: Sequence[str], without: frozenset[str]) -> Serve:
 
 
 class ChannelOutput:
-    """The output of this process, sent to whoever asked for the run. Its forks send too."""
+    """The output of this process, sent to the process that requested the run. Forks of this process send too."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._unsent: dict[tuple[str, int], str] = {}
-        """By stream and thread: lines of two threads must not mix."""
+        """By stream and thread, because lines of two threads must not mix."""
         self._sent_at = 0.0
-        os.register_at_fork(after_in_child=self._unsent.clear)  # the parent sends it
+        os.register_at_fork(after_in_child=self._unsent.clear)  # the parent process sends it
 
     def log(self, level: str, text: str) -> None:
         self.flush()
@@ -74,7 +74,7 @@ class ChannelOutput:
             self._unsent[key] = text
 
     def descriptor(self, stream: str) -> None:
-        """Its own stdout and stderr are the run's."""
+        """The stdout and stderr of this process are the run's own."""
 
     def flush(self) -> None:
         for key in list(self._unsent):
@@ -92,7 +92,7 @@ class ChannelOutput:
         try:
             self._channel.send(message)
         except OSError:
-            os._exit(1)  # whoever asked for the run is gone
+            os._exit(1)  # the process that requested the run has ended
 
 
 def _serve(request: dict[str, Any], registry: Registry, settings: Settings, channel: Channel) -> None:
@@ -101,7 +101,7 @@ def _serve(request: dict[str, Any], registry: Registry, settings: Settings, chan
     with capturing():
         answer = _answer(request, registry, settings, output)
         if os.getpid() != own:
-            os._exit(0)  # the job forked, and this is the fork's end: the run has its own
+            os._exit(0)  # the job forked, and this is the end of the fork: the run has its own end
         output.flush()
     channel.send(answer)
 
@@ -109,7 +109,7 @@ def _serve(request: dict[str, Any], registry: Registry, settings: Settings, chan
 def _answer(request: dict[str, Any], registry: Registry, settings: Settings, output: ChannelOutput) -> dict[str, Any]:
     own = os.getpid()
     try:
-        if request["job"] not in registry:  # its file does not go with a fork
+        if request["job"] not in registry:  # a fork does not inherit this file
             path = settings.project / request["file"]
             load_file(registry, settings.project, settings.folders.of(TIER), path, TIER)
         is_the_run(_context(request, registry, settings, output))
@@ -118,7 +118,7 @@ def _answer(request: dict[str, Any], registry: Registry, settings: Settings, out
             _exit_functions()
         return {"result": summary(result)}
     except BaseException as error:
-        # SystemExit and KeyboardInterrupt too: what a job raises is its verdict.
+        # Also SystemExit and KeyboardInterrupt, because every exception of a job fails the run.
         if exits_well(error):
             return {"result": None}
         told = raised(error)
@@ -128,7 +128,7 @@ def _answer(request: dict[str, Any], registry: Registry, settings: Settings, out
 
 
 def _exit_functions() -> None:
-    """Do what the job registered for the end of its process, while what it prints is still heard."""
+    """Run what the job registered for the end of its process, while its output is still captured."""
     import atexit
 
     atexit._run_exitfuncs()

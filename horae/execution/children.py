@@ -1,4 +1,4 @@
-"""Runs of jobs in processes of their own: each in a fork of a template that has the job files imported."""
+"""Runs jobs in their own processes. Each is a fork of a template process that has the job files imported."""
 
 import json
 import signal
@@ -16,10 +16,10 @@ TARGET = "horae.execution.child:prepare"
 
 
 class Children:
-    """The processes of the runs of one process; use it as a context."""
+    """The processes of the runs of this process. Use it as a context manager."""
 
     def __init__(self, project: Path, left_out: Sequence[str] = ()) -> None:
-        """`left_out`: job files that are not to be imported."""
+        """`left_out`: job files that must not be imported."""
         self._server = ForkServer(TARGET, [str(project), *(WITHOUT + file for file in left_out)], project)
 
     async def __aenter__(self) -> Self:
@@ -30,7 +30,8 @@ class Children:
         await self._server.__aexit__(*exc)
 
     async def run(self, request: dict[str, Any], log: RunLog, progress: Callable[[str], None]) -> Any:
-        """The job's result. Raises RunFailed with what the job raised, ChildDied, or NotBegun.
+        """The job's result. Raises RunFailed for an exception of the job, ChildDied, or NotBegun. If it is cancelled,
+        it first ends the processes of the run.
 
         Cancelled, it ends the run's processes first.
         """
@@ -46,12 +47,13 @@ class Children:
 
 
 class _Hearing:
-    """Hears a run's process: its log, its progress, its answer."""
+    """Receives from the process of a run: its log, its progress, its answer."""
 
     def __init__(self, log: RunLog, progress: Callable[[str], None]) -> None:
         self._log, self._progress = log, progress
         self.answer: dict[str, Any] | None = None
-        # Beside what the job prints: a line of a subprocess must not be mixed with one of the job's own.
+        # Keep this separate from what the job prints: a line of a subprocess must not mix with a line of the job
+        # itself.
         self.output = log.lines("stdout", PRINT).write_bytes
         self.errors = log.lines("stderr", STDERR).write_bytes
 

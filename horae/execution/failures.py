@@ -1,4 +1,4 @@
-"""From what a job raised to the end of its claim: a retry by the job's policy, or the verdict `failed`."""
+"""Converts an exception of a job to the end of its claim: a retry by the job's policy, or the verdict `failed`."""
 
 import random
 import traceback
@@ -18,20 +18,22 @@ MESSAGE_LIMIT_CHARACTERS = 2_000
 _traceback = BaseException.__dict__["__traceback__"].__get__
 _exit_code = SystemExit.__dict__["code"].__get__
 AFTER_DEATH = timedelta(seconds=1)
-"""How long a run that killed its process rests."""
+"""How long a run that killed its process waits before the next attempt."""
 
 
 def raised(error: BaseException) -> RunFailed:
-    """What a job raised, in words; this never raises. The job's own objects stay behind in the job."""
+    """An exception of a job as text; never raises. The text has no reference to objects of the job."""
     message = words_of(error)[:MESSAGE_LIMIT_CHARACTERS]
     return RunFailed(name_of(error), message, traceback_of(error), kinds_of(error))
 
 
 def traceback_of(error: BaseException) -> str:
-    """At most TRACEBACK_LIMIT_CHARACTERS of it, the last; without the words where an exception cannot be formatted."""
+    """The last TRACEBACK_LIMIT_CHARACTERS characters. If an exception cannot be formatted, the traceback without its
+    message.
+    """
     try:
         lines = traceback.format_exception(error)
-    except BaseException:  # it looks at attributes of the exception and of its causes, which may do anything
+    except BaseException:  # formatting reads attributes of the exception and its causes, which may run any code
         lines = [*_frames_of(error), f"{name_of(error)}: {words_of(error)}"]
     return sound("".join(lines)[-TRACEBACK_LIMIT_CHARACTERS:])
 
@@ -44,7 +46,7 @@ def _frames_of(error: BaseException) -> list[str]:
 
 
 def exits_well(error: BaseException) -> bool:
-    """Whether it is `sys.exit()` with a status that means success to every shell: none, or 0."""
+    """Whether it is `sys.exit()` with a status that means success: none, or 0."""
     if not issubclass(type(error), SystemExit):
         return False
     code = _exit_code(error)
@@ -52,24 +54,26 @@ def exits_well(error: BaseException) -> bool:
 
 
 def settlement_of(job: Job, claim: Claim, error: BaseException) -> Settlement:
-    """A retry while the job's policy has one left and does not call the error final; else the verdict.
+    """A retry if the job's policy has one left and the error is not final; else the verdict. Only durable runs are
+    retried, because an internal job has its next fire.
 
     Only durable runs are retried: an internal job has its next fire.
     """
     if isinstance(error, NotBegun) and job.tier is Tier.ONEIRIC:
-        # Handed back: nothing of it was done.
+        # Hand it back, because the job did not begin.
         return Settlement(claim=claim, reason=Reason.PROCESS_DIED, note=words_of(error))
     told = error if isinstance(error, RunFailed) else raised(error)
     cause = error.__cause__
-    where = cause.traceback if isinstance(cause, RunFailed) else told.traceback  # in the job, where it was stopped
+    # at the place in the job where it was stopped
+    where = cause.traceback if isinstance(cause, RunFailed) else told.traceback
     failure = Failure(type=told.kind, message=told.said, traceback=where)
     reason = _reason(error)
     if isinstance(error, ChildDied) and job.tier is Tier.ONEIRIC:
-        # However often its policy would try again: the store counts the processes that it kills.
+        # Do not use the policy of the job: the store counts the processes that the run kills.
         said = failure.message
         return Settlement(claim=claim, died=True, retry_after=AFTER_DEATH, reason=reason, note=said, failure=failure)
     failures = claim.failures + 1
-    final = {UsageError.__name__, *job.retry.not_on}  # a mistake of the user's does not mend itself
+    final = {UsageError.__name__, *job.retry.not_on}  # a mistake of the user does not disappear by a retry
     may_retry = job.tier is Tier.ONEIRIC and failures <= job.retry.retries
     if may_retry and not final & set(told.kinds):
         wait = timedelta(seconds=random.uniform(0, job.retry.ceiling(failures).total_seconds()))

@@ -1,4 +1,4 @@
-"""Runs in the foreground: the process that runs one also tries it again, and no worker takes it up."""
+"""Runs in the foreground: the process that runs them also retries them, and no worker takes them."""
 
 import asyncio
 from dataclasses import replace
@@ -14,17 +14,17 @@ from horae.store.limits import DEATHS
 from horae.store.values import Settlement
 
 REST = timedelta(seconds=1)
-"""Before a run is tried again that no process could be started for."""
+"""The wait before the retry of a run for which no process could be started."""
 
 
 class Foreground:
-    """Runs a claim until it has its verdict. The claim is kept while the run waits for its next attempt."""
+    """Runs a claim until it has its verdict. The claim is held while the run waits for its next attempt."""
 
     def __init__(self, runner: Runner, claims: Claims, logs: RunLogs) -> None:
         self._runner, self._claims, self._logs = runner, claims, logs
 
     async def run(self, active: Active) -> Settlement | None:
-        """How it ended; None when its lease is lost: the settling is somebody else's."""
+        """The end of the run; None if its lease is lost, because then another process settles it."""
         lost = 0
         while True:
             settlement = await self._runner.run(active)
@@ -43,7 +43,7 @@ class Foreground:
             active.claim = replace(claim, attempts=claim.attempts + 1, failures=claim.failures + failed)
 
     async def _rest(self, active: Active, settlement: Settlement) -> None:
-        """Wait for the next attempt, or until somebody asks for an end."""
+        """Wait for the next attempt, or until someone asks the run to end."""
         wait = REST if settlement.retry_after is None else settlement.retry_after
         with self._logs.open(active.claim.message.run_id) as log:
             log.log("RETRY", f"in {wait.total_seconds():.1f} s: {worded(settlement.reason, settlement.note)}")
@@ -63,7 +63,7 @@ class Foreground:
 
 
 def _given_up(settlement: Settlement, times: int) -> Settlement:
-    """As the store gives up a run that kills its processes."""
+    """Give up a run that kills its processes, as the store does."""
     if settlement.died:
         reason, note, failure = Reason.KILLED_ITS_PROCESS, str(times), settlement.failure
     else:

@@ -14,15 +14,15 @@ from horae.execution.forked_run import Hearer
 from horae.execution.template_process import TemplateProcess
 
 TRIES = 3
-"""How often a run that did not begin is tried with another fork, or another template."""
+"""How often a run that did not begin is tried again, with another fork or another template process."""
 PAUSE_SECONDS = 0.5
 
 
 class ForkServer:
-    """Leaving the context ends every run, and all that the runs have started."""
+    """Leaving the context ends every run, and every process that the runs started."""
 
     def __init__(self, target: str, arguments: Sequence[str], folder: Path) -> None:
-        """`target`: `MODULE:FUNCTION`, see `horae.execution.template`; `folder`: where runs begin."""
+        """`target`: `MODULE:FUNCTION`, see `horae.execution.template`. `folder`: the working folder of the runs."""
         self._target, self._arguments, self._folder = target, arguments, folder
         self._starting: asyncio.Task[TemplateProcess] | None = None
 
@@ -39,7 +39,9 @@ class ForkServer:
             await self._starting.result().close()
 
     async def run(self, request: bytes, hearer: Hearer) -> int:
-        """The exit status of the run's process, negative for a signal. Cancelled, it ends the process first.
+        """The exit status of the run's process, negative for a signal. If it is cancelled, it ends the process first.
+        Raises NotBegun if the request reached no process, so the job did not begin. A process that ends before it has
+        read the request is replaced.
 
         Raises NotBegun when the request reached no process: nothing of it was done. A process that is gone before it
         has read the request is replaced.
@@ -68,7 +70,9 @@ class ForkServer:
         return run.ended.result()
 
     async def _template(self) -> TemplateProcess:
-        """The one there is, or a new one; a run that is cancelled meanwhile does not stop its start."""
+        """The existing template process, or a new one. Cancelling a run does not stop the start of the template
+        process.
+        """
         known = self._starting
         if known is None or (known.done() and (known.cancelled() or known.exception() or known.result().gone.done())):
             start = TemplateProcess.start(self._target, self._arguments, self._folder)

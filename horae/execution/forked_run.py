@@ -1,4 +1,4 @@
-"""One run in a process of its own, as its asking side sees it: what it says, writes, and how it ended."""
+"""One run in its own process, as seen by the process that requested it: its messages, its output, its exit status."""
 
 import asyncio
 import json
@@ -14,26 +14,28 @@ from horae.execution.channel import MESSAGE_LIMIT_BYTES, packets, pair
 log = logging.getLogger(__name__)
 READ_BYTES = 64 * 1024
 READS_AT_ONCE = 16
-"""A run that floods its output leaves the event loop to others after so many reads."""
+"""After this many reads, a run with a flood of output lets other tasks of the event loop run."""
 READS_AT_THE_END = 10_000
-"""More than the buffers hold, but no end for what goes on writing."""
+"""More than the buffers hold, but a limit for a process that continues to write."""
 
 
 class Hearer(Protocol):
-    """Hears what a run says, on the event loop."""
+    """Receives from a run, on the event loop."""
 
     def message(self, message: dict[str, Any]) -> None:
-        """What it sent over its channel."""
+        """A message from its channel."""
 
     def output(self, data: bytes) -> None:
-        """What reached its stdout: its subprocesses', and what it wrote to the descriptor itself."""
+        """Text on its stdout, from subprocesses or from direct writes to the descriptor."""
 
     def errors(self, data: bytes) -> None:
-        """What reached its stderr."""
+        """Text on its stderr."""
 
 
 class ForkedRun:
-    """Close it. `ended` has the exit status once the process is gone: negative for the signal that killed it."""
+    """Close it after use. `ended` has the exit status when the process has ended: negative for the signal that
+    killed it.
+    """
 
     def __init__(self, number: int, hearer: Hearer) -> None:
         self.number, self._hearer = number, hearer
@@ -41,7 +43,7 @@ class ForkedRun:
         self.forked: asyncio.Future[None] = self._loop.create_future()
         self.ended: asyncio.Future[int] = self._loop.create_future()
         self.handed_over = self.begun = False
-        """The process read the request: from here on its death is the run's own."""
+        """The process has read the request. If it dies from now on, the run has failed."""
         self._channel, channel = pair()
         self._channel.setblocking(False)
         output, out = os.pipe()
@@ -57,18 +59,20 @@ class ForkedRun:
             self._loop.add_reader(descriptor, self._read_some, descriptor)
 
     def hand_over(self, control: socket.socket, order: bytes) -> None:
-        """Send the order with the run's ends, and keep none of them here. Raises OSError, and may be asked again."""
+        """Send the order with the run's ends of the channels, and close these ends here. Raises OSError; may be called
+        again.
+        """
         socket.send_fds(control, [order], self._theirs)
         self.handed_over = True
         self._close_theirs()
 
     async def ask(self, request: bytes) -> None:
-        """Raises OSError when the run's end is gone."""
+        """Raises OSError if the run's end is closed."""
         for packet in packets(request):
             await self._loop.sock_sendall(self._channel, packet)
 
     def end(self, status: int) -> None:
-        """The process is gone: read what it left in the buffers."""
+        """The process has ended: read what is left in the buffers."""
         for descriptor in list(self._sources):
             self._read_some(descriptor, READS_AT_THE_END)
         for future in (self.forked, self.ended):

@@ -34,21 +34,23 @@ RESTART_WANTED = 75
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Guard:
-    """What a worker knows of those above it."""
+    """What a worker knows of the processes above it."""
 
     link: socket.socket
-    """To the guardian: see `horae.execution.watch`."""
+    """The connection to the guardian; see `horae.execution.watch`."""
     pid: int
-    """Of the front: the one that supervisors and people see."""
+    """The process id of the front, which supervisors and people see."""
 
 
 def guarded(watch: Callable[[], Watch]) -> Guard:
-    """Split this process in three; returns in the worker only.
+    """Split this process into three; returns only in the worker. Call it before there are threads, an event loop or
+    connections. `watch` is called in the guardian.
 
     Call it before there are threads, an event loop or connections. `watch` is called in the guardian.
     """
     front = os.getpid()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)  # a signal between here and a handler must not be lost
+    # do not lose a signal that arrives before the handlers are set
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
     adopt_orphans()
     guardian = os.fork()
     if guardian:
@@ -79,7 +81,7 @@ def guarded(watch: Callable[[], Watch]) -> Guard:
 
 
 class _Guardian:
-    """The loop of the guardian. What ends it is done in signal handlers, which also a renewal cannot delay."""
+    """The loop of the guardian. Signal handlers do what ends it, so that a slow renewal cannot delay it."""
 
     def __init__(self, front: int, worker: int, link: socket.socket, watch: Callable[[], Watch]) -> None:
         self._front, self._worker, self._link = front, worker, link
@@ -102,7 +104,7 @@ class _Guardian:
             if why := self._watch.why_stuck():
                 self._kill(why)
             for answer in self._watch.renewed():
-                with suppress(OSError):  # a worker that reads nothing is told again at the next renewal
+                with suppress(OSError):  # a worker that does not read gets this again at the next renewal
                     self._link.send(answer)
 
     def _hear(self) -> bool:
@@ -134,7 +136,7 @@ class _Guardian:
                     self._end(RESTART_WANTED if self._stuck else os.waitstatus_to_exitcode(status))
 
     def _end(self, status: int) -> NoReturn:
-        """The worker is gone, or has to go: nothing below may go on."""
+        """The worker has ended or must end: end all processes below."""
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         left = kill_below(os.getpid(), _reap_all)
         if left:
@@ -154,7 +156,7 @@ def _pass_on(below: int, mask: set[int] | set[signal.Signals]) -> None:
 
 
 def _waited_for(guardian: int) -> int:
-    """The exit status of the guardian, once nothing is left below."""
+    """The exit status of the guardian, when no process is left below it."""
     while True:
         pid, status = os.waitpid(-1, 0)
         if pid == guardian:
@@ -169,14 +171,16 @@ def _reap_all() -> None:
 
 
 def _end_like(status: int) -> NoReturn:
-    """End as the process below did: with its exit status, or by its signal, but without another core file."""
+    """End in the same way as the process below: with its exit status, or by its signal, but without a second core
+    file.
+    """
     if status < 0:
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
         with suppress(OSError):
             signal.signal(-status, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {-status})
         os.kill(os.getpid(), -status)
-        status = 128 - status  # process 1 of a container is not ended by a signal of its own
+        status = 128 - status  # process 1 of a container does not end by a signal to itself
     os._exit(status)
 
 

@@ -1,4 +1,4 @@
-"""From what a run prints and writes to the lines that are kept of it."""
+"""Converts the output of a run to the lines that the ledger keeps."""
 
 import codecs
 import threading
@@ -9,26 +9,26 @@ from horae.clock import isoformat, monotonic, now
 type Sink = Callable[[str], None]
 LINE_LIMIT = 4_000
 PIECE = LINE_LIMIT - 60
-"""Of a longer line, so that instant and level fit in as well."""
+"""The most characters of a line. The limit leaves room for instant and level."""
 OLD_SECONDS = 0.5
-"""What has had no end of a line for so long is shown without one: a job may print dots for an hour."""
+"""Text without a line end for this long is passed on as it is, because a job may print dots for an hour."""
 
 
 def sound(text: str) -> str:
-    """Text that can be written as UTF-8: half a surrogate pair, as the name of a file may have, is spelled out."""
+    """Text that can be written as UTF-8: lone surrogates, as in names of files, are escaped."""
     return text.encode(errors="backslashreplace").decode()
 
 
 def stamped(level: str, text: str) -> str:
-    """A log line as it is kept: instant, level, text, cut at LINE_LIMIT characters."""
+    """A log line in its stored form: instant, level, text, cut at LINE_LIMIT characters."""
     return f"{isoformat(now())} {level} {sound(text[:LINE_LIMIT])}"[:LINE_LIMIT]
 
 
 class Lines:
-    """A stream of text, cut into lines; a long line in pieces. Callable from any thread."""
+    """A stream of text that is split into lines, and long lines into pieces. Any thread may call it."""
 
     def __init__(self, label: str, sink: Sink) -> None:
-        """`label`: where a line has its level; empty: each line begins with its own."""
+        """`label`: the text in the place of the level; empty: each line begins with its own level."""
         self._label, self._sink = label, sink
         self._lock = threading.Lock()
         self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
@@ -50,11 +50,11 @@ class Lines:
                 self._say(self._taken())
 
     def write_bytes(self, data: bytes) -> None:
-        """What is no UTF-8 is spelled out."""
+        """Bytes that are not UTF-8 are escaped."""
         self.write(self._decoder.decode(data))
 
     def flush(self, older_than_seconds: float = 0.0) -> None:
-        """Pass on a line that has no end yet, if it was begun so long ago."""
+        """Pass on a line without an end, if it began long enough ago."""
         with self._lock:
             if self._begun and monotonic() - self._since >= older_than_seconds:
                 self._say(self._taken())

@@ -8,7 +8,8 @@ log = logging.getLogger(__name__)
 
 
 class JobLoop(asyncio.SelectorEventLoop):
-    """Goes on after `sys.exit()` in a task or callback that a job started.
+    """Continues after `sys.exit()` in a task or callback that a job started. asyncio would end the whole loop. A caller
+    that awaits that task still gets the exception.
 
     asyncio ends the whole loop for it. Whoever awaits that task gets the exception all the same.
     """
@@ -28,6 +29,6 @@ class JobLoop(asyncio.SelectorEventLoop):
 
 
 class ForegroundLoop(JobLoop):
-    """The same where Ctrl-C, pressed twice, still ends the process."""
+    """The same, but pressing Ctrl-C twice still ends the process."""
 
     goes_on_after = (SystemExit,)

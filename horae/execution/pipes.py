@@ -1,4 +1,6 @@
-"""What subprocesses of a run in this process write: they get pipes of the run instead of this process's own output.
+"""Captures the output of subprocesses of a run in this process. They get pipes of the run instead of this process's own
+output. A thread reads the pipes, because a job may block the event loop while it waits for its subprocess, and a full
+pipe would block the subprocess.
 
 A thread reads them: a job may wait for its subprocess on the event loop, which could then not empty a full pipe.
 """
@@ -17,7 +19,7 @@ type Descriptor = Callable[[str], int | None]
 
 
 class Pipe:
-    """One end for subprocesses, one that is read here until the last of them has closed it."""
+    """A pipe: one end for subprocesses, and one that is read here until the last subprocess has closed its end."""
 
     def __init__(self, hear: Callable[[bytes], None]) -> None:
         self._hear = hear
@@ -26,12 +28,14 @@ class Pipe:
         os.set_blocking(self.reading, False)
 
     def close(self) -> None:
-        """Hear what has been written, and take no more subprocesses; those that go on may write, unheard."""
+        """Read what has been written, and give the pipe to no more subprocesses. Later output of running ones is
+        dropped.
+        """
         os.close(self.writing)
         self.read()
 
     def read(self) -> bool:
-        """Hear what there is; false at its end."""
+        """Read what is available; false at the end."""
         with self._lock, suppress(BlockingIOError):
             while not self._done and (data := os.read(self.reading, READ_BYTES)):
                 self._hear(data)
@@ -45,7 +49,7 @@ class Pipe:
 
 
 class PipeReader:
-    """The thread that reads all pipes of this process; it begins with the first."""
+    """The thread that reads all pipes of this process. The first pipe starts it."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
@@ -55,7 +59,7 @@ class PipeReader:
         self._woken, self._wake = os.pipe()
 
     def open(self, hear: Callable[[bytes], None]) -> Pipe:
-        """`hear` is called in the thread, and in whatever thread closes the pipe."""
+        """`hear` is called in this thread, and in the thread that closes the pipe."""
         pipe = Pipe(hear)
         with self._lock:
             self._new.append(pipe)
@@ -86,7 +90,9 @@ class PipeReader:
 
 @contextmanager
 def inherited_output(descriptor: Descriptor, streams: tuple[str, str]) -> Iterator[None]:
-    """Subprocesses that would inherit stdout or stderr get what `descriptor` has for that stream, if anything."""
+    """Subprocesses that would inherit stdout or stderr get the result of `descriptor` for that stream instead, if
+    any.
+    """
     begin = subprocess.Popen.__init__
 
     def begin_heard(self: Any, *args: Any, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""Keeps the leases of this process's runs: through its guardian, or where it has none from a thread."""
+"""Keeps the leases of this process's runs: through its guardian, or from a thread if it has no guardian."""
 
 import asyncio
 import json
@@ -20,28 +20,29 @@ from horae.store.values import Stop
 log = logging.getLogger(__name__)
 BEAT_SECONDS = 1.0
 AT_ONCE = 500
-"""Claims in one message to the guardian."""
+"""The most claims in one message to the guardian."""
 
 
 class Renewer(Protocol):
-    """Use it as a context, on the event loop of the runs."""
+    """Use it as a context manager, on the event loop of the runs."""
 
     async def __aenter__(self) -> object: ...
 
     async def __aexit__(self, *exc: object) -> None: ...
 
     def hold(self, active: Active) -> None:
-        """Keep its lease, from before its job begins."""
+        """Keep the lease of the run. Call it before the job begins."""
 
     def drop(self, active: Active) -> None: ...
 
 
 class GuardedRenewer:
-    """Tells the guardian what is held, and that the event loop moves."""
+    """Tells the guardian which claims are held, and that the event loop is not blocked."""
 
     def __init__(self, guard: Guard) -> None:
         self._link = guard.link
-        # By token, not by run: this worker may claim a run again while it has an attempt on it whose lease it lost.
+        # By token, not by run: this worker may claim a run again while an older attempt on it, whose lease is lost, is
+        # active.
         self._held: dict[int, Active] = {}
         self._new: list[Any] = []
         self._dropped: list[int] = []
@@ -66,7 +67,7 @@ class GuardedRenewer:
         self._held[active.claim.token] = active
         self._new.append([active.claim.message.run_id, active.claim.token, limit.total_seconds() if limit else None])
         if not self._sends:
-            # Once for all that are claimed together, and before the first of them begins.
+            # Send once for all runs that are claimed together, before the first of them begins.
             self._sends = True
             self._loop.call_soon(self._send)
 
@@ -80,7 +81,7 @@ class GuardedRenewer:
 
     def _send(self) -> None:
         self._sends = False
-        with suppress(OSError):  # a guardian that is stopped reads nothing: with the next beat
+        with suppress(OSError):  # a guardian that is stopped does not read; try again at the next beat
             while True:
                 new, dropped = self._new[:AT_ONCE], self._dropped[:AT_ONCE]
                 self._link.send(encoded({"hold": new, "drop": dropped}))
@@ -100,11 +101,11 @@ class GuardedRenewer:
 
 
 class ThreadRenewer:
-    """Renews every third of the lease, from a thread: a job that keeps the interpreter lock keeps it from that."""
+    """Renews every third of the lease, from a thread. A job that holds the interpreter lock prevents the renewal."""
 
     def __init__(self, claims: Claims, lease: timedelta) -> None:
         self._claims, self._lease = claims, lease
-        # Not by run: this worker may claim a run again while it still has an attempt on it whose lease it lost.
+        # Not by run: this worker may claim a run again while an older attempt on it, whose lease is lost, is active.
         self._held: set[Active] = set()
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -139,7 +140,7 @@ class ThreadRenewer:
         try:
             stops = self._claims.renew([active.claim for active in held], self._lease)
         except StoreError as error:
-            # The run goes on: whether its lease is lost, only the store can say.
+            # The run continues: only the store can say whether its lease is lost.
             log.warning("cannot renew leases: %s", error, extra={"action": "renewal_waits"})
             return
         for active, stop in zip(held, stops, strict=True):

@@ -1,4 +1,4 @@
-"""What is kept of what a job leaves: its result, and the words of its exception. This never raises."""
+"""Converts the result and the exception of a job to the form that the ledger keeps. The functions never raise."""
 
 import json
 import math
@@ -12,16 +12,17 @@ from horae.execution.lines import sound
 
 RESULT_LIMIT_CHARACTERS = 16_000
 NAME_LIMIT_CHARACTERS = 200
-"""Of the name of a class."""
+"""The most characters of a class name."""
 KINDS_LIMIT = 50
 ITSELF = (str, int, bool, type(None))
-"""Values of exactly these classes are JSON, and nothing of the job's is called when they are looked at."""
+"""Values of exactly these classes are JSON, and reading them runs no code of the job."""
 _class_name = type.__dict__["__name__"].__get__
 _bases = type.__dict__["__mro__"].__get__
 
 
 def summary(result: Any) -> Any:
-    """What the ledger keeps of a result: small JSON made of plain values, or a note.
+    """The stored form of a result: small JSON of plain values, or a note. A value that JSON does not have becomes text:
+    an instant in ISO 8601, a Decimal as its digits, anything else as its `repr`.
 
     A value that JSON does not have becomes text on its own: an instant in ISO 8601, a Decimal as its digits, anything
     else as its `repr`.
@@ -33,7 +34,7 @@ def summary(result: Any) -> Any:
         if len(text) > RESULT_LIMIT_CHARACTERS:
             return f"a result of {len(text)} characters exceeds the limit of {RESULT_LIMIT_CHARACTERS}"
         return json.loads(text.encode(errors="replace"))
-    except BaseException:  # its values may do anything when they are looked at
+    except BaseException:  # reading its values may run any code of the job
         return _shown(result)
 
 
@@ -45,7 +46,9 @@ def _json(result: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """The same with text for what JSON does not have; raises RecursionError for a value that contains itself."""
+    """The same value, with text for parts that JSON does not have. Raises RecursionError for a value that
+    contains itself.
+    """
     if type(value) in ITSELF:
         return value
     if isinstance(value, Mapping):
@@ -54,7 +57,7 @@ def _plain(value: Any) -> Any:
         return [_plain(one) for one in value]
     if isinstance(value, float) and math.isfinite(value):
         return value
-    if isinstance(value, int | str):  # a subclass, such as an enum's member
+    if isinstance(value, int | str):  # a subclass, such as a member of an enum
         return json.loads(json.dumps(value))
     return _text(value)
 
@@ -68,7 +71,7 @@ def _text(value: Any) -> str:
 
 
 def words_of(error: BaseException) -> str:
-    """`str(error)`, or that there is none."""
+    """`str(error)`, or a note if that raises."""
     try:
         return sound(str(error))
     except BaseException:
@@ -76,7 +79,7 @@ def words_of(error: BaseException) -> str:
 
 
 def name_of(value: Any) -> str:
-    """The name of its class, as it was defined; a metaclass has no say in it."""
+    """The name of the value's class, as it was defined; a metaclass cannot change it."""
     return _cut_name(type(value))
 
 

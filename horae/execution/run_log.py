@@ -1,4 +1,4 @@
-"""The log of one run: the lines of its records, its output, its subprocesses and its forks."""
+"""The log of one run: records, output, output of its subprocesses and of its forks."""
 
 import os
 import threading
@@ -10,25 +10,27 @@ from horae.execution.lines import LINE_LIMIT, OLD_SECONDS, Lines, Sink, stamped
 from horae.execution.pipes import Pipe, PipeReader
 
 LINES_OF_A_RECORD = 20
-"""In characters of LINE_LIMIT each: what is kept of one log record, such as a long traceback."""
+"""The most characters of one log record, such as a long traceback: this many lines of LINE_LIMIT."""
 _making = threading.Lock()
 
 
 class Streams:
-    """Everything that a run writes to. What comes after `end` is dropped."""
+    """Receives everything that a run writes. Text after `end` is dropped."""
 
     def __init__(self, sink: Sink, reader: PipeReader | None = None) -> None:
-        """`reader` reads what other processes of the run write; without one they write as this process does."""
+        """`reader` reads the output of other processes of the run. Without it, they write to this process's own
+        streams.
+        """
         self._sink, self._reader = sink, reader
         self._ended, self._process = False, os.getpid()
         self._lock = threading.Lock()
         self._lines: dict[str, Lines] = {}
         self._pipes: dict[str, Pipe] = {}
         self._unsent: dict[tuple[int, int, str], str] = {}
-        """Of each fork, thread and label: the beginning of a line."""
+        """By fork, thread and label: the line that has no end yet."""
 
     def lines(self, writer: str, label: str) -> Lines:
-        """The lines of one of those who write under that label: lines of two must not mix."""
+        """The lines of one writer with this label, because lines of two writers must not mix."""
         found = self._lines.get(writer)
         if found is None:
             found = self._lines.setdefault(writer, Lines(label, self.keep))
@@ -43,7 +45,7 @@ class Streams:
             return self._pipes[label].writing
 
     def sent_from_fork(self, label: str, text: str) -> bool:
-        """Whether this is a fork of the process that keeps the lines, so that whole lines went through the pipe."""
+        """Whether this is a fork of the process that keeps the lines. Its whole lines have gone through the pipe."""
         if os.getpid() == self._process:
             return False
         writer = (os.getpid(), threading.get_ident(), label)
@@ -55,7 +57,7 @@ class Streams:
         return True
 
     def show_unended(self) -> None:
-        """Keep what has been without the end of its line for a while."""
+        """Pass on text that has had no line end for a while."""
         for lines in list(self._lines.values()):
             lines.flush(OLD_SECONDS)
 
@@ -73,7 +75,8 @@ class Streams:
 
 
 class RunLog:
-    """The output of one run, as `horae.execution.capture.Output`; leaving the context ends it.
+    """The output of one run, as `horae.execution.capture.Output`. Leaving the context ends it. It costs next to nothing
+    until the run writes.
 
     It costs next to nothing until the run says something.
     """
@@ -106,7 +109,7 @@ class RunLog:
         return self._made().pipe(label)
 
     def lines(self, writer: str, label: str) -> Lines:
-        """Where one writer, such as a process elsewhere, writes under that label."""
+        """The file descriptor for one writer with this label, such as another process."""
         return self._made().lines(writer, label)
 
     def _made(self) -> Streams:

@@ -1,4 +1,4 @@
-"""The logs of the runs of this process, on their way to the ledger."""
+"""Writes the logs of the runs of this process to the ledger."""
 
 import asyncio
 import logging
@@ -17,7 +17,8 @@ BUFFER_LINES = 10_000
 
 
 class RunLogs:
-    """Gathers lines and writes them twice a second.
+    """Collects lines and writes them twice a second. While the store does not answer, it keeps the newest BUFFER_LINES
+    of each run.
 
     While the store is away it keeps the newest BUFFER_LINES of each run.
     """
@@ -30,11 +31,11 @@ class RunLogs:
         self._reader = PipeReader()
 
     def listen(self, run_id: str, listener: Sink) -> None:
-        """`listener` hears each line of that run too, in whatever thread it comes."""
+        """`listener` gets each line of that run too, in the thread in which the line comes."""
         self._listeners[run_id] = listener
 
     def open(self, run_id: str) -> RunLog:
-        """The log of a run that begins; `end` it when the run is settled."""
+        """The log of a run that begins. Call `end` when the run is settled."""
         return RunLog(partial(self._streams, run_id))
 
     def _streams(self, run_id: str) -> Streams:
@@ -55,11 +56,11 @@ class RunLogs:
         return keep
 
     def has(self, run_id: str) -> bool:
-        """Whether it has to be ended: lines of it are here, or somebody listens to it."""
+        """Whether `end` is needed: lines are kept here, or a listener is set."""
         return run_id in self._lines or run_id in self._open or run_id in self._listeners
 
     async def flush(self, run_id: str | None = None) -> None:
-        """Write what is there, of one run or of all. Nothing is lost when the store is away."""
+        """Write the collected lines of one run, or of all. Nothing is lost if the store does not answer."""
         for one in [run_id] if run_id else list(self._lines):
             lines = self._lines.get(one)
             if not lines:
@@ -73,7 +74,7 @@ class RunLogs:
                 return
 
     async def end(self, run_id: str) -> None:
-        """A run is settled: write the rest of its lines."""
+        """The run is settled: write the rest of its lines."""
         self._listeners.pop(run_id, None)
         self._open.pop(run_id, None)
         await self.flush(run_id)

@@ -1,4 +1,4 @@
-"""Running one claimed run: time limit, isolation, cancellation, verdict."""
+"""Runs one claimed run: time limit, isolation, cancellation, verdict."""
 
 import asyncio
 import logging
@@ -29,28 +29,30 @@ from horae.store.values import Claim, Settlement, Stop
 
 log = logging.getLogger(__name__)
 HEED_SECONDS = 5.0
-"""For how long an async job may go on after its time limit cancelled it; then the process owes a restart."""
+"""How long an async job may continue after its time limit cancelled it. Then the process must restart."""
 
 
 @dataclass(slots=True, eq=False)
 class Active:
-    """A run that goes on in this process."""
+    """A run that is active in this process."""
 
     claim: Claim
     job: Job
     body: "asyncio.Task[Any] | None" = None
-    """The job's own task, apart from the one that settles: a job may cancel its task and raise anything in it."""
+    """The task of the job itself, apart from the task that settles. A job may cancel its task and raise anything
+    in it.
+    """
     stop: Stop | None = None
     timed_out: bool = False
     ended: bool = False
-    """The job is done; what is left is to settle."""
+    """The job has ended; only the settlement is left."""
     progress: str = ""
-    """What it last said of how far it is."""
+    """The last progress that it reported."""
     reporting: bool = False
-    """The store will be told."""
+    """A report of the progress to the store is scheduled."""
 
     def cancel(self, why: Stop) -> None:
-        """Ask it to end; the first reason counts."""
+        """Ask the run to end. The first reason counts."""
         if self.stop is None and not self.ended:
             self.stop = why
             if self.body:
@@ -59,17 +61,17 @@ class Active:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """What is the same for every run of a job in this process."""
+    """The data that is the same for every run of a job in this process."""
 
     is_async: bool
     has_child: bool
-    """A child process can run it: a project declares it, and it is durable."""
+    """A child process can run the job: a file of the project declares it, and it is durable."""
     limit_seconds: float | None
     settings: Any
 
 
 class Runner:
-    """Runs claims of one process. `abandoned` counts threads that would not end: the process should be restarted."""
+    """Runs claims of one process. `abandoned` counts runs that could not be stopped: the process must be restarted."""
 
     def __init__(self, settings: Settings, claims: Claims, logs: RunLogs, children: Children) -> None:
         self._settings, self._claims, self._logs, self._children = settings, claims, logs, children
@@ -77,7 +79,8 @@ class Runner:
         self.abandoned = 0
 
     async def run(self, active: Active) -> Settlement | None:
-        """Run it to its end, or until `active.cancel` ends it.
+        """Run it to its end, or until `active.cancel` ends it. None if its lease is lost, because then another process
+        settles it.
 
         None when its lease is lost: the settling is somebody else's.
         """
@@ -94,18 +97,19 @@ class Runner:
         return Settlement(claim=claim, verdict=Verdict.RAN, result=result, progress=active.progress)
 
     def stopped(self, active: Active) -> Settlement | None:
-        """How a run ends that somebody stopped."""
+        """The end of a run that was stopped."""
         assert active.stop
         self._say(active.job, active.claim, f"stopped: {active.stop.value}")
         if active.stop is Stop.LEASE_LOST:
             return None
         verdict = Verdict.CANCELLED if active.stop in (Stop.OVERLAP, Stop.REQUESTED) else None
         if active.job.tier is Tier.APSCHEDULER and active.stop is Stop.DRAINING:
-            verdict = Verdict.CANCELLED  # an internal job may be lost with its sidecar
+            verdict = Verdict.CANCELLED  # an internal run may be lost with its sidecar
         return Settlement(claim=active.claim, verdict=verdict, reason=Reason(active.stop.value))
 
     async def _limited(self, active: Active) -> Any:
-        """The result. Past its time limit the job is cancelled, and its end is waited for all the same.
+        """The result. After its time limit the job is cancelled, and this waits for its end. Raises RunFailed for an
+        exception of the job, TimedOut, ChildDied, or NotBegun.
 
         Raises RunFailed with what the job raised, TimedOut, ChildDied, or NotBegun.
         """
@@ -124,7 +128,7 @@ class Runner:
             body.cancel()
             raise
         if active.timed_out:
-            # What it gives back, or raises, after it caught its cancellation is no whole result.
+            # A value or an exception after a cancellation that the job caught is not a complete result.
             raise _over_limit(active.job, body)
         if body.cancelled() and not active.stop:
             raise RunFailed(asyncio.CancelledError.__name__, "the job cancelled the task that it runs in", "")
@@ -137,7 +141,9 @@ class Runner:
             active.ended = True
 
     def _unheeded(self, active: Active) -> None:
-        """It swallowed its cancellation. Once this process is gone, another runs it in a child that can be ended."""
+        """The job ignored its cancellation. When this process has ended, another process runs it in a child that can be
+        killed.
+        """
         self.abandoned += 1
         self._say(
             active.job,
@@ -161,7 +167,7 @@ class Runner:
         with self._logs.open(claim.message.run_id) as log:
             progress = self._progress(active, log)
             if plan.has_child and (claim.alone or (not plan.is_async and job.isolation is Isolation.CHILD)):
-                # A suspect runs there whatever it is: should it kill its process again, it kills nothing else.
+                # Run a suspect in a child, whatever it is. If it kills its process again, no other run is affected.
                 return await self._children.run(self._request(job, claim), log, progress)
             with running(self._context(job, claim, plan, progress)), to_output(log):
                 call = partial(job.function, **claim.message.context)
@@ -170,7 +176,7 @@ class Runner:
                 return await outcome_of(call)
 
     async def _in_thread(self, job: Job, call: Callable[[], Any]) -> Any:
-        """A thread cannot be ended: past the limit it is left behind, and the process owes a restart."""
+        """A thread cannot be stopped. After the limit it is left alone, and the process must restart."""
         thread = begin(partial(result_of, call))
         try:
             return await asyncio.shield(thread)
@@ -212,14 +218,15 @@ class Runner:
         def report(text: str) -> None:
             active.progress = sound(str(text)[:LINE_LIMIT])
             log.log("PROGRESS", active.progress)
-            if claim.token and not active.reporting:  # without a token the ledger hears of it when the run is over
+            # without a token, the ledger gets the progress at the end of the run
+            if claim.token and not active.reporting:
                 active.reporting = True
                 loop.call_soon_threadsafe(lambda: _background.add(asyncio.ensure_future(self._report(active))))
 
         return report
 
     async def _report(self, active: Active) -> None:
-        """Keep the last word of several that come while the store is written to."""
+        """While the store is written to, keep only the last of several reports."""
         active.reporting = False
         try:
             await self._claims.report(active.claim, active.progress[:500])

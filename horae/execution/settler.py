@@ -1,4 +1,4 @@
-"""Ends claims, many in one step: what is settled while a step is under way goes with the next one."""
+"""Ends claims, many in one step: claims that end during a step are settled in the next one."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ WAIT_SECONDS = (0.05, 0.2, 1.0, 2.0)
 
 
 class Settler:
-    """While the store is away a settlement waits here; nothing is given up."""
+    """While the store does not answer, settlements wait here; none is dropped."""
 
     def __init__(self, claims: Claims) -> None:
         self._claims = claims
@@ -22,7 +22,7 @@ class Settler:
         self._writing: asyncio.Task[None] | None = None
 
     async def settle(self, settlement: Settlement) -> bool:
-        """Returns once the store has it: False if the claim was stale."""
+        """Returns when the store has it: False if the claim was stale."""
         kept: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append((settlement, kept))
         if self._writing is None:
@@ -43,7 +43,8 @@ class Settler:
         except Exception as error:
             if len(batch) > 1:
                 for one in batch:
-                    await self._write_batch([one])  # what the store refuses of one is not the others' loss
+                    # an error of the store about one settlement must not affect the others
+                    await self._write_batch([one])
                 return
             for _, kept in batch:
                 if not kept.done():

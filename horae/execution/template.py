@@ -34,13 +34,13 @@ WITHOUT = "--without="
 DESCRIPTORS = 3
 ORDER_BYTES = 4096
 LOOK_MILLIS = 1000
-"""How often the template looks for its starter where the system does not tell of its death."""
+"""How often the template process checks that its starter is alive, on systems that do not report its death."""
 UNFORKABLE = ("grpc",)
-"""Modules whose library does not survive a fork, even before it starts a thread."""
+"""Modules whose library does not work after a fork, even before it starts a thread."""
 
 
 class Unfit(Exception):
-    """Something that the target imported makes forking unsafe. The template starts anew and leaves it out."""
+    """An import of the target makes forking unsafe. The template process starts again without it."""
 
     def __init__(self, name: str, why: str) -> None:
         self.name, self.why = name, why
@@ -48,7 +48,7 @@ class Unfit(Exception):
 
 
 def why_unfit() -> str:
-    """Why a fork of this process would not be safe; empty if it would be."""
+    """The reason why a fork of this process would not be safe; empty if it would be safe."""
     for name in UNFORKABLE:
         if name in sys.modules:
             return f"it imports {name}, which does not work after a fork"
@@ -61,9 +61,9 @@ class Template:
         self._control, self._serve = control, serve
         self._runs: dict[int, int] = {}
         self._spare: tuple[int, socket.socket] | None = None
-        """Forked beforehand, so that no run waits for its fork."""
+        """Forked in advance, so that no run waits for its fork."""
         self._own = frozenset(children_of(os.getpid()))
-        """What the imports started."""
+        """The processes that the imports started."""
         self._starter = os.getppid()
         self._wake, self._woken = socket.socketpair()
 
@@ -73,12 +73,12 @@ class Template:
             end.setblocking(False)
         signal.set_wakeup_fd(self._woken.fileno())
         for sign in (signal.SIGCHLD, signal.SIGTERM):
-            signal.signal(sign, lambda *_: None)  # the byte on the wake-up socket is what counts
+            signal.signal(sign, lambda *_: None)  # only the byte on the wake-up socket matters
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
         gc.collect()
-        gc.freeze()  # the collector of a fork would touch, and so copy, every page
+        gc.freeze()  # the garbage collector of a fork would write to, and so copy, every page
         self._say({"ready": os.getpid()})
         with suppress(OSError):
             self._spare = self._fork()
@@ -110,14 +110,15 @@ class Template:
                     os.killpg(pid, order["signal"])
 
     def _begin(self, number: int, descriptors: Sequence[int]) -> None:
-        """Give the order to the spare fork, and make the next spare while it is at work."""
+        """Give the order to the spare fork, and create the next spare while the first works."""
         try:
             if self._spare is None:
                 self._spare = self._fork()
             pid, order = self._spare
             with order:
                 socket.send_fds(order, [b"run"], descriptors)
-        except OSError as error:  # no more processes; or the spare was killed, and is replaced when it is asked again
+        # no more processes are possible; or the spare was killed, and the next request replaces it
+        except OSError as error:
             self._spare = None
             self._say({"ended": number, "refused": str(error)})
             return
@@ -131,7 +132,7 @@ class Template:
             self._spare = self._fork()
 
     def _fork(self) -> tuple[int, socket.socket]:
-        """A fork that waits for its order, and where it is given."""
+        """A fork that waits for its order, and the socket for the order."""
         own = os.getpid()
         ours, theirs = pair()
         pid = os.fork()
@@ -142,7 +143,7 @@ class Template:
         return pid, ours
 
     def _become(self, template: int, order: socket.socket) -> NoReturn:
-        """In the fork: wait for the order, do the request, and end."""
+        """In the fork: wait for the order, execute the request, and end."""
         status = 1
         try:
             _be_new(template)
@@ -167,7 +168,9 @@ class Template:
             os._exit(status)
 
     def _reap(self) -> None:
-        """Tell of the runs that ended, and end what they left: the template adopts the orphans of a dead run."""
+        """Report runs that ended, and kill their processes: the template process adopts the orphans of a run that
+        ended.
+        """
         ended = []
         with suppress(ChildProcessError):
             while (found := os.waitpid(-1, os.WNOHANG))[0]:
@@ -187,7 +190,7 @@ class Template:
         return self._spare is not None and self._spare[0] == pid
 
     def _end(self) -> NoReturn:
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps them
         kill_below(os.getpid(), lambda: None)
         os._exit(0)
 
@@ -199,7 +202,7 @@ class Template:
 
 
 def _be_new(template: int) -> None:
-    """Make this fork like a process that has just started."""
+    """Give this fork the state of a process that has just started."""
     signal.set_wakeup_fd(-1)
     os.setsid()
     adopt_orphans()
@@ -207,7 +210,7 @@ def _be_new(template: int) -> None:
     for sign in (signal.SIGCHLD, signal.SIGTERM):
         signal.signal(sign, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    atexit._clear()  # what the imports registered is for the end of the template
+    atexit._clear()  # the exit handlers of the imports are for the end of the template process
     random.seed()
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed()

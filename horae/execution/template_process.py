@@ -1,4 +1,4 @@
-"""The process of a template, as its asking side sees it."""
+"""The template process, as seen by the process that started it."""
 
 import asyncio
 import json
@@ -20,12 +20,12 @@ log = logging.getLogger(__name__)
 TERM_WAIT_SECONDS = 2.0
 END_WAIT_SECONDS = 3.0
 FORK_WAIT_SECONDS = 10.0
-"""A template that takes longer to fork is stopped or stuck, and is replaced."""
+"""A template process that needs longer for a fork is stopped or stuck, and is replaced."""
 FULL_WAIT_SECONDS = 0.02
 
 
 class TemplateProcess:
-    """Kill it, or close it, which ends its runs first. `gone` is done once the process is."""
+    """Kill it, or close it, which ends its runs first. `gone` is done when the process has ended."""
 
     def __init__(self) -> None:
         self._control, self._theirs = pair()
@@ -46,7 +46,7 @@ class TemplateProcess:
             own._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", PROGRAM, str(own._theirs.fileno()), str(os.getpid()), target, *arguments),
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=2,  # what an import prints
+                stdout=2,  # the output of an import
                 pass_fds=[own._theirs.fileno()],
                 cwd=folder,
                 start_new_session=True,
@@ -66,7 +66,7 @@ class TemplateProcess:
         return own
 
     async def begin(self, request: bytes, hearer: Hearer) -> ForkedRun:
-        """A run on its way; the caller ends and releases it. Raises NotBegun when no process could be forked."""
+        """A run that begins; the caller ends and releases it. Raises NotBegun if no process could be forked."""
         run = ForkedRun(next(self._numbers), hearer)
         self._runs[run.number] = run
         try:
@@ -95,14 +95,14 @@ class TemplateProcess:
             await asyncio.sleep(FULL_WAIT_SECONDS)
 
     async def end(self, run: ForkedRun) -> None:
-        """SIGTERM to its process group, then SIGKILL; the template ends what else the run has started."""
+        """Send SIGTERM to its process group, then SIGKILL. The template process ends all other processes of the run."""
         for sign in (signal.SIGTERM, signal.SIGKILL):
             with suppress(OSError):
                 self._control.send(encoded({"kill": run.number, "signal": sign}))
             await asyncio.wait([run.ended], timeout=TERM_WAIT_SECONDS)
             if run.ended.done():
                 return
-        await self.kill()  # it is stopped itself; its runs end with it
+        await self.kill()  # the template process itself is stopped; its runs end with it
 
     def release(self, run: ForkedRun) -> None:
         self._runs.pop(run.number, None)
@@ -114,7 +114,7 @@ class TemplateProcess:
         await asyncio.wait([self.gone])
 
     async def close(self) -> None:
-        """End its runs, and all that they started."""
+        """End its runs and all their processes."""
         with suppress(ProcessLookupError):
             self._process.terminate()
         await asyncio.wait([self.gone], timeout=END_WAIT_SECONDS)
@@ -126,7 +126,7 @@ class TemplateProcess:
         self._loop.remove_reader(self._control)
         self._control.close()
         for run in list(self._runs.values()):
-            run.end(-signal.SIGKILL)  # the system ends them with their template
+            run.end(-signal.SIGKILL)  # the system ends the runs with their template process
         if status and self._ready.done():
             log.error("the template process of runs ended with status %d", status, extra={"action": "template_gone"})
 

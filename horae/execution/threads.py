@@ -1,4 +1,4 @@
-"""Threads of a run: one for a job that wants it, and those that a job starts itself."""
+"""Threads of a run: a thread for a job that needs one, and the threads that a job starts itself."""
 
 import asyncio
 import contextvars
@@ -11,7 +11,8 @@ from typing import Any
 
 
 def begin(function: Callable[[], Any]) -> "asyncio.Future[Any]":
-    """Call it in a thread of its own, with this task's context variables.
+    """Call it in its own thread, with this task's context variables. The thread may be left alone: unlike a thread of
+    an executor, it does not block the end of the process.
 
     The thread may be left behind: unlike an executor's it keeps nobody from ending.
     """
@@ -20,7 +21,7 @@ def begin(function: Callable[[], Any]) -> "asyncio.Future[Any]":
     def call() -> None:
         try:
             result = context.run(function)
-        except BaseException as error:  # SystemExit too: what a job raises is its verdict
+        except BaseException as error:  # also SystemExit, because every exception of a job fails the run
             outcome.set_exception(error)
         else:
             outcome.set_result(result)
@@ -32,7 +33,8 @@ def begin(function: Callable[[], Any]) -> "asyncio.Future[Any]":
 
 @contextmanager
 def inherited() -> Iterator[None]:
-    """Threads begin with the context variables of who starts them, as they can from Python 3.14 on.
+    """Threads get the context variables of the thread that starts them, as in Python 3.14. A task in a thread pool gets
+    those of the caller that submitted it, because the threads of a pool live longer than a run.
 
     And what is handed to a pool runs with those of who handed it over: a pool's threads outlive a run.
     """

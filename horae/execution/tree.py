@@ -1,4 +1,6 @@
-"""The processes below this one: adopting orphans, finding all of them, and ending them.
+"""The processes below this one: adopt orphans, find all of them, and end them. On Linux a process can adopt all orphans
+of its descendants, also in other sessions. On other systems only processes that still have their parent are found, so
+Horae is limited there.
 
 On Linux a process can adopt whatever its descendants leave behind, in sessions of their own too. Elsewhere only what
 still hangs on its parent is found: that is the limit of Horae on macOS.
@@ -19,26 +21,26 @@ LINUX = sys.platform == "linux"
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 ROUND_SECONDS = 0.01
 PATIENCE_SECONDS = 2.0
-"""For how long processes are killed that do not go: those of another user cannot be."""
+"""How long processes are killed that do not end, such as processes of another user."""
 _libc = ctypes.CDLL(None, use_errno=True) if LINUX else None
 
 
 def adopt_orphans() -> None:
-    """Become the parent of every descendant whose own parent dies. No effect outside of Linux."""
+    """Become the parent of every descendant whose own parent dies. Has an effect only on Linux."""
     if _libc:
         _libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
 def die_with(parent: int, sign: int = signal.SIGKILL) -> None:
-    """Be sent `sign` when the process `parent`, the parent of this one, dies. Outside of Linux: no effect."""
+    """Send `sign` to this process when `parent`, its parent process, dies. Has an effect only on Linux."""
     if _libc:
         _libc.prctl(PR_SET_PDEATHSIG, sign)
-        if os.getppid() != parent:  # it died before this took effect
+        if os.getppid() != parent:  # the parent died before this took effect
             os.kill(os.getpid(), sign)
 
 
 def children_of(pid: int) -> list[int]:
-    """The direct children; empty once `pid` is gone."""
+    """The direct children; empty if `pid` has ended."""
     try:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_bytes().split()]
     except OSError:
@@ -54,7 +56,8 @@ def descendants_of(pid: int) -> list[int]:
 
 
 def kill_below(pid: int, reap: Callable[[], object], patience_seconds: float = PATIENCE_SECONDS) -> list[int]:
-    """SIGKILL all descendants of `pid`, this process, until none is left; returns those that cannot be killed.
+    """Send SIGKILL to all descendants of `pid`, this process, until none is left. Returns those that cannot be killed.
+    `reap` collects the dead ones among its own children, because they still exist before.
 
     `reap` collects the dead among its own children: until then they are still there.
     """
@@ -78,12 +81,12 @@ def _by_parent() -> dict[int, list[int]]:
 
 
 def _pairs() -> Iterator[tuple[int, int]]:
-    """(process, parent) of every process."""
+    """(process, parent) for every process."""
     if LINUX:
         for entry in os.listdir("/proc"):
             if entry.isdigit():
                 with suppress(OSError):
-                    # The name, in parentheses, may hold anything; state and parent follow it.
+                    # The name, in parentheses, may contain any text; state and parent follow it.
                     yield int(entry), int(Path(f"/proc/{entry}/stat").read_bytes().rpartition(b")")[2].split()[1])
         return
     with subprocess.Popen(["ps", "-axo", "pid=,ppid="], stdout=subprocess.PIPE, text=True) as lister:

@@ -1,7 +1,7 @@
-"""What a guardian knows of its worker: the claims that it holds, and when its event loop last moved.
+"""The state that a guardian has of its worker: the claims that it holds, and when its event loop last ran.
 
-The worker sends {"hold": [[run, token, limit in seconds or null], ...], "drop": [token, ...]}, each second at least, as
-long as its event loop moves. The guardian answers {"stop": [[token, why], ...]} for the claims that are to end.
+The worker sends {"hold": [[run, token, limit in seconds or null], ...], "drop": [token, ...]}, at least each second, as
+long as its event loop runs. The guardian answers {"stop": [[token, why], ...]} for the claims that must end.
 """
 
 import json
@@ -17,7 +17,7 @@ from horae.store.values import Answer, Claim, Stop
 
 log = logging.getLogger(__name__)
 QUIET_SECONDS = 5.0
-"""An event loop that has not moved for so long is blocked by something."""
+"""An event loop without a message for this long is blocked."""
 BEYOND_LIMIT_SECONDS = 5.0
 SILENCE_SECONDS = 60.0
 """How long a run without a time limit may block the event loop."""
@@ -27,18 +27,18 @@ type Renew = Callable[[Sequence[Claim], timedelta], list[Stop | None]]
 
 
 class Watch:
-    """The books of a guardian; it renews what is held every third of the lease."""
+    """The claims of the worker; the guardian renews them every third of the lease."""
 
     def __init__(self, renew: Renew, lease: timedelta) -> None:
         self._renew, self._lease = renew, lease
         self._held: dict[int, tuple[str, float | None]] = {}
-        """By token: the run, and when its time limit and a little more have passed, on the monotonic clock."""
+        """By token: the run, and the instant on the monotonic clock shortly after its time limit."""
         self._moved = self._renewed = monotonic()
         self.stopped = False
-        """The worker is stopped, as by SIGSTOP: it holds nothing that it could not take up again in time."""
+        """The worker is stopped, as by SIGSTOP. It must not hold claims that it cannot continue in time."""
 
     def hear(self, data: bytes) -> None:
-        """What the worker sent."""
+        """Handle a message of the worker."""
         said = json.loads(data)
         self._moved = monotonic()
         for run, token, limit in said.get("hold", ()):
@@ -47,11 +47,12 @@ class Watch:
             self._held.pop(token, None)
 
     def wait(self, at_most_seconds: float) -> float:
-        """For how long there is nothing to do but to hear."""
+        """The time until the next action; until then the guardian only receives."""
         return max(0.0, min(at_most_seconds, self._renewed + self._lease.total_seconds() / 3 - monotonic()))
 
     def why_stuck(self) -> str:
-        """Why the worker has to be killed; empty while it may go on.
+        """The reason why the worker must be killed; empty if it may continue. It may continue as long as its event loop
+        runs, because the loop enforces the time limits. A blocked event loop has the time that its runs have.
 
         It may as long as its event loop moves, which enforces the time limits. A blocked one has the time that its
         runs have.
@@ -68,7 +69,7 @@ class Watch:
         return ""
 
     def renewed(self) -> Iterator[bytes]:
-        """Renew what is held if it is time; what the worker has to be told."""
+        """Renew the claims if it is time. Returns the answer for the worker."""
         if monotonic() - self._renewed < self._lease.total_seconds() / 3:
             return
         self._renewed = monotonic()
@@ -80,7 +81,7 @@ class Watch:
             try:
                 answers = self._renew(some, self._lease)
             except StoreError as error:
-                # The runs go on: whether their leases are lost, only the store can say.
+                # The runs continue: only the store can say whether their leases are lost.
                 log.warning("cannot renew leases: %s", error, extra={"action": "renewal_waits"})
                 return
             stops = [(claim.token, stop) for claim, stop in zip(some, answers, strict=True) if stop]
@@ -92,5 +93,5 @@ class Watch:
 
 
 def _claim(run: str, token: int) -> Claim:
-    """As much of it as a renewal looks at; the worker has checked it."""
+    """The parts of the claim that a renewal uses. The worker has checked the claim."""
     return Claim(message=Message.model_construct(job="", run_id=run), answer=Answer.RUN, token=token)

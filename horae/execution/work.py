@@ -1,4 +1,4 @@
-"""The runs that go on in this process: begun by a claim, ended by a settlement."""
+"""The active runs of this process: begun by a claim, ended by a settlement."""
 
 import asyncio
 import logging
@@ -29,13 +29,13 @@ SLOW_INTERNAL_SECONDS = 5.0
 """Specification, validation checklist: "Fast execution (< 5 seconds)"."""
 
 LAST_WAIT_SECONDS = 4.0
-"""For how long a draining process waits for jobs that do not heed their cancellation, and for a store that is away."""
+"""How long a draining process waits for jobs that ignore their cancellation, and for a store that does not answer."""
 SAID_A_SECOND = 20
-"""Runs that went well and are logged each second; the rest are counted in a line."""
+"""The most successful runs that are logged each second. The others are counted in one line."""
 
 
 class Work:
-    """Use it as a context; leaving it cancels what still runs. `slots` bounds the claims that it has room for."""
+    """Use it as a context manager; leaving it cancels active runs. `slots` limits the number of claims."""
 
     def __init__(
         self,
@@ -47,7 +47,9 @@ class Work:
         guard: Guard | None = None,
         left_out: Sequence[str] = (),
     ) -> None:
-        """`guard`: who keeps the leases; without one this process does. `left_out`: job files not to be imported."""
+        """`guard`: the guardian that keeps the leases; without one, this process does. `left_out`: job files that must
+        not be imported.
+        """
         self._metrics, self._slots = metrics, slots
         self.lease = lease
         self._children = Children(settings.project, left_out)
@@ -86,8 +88,10 @@ class Work:
     def begin(
         self, job: Job, claim: Claim, on_line: Sink | None = None, *, foreground: bool = False
     ) -> "asyncio.Task[Settlement | None]":
-        """Run a claim that was granted; its task ends when it is settled, and says how; None if it does not count:
-        its lease was lost, or the store refused the settlement.
+        """Run a granted claim. The task ends when the run is settled, and returns the settlement; None if it does not
+        count, because the lease was lost or the store refused it. A claim without a token has no lease: the caller
+        records its settlement. `on_line` gets each line that the run logs or prints. `foreground`: the run is retried
+        here until it has its verdict.
 
         A claim without a token has no lease: it is run, and its settlement is the caller's to record. `on_line` hears
         what the run logs and prints. `foreground`: it is tried again here, until it has its verdict.
@@ -131,7 +135,7 @@ class Work:
         return settlement
 
     async def _settle(self, active: Active, settlement: Settlement) -> bool:
-        """Whether it counts. The lease is kept until the store has it."""
+        """Whether the settlement counts. The lease is kept until the store has it."""
         try:
             kept = await self._settler.settle(settlement)
         except StoreError as error:
@@ -178,12 +182,12 @@ class Work:
                 await asyncio.wait([task])
 
     async def finish(self, grace_seconds: float) -> None:
-        """Let the runs go on for so long."""
+        """Let the runs continue for this long."""
         if self._active and grace_seconds > 0:
             await asyncio.wait(list(self._active.values()), timeout=grace_seconds)
 
     async def drain(self, grace_seconds: float) -> None:
-        """Let the runs go on for so long, then hand back what is left."""
+        """Let the runs continue for this long, then hand back the rest."""
         await self.finish(grace_seconds)
         for active in list(self._active):
             active.cancel(Stop.DRAINING)
