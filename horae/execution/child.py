@@ -109,7 +109,7 @@ def _serve(request: dict[str, Any], registry: Registry, settings: Settings, chan
 def _answer(request: dict[str, Any], registry: Registry, settings: Settings, output: ChannelOutput) -> dict[str, Any]:
     own = os.getpid()
     try:
-        if request["job"] not in registry:  # a fork does not inherit this file
+        if request["job"] not in registry:  # the template process left out its file, which makes forking unsafe
             path = settings.project / request["file"]
             load_file(registry, settings.project, settings.folders.of(TIER), path, TIER)
         is_the_run(_context(request, registry, settings, output))

@@ -10,7 +10,7 @@ from horae.execution.lines import LINE_LIMIT, OLD_SECONDS, Lines, Sink, stamped
 from horae.execution.pipes import Pipe, PipeReader
 
 LINES_OF_A_RECORD = 20
-"""The most characters of one log record, such as a long traceback: this many lines of LINE_LIMIT."""
+"""The longest stored log record, such as a traceback, as a multiple of LINE_LIMIT characters."""
 _making = threading.Lock()
 
 

@@ -1,4 +1,4 @@
-"""What every broker's table says alike: who asks, and how TLS is spoken. Files are read at each new connection."""
+"""The settings that all brokers share: credentials and TLS. Files are read at each new connection."""
 
 import ssl
 from pathlib import Path
@@ -20,13 +20,13 @@ class BrokerAccess(Table):
     password_file: Path | None = None
     """File with that password, read at each new connection. Relative to the project. Default: none."""
     tls_ca_file: Path | None = None
-    """Certificates (PEM) that the server's is checked against. Relative to the project. Default: the system's."""
+    """CA certificates (PEM) that verify the server's certificate. Relative to the project. Default: the system's."""
     tls_cert_file: Path | None = None
-    """Certificate (PEM) that is shown to the server. Relative to the project. Default: none."""
+    """Client certificate (PEM) for the server. Relative to the project. Default: none."""
     tls_key_file: Path | None = None
     """Key (PEM) of that certificate. Relative to the project. Default: it is in the same file."""
     tls_check_hostname: bool = True
-    """Refuse a certificate that is not made out to the host it came from. Default: yes."""
+    """Refuse a server certificate that does not name the host. Default: yes."""
 
     @model_validator(mode="after")
     def _once(self) -> Self:
@@ -39,7 +39,8 @@ class BrokerAccess(Table):
         return self
 
     def login(self, username: str | None = None, password: str | None = None) -> tuple[str, str] | None:
-        """User and password as they are now; those of the address are given. None without a user.
+        """The current user and password, or those of the address. None without a user. Raises QueueUnavailable if the
+        file cannot be read.
 
         Raises QueueUnavailable for a file that cannot be read.
         """
@@ -55,12 +56,12 @@ class BrokerAccess(Table):
 
     @property
     def tls_given(self) -> str:
-        """A setting of TLS that was given; empty when there is none."""
+        """The name of a TLS setting that is given; empty if none is given."""
         names = ("tls_ca_file", "tls_cert_file", "tls_key_file")
         return next((name for name in names if getattr(self, name)), "" if self.tls_check_hostname else names[0])
 
     def tls_context(self) -> ssl.SSLContext:
-        """Raises QueueUnavailable for a file that is no certificate or key."""
+        """Raises QueueUnavailable if a file is not a certificate or key."""
         try:
             context = ssl.create_default_context(cafile=str(self.tls_ca_file) if self.tls_ca_file else None)
             context.check_hostname = self.tls_check_hostname
@@ -71,6 +72,6 @@ class BrokerAccess(Table):
         return context
 
     def below(self, folder: Path) -> Self:
-        """With its paths relative to that folder."""
+        """A copy whose relative paths start at that folder."""
         paths: dict[str, Any] = {name: folder / value for name, value in self if isinstance(value, Path)}
         return self.model_copy(update=paths)

@@ -1,4 +1,4 @@
-"""Closing what is connected to a broker. A broker that does not answer must not keep a process from ending."""
+"""Closes connections to brokers. A broker that does not answer must not prevent the end of a process."""
 
 import asyncio
 import logging
@@ -7,7 +7,7 @@ from typing import Protocol
 
 log = logging.getLogger(__name__)
 CLOSE_SECONDS = 1.0
-"""For the last words to the brokers, all of them at once. What they do not hear they find out by themselves."""
+"""The time for closing all connections. A broker that gets no closing message notices the end itself."""
 
 
 class Closable(Protocol):
@@ -15,7 +15,7 @@ class Closable(Protocol):
 
 
 async def close_all(opened: Iterable[Closable]) -> None:
-    """Close all of them at once; what takes longer than CLOSE_SECONDS is left."""
+    """Close all of them at once. Connections that need longer than CLOSE_SECONDS are abandoned."""
     await asyncio.gather(*(_close(one) for one in opened))
 
 

@@ -1,8 +1,8 @@
-"""Kafka: a topic for each priority, one consumer group, an idempotent producer that all in-sync replicas answer.
+"""Kafka: a topic for each priority, one consumer group, an idempotent producer, and an answer of all in-sync replicas.
 
-Kafka acknowledges no single message: it keeps, for each partition, up to where the group is done. A worker commits the
-offset before which everything is acknowledged, and never an earlier one than before. Share groups, which acknowledge
-single messages, are not used: their clients are previews and cannot renew a lock.
+Kafka cannot acknowledge a single message. For each partition it stores the offset up to which the group is done. A
+worker commits the offset before which everything is acknowledged, and never an earlier one than before. Share groups
+can acknowledge single messages, but Horae does not use them: their clients are previews and cannot renew a lock.
 """
 
 from datetime import timedelta
@@ -19,24 +19,26 @@ if TYPE_CHECKING:
     from horae.queues.kafka.publisher import KafkaPublisher
 
 PARTITIONS = 12
-"""At least: more workers than partitions would leave some without one."""
+"""The least number of partitions. With more workers than partitions, some workers would get none."""
 RETENTION = timedelta(days=7)
-"""How long Kafka keeps a message, acknowledged or not."""
+"""How long Kafka keeps a message, whether it is acknowledged or not."""
 
 
 class KafkaSettings(BrokerAccess):
     bootstrap_servers: str | None = None
-    """HOST:PORT of one broker or of several, separated by commas. Default: none."""
+    """HOST:PORT of one or more brokers, separated by commas. Default: none."""
     tls: bool = False
-    """Speak TLS to the brokers. Default: no; yes where a TLS file is given."""
+    """Use TLS for the brokers. Default: no; yes if a TLS file is given."""
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
-    """How user and password are shown to a broker."""
+    """How user and password are sent to a broker."""
     partitions: int = Field(PARTITIONS, ge=PARTITIONS, le=10_000)
-    """Partitions of a topic, used when it is made. Workers beyond that number get nothing from it."""
+    """Partitions of a topic, used when it is created. Further workers get no messages of it."""
     replicas: int | None = Field(None, ge=1, le=99)
-    """Brokers that keep a copy of a topic, used when it is made. Default: 3, or fewer where there are fewer brokers."""
+    """Brokers that keep a copy of a topic, used when it is created. Default: 3, or fewer if there are fewer brokers."""
     session_seconds: float = Field(6, ge=6, le=300)
-    """A worker that is silent for as long is dead, and its partitions go to others."""
+    """A worker that is silent for this many seconds is dead, and others get its partitions. The broker limits the
+    value.
+    """
 
     @property
     def servers(self) -> list[str]:
@@ -85,7 +87,7 @@ PROVIDER = Provider(
     use_when="High throughput, event log",
     settings=KafkaSettings,
     capabilities=Capabilities(
-        # Whoever sets the group's offsets back, or lets them expire, is handed all that the topics hold.
+        # If someone resets the group's offsets, or they expire, the group gets all messages of the topics again.
         redelivers_for=RETENTION,
         native_schedules=None,
         priorities=True,

@@ -1,7 +1,7 @@
-"""Which worker of the group gets which partition: evenly, and none is taken from a worker that is at work on it.
+"""Assigns partitions to the workers of the group: evenly, and without taking a partition from a worker that uses it.
 
-Each member tells the partitions of which it holds messages that it has not acknowledged. Kafka's own assignors would
-give some of them to a worker that joins, and it would be handed the same messages.
+Each member reports the partitions of which it has messages that are not acknowledged. Kafka's own assignors would give
+some of them to a worker that joins, and it would get the same messages.
 """
 
 import json
@@ -18,7 +18,9 @@ NAME = "horae-held-first"
 def shared_out(
     partitions: Iterable[TopicPartition], held: Mapping[str, Iterable[TopicPartition]]
 ) -> dict[str, list[TopicPartition]]:
-    """Partitions by member. `held`: for every member, those that stay with it; of two that hold one, the first by name.
+    """Partitions by member. `held`: for every member, the partitions that stay with it. If two members hold one, the
+    first by name keeps it. The others go, topic by topic, to the member with the fewest of that topic, then with the
+    fewest of all.
 
     The others go, topic by topic, to whoever has the fewest of that topic, then the fewest of all.
     """
@@ -39,7 +41,7 @@ def _of_topic(partitions: Iterable[TopicPartition], topic: str) -> int:
 
 
 def assignor_of(holding: Callable[[], Iterable[TopicPartition]]) -> type[AbstractPartitionAssignor]:
-    """The assignor of a member; `holding` answers what it holds now. The client calls methods of the class."""
+    """The assignor of a member. `holding` returns what the member holds now. The client calls methods of the class."""
 
     class HeldFirst(AbstractPartitionAssignor):  # type: ignore[misc]
         name = NAME
@@ -64,7 +66,7 @@ def assignor_of(holding: Callable[[], Iterable[TopicPartition]]) -> type[Abstrac
 
         @classmethod
         def on_assignment(cls, assignment: ConsumerProtocolMemberAssignment) -> None:
-            """The listener of the subscription hears of it."""
+            """The listener of the subscription reports it."""
 
     return HeldFirst
 

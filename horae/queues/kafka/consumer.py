@@ -1,8 +1,9 @@
-"""Receiving, as a member of the one group. The client's background keeps the membership while a worker is full.
+"""Receives as a member of the one consumer group. The client's background task keeps the membership while a worker is
+full.
 
-A worker that is full does not ask for messages, maybe for hours. That is no reason to leave the group: whether a worker
-hangs is the business of its own supervisor. Members are not static: the partitions of a static one would wait for the
-end of its session after a clean stop too.
+A full worker does not ask for messages, maybe for hours. It must not leave the group for that, because the worker's own
+supervisor checks whether it hangs. Members are not static: after a clean stop, the partitions of a static member would
+wait for the end of its session.
 """
 
 import asyncio
@@ -28,19 +29,21 @@ from horae.queues.kafka.progress import Progress
 from horae.queues.priorities import wheel
 
 JOIN_SECONDS = 5.0
-"""Wait for the group in one receive; it may need longer when members died."""
+"""How long one receive waits for the group, which needs longer after members have died."""
 FETCH_MILLIS = 100
-"""A broker answers a fetch that finds nothing after this time. Meanwhile it is not asked for other partitions."""
+"""A broker answers a fetch without messages after this time. Until then it is not asked for other partitions."""
 SLICE_SECONDS = 1.0
-"""While a receive waits, the brokers have to answer once in this time."""
+"""While a receive waits, the brokers must answer once within this time."""
 HEARTBEAT_SECONDS = 0.5
 ABANDONED = timedelta(seconds=5)
-"""A worker claims and acknowledges within a moment. If it has not by then, it could not, and Kafka must send again."""
+"""A worker claims and acknowledges quickly. If it has not after this time, it could not, and Kafka must deliver
+again.
+"""
 NEVER_MILLIS = 2**31 - 1
 
 
 class Owned(ConsumerRebalanceListener):  # type: ignore[misc]
-    """The partitions of this member, and up to where each is done."""
+    """The partitions of this member, and the offset up to which each is done."""
 
     def __init__(self) -> None:
         self.progress: dict[TopicPartition, Progress] = {}
@@ -50,7 +53,7 @@ class Owned(ConsumerRebalanceListener):  # type: ignore[misc]
 
     @property
     def abandoned(self) -> bool:
-        """A message was handed out so long ago that nobody works on it."""
+        """A message was handed out so long ago that no worker works on it."""
         since = [one.held_since for one in self.progress.values() if one.held_since is not None]
         return bool(since) and monotonic() - min(since) > ABANDONED.total_seconds()
 
@@ -68,7 +71,7 @@ class Owned(ConsumerRebalanceListener):  # type: ignore[misc]
             if done is not None:
                 self.committed[one] = done
             progress = before.get(one)
-            # Another member had it in the meantime if more is done than was handed out here.
+            # If more is done than this member handed out, another member had the partition in between.
             if progress and (done or 0) <= progress.position:
                 self.progress[one] = progress
                 self.client.seek(one, progress.position)
@@ -108,7 +111,7 @@ class KafkaConsumer:
             if self._opening is None or self._opening.done():
                 self._opening = asyncio.create_task(self._open())
                 self._opening.add_done_callback(lambda done: done.cancelled() or done.exception())
-            # The client leaks its connections when it is cancelled while it opens them.
+            # The client leaks its connections if it is cancelled while it opens them.
             await asyncio.shield(self._opening)
 
     async def _open(self) -> None:
@@ -145,15 +148,16 @@ class KafkaConsumer:
             raise
         client.subscribe(topics=list(self._topics.names.values()), listener=owned)
         self._client, self._owned = client, owned
-        self._arrived.clear()  # it comes again
+        self._arrived.clear()  # it is delivered again
         self._keeper = asyncio.create_task(self._look_after(owned), name=f"{self._name} keeps its partitions")
 
     async def _look_after(self, owned: Owned) -> None:
-        """Commit what could not be committed. Leave the group once something is abandoned: another worker gets it, or
-        this one when it asks again."""
+        """Commit the offsets that could not be committed before. Leave the group if a message is abandoned: another
+        worker gets it, or this one when it asks again.
+        """
         while True:
             await asyncio.sleep(ABANDONED.total_seconds() / 5)
-            with suppress(QueueError):  # what could not be committed while the group was sharing anew
+            with suppress(QueueError):  # offsets that could not be committed during a rebalance
                 await self._commit()
             async with self._receiving:
                 if owned.abandoned:
@@ -162,7 +166,7 @@ class KafkaConsumer:
                     return
 
     async def _joined(self) -> bool:
-        """Whether it is a member, which may take a while."""
+        """Whether it is a member of the group; joining may take a while."""
         deadline = monotonic() + JOIN_SECONDS
         while not self._owned.joined.is_set():
             left = deadline - monotonic()
@@ -175,7 +179,7 @@ class KafkaConsumer:
         return True
 
     async def _answers(self) -> None:
-        """Raises what the brokers say, or TimeoutError. A client that gets nothing only logs why."""
+        """Raises the error of the brokers, or TimeoutError. A client that gets nothing only logs the reason."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
             await self._client.topics()
 
@@ -195,8 +199,9 @@ class KafkaConsumer:
         return [one for one in self._client.assignment() if topic in ("", one.topic)]
 
     async def _take(self, topic: str, limit: int) -> None:
-        """What the brokers have of a topic: a fetch that is on its way is waited for, or a lower priority would come
-        first."""
+        """The messages of a topic at the brokers. A fetch on its way is awaited; otherwise a lower priority would come
+        first.
+        """
         deadline = monotonic() + TIMEOUT_SECONDS
         while self._owned.joined.is_set():
             partitions = self._partitions(topic)
@@ -218,7 +223,7 @@ class KafkaConsumer:
                     async with asyncio.timeout(TIMEOUT_SECONDS):
                         if end is None or await self._client.position(one) < end:
                             return True
-                except IllegalStateError:  # it went to another worker meanwhile
+                except IllegalStateError:  # another worker got it meanwhile
                     return False
         return False
 
@@ -260,7 +265,7 @@ class KafkaConsumer:
             )
 
     async def _commit(self) -> None:
-        """In turn, and never an earlier offset than before."""
+        """Commit one after the other, and never an earlier offset than before."""
         async with self._committing:
             owned = self._owned
             done = {

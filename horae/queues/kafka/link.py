@@ -1,4 +1,4 @@
-"""How Kafka is spoken to, and the topics behind it: made where they are missing, and checked."""
+"""The connection to Kafka, and the topics: created if they are missing, and checked."""
 
 import asyncio
 from collections.abc import Coroutine, Iterator, Mapping
@@ -36,7 +36,7 @@ FORBIDDEN = (
 
 @contextmanager
 def translated(url: str) -> Iterator[None]:
-    """Errors of the client as errors of ours."""
+    """Raise errors of the client as Horae's errors."""
     try:
         yield
     except REFUSALS as error:
@@ -52,7 +52,7 @@ def translated(url: str) -> Iterator[None]:
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise
-        # The client cancels what waits on a connection that ends.
+        # The client cancels tasks that wait on a connection that ends.
         raise QueueUnavailable(f"the connection to the queue at {url} is closed") from error
 
 
@@ -73,7 +73,7 @@ def address_of(table: KafkaSettings) -> str:
 
 
 def options_of(table: KafkaSettings) -> dict[str, Any]:
-    """What every client is opened with. Reads the files of credentials."""
+    """The options of every client. Reads the credential files."""
     login = table.login()
     tls = table.tls or bool(table.tls_given)
     options: dict[str, Any] = {"security_protocol": ("SASL_" if login else "") + ("SSL" if tls else "PLAINTEXT")}
@@ -89,7 +89,7 @@ def options_of(table: KafkaSettings) -> dict[str, Any]:
 
 
 async def first_contact(table: KafkaSettings, options: Mapping[str, Any]) -> None:
-    """Raises what the brokers say. The clients only log it, and then say that no broker is there."""
+    """Raises the error of the brokers. The clients only log it and then report that there is no broker."""
     failed: Exception | None = None
     for server in table.servers:
         host, _, port = server.rpartition(":")
@@ -109,7 +109,7 @@ async def first_contact(table: KafkaSettings, options: Mapping[str, Any]) -> Non
 
 
 async def ended(step: Coroutine[Any, Any, None]) -> None:
-    """To the end of a client, for which nobody waits for long. Whatever it says, it is of no use any more."""
+    """Close a client without waiting long. Ignore its errors, because it is not used again."""
     task = asyncio.create_task(step)  # a client that stops may leak the cancellation of its own tasks
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
     _, late = await asyncio.wait({task}, timeout=CLOSE_SECONDS)
@@ -125,7 +125,7 @@ class Topics:
         self.names = {priority: topic_of(namespace, priority) for priority in Priority}
 
     async def declare(self, options: Mapping[str, Any]) -> None:
-        """Raises QueueError for a topic that could lose what it accepted, with the command that corrects it."""
+        """Raises QueueError for a topic that could lose accepted messages, with the command that corrects it."""
         admin = AIOKafkaAdminClient(
             bootstrap_servers=self._table.servers, request_timeout_ms=int(TIMEOUT_SECONDS * 1000), **options
         )
@@ -173,7 +173,7 @@ class Topics:
                 self._check_configuration(name, {entry[0]: entry[1] for entry in entries})
 
     async def _described(self, admin: Any) -> list[dict[str, Any]]:
-        """The topics, once the brokers have told one another of a new one."""
+        """The topics, when all brokers know a new one."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
             while True:
                 found: list[dict[str, Any]] = await admin.describe_topics([*self.names.values()])
@@ -187,8 +187,9 @@ class Topics:
         return not topic["error_code"] and bool(partitions) and all(one["leader"] >= 0 for one in partitions)
 
     def _check_configuration(self, name: str, found: Mapping[str, str]) -> None:
-        """Kafka forgets a message by its age, claimed or not: no sooner than workers may be away, no later than the
-        ledger remembers its run."""
+        """Kafka deletes a message by its age, claimed or not. The age must cover an outage of all workers, and must not
+        exceed the ledger's retention.
+        """
         kept = timedelta(milliseconds=int(found.get("retention.ms", -1)))
         wanted = RETENTION // timedelta(milliseconds=1)
         wrong = {

@@ -1,18 +1,20 @@
-"""Up to where a partition is done. Kafka keeps one number for it, so what is done after a gap waits for the gap."""
+"""The progress in a partition. Kafka stores one offset for it, so messages that are done after a gap wait for the
+gap.
+"""
 
 from horae.clock import monotonic
 
 
 class Progress:
-    """Of one partition that this worker owns."""
+    """The progress in one partition of this worker."""
 
     def __init__(self, position: int) -> None:
         self.position = position
-        """Offset of the next message that has not been handed out yet."""
+        """The offset of the next message that was not handed out yet."""
         self._open: dict[int, float] = {}
 
     def hand_out(self, offset: int) -> bool:
-        """Whether the message is new here. After a rebalance Kafka sends again what is not committed."""
+        """Whether the message is new here. After a rebalance Kafka delivers messages again that are not committed."""
         if offset < self.position:
             return False
         self._open[offset] = monotonic()
@@ -20,21 +22,21 @@ class Progress:
         return True
 
     def finish(self, offset: int) -> None:
-        """The message is acknowledged; a second time changes nothing."""
+        """Acknowledge the message. A second call changes nothing."""
         self._open.pop(offset, None)
 
     @property
     def holds(self) -> bool:
-        """Something is handed out and not acknowledged."""
+        """Whether a message is handed out and not acknowledged."""
         return bool(self._open)
 
     @property
     def held_since(self) -> float | None:
-        """When the first message that is open was handed out, by the monotonic clock."""
+        """When the first open message was handed out, on the monotonic clock."""
         return next(iter(self._open.values()), None)
 
     @property
     def done_before(self) -> int:
-        """Everything before this offset is acknowledged. It never goes back."""
-        # Messages are handed out by growing offset, so the first that is open is the lowest.
+        """Everything before this offset is acknowledged. The offset never decreases."""
+        # Messages are handed out in the order of their offsets, so the first open one has the lowest.
         return next(iter(self._open), self.position)

@@ -1,4 +1,4 @@
-"""Publishing: an idempotent producer, and an answer of all in-sync replicas for each message."""
+"""Publishes with an idempotent producer, and waits for an answer of all in-sync replicas for each message."""
 
 import asyncio
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ from horae.queues.kafka.link import TIMEOUT_SECONDS, Topics, ended, first_contac
 
 LINGER_SECONDS = 0.005
 OVERHEAD_BYTES = 4096
-"""Of a batch and of a record, beyond the body."""
+"""The additional bytes of a batch and of a record."""
 
 
 class KafkaPublisher:
-    """A producer that failed is not mended: the next step opens another, and reads the credentials again."""
+    """A producer that failed is not repaired: the next step opens a new one, which reads the credentials again."""
 
     def __init__(self, table: KafkaSettings, namespace: str, limit_bytes: int) -> None:
         self._table, self._namespace, self._limit_bytes = table, namespace, limit_bytes
@@ -88,7 +88,9 @@ class KafkaPublisher:
             raise
 
     async def backlog(self) -> Backlog:
-        """From where the group is done to the ends of the partitions. What is done after a gap still counts."""
+        """The messages from the group's offsets to the ends of the partitions. Messages that are done after a gap still
+        count.
+        """
         await self._opened()
         try:
             with translated(self._topics.url):
@@ -108,7 +110,7 @@ class KafkaPublisher:
             )
             self._looking = looking
             await looking.start()
-        # Without a subscription it asks what the group has committed, and is no member of it.
+        # Without a subscription, it asks for the group's offsets and is not a member of the group.
         partitions = [
             TopicPartition(name, number)
             for name in self._topics.names.values()

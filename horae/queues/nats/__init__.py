@@ -1,9 +1,10 @@
-"""NATS JetStream: one work-queue stream, a durable pull consumer for each priority.
+"""NATS JetStream: one work-queue stream, and a durable pull consumer for each priority. An acknowledged message is
+deleted.
 
-A message is deleted when it is acknowledged. The client is nats-py, and of it only the core connection: its `fetch`
-stalls (nats.py#986) and its pull subscriptions are lost when the server restarts (nats.py#504), and nats-jetstream 0.3
-is a beta. The pull protocol itself is three requests in JSON. A connection that ends is not mended: the next step opens
-another, reads the files of credentials again, and looks whether stream and consumers are as they have to be.
+Of the client nats-py only the core connection is used. Its `fetch` stalls (nats.py#986), its pull subscriptions are
+lost when the server restarts (nats.py#504), and nats-jetstream 0.3 is a beta. The pull protocol itself is three
+requests in JSON. A connection that ends is not repaired: the next step opens a new one, reads the credential files
+again, and checks the stream and its consumers.
 """
 
 from datetime import timedelta

@@ -18,16 +18,16 @@ from horae.queues.priorities import wheel
 
 
 class Pull:
-    """The requests of one priority, and what came for them."""
+    """The requests for one priority, and the received messages."""
 
     def __init__(self, link: Link, priority: Priority, arrived: asyncio.Queue[Any]) -> None:
         self._link, self._priority, self.arrived = link, priority, arrived
         self._subject = f"{API}.CONSUMER.MSG.NEXT.{link.stream}.{priority.value}"
         self._inbox = ""
         self.ended = asyncio.Event()
-        """The server said that the last request is done."""
+        """The server reported the end of the last request."""
         self.open = 0
-        """Messages that were asked for and did not come yet."""
+        """Messages that were requested and have not arrived."""
 
     async def begin(self, client: Any) -> None:
         self._inbox, self.open = client.new_inbox(), 0
@@ -38,7 +38,7 @@ class Pull:
         if status:
             self.open = 0
             self.ended.set()
-            self.arrived.put_nowait(None)  # whoever waits looks again
+            self.arrived.put_nowait(None)  # wake the waiting receive
             return
         self.open = max(0, self.open - 1)
         self.arrived.put_nowait(message)
@@ -46,7 +46,7 @@ class Pull:
             self.ended.set()
 
     async def ask(self, client: Any, count: int, wait: timedelta) -> None:
-        """Without a wait the server answers at once, and says when there is nothing more."""
+        """Without a wait, the server answers at once and reports when there are no more messages."""
         request: dict[str, Any] = {"batch": count}
         if wait:
             request["expires"] = int(wait.total_seconds() * NANOSECONDS)
@@ -101,7 +101,9 @@ class NatsConsumer:
         self._collect()
 
     async def _wait(self, client: Any, wait: timedelta) -> None:
-        """For the first message of any priority. What comes later for the others is handed out by later calls."""
+        """Wait for the first message of any priority. Later calls hand out messages that arrive later for the
+        others.
+        """
         for pull in self._pulls.values():
             if not pull.open:
                 await pull.ask(client, 1, wait)

@@ -15,7 +15,7 @@ from horae.urls import shown
 CONNECT_SECONDS = 2
 TIMEOUT_SECONDS = 5.0
 ACK_WAIT = timedelta(seconds=5)
-"""A worker claims and acknowledges within a moment; a longer silence means that it died in between."""
+"""A worker claims and acknowledges quickly. If it is silent for longer, it died in between."""
 DUPLICATES = timedelta(minutes=2)
 NANOSECONDS = 1_000_000_000
 API = "$JS.API"
@@ -36,7 +36,7 @@ def translated(url: str) -> Iterator[None]:
 
 
 class Link:
-    """A connection and the stream behind it. It is opened when it is needed, and again once it has ended."""
+    """A connection and its stream. It is opened when it is needed, and again after it has ended."""
 
     def __init__(self, table: NatsSettings, namespace: str) -> None:
         self._table, self.stream = table, f"{namespace}-queue"
@@ -45,13 +45,13 @@ class Link:
         self._client: Any = None
         self._opening = asyncio.Lock()
         self.opened = 0
-        """How many connections there were."""
+        """The number of connections so far."""
 
     def subject(self, priority: Priority) -> str:
         return f"{self._namespace}.queue.{priority.value}"
 
     async def client(self) -> Any:
-        """A client that is connected; raises QueueUnavailable or QueueError."""
+        """A connected client; raises QueueUnavailable or QueueError."""
         async with self._opening:
             if self._client is None or not self._client.is_connected:
                 await self._end()
@@ -85,12 +85,12 @@ class Link:
                 **options,
             )
         except BaseException:
-            await client.close()  # it leaves its socket open when it is refused
+            await client.close()  # the client leaves its socket open when it is refused
             raise
         return client
 
     async def ask(self, subject: str, **request: Any) -> dict[str, Any]:
-        """What JetStream answers; raises QueueError for what it refuses."""
+        """The answer of JetStream; raises QueueError if it refuses."""
         answer = await self.try_to_ask(subject, **request)
         if "error" in answer:
             raise QueueError(f"NATS at {self.url}: {subject}: {answer['error'].get('description', answer['error'])}")
@@ -115,7 +115,7 @@ class Link:
         return found
 
     async def _declare(self) -> None:
-        """The stream and its consumers, made where they are missing; raises QueueError where they are not as needed."""
+        """Create the stream and its consumers if they are missing. Raises QueueError if they have wrong settings."""
         wanted = {
             "name": self.stream,
             "subjects": [f"{self._namespace}.queue.*"],
@@ -156,7 +156,7 @@ class Link:
 
     async def _end(self) -> None:
         if self._client is not None:
-            with suppress(Exception):  # it is of no use any more, whatever it says
+            with suppress(Exception):  # ignore errors, because it is not used again
                 await asyncio.wait_for(self._client.close(), CONNECT_SECONDS)
             self._client = None
 
@@ -165,4 +165,4 @@ class Link:
 
 
 async def _told_elsewhere(error: Exception) -> None:
-    """Every step of ours hears of its own error; the client's background need not log it."""
+    """Every step gets its own error, so the client's background task need not log it."""

@@ -1,4 +1,4 @@
-"""Publishes to the stream; each message is acknowledged by the server before `publish` returns."""
+"""Publishes to the stream. The server acknowledges each message before `publish` returns."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from horae.queues.nats.link import TIMEOUT_SECONDS, Link, translated
 from horae.queues.nats.settings import NatsSettings
 
 AT_ONCE = 500
-"""Publishes that wait for their acknowledgement together."""
+"""The most publishes that wait for their acknowledgement together."""
 
 
 class NatsPublisher:
@@ -27,7 +27,7 @@ class NatsPublisher:
             await asyncio.gather(*(self._publish(client, *one) for one in bodies[start : start + AT_ONCE]))
 
     async def _publish(self, client: Any, message: Message, body: bytes) -> None:
-        # The run's id alone would swallow its retry, while the server remembers the first message.
+        # With only the run's id, the server would drop the message of a retry while it remembers the first one.
         headers = {"Nats-Msg-Id": f"{message.run_id}:{message.generation}"}
         with translated(self._link.url):
             said = await client.request(

@@ -13,13 +13,13 @@ class NatsSettings(BrokerAccess):
     """`[queue.nats]`."""
 
     url: SecretStr | None = None
-    """nats://HOST:4222 or tls://HOST:4222; several, separated by commas, for a cluster. Default: none."""
+    """nats://HOST:4222 or tls://HOST:4222; several for a cluster, separated by commas. Default: none."""
     token_file: Path | None = None
     """File with a token, read at each new connection. Relative to the project. Default: none."""
     credentials_file: Path | None = None
     """File with a JWT and its key (.creds). Relative to the project. Default: none."""
     replicas: int = Field(1, ge=1, le=5)
-    """Copies of the stream that a cluster keeps. It is used when the stream is made."""
+    """Copies of the stream in a cluster, used when the stream is created."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

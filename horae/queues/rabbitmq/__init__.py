@@ -1,7 +1,7 @@
 """RabbitMQ: a quorum queue for each priority, publisher confirms, mandatory publishing.
 
-A message leaves its queue when it is acknowledged. When the channel of a worker ends, the broker hands out again what
-that worker received and did not acknowledge.
+An acknowledged message leaves its queue. When the channel of a worker ends, the broker delivers again what that worker
+received and did not acknowledge.
 """
 
 from datetime import timedelta
@@ -25,9 +25,9 @@ class RabbitSettings(BrokerAccess):
     url: SecretStr | None = None
     """amqp://HOST:5672/VHOST or amqps://HOST:5671/VHOST; several for a cluster, separated by commas. Default: none."""
     heartbeat_seconds: int = Field(10, ge=1, le=600)
-    """A connection that is silent for twice as long counts as dead."""
+    """A connection that is silent for twice this time counts as dead."""
     replicas: int | None = Field(None, ge=1, le=99)
-    """Nodes of a cluster that keep a copy of each queue, used when a queue is made. Default: the server's choice."""
+    """Nodes of a cluster that keep a copy of each queue, used when a queue is created. Default: the server's choice."""
 
     @property
     def addresses(self) -> list[str]:
@@ -78,7 +78,7 @@ PROVIDER = Provider(
     use_when="Complex routing, AMQP",
     settings=RabbitSettings,
     capabilities=Capabilities(
-        # A queue keeps its messages until they are acknowledged: as long as all workers may be away.
+        # A queue keeps its messages until they are acknowledged, so this is the longest planned outage of all workers.
         redelivers_for=timedelta(days=1),
         native_schedules=None,
         priorities=True,
@@ -87,7 +87,7 @@ PROVIDER = Provider(
     missing=_missing,
     open_publisher=_open_publisher,
     open_consumer=_open_consumer,
-    # AMQP counts the messages that are ready, not those that a worker holds.
+    # AMQP counts messages that are ready, not messages that a worker holds.
     backlog=None,
     extra="rabbitmq",
 )

@@ -1,8 +1,9 @@
-"""Receiving: a consumer is on a queue only while a worker asks, and for no more messages than it asks for.
+"""Receives messages. A consumer exists on a queue only while a worker asks, and only for as many messages as it asks
+for.
 
-Quorum queues limit what each consumer holds and not what a channel holds. So a worker that waits on three queues may be
-sent three messages; what is more than it asked for goes back at once. A worker that is full holds nothing, and the
-broker's `consumer_timeout` finds nothing to end: the worker claims a run and acknowledges its message before it begins.
+Quorum queues limit each consumer and not a channel. So a worker that waits on three queues may get three messages;
+those beyond its request go back at once. A full worker holds no message, so the broker's `consumer_timeout` ends
+nothing: the worker claims a run and acknowledges its message before it begins.
 """
 
 import asyncio
@@ -21,11 +22,11 @@ from horae.queues.rabbitmq import RabbitSettings
 from horae.queues.rabbitmq.link import TIMEOUT_SECONDS, Link, queue_of, translated
 
 FEW = 2
-"""Up to here it is quicker to get messages singly."""
+"""Up to this number it is quicker to get messages singly."""
 ABANDONED = timedelta(seconds=5)
-"""A worker claims and acknowledges within a moment. If it has not by then, it could not."""
+"""A worker claims and acknowledges quickly. If it has not after this time, it could not."""
 QUIET_SECONDS = 0.1
-"""Other workers may have taken what was counted: after such a silence no more is expected."""
+"""Other workers may have taken the counted messages. After this silence no more are expected."""
 
 
 class Heard(dict[str, Any]):
@@ -49,7 +50,7 @@ class RabbitConsumer:
         self._channel: Any = None
         self._asking = asyncio.Lock()
         self._unsettled: dict[int, float] = {}
-        """Tags of the channel's deliveries that were neither acknowledged nor given back, and when they came."""
+        """Delivery tags of the channel that were neither acknowledged nor returned, with the time of their arrival."""
         self._consumers = 0
 
     async def receive(self, limit: int, wait: timedelta) -> list[Delivery]:
@@ -63,7 +64,7 @@ class RabbitConsumer:
         return found
 
     async def _steps(self, asked: Coroutine[Any, Any, None]) -> None:
-        """Questions to the broker to their end, also if the caller is cancelled: else the client closes the channel."""
+        """Finish requests to the broker even if the caller is cancelled. Otherwise the client closes the channel."""
         task = asyncio.create_task(self._in_turn(asked))
         try:
             await asyncio.shield(task)
@@ -83,7 +84,7 @@ class RabbitConsumer:
     async def _ready(self) -> Any:
         channel = await self._link.channel()
         if channel is not self._channel:
-            # What came over the former channel comes again.
+            # The broker delivers the messages of the previous channel again.
             self._channel, self._unsettled = channel, {}
             self._arrived.clear()
             channel.consumers = Heard(self._hear)
@@ -105,7 +106,7 @@ class RabbitConsumer:
                     await self._get(channel, queue, min(missing, ready))
 
     async def _give_up(self, channel: Any) -> None:
-        """What the worker received and could not claim goes back, to any worker."""
+        """Return messages that the worker received and could not claim. Any worker may get them."""
         waiting = {one.receipt[1] for one in self._arrived}
         before = monotonic() - ABANDONED.total_seconds()
         for tag in [tag for tag, came in self._unsettled.items() if came < before and tag not in waiting]:
@@ -138,7 +139,7 @@ class RabbitConsumer:
         return tag
 
     async def _wait(self, wait: timedelta) -> None:
-        """For the first message of any queue."""
+        """Wait for the first message of any queue."""
         tags: list[str] = []
 
         async def subscribe() -> None:
@@ -209,7 +210,7 @@ class RabbitConsumer:
             else:
                 for tag in sorted(tags):
                     await self._channel.basic_ack(tag)
-            # The broker answers in order: when it answers this, it has seen the acknowledgements.
+            # The broker answers in order, so with this answer it has processed the acknowledgements.
             await self._channel.queue_declare(self._queues[Priority.NORMAL], passive=True)
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A connection to RabbitMQ with one channel, and the queues behind it."""
+"""A connection to RabbitMQ with one channel, and the queues."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -18,12 +18,12 @@ CONNECT_SECONDS = 3.0
 TIMEOUT_SECONDS = 5.0
 CLOSE_SECONDS = 2.0
 UNLIMITED_FROM = 4
-"""Servers from this version on drop a message after 20 deliveries, unless its queue says otherwise."""
+"""Since this version, servers drop a message after 20 deliveries unless its queue has another limit."""
 
 
 @contextmanager
 def translated(url: str) -> Iterator[None]:
-    """Errors of the client as errors of ours."""
+    """Raise errors of the client as Horae's errors."""
     try:
         yield
     except (amqp.AuthenticationError, amqp.ProbableAuthenticationError) as error:
@@ -43,7 +43,7 @@ def translated(url: str) -> Iterator[None]:
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise
-        # The client cancels what waits on a connection that ends.
+        # The client cancels tasks that wait on a connection that ends.
         raise QueueUnavailable(f"the connection to the queue at {url} is closed") from error
 
 
@@ -56,8 +56,9 @@ def queue_of(namespace: str, priority: Priority) -> str:
 
 
 class Link:
-    """Opened when it is needed. One that ended is not mended: the next step opens another, reads the credentials again
-    and looks whether the queues are as they have to be."""
+    """Opened when it is needed. A connection that ended is not repaired: the next step opens a new one, reads the
+    credentials again and checks the queues.
+    """
 
     def __init__(self, table: RabbitSettings, namespace: str) -> None:
         self._table, self.namespace = table, namespace
@@ -66,9 +67,9 @@ class Link:
         self._channel: Any = None
         self._opening = asyncio.Lock()
         self.opened = 0
-        """How many channels there were."""
+        """The number of channels so far."""
         self.ended = asyncio.Event()
-        """The channel is of no use any more."""
+        """The channel must not be used again."""
 
     def usable(self) -> bool:
         return self._channel is not None and not self.ended.is_set() and not self._channel.is_closed
@@ -128,7 +129,7 @@ class Link:
                 ) from error
 
     def _arguments(self) -> Mapping[str, Any]:
-        # A queue that a policy limits refuses a message, which the relay keeps, and drops none.
+        # If a policy limits the queue, it refuses a message and drops none. The relay keeps the message.
         wanted: dict[str, Any] = {"x-queue-type": "quorum", "x-overflow": "reject-publish"}
         if self._table.replicas:
             wanted["x-quorum-initial-group-size"] = self._table.replicas
@@ -137,7 +138,7 @@ class Link:
         return wanted
 
     def _version(self) -> int:
-        """The first number of the server's version; 0 when it does not say."""
+        """The major version of the server; 0 if the server does not tell it."""
         told = self._connection.transport.connection.server_properties.get("version", "")
         first = (told.decode() if isinstance(told, bytes) else str(told)).split(".")[0]
         return int(first) if first.isdigit() else 0
@@ -146,5 +147,5 @@ class Link:
         connection, self._connection, self._channel = self._connection, None, None
         self.ended.set()
         if connection is not None:
-            with suppress(Exception):  # it is of no use any more, whatever it says
+            with suppress(Exception):  # ignore errors, because it is not used again
                 await asyncio.wait_for(connection.close(), CLOSE_SECONDS)

@@ -1,4 +1,4 @@
-"""Publishing: every message is persistent and mandatory, and confirmed by a majority of the queue's replicas."""
+"""Publishes persistent and mandatory messages. A majority of the queue's replicas confirms each."""
 
 import asyncio
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from horae.queues.rabbitmq import RabbitSettings
 from horae.queues.rabbitmq.link import TIMEOUT_SECONDS, Link, queue_of, translated
 
 AT_ONCE = 500
-"""Messages that wait for their confirmation together."""
+"""The most messages that wait for their confirmation together."""
 PERSISTENT = 2
 
 
@@ -30,7 +30,7 @@ class RabbitPublisher:
                     async with asyncio.timeout(TIMEOUT_SECONDS):
                         await self._confirmed(channel, together)
             except QueueUnavailable:
-                # A queue may have been deleted, or an answer may still be on its way: begin anew.
+                # A queue may have been deleted, or an answer may still be on its way: open a new connection.
                 await self._link.close()
                 raise
 
