@@ -63,4 +63,4 @@ def prefect_schedules(schedule: Schedule) -> "list[SCHEDULE_TYPES]":
             return [RRuleSchedule(rrule=once.format(instant)) for instant in schedule.instants]
         case AnyOf():
             return [one for part in schedule.members for one in prefect_schedules(part)]
-    raise InvalidSchedule(f"{schedule} has no counterpart in Prefect; give cron(...), every(...) or at(...)")
+    raise InvalidSchedule(f"Prefect has no equivalent of {schedule}; give cron(...), every(...) or at(...)")

@@ -32,7 +32,7 @@ async def write(
     near = await wait_past(prefect, found)
     id = await apply()
     again = await make_again(prefect, near)
-    made = f"; {len(again)} near fires made again" if again else ""
+    made = f"; {len(again)} near fires rescheduled" if again else ""
     return id, f"written ({', '.join(changed)}){made}"
 
 

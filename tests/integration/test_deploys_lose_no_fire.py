@@ -220,7 +220,7 @@ async def test_what_is_deployed_and_in_no_file_is_told(server: Server) -> None:
     registry = load_registry(settings)
     told = {(one.code, one.job): one for one in leftovers(settings, registry.deployments)}
     assert ("HR518", "tick/removed") in told
-    assert "it fires on" in told["HR518", "tick/removed"].message
+    assert "it continues to fire" in told["HR518", "tick/removed"].message
     assert [job for code, job in told if code == "HR519"] == ["tick/kept"]
     assert "the slug 'daily'" in told["HR519", "tick/kept"].message
 
