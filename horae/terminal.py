@@ -1,4 +1,4 @@
-"""Text of jobs, errors and file names on its way to a terminal: control characters are shown, not obeyed."""
+"""Text of jobs, errors and file names on its way to a terminal: control characters are shown as text, not executed."""
 
 import os
 import re
@@ -8,34 +8,34 @@ from contextlib import contextmanager
 from typing import Any, TextIO, cast
 
 _MARK = "\ufdd0"
-"""A noncharacter. Our own styles travel behind it to the stream, which makes escape sequences of them."""
+"""A noncharacter. It marks our own styles, which the stream converts to escape sequences."""
 _OURS = _MARK + os.urandom(4).hex()
-"""What no text of a job can begin with."""
+"""What the text of a job can never contain."""
 _CONTROLS = re.compile(
-    # C0 but tab and newline, DEL and C1; marks, embeddings and isolates of bidirectional text; line separators; half a
-    # surrogate pair.
+    # C0 except tab and newline, DEL and C1; marks, embeddings and isolates of bidirectional text; line separators; lone
+    # surrogates.
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069\ud800-\udfff\ufdd0]"
 )
 _STYLES = re.compile(f"{_OURS}([0-9;]+)m")
 
 
 def escaped(text: str) -> str:
-    r"""The text with each control character as `\u001b`, as JSON writes it; newlines and tabs stay."""
+    r"""The text with each control character as `\u001b`, in the form of JSON. Newlines and tabs stay."""
     return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def one_line(text: str) -> str:
-    r"""The same with newlines and tabs as `\n` and `\t`: for a cell, and for a line that is about one thing."""
+    r"""The same, with newlines and tabs as ` ` and `\t`, for a cell or for a line about one thing."""
     return escaped(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def styled(text: str, codes: str) -> str:
-    """The text between a style, such as `1;31`, and its end; an `EscapedStream` makes it visible."""
+    """The text between a style, such as `1;31`, and its end. An `EscapedStream` makes the style visible."""
     return f"{_OURS}{codes}m{text}{_OURS}0m"
 
 
 class EscapedStream:
-    """A text stream on which nothing but our own styles is an escape sequence."""
+    """A text stream on which only our own styles are escape sequences."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -58,7 +58,7 @@ class EscapedStream:
 
 @contextmanager
 def escaping() -> Iterator[None]:
-    """Stdout and stderr as such streams."""
+    """Make stdout and stderr such streams."""
     plain = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = cast(TextIO, EscapedStream(plain[0])), cast(TextIO, EscapedStream(plain[1]))
     try:

@@ -1,4 +1,4 @@
-"""What `horae up` shows: on a terminal one live table of all jobs, elsewhere a line for each event."""
+"""The output of `horae up`: on a terminal a live table of all jobs, elsewhere a line for each event."""
 
 import json
 import sys
@@ -34,12 +34,12 @@ PART_COLOURS = {What.READY: "green", What.STARTING: "cyan", What.DIED: "red", Wh
 
 
 class Board:
-    """`live`: draw the table; else only lines on stderr."""
+    """`live`: draw the table. Otherwise only print lines on stderr."""
 
     def __init__(self, registry: Registry, *, live: bool) -> None:
         self.registry = registry
         self.addresses: Endpoints | None = None
-        # This very stream, whatever stands in for sys.stdout later: a job's output is captured there.
+        # Use this stream even if sys.stdout is replaced later, because the replacement captures the output of jobs.
         self._console = Console(file=sys.stdout if live else sys.stderr)
         self._live: Live | None = None
         if live:
@@ -55,7 +55,7 @@ class Board:
         if self.addresses:
             self._console.print(self._where())
         if self._live:
-            self._events = []  # they stand above
+            self._events = []  # the events are above the parts
             self._live.start()
             self._shown = True
         return self
@@ -74,17 +74,17 @@ class Board:
             self._console.print(line)
 
     def event(self, event: PartEvent) -> None:
-        """Something happened to a part."""
+        """Report an event of a part."""
         detail = f": {event.detail}" if event.detail else ""
         self.say(f"{event.part} {event.what.value}{detail}", PART_COLOURS[event.what])
 
     def settled(self, run: Run) -> None:
-        """A run that was asked for has its verdict."""
+        """Report the verdict of a requested run."""
         failure = f": {run.failure.words}" if run.failure else ""
         self.say(f"{run.job} {run.state.value}{failure}", colour_of(run.state.value))
 
     async def refresh(self, store: Store, parts: Sequence[PartStatus]) -> None:
-        """Draw what the ledger says now. A store that is away leaves what was there before, and is named."""
+        """Draw the present state of the ledger. If the store does not answer, report it and keep the old state."""
         try:
             self._latest = await store.ledger.latest(self.registry.names)
             self._paused = await store.pauses.paused()
@@ -97,13 +97,14 @@ class Board:
 
     @property
     def durable_running(self) -> bool:
-        """Whether the newest run of a durable job was under way at the last look."""
+        """Whether the newest run of a durable job was active at the last look."""
         newest = (found.newest for found in self._latest.values())
         return any(run and run.tier is Tier.ONEIRIC and run.state is State.RUNNING for run in newest)
 
     def _make_room(self) -> None:
-        """Begin on an empty screen after the terminal changed its size: it wrapped what was there, so that nobody
-        can say on how many lines the old table stands."""
+        """Begin on an empty screen after the terminal changed its size. It has wrapped the old table, so the number of
+        its lines is unknown.
+        """
         if self._live is None or self._console.size == self._size:
             return
         self._size = self._console.size
@@ -123,21 +124,21 @@ class Board:
         jobs = self._jobs(room - EVENTS_AT_LEAST)
         events = self._events[-max(EVENTS_AT_LEAST, room - len(jobs)) :]
         lines = [*jobs, *below, *events, Text("Ctrl-C stops everything", style="dim")]
-        # A line that the terminal wraps is one more than we know of, and leaves a ghost at the next drawing.
+        # Leave room: a line that the terminal wraps takes another line, and leaves remains at the next drawing.
         drawn = [self._spelled(cut(_one_line(line), width)) for line in lines]
-        # Events give way first, then parts: the jobs stand above them.
+        # If there is no room, leave out events first, then parts, because the jobs are above them.
         above = drawn[: max(0, self._console.height - 1)]
         return Group(*above[: len(drawn) - 1], drawn[-1])
 
     def _spelled(self, line: Text) -> Text:
-        """In ASCII where the terminal has no UTF-8: three points take three columns."""
+        """Use ASCII if the terminal has no UTF-8: three points take three columns."""
         if not self._console.options.ascii_only or not line.plain.endswith("…"):
             return line
         line.right_crop(3)
         return line.append("...")
 
     def _jobs(self, room: int) -> list[Text]:
-        """The table, on at most so many lines: what would be pushed off the screen is counted instead."""
+        """The table on at most this many lines. Rows that do not fit are counted."""
         rows = [self._row(job) for job in sorted(self.registry, key=self._urgency)]
         lines = job_lines(rows, self._console.width)
         if len(lines) <= room:
@@ -147,7 +148,7 @@ class Board:
         return [*job_lines(rows[:shown], self._console.width), Text(more, style="dim")]
 
     def _urgency(self, job: Job) -> int:
-        """What fails comes first, then what runs, then all others, in their order: the end may not be shown."""
+        """Failing jobs first, then running ones, then all others in their order, because the end may not be visible."""
         latest = self._latest.get(job.name)
         if latest and latest.settled and latest.settled.state is State.FAILED:
             return 0
@@ -180,7 +181,7 @@ class Board:
         return Text("\n").join(Text(f"{name:<13}", style="bold") + Text(url) for name, url in lines)
 
     def verdicts(self, runs: Sequence[Run], as_json: bool) -> None:
-        """The runs of `--once`, on stdout."""
+        """Print the runs of `--once` on stdout."""
         if as_json:
             json.dump([run_shape(run) for run in runs], sys.stdout, indent=2)
             sys.stdout.write("\n")
@@ -200,7 +201,7 @@ def _live(console: Console) -> Live:
 
 
 def _one_line(line: Text) -> Text:
-    """An event may have several: the first of them."""
+    """The first instant of an event with several."""
     return line.split()[0] if "\n" in line.plain else line.copy()
 
 
@@ -212,7 +213,7 @@ def until(instant: datetime | None, now: datetime) -> str:
         return f"in {max(0, left)} s"
     if left < 3600:
         return f"in {left // 60} min"
-    # A weekday alone names a day of this week.
+    # A weekday alone means a day of this week.
     return f"{instant:%a %H:%M} UTC" if left < 6 * 86_400 else f"{instant:%Y-%m-%d %H:%M} UTC"
 
 
@@ -225,7 +226,7 @@ def _state(run: Run) -> Text:
 
 
 def _said(run: Run | None) -> Text:
-    """Why it failed, or what it said last."""
+    """The reason of the failure, or the last progress."""
     if run is None:
         return Text()
     said = run.failure.message if run.failure else run.progress

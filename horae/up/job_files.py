@@ -1,4 +1,4 @@
-"""The files that say what the jobs are, watched while `horae up` runs."""
+"""Watches the files that define the jobs while `horae up` runs."""
 
 from pathlib import Path
 
@@ -6,19 +6,20 @@ from horae.settings import FILE as SETTINGS_FILE
 from horae.settings import Settings
 
 type Stamp = tuple[int, int]
-"""When it was written last, in nanoseconds, and its size."""
+"""The time of the last write in nanoseconds, and the size."""
 
 
 class JobFiles:
-    """`changed` answers once writing has paused: an editor may write a file in several steps."""
+    """`changed` returns changes when writing has paused, because an editor may write a file in several steps."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._known = self._now = self._look()
 
     def changed(self) -> list[str]:
-        """Files that were added, edited or removed since the last answer, relative to the project; none while they
-        still change from look to look."""
+        """Files that were added, edited or removed since the last answer, relative to the project. None while files
+        still change.
+        """
         before, self._now = self._now, self._look()
         if self._now != before:
             return []
@@ -37,11 +38,11 @@ class JobFiles:
             try:
                 status = path.stat()
             except OSError:
-                continue  # it is not there, or it went meanwhile
+                continue  # the file does not exist, or was removed meanwhile
             found[path.relative_to(project).as_posix()] = (status.st_mtime_ns, status.st_size)
         return found
 
 
 def needs_restart(files: list[str]) -> list[str]:
-    """Those of them that only a new start of `horae up` reads: settings and deployments."""
+    """The changed files that only a new start of `horae up` reads: settings and deployments."""
     return [file for file in files if not file.endswith(".py")]

@@ -1,4 +1,4 @@
-"""The table of all jobs that `horae up` shows, as lines that fit the terminal."""
+"""The table of all jobs of `horae up`, as lines that fit the terminal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,23 +7,24 @@ from rich.text import Text
 
 HEAD = ("job", "tier", "schedule", "next fire", "last verdict", "took")
 BELOW = ("schedule", "tier", "took", "next fire")
-"""Where a terminal is too narrow, these columns go below, in this order, beside what a job says."""
+"""On a narrow terminal, these columns move to a second line in this order, beside the text of the job."""
 GAP = "  "
 SAYS_AT_LEAST = 24
-"""Columns that what a job says should have; with fewer it gets a line of its own."""
+"""The least columns for the text of a job. With fewer, the text gets its own line."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobRow:
     cells: tuple[str | Text, ...]
-    """One for each of `HEAD`."""
+    """A cell for each of `HEAD`."""
     says: Text
-    """What it does just now, or said last; cut at the edge."""
+    """The progress or the last result; cut at the edge."""
 
 
 def job_lines(rows: Sequence[JobRow], width: int) -> list[Text]:
-    """A line for each job under a head; two where what it says would not fit beside the rest. None is longer than
-    `width`: on a terminal that is too narrow even for name and verdict, they are cut at the edge."""
+    """A head, and one line for each job, or two if the text of the job does not fit beside the rest. No line is longer
+    than `width`: on a terminal that is too narrow for name and verdict, they are cut at the edge.
+    """
     beside = max([len(GAP), *(len(GAP) + min(SAYS_AT_LEAST, len(row.says)) for row in rows)])
     columns = list(range(len(HEAD)))
     if len(_joined(rows, columns)[0]) + beside <= width:
@@ -47,7 +48,7 @@ def job_lines(rows: Sequence[JobRow], width: int) -> list[Text]:
 
 
 def _joined(rows: Sequence[JobRow], columns: Sequence[int]) -> list[Text]:
-    """Head and rows, each column as wide as it must be."""
+    """Head and rows. Each column is as wide as its content."""
     table = [[_text(HEAD[place], "bold") for place in columns]]
     table += [[_text(row.cells[place]) for place in columns] for row in rows]
     widths = [max(len(line[place]) for line in table) for place in range(len(columns))]
@@ -67,13 +68,13 @@ def _cut(line: Text, width: int) -> Text:
 
 
 def cut(line: Text, width: int) -> Text:
-    """The line, on at most that many columns; `…` says that there was more."""
+    """The line, cut to this many columns; `…` stands for the rest."""
     line.truncate(width, overflow="ellipsis")
     return line
 
 
 def packed(words: Sequence[Text], width: int) -> list[Text]:
-    """Words side by side on as few lines as they need, none of them broken."""
+    """Words on as few lines as possible; no word is broken."""
     lines: list[Text] = []
     for word in words:
         if lines and len(lines[-1]) + len(GAP) + len(word) <= width:

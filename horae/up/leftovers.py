@@ -1,4 +1,4 @@
-"""Ending processes for good: a process group, and what an earlier `horae up` left behind."""
+"""Kills a process group, and processes that an earlier `horae up` left behind."""
 
 import os
 import signal
@@ -6,20 +6,22 @@ from contextlib import suppress
 from pathlib import Path
 
 MARK = "_HORAE_PART_OF"
-"""Variable that every part and all that it starts inherit; its value names the state folder. Not a `HORAE_` setting."""
+"""A variable that every part and all its processes inherit. Its value names the state folder. It is not a setting."""
 
 PART = "_HORAE_PART"
-"""Variable that a part with `ends_all` and all that it starts inherit: the part's name and the state folder."""
+"""A variable that a part with `ends_all` and all its processes inherit: the name of the part and the state folder."""
 
 
 def kill_group(leader: int) -> None:
-    """SIGKILL to what is left of the process group that `leader` led."""
+    """Send SIGKILL to the rest of the process group of `leader`."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
 
 
 def kill_leftovers(value: str, mark: str = MARK) -> list[int]:
-    """SIGKILL every process whose variable `mark` has that value, but this one; returns their ids. Linux only.
+    """Send SIGKILL to every other process whose variable `mark` has this value; returns their ids. Works only on Linux.
+    Only the holder of the project's lock may call it: with MARK before its parts start and after they have ended, with
+    PART when that part has ended.
 
     Only for the holder of the project's lock: with MARK before its parts start and after they ended, with PART when
     that part has ended.
@@ -30,7 +32,7 @@ def kill_leftovers(value: str, mark: str = MARK) -> list[int]:
         pid = int(folder.name)
         if pid in (os.getpid(), os.getppid()):
             continue
-        # Gone meanwhile, or somebody else's.
+        # The process has ended, or belongs to another user.
         with suppress(OSError):
             if wanted in (folder / "environ").read_bytes().split(b"\0"):
                 os.kill(pid, signal.SIGKILL)

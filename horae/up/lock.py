@@ -1,4 +1,4 @@
-"""One `horae up` a project: a lock that the kernel takes away with its holder."""
+"""The lock that allows one `horae up` for a project. The kernel releases it when the process ends."""
 
 import fcntl
 import os
@@ -45,7 +45,7 @@ def _take(path: Path) -> int:
             holder = os.read(descriptor, 32).decode().strip()
             os.close(descriptor)
             raise StartError(_taken(path, holder)) from None
-        # Its last holder may have removed the file between our opening and locking it.
+        # The last holder may have removed the file between opening and locking it.
         if path.exists() and os.fstat(descriptor).st_ino == path.stat().st_ino:
             return descriptor
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""One log file a part, `.horae/logs/<part>.log`, and its predecessor `.log.1`."""
+"""One log file for each part, `.horae/logs/<part>.log`, and the previous one as `.log.1`."""
 
 from pathlib import Path
 from typing import BinaryIO
@@ -6,12 +6,12 @@ from typing import BinaryIO
 from horae.files import private_folder
 
 LIMIT_BYTES = 10_000_000
-"""A log over this size makes way for a new one when its part starts."""
+"""A log that is larger than this is replaced by a new one when its part starts."""
 TAIL_LINES = 15
 
 
 def open_log(path: Path) -> BinaryIO:
-    """The log, open to append to; its folder is made."""
+    """The log, opened to append. Creates its folder."""
     private_folder(path.parent)
     if path.exists() and path.stat().st_size > LIMIT_BYTES:
         path.replace(path.with_name(path.name + ".1"))
@@ -19,7 +19,7 @@ def open_log(path: Path) -> BinaryIO:
 
 
 def tail(path: Path, lines: int = TAIL_LINES) -> str:
-    """The last lines as an indented block that names the file, to end a message with."""
+    """The last lines as an indented block with the name of the file, for the end of a message."""
     try:
         with path.open("rb") as log:
             log.seek(max(0, path.stat().st_size - 16_384))

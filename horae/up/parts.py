@@ -24,26 +24,26 @@ from horae.up.leftovers import MARK, PART, kill_group, kill_leftovers
 from horae.up.part_logs import open_log, tail
 
 STOP_SECONDS = 9.0
-"""From the order to stop until the last process is gone: the ten that are promised, but for `horae up` itself."""
+"""All parts end within this time. The promise is 10 s; the rest is for `horae up` to exit."""
 SERVERS_KEEP_SECONDS = 2.5
-"""What remains of that for the parts that others need, once those are gone."""
+"""The part of that time for parts that others need, after those have ended."""
 DRAIN_SECONDS = STOP_SECONDS - SERVERS_KEEP_SECONDS - 2.0
-"""How long a part may let its work go on when it is told to stop, and still stop in time."""
+"""The longest drain of a part that still stops in time."""
 RESTART_MARGIN_SECONDS = 2.0
-"""Beside its drain, for a part that is started again."""
+"""Added to the drain of a part that is restarted."""
 PROBE_SECONDS = 0.1
 PROBE_LIMIT_SECONDS = 5.0
 LOOK_SECONDS = 5.0
-"""How often a running part is asked whether it still answers."""
+"""The interval of probes of a running part."""
 HUNG_SECONDS = 60.0
-"""One that has not answered for so long is killed and started again."""
+"""A part that does not answer for this long is killed and restarted."""
 BACKOFF_SECONDS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
-"""Before the first, second, … restart in a row."""
+"""The wait before the first, second, … restart in succession."""
 HEALTHY_SECONDS = 30.0
-"""A part that was ready for so long and dies begins the row anew."""
+"""If a part dies after it was ready for this long, the waits begin again with the first."""
 
-# Becomes the part itself. On Linux it first asks to be sent SIGTERM when its parent dies, so that a `kill -9` of
-# `horae up` orphans nothing; a fork hook in the parent could deadlock, since the parent has threads.
+# This program becomes the part itself. On Linux it first requests a SIGTERM for the death of its parent, so that a
+# `kill -9` of `horae up` leaves no process. A fork hook in the parent could deadlock, because the parent has threads.
 LAUNCH = """
 import os, sys
 parent, command = int(sys.argv[1]), sys.argv[2:]
@@ -62,22 +62,22 @@ except OSError as error:
 @dataclass(frozen=True, kw_only=True)
 class Part:
     name: str
-    """Unique; also names its log file."""
+    """Unique. It is also the name of its log file."""
     command: tuple[str, ...]
     cwd: Path
     ready: Callable[[], Awaitable[bool]]
-    """Asked again and again after each start; not to answer within 5 s, or to raise, counts as a no."""
+    """Called repeatedly after each start. No answer within 5 s, or an exception, counts as not ready."""
     env: Mapping[str, str] = field(default_factory=dict)
-    """Laid over the environment of `horae up`."""
+    """Added to the environment of `horae up`."""
     needs: tuple[str, ...] = ()
     """Parts that must be stopped after this one."""
     ready_seconds: float = 60.0
-    """A part that is not ready by then is killed and counts as dead."""
+    """A part that is not ready within this time is killed and counts as dead."""
     what_to_do: Callable[[str], str] = lambda log: ""
-    """From the end of its log, what somebody can do about its death; empty if nothing is known."""
+    """What to do about its death, from the end of its log; empty if unknown."""
     stop_signal: signal.Signals = signal.SIGTERM
     ends_all: bool = False
-    """What it has started ends with it, also in sessions of its own."""
+    """All processes that it started end with it, also those in other sessions."""
 
 
 class What(StrEnum):
@@ -94,18 +94,18 @@ class PartEvent:
     what: What
     at: datetime
     detail: str = ""
-    """Why, in a sentence that can be shown."""
+    """The reason, as a sentence for people."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PartStatus:
     name: str
     what: What
-    """The last thing that happened to it."""
+    """The last event of the part."""
     since: datetime
     pid: int | None
     restarts: int
-    """How often it died and was started again."""
+    """How often it died and was restarted."""
     log: Path
 
 
@@ -121,10 +121,10 @@ class _Entry:
 
 
 class Parts:
-    """Leaving the context stops all parts within `STOP_SECONDS` and leaves no process of theirs."""
+    """Leaving the context stops all parts within `STOP_SECONDS`, with all their processes."""
 
     def __init__(self, state: Path, on_event: Callable[[PartEvent], None] = lambda event: None) -> None:
-        """`state`: where logs go. `on_event` is called on the event loop and must not block."""
+        """`state`: the folder of the logs. `on_event` is called on the event loop and must not block."""
         self._state, self._on_event = state.resolve(), on_event
         self._entries: dict[str, _Entry] = {}
         self._stopping = False
@@ -136,11 +136,11 @@ class Parts:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # A second Ctrl-C or a cancelled caller must not leave processes behind.
+        # A second Ctrl-C, or a cancelled caller, must not leave processes.
         await asyncio.shield(asyncio.ensure_future(self._stop_all()))
 
     def status(self) -> list[PartStatus]:
-        """Every part, in the order of their start."""
+        """Every part, in the order of their starts."""
         return [
             PartStatus(
                 name=name,
@@ -154,7 +154,8 @@ class Parts:
         ]
 
     async def start(self, part: Part) -> None:
-        """Start a part and wait until it is ready; StartError says why it is not, with the end of its log.
+        """Start a part and wait until it is ready. Raises StartError with the reason and the end of its log. From then
+        on, the part is restarted whenever it dies.
 
         From then on a part that dies is started again, for as long as it takes.
         """
@@ -170,7 +171,9 @@ class Parts:
         entry.watcher = asyncio.create_task(self._watch(entry), name=f"watch {part.name}")
 
     async def restart(self, name: str) -> None:
-        """Stop a part politely and start it anew; one that does not come up is treated as one that died."""
+        """Stop a part with SIGTERM and start it again. If it does not become ready, it is treated as a part that
+        died.
+        """
         entry = self._entries[name]
         if entry.watcher:
             entry.watcher.cancel()
@@ -182,7 +185,7 @@ class Parts:
         entry.watcher = asyncio.create_task(self._watch(entry), name=f"watch {name}")
 
     async def _launch(self, entry: _Entry) -> str | None:
-        """Start the process and wait until it is ready: None, or why it is not."""
+        """Start the process and wait until it is ready. Returns None, or the reason why it is not ready."""
         part = entry.part
         self._say(entry, What.STARTING)
         launcher = (sys.executable, "-I", "-S", "-c", LAUNCH, str(os.getpid()))
@@ -205,7 +208,7 @@ class Parts:
                 return _how(process.returncode)
             if clock.monotonic() > deadline:
                 return f"it was not ready within {part.ready_seconds:g} s"
-        if ended.done():  # somebody else answered the probe
+        if ended.done():  # another process answered the probe
             return _how(process.returncode)
         self._say(entry, What.READY)
         return None
@@ -217,7 +220,7 @@ class Parts:
             why = await self._lost(entry)
             in_a_row = 0 if clock.monotonic() - began > HEALTHY_SECONDS else in_a_row
             while why:
-                # What a dead part started would work on beside its successor.
+                # Processes of a dead part would work beside its successor.
                 await self._end(entry, 0)
                 wait = BACKOFF_SECONDS[min(in_a_row, len(BACKOFF_SECONDS) - 1)]
                 again = f"{why}; restarting" + (f" in {wait:g} s" if wait else "")
@@ -231,7 +234,7 @@ class Parts:
                     why = f"cannot start it: {error}"
 
     async def _lost(self, entry: _Entry) -> str:
-        """Wait until the part has died, or has not answered for `HUNG_SECONDS`; says which."""
+        """Wait until the part has died, or has not answered for `HUNG_SECONDS`; returns which of the two."""
         assert entry.process
         ended = asyncio.ensure_future(entry.process.wait())
         answered = clock.monotonic()
@@ -269,7 +272,9 @@ class Parts:
             gone[name].set()
 
     async def _end(self, entry: _Entry, patience: float) -> None:
-        """End a part's process group: politely for `patience` seconds if it is positive, then by SIGKILL."""
+        """End the process group of a part: with SIGTERM and a wait of `patience` seconds if that is positive, then with
+        SIGKILL.
+        """
         process = entry.process
         if process is None:
             return
@@ -296,7 +301,7 @@ class Parts:
 
 
 async def _answers(part: Part) -> bool:
-    """Whether it is ready; a probe that hangs or raises is a no."""
+    """Whether it is ready. A probe that hangs or raises counts as not ready."""
     try:
         async with asyncio.timeout(PROBE_LIMIT_SECONDS):
             return await part.ready()

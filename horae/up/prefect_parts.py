@@ -1,4 +1,4 @@
-"""Prefect on this machine: its server and a process worker as parts, their work pool, and the deployments."""
+"""Prefect on this machine: its server and a process worker as parts, the work pool, and the deployments."""
 
 import asyncio
 import importlib.util
@@ -18,11 +18,11 @@ from horae.up.parts import Part
 from horae.urls import cleaned
 
 DEPLOY_SECONDS = 600.0
-"""The longest that one file takes: each changed deployment may wait half a minute for a good moment."""
+"""The longest time to deploy one file. Each changed deployment may wait half a minute for a safe moment."""
 HEARTBEAT_SECONDS = 30
-"""How often a flow run says that it lives."""
+"""The interval of a flow run's heartbeats."""
 CRASHED_AFTER_SECONDS = 90
-"""A flow run that was silent for so long is Crashed: else one whose process was killed stays Running for ever."""
+"""A flow run without a heartbeat for this long is Crashed. Otherwise a run whose process was killed stays Running."""
 
 SWITCHED_OFF = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -45,7 +45,9 @@ def installed() -> bool:
 
 
 def environment(state: Path, api_url: str, api_key: str | None = None) -> dict[str, str]:
-    """What every process that talks to this Prefect needs: its own profile and home, so that nobody's are touched."""
+    """The environment of every process that uses this Prefect: its own profile and home, so that it changes nothing of
+    the user's Prefect.
+    """
     home = state / "prefect"
     found = {**SWITCHED_OFF, "PREFECT_HOME": str(home), "PREFECT_PROFILES_PATH": str(home / "profiles.toml")}
     found["PREFECT_API_URL"] = api_url
@@ -54,16 +56,17 @@ def environment(state: Path, api_url: str, api_key: str | None = None) -> dict[s
 
 
 def server_part(project: Path, state: Path, port: int) -> Part:
-    """The part `prefect-server`: API, UI and all its services in one process, on SQLite in `state/prefect`."""
+    """The part `prefect-server`: API, UI and all its services in one process, with SQLite in `state/prefect`."""
     home = private_folder(state / "prefect")
     url = f"http://{LOOPBACK}:{port}/api"
     env = environment(state, url) | {
-        # Whatever the user's shell says: this server is the embedded one.
+        # Ignore the variables of the user's shell, because this server is the embedded one.
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
         "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
         "PREFECT_UI_API_URL": url,
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
-        # In memory, as by default, a restart forgets who holds a concurrency slot, and then nobody ever gives it back.
+        # By default, leases are in memory. A restart would lose them, and the slots of their runs would never be free
+        # again.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     }
     command = (sys.executable, "-m", "prefect", "server", "start", "--host", LOOPBACK, "--port", str(port))
@@ -77,7 +80,8 @@ def server_part(project: Path, state: Path, port: int) -> Part:
 def worker_part(
     project: Path, state: Path, pool: str, api_url: str, *, needs: tuple[str, ...] = (), api_key: str | None = None
 ) -> Part:
-    """The part `prefect-worker`: a process worker of `pool` that looks for work every second.
+    """The part `prefect-worker`: a process worker of `pool` that looks for work every second. Each flow run has its own
+    session, so if only the worker is killed, its flow runs continue to their end.
 
     Flow runs are processes of their own session: killed alone, it leaves them working, and they end well without it.
     """
@@ -97,7 +101,9 @@ def worker_part(
 
 
 async def prepare(api: PrefectApi, project: Path, pool: str, *, ours: bool) -> None:
-    """Make the work pool, and the automation that ends flow runs whose process died.
+    """Create the work pool, and the automation that ends flow runs whose process died. `ours`: the server is the
+    embedded one. Then an existing pool is updated, and flow runs that an earlier `horae up` left are ended. A shared
+    server is not changed.
 
     `ours`: the server is the embedded one, so an existing pool is brought up to date, and flow runs that an earlier
     `horae up` left behind are ended; a shared one is left alone.
@@ -105,14 +111,15 @@ async def prepare(api: PrefectApi, project: Path, pool: str, *, ours: bool) -> N
     template = process_template(await api.default_job_template("process"), project)
     await api.ensure_work_pool(pool, template, update=ours)
     if ours:
-        # They would hold their deployment's concurrency slot for minutes, and the next run would be cancelled.
+        # Otherwise they keep the concurrency slot of their deployment for minutes, and the next run is cancelled.
         await api.crash_unfinished("its process ended when its horae up ended")
     await api.ensure_automation(silent_runs_crash())
 
 
 def process_template(default: Mapping[str, Any], project: Path) -> dict[str, Any]:
-    """The process pool's job template with this machine's defaults: flow runs work in the project folder, on this
-    Python, and begin at once. So prefect.yaml names no path of any machine."""
+    """The process pool's job template with defaults of this machine: flow runs use the project folder and this Python,
+    and begin at once. So prefect.yaml needs no path of a machine.
+    """
     template = {key: dict(value) for key, value in default.items()}
     properties = {key: dict(value) for key, value in template["variables"]["properties"].items()}
     properties["working_dir"]["default"] = str(project)
@@ -122,7 +129,9 @@ def process_template(default: Mapping[str, Any], project: Path) -> dict[str, Any
 
 
 def silent_runs_crash() -> dict[str, Any]:
-    """An automation: a flow run that sent a heartbeat and then neither another nor its end becomes Crashed."""
+    """An automation: a flow run that sent a heartbeat, and then neither another heartbeat nor its end, becomes
+    Crashed.
+    """
     ends = ["Completed", "Failed", "Cancelled", "Crashed"]
     return {
         "name": "horae: silent flow runs crash",
@@ -158,7 +167,10 @@ async def deploy(
     pool: str = "",
     files: Sequence[PrefectFile] | None = None,
 ) -> str:
-    """`prefect deploy --all` of the project's files of deployments; what it printed.
+    """Run `prefect deploy --all` for the project's deployment files; returns the output. Unchanged deployments are not
+    written, and a write waits until no fire is near: see `horae.prefect.deployer`. `pool`: the work pool of deployments
+    that name none. Raises StartError with the end of the output if it fails; deployments before the failing one are
+    then written.
 
     What has not changed is not written, and a write waits past a near fire: see `horae.prefect.deployer`. `pool`: where
     deployments go that name no work pool. StartError, with the end of what it printed, if it fails; deployments before
@@ -185,7 +197,7 @@ async def _deploy_file(file: PrefectFile, state: Path, api_url: str, api_key: st
     except TimeoutError as error:
         raise StartError(f"prefect deploy of {file.path.name} did not end within {DEPLOY_SECONDS:g} s") from error
     finally:
-        # Also when we are cancelled.
+        # also if this task is cancelled
         with suppress(ProcessLookupError):
             process.kill()
     text = cleaned(output.decode(errors="replace"), api_url)
@@ -199,7 +211,7 @@ async def _deploy_file(file: PrefectFile, state: Path, api_url: str, api_key: st
 
 
 async def _healthy(port: int, path: str) -> bool:
-    """Whether what listens on that port answers GET with 200. Asked often, so without the cost of an HTTP client."""
+    """Whether a server on that port answers GET with 200. Called often, so it does not use an HTTP client."""
     try:
         async with asyncio.timeout(2):
             reader, writer = await asyncio.open_connection(LOOPBACK, port)

@@ -1,4 +1,4 @@
-"""Takes up changed job files while `horae up` runs: the sidecar and the queue worker are started again."""
+"""Loads changed job files while `horae up` runs, by a restart of the sidecar and the queue worker."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,16 +14,17 @@ from horae.up.parts import Parts
 
 WORKER, SIDECAR = "queue-worker", "sidecar"
 PATIENCE_SECONDS = 60.0
-"""How long the queue worker may go on with a run before it is stopped, and hands the run back."""
+"""How long the queue worker may finish its active runs before it is stopped and hands them back."""
 NAMED = 3
 
 
 class Reload:
-    """`look` is called again and again. The sidecar is started again at once; the queue worker once no run is under
-    way, since it would hand that run back, and after a minute all the same."""
+    """`look` is called repeatedly. The sidecar is restarted at once. The queue worker is restarted when it has no
+    active run, because it would hand the run back, or after a minute.
+    """
 
     def __init__(self, settings: Settings, parts: Parts, board: Board, took: Callable[[Registry], None]) -> None:
-        """`took` hears of the jobs that are there now."""
+        """`took` gets the jobs that exist now."""
         self._settings, self._parts, self._board, self._took = settings, parts, board, took
         self._files = JobFiles(settings)
         self._worker_until: float | None = None
@@ -42,7 +43,7 @@ class Reload:
             self._board.say("the queue worker has loaded the changed jobs")
 
     async def _jobs_changed(self, files: list[str]) -> None:
-        # A file that loops or ends its process at import must not do so here.
+        # A file that loops or ends its process at import must not do that in this process.
         registry = load(self._settings, await asyncio.to_thread(probe, self._settings))
         self._board.registry = registry
         self._took(registry)

@@ -14,12 +14,12 @@ TABLES = {"sidecar": "sidecar", "queue-worker": "worker"}
 
 
 def service_part(name: str, settings: Settings, health_port: int, needs: tuple[str, ...], *arguments: str) -> Part:
-    """`name`: `sidecar` or `queue-worker`. It gets the addresses of what runs, and the health port that was chosen."""
+    """`name`: `sidecar` or `queue-worker`. The part gets the addresses of the other parts and its health port."""
     assert settings.store.url
     env = {"HORAE_STORE__URL": settings.store.url.get_secret_value(), "PYTHONUNBUFFERED": "1"}
     table = TABLES[name]
     env[f"HORAE_{table.upper()}__HEALTH_PORT"] = str(health_port)
-    # Longer, and it would be killed at its work instead of handing it back.
+    # With a longer drain, it would be killed at its work instead of handing it back.
     env[f"HORAE_{table.upper()}__GRACE_SECONDS"] = str(min(getattr(settings, table).grace_seconds, DRAIN_SECONDS))
     if settings.prefect.api_url:
         env["HORAE_PREFECT__API_URL"] = settings.prefect.api_url.get_secret_value()

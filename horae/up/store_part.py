@@ -10,7 +10,7 @@ from horae.up.parts import Part
 
 
 def store_part(state: Path, port: int) -> Part:
-    """The part `valkey`, its data in `state/valkey`. Raises OSError or StartError."""
+    """The part `valkey`, with its data in `state/valkey`. Raises OSError or StartError."""
     folder = private_folder(state / FOLDER)
     secret = secret_of(folder)
 

@@ -1,4 +1,6 @@
-"""`horae up`: everything on this machine. What is configured by URL is used; the rest is started and watched."""
+"""`horae up`: starts and watches everything on this machine. A service with a configured URL is used and not
+started.
+"""
 
 import asyncio
 import errno
@@ -58,9 +60,9 @@ class Up:
     parts: Parts
     board: Board
     start: str
-    """Names this start; the runs that it asks for have ids that follow from it."""
+    """The addresses for commands in this project."""
     addresses: Endpoints | None = None
-    """What commands in this project read."""
+    """The runs of the jobs with run_on_start, by job."""
     asked: dict[str, "asyncio.Task[Run | None]"] = field(default_factory=dict)
     """The runs of the jobs with run_on_start, by job."""
 
