@@ -47,27 +47,27 @@ from horae.up.store_part import store_part
 
 POLL_SECONDS = 0.5
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
-"""What the system says of a disk that is full, over its quota, or not to be written."""
+"""Error codes of the system for a disk that is full, over its quota, or read-only."""
 ERRORS_TOLD = 5
 
 
 @dataclass(kw_only=True, slots=True)
 class Up:
-    """A start on its way. `settings` are the effective ones: with the addresses of what was started."""
+    """A start in progress. `settings` includes the addresses of the started parts."""
 
     settings: Settings
     registry: Registry
     parts: Parts
     board: Board
     start: str
-    """The addresses for commands in this project."""
+    """The name of this start. The ids of the runs that it requests follow from the name."""
     addresses: Endpoints | None = None
-    """The runs of the jobs with run_on_start, by job."""
+    """The addresses for commands in this project."""
     asked: dict[str, "asyncio.Task[Run | None]"] = field(default_factory=dict)
     """The runs of the jobs with run_on_start, by job."""
 
     def took(self, registry: Registry) -> None:
-        """These are the jobs from now on."""
+        """Use these jobs from now on."""
         assert self.addresses
         self.registry = registry
         self.addresses = replace(self.addresses, jobs=registry.names)
@@ -75,7 +75,8 @@ class Up:
 
 
 def main(settings: Settings, *, once: bool = False, as_json: bool = False, reloads: bool = True) -> int:
-    """`reloads`: take up changed job files.
+    """`reloads`: load changed job files. Returns the exit status: 0 if it was asked to stop, or with `once` if all jobs
+    ran; 1 if one did not. Raises StartError if something prevents the start.
 
     Returns the exit status: 0 when it was asked to stop, or with `once` when all jobs ran; 1 when one did not. Raises
     StartError for what is in its way.
@@ -116,7 +117,7 @@ async def _run(settings: Settings, *, once: bool, as_json: bool, reloads: bool) 
 
 
 def _tell_errors(settings: Settings, board: Board, probed: Mapping[str, Probed]) -> None:
-    """What `horae check` calls an error: the rest starts all the same."""
+    """Report the errors of `horae check`. The start continues."""
     findings = check_project(settings, clock.now(), probed=probed).findings
     errors = [finding for finding in findings if finding.level is Level.ERROR]
     for finding in errors[:ERRORS_TOLD]:
@@ -141,7 +142,9 @@ async def _work(settings: Settings, board: Board, *, once: bool, as_json: bool, 
 
 @asynccontextmanager
 async def _started(settings: Settings, board: Board) -> AsyncIterator[Up]:
-    """Everything started, and the jobs with run_on_start asked for; leaving it stops all. Raises StartError."""
+    """Start everything and request the jobs with run_on_start. Leaving the context stops everything. Raises
+    StartError.
+    """
     async with Parts(settings.state, on_event=board.event) as parts:
         up = Up(settings=settings, registry=board.registry, parts=parts, board=board, start=new_run_id())
         try:
@@ -162,7 +165,7 @@ async def _started(settings: Settings, board: Board) -> AsyncIterator[Up]:
 
 
 async def _together(*steps: Coroutine[Any, Any, None]) -> None:
-    """Both at the same time; the first error is the one that is raised, and the other step is not waited for."""
+    """Run both steps at the same time. Raises the first error without waiting for the other step."""
     tasks = [asyncio.create_task(step) for step in steps]
     try:
         await asyncio.gather(*tasks)
@@ -182,7 +185,7 @@ async def _start_store(up: Up) -> None:
 
 
 async def _start_prefect_server(up: Up) -> None:
-    """Where there are flows and Prefect is installed; without it the other tiers run all the same."""
+    """Start the server if there are flows and Prefect is installed. Without Prefect, the other tiers run."""
     if not up.registry.by_tier(Tier.PREFECT):
         return
     if not installed():
@@ -204,7 +207,7 @@ async def _start_services(up: Up) -> None:
 
 
 async def _start_flows(up: Up) -> None:
-    """Pool, deployments and worker. The pool of a Prefect that others share is left as it is."""
+    """Create the work pool and the deployments, and start the worker. The pool of a shared Prefect is not changed."""
     if not up.registry.by_tier(Tier.PREFECT) or not installed():
         if up.settings.prefect.api_url:
             await _tell_leftovers(up)
@@ -234,7 +237,7 @@ async def _deploy(up: Up, key: str | None) -> None:
 
 
 async def _tell_leftovers(up: Up) -> None:
-    """What goes on firing at Prefect, or never does, without a word in the project's files."""
+    """Report deployments and schedules that are only in Prefect, and flows without a deployment."""
     here = [problem for problem in up.registry.problems if problem.code == NO_DEPLOYMENT.code]
     there = await asyncio.to_thread(leftovers, up.settings, up.registry.deployments)
     for finding in (*here, *there):
@@ -248,7 +251,7 @@ def _change(up: Up, table: str, **values: Any) -> None:
 
 
 def _with_health_ports(settings: Settings) -> Settings:
-    """Ports that are free now, in place of the wish for any."""
+    """Replace port 0 by free ports."""
     worker = choose_port(settings.worker.health_port, "the queue worker's /health", "worker.health_port")
     sidecar = choose_port(settings.sidecar.health_port, "the sidecar's /health", "sidecar.health_port")
     return settings.model_copy(
@@ -272,7 +275,7 @@ def _endpoints(settings: Settings) -> Endpoints:
 
 
 async def _asked(up: Up, job: Job) -> Run | None:
-    """The run of a job with run_on_start, settled; None, and said why, when it could not be asked for."""
+    """The settled run of a job with run_on_start. None, with a message, if it could not be requested."""
     up.board.say(f"running {job.name}")
     try:
         run = await _run_of(up, job, start_id(up.start, job.name))
@@ -284,8 +287,9 @@ async def _asked(up: Up, job: Job) -> Run | None:
 
 
 async def _run_of(up: Up, job: Job, run_id: str) -> Run:
-    """Ask for a run under that id, once in this start, and wait for its verdict; raises StartError, PrefectUnavailable,
-    or what an enqueue raises."""
+    """Request a run under this id, once for this start, and wait for its verdict. Raises StartError,
+    PrefectUnavailable, or the errors of an enqueue.
+    """
     if job.tier is Tier.PREFECT and up.settings.prefect.api_url is None:
         raise StartError(NOT_INSTALLED)
     if job.tier is Tier.PREFECT:
@@ -300,7 +304,7 @@ async def _run_of(up: Up, job: Job, run_id: str) -> Run:
 
 async def _settled(store: Store, run_id: str) -> Run:
     while True:
-        with suppress(StoreUnavailable):  # it is being restarted; the run is not lost
+        with suppress(StoreUnavailable):  # it is restarted; the run is not lost
             run = await store.ledger.run(run_id)
             if run and run.verdict:
                 return run

@@ -4,7 +4,7 @@ local function instant(text)
   return millis and millis > -62135596800000 and millis < 253402300800000 and text or nil
 end
 
--- declare {jobs = [{job, fingerprint, next?, schedule, offset}], revision} -> flat list of job, why: the jobs that the caller must not
+-- declare {jobs = [{job, fingerprint, next?, schedule, offset}], revision} -> JSON: {job: why} of the jobs that the caller must not
 -- fire. The cursor of a new job is now; that of an edited job becomes max(cursor, now); that of an unchanged job stays.
 function calls.declare(a)
   local aside = {}
@@ -15,8 +15,7 @@ function calls.declare(a)
     local older = revision and a.revision < tonumber(revision)
     local differs = fingerprint ~= d.fingerprint
     if fingerprint and differs and (older or a.revision == tonumber(revision)) then
-      aside[#aside + 1] = d.job
-      aside[#aside + 1] = older and 'a newer revision is in force' or 'another definition has the same revision'
+      aside[d.job] = older and 'a newer revision is in force' or 'another definition has the same revision'
     else
       if differs then
         redis.call('HSET', key, 'fingerprint', d.fingerprint, 'cursor', int(math.max(NOW, tonumber(cursor or 0))))
@@ -29,36 +28,40 @@ function calls.declare(a)
       if not older then redis.call('HSET', key, 'revision', int(a.revision)) end
     end
   end
-  return aside
+  return cjson.encode(aside)
 end
 
--- in_force {jobs} -> for each {fingerprint, revision, cursor, next fire or '', schedule or '', offset}, or '' for an unknown job.
+-- in_force {jobs} -> JSON: {job: {fingerprint, revision, cursor, next?, schedule, offset}}, without unknown jobs.
 function calls.in_force(a)
   local found = {}
-  for i, job in ipairs(a.jobs) do
-    local row = redis.call('HMGET', k('job:' .. job), 'fingerprint', 'revision', 'cursor', 'schedule', 'offset')
-    found[i] = row[1] and instant(row[3]) and { row[1], row[2] or '0', row[3], redis.call('ZSCORE', k('next'), job) or '', row[4] or '', row[5] or '0' } or ''
+  for _, job in ipairs(a.jobs) do
+    local fingerprint, revision, cursor, schedule, offset =
+      unpack(redis.call('HMGET', k('job:' .. job), 'fingerprint', 'revision', 'cursor', 'schedule', 'offset'))
+    if fingerprint and instant(cursor) then
+      found[job] = {
+        fingerprint = fingerprint, revision = revision or '0', cursor = cursor, next = redis.call('ZSCORE', k('next'), job) or nil,
+        schedule = schedule or '', offset = offset or '0',
+      }
+    end
   end
-  return found
+  return cjson.encode(found)
 end
 
--- watch {jobs = [{job, fingerprint}], revision} -> for each the instant from which its fires need a row; '' if a newer revision has
--- another definition of the job.
+-- watch {jobs = [{job, fingerprint}], revision} -> JSON: {job: the instant from which its fires need a row}, without the jobs of which
+-- a newer revision has another definition.
 function calls.watch(a)
   local since = {}
-  for i, w in ipairs(a.jobs) do
+  for _, w in ipairs(a.jobs) do
     local key = k('job:' .. w.job)
     local fingerprint, revision, cursor = unpack(redis.call('HMGET', key, 'fingerprint', 'revision', 'cursor'))
     if fingerprint == w.fingerprint and instant(cursor) then
-      since[i] = cursor
-    elseif revision and a.revision < tonumber(revision) then
-      since[i] = ''
-    else
+      since[w.job] = cursor
+    elseif not revision or a.revision >= tonumber(revision) then
       redis.call('HSET', key, 'fingerprint', w.fingerprint, 'revision', int(a.revision), 'cursor', NOW_TEXT)
-      since[i] = NOW_TEXT
+      since[w.job] = NOW_TEXT
     end
   end
-  return since
+  return cjson.encode(since)
 end
 
 -- account {jobs = [{job, fingerprint}], to}: all fires of these jobs up to `to` have a row. Ignores jobs with another definition.
@@ -85,23 +88,23 @@ function calls.forget(a)
   return answer[1]
 end
 
--- due {limit} -> {now, milliseconds to the first fire after these or -1, then flat job, fingerprint, cursor}: the jobs with a fire
--- at or before now.
+-- due {limit} -> JSON: {now, wait?: milliseconds to the first fire after these, jobs: [{job, fingerprint, cursor}]}: the jobs with a
+-- fire at or before now.
 function calls.due(a)
   local jobs = redis.call('ZRANGEBYSCORE', k('next'), '-inf', NOW_TEXT, 'LIMIT', 0, a.limit)
   local following = redis.call('ZRANGE', k('next'), #jobs, #jobs, 'WITHSCORES')
-  local found = { NOW_TEXT, following[2] and math.max(0, tonumber(following[2]) - NOW) or -1 }
+  local found = { now = NOW_TEXT, wait = following[2] and math.max(0, tonumber(following[2]) - NOW) or nil, jobs = {} }
   for _, job in ipairs(jobs) do
     local fingerprint, cursor = unpack(redis.call('HMGET', k('job:' .. job), 'fingerprint', 'cursor'))
     if fingerprint and instant(cursor) then
-      for _, v in ipairs({ job, fingerprint, cursor }) do found[#found + 1] = v end
+      found.jobs[#found.jobs + 1] = { job = job, fingerprint = fingerprint, cursor = cursor }
     else
       -- The row was lost or damaged; a dispatcher that has the job declares it again.
       redis.call('ZREM', k('next'), job)
       redis.call('DEL', k('job:' .. job))
     end
   end
-  return found
+  return cjson.encode(found)
 end
 
 local function advance(one)

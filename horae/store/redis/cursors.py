@@ -1,6 +1,7 @@
 """Cursors: the instant up to which each job's fires are written, and an index by next fire."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -22,8 +23,7 @@ class RedisCursors:
         aside: dict[str, str] = {}
         for batch in batches(declared, JOBS_A_CALL):
             jobs = [_declared(one) for one in batch]
-            flat = await self._connection.call("cursors", "declare", jobs=jobs, revision=revision)
-            aside |= zip(flat[::2], flat[1::2], strict=True)
+            aside |= json.loads(await self._connection.call("cursors", "declare", jobs=jobs, revision=revision))
         await self._forget(revision)
         return aside
 
@@ -37,16 +37,16 @@ class RedisCursors:
     async def in_force(self, jobs: Sequence[str]) -> dict[str, InForce]:
         found: dict[str, InForce] = {}
         for batch in batches(jobs, JOBS_A_CALL):
-            rows = await self._connection.call("cursors", "in_force", jobs=list(batch))
-            found |= {job: _in_force(row) for job, row in zip(batch, rows, strict=True) if row}
+            rows = json.loads(await self._connection.call("cursors", "in_force", jobs=list(batch)))
+            found |= {job: _in_force(row) for job, row in rows.items()}
         return found
 
     async def watch(self, watched: Sequence[Watched], revision: int) -> dict[str, datetime]:
         found: dict[str, datetime] = {}
         for batch in batches(watched, JOBS_A_CALL):
             rows = [{"job": one.job, "fingerprint": one.fingerprint} for one in batch]
-            since = await self._connection.call("cursors", "watch", jobs=rows, revision=revision)
-            found |= {one.job: from_millis(int(at)) for one, at in zip(batch, since, strict=True) if at}
+            since = json.loads(await self._connection.call("cursors", "watch", jobs=rows, revision=revision))
+            found |= {job: from_millis(int(at)) for job, at in since.items()}
         return found
 
     async def account(self, watched: Sequence[Watched], until: datetime) -> None:
@@ -55,12 +55,13 @@ class RedisCursors:
             await self._connection.call("cursors", "account", jobs=rows, to=to_millis(until))
 
     async def due(self, limit: int) -> DueJobs:
-        now, millis, *flat = await self._connection.call("cursors", "due", limit=limit)
+        found = json.loads(await self._connection.call("cursors", "due", limit=limit))
         cursors = [
-            Cursor(job=job, fingerprint=fingerprint, at=from_millis(int(at)))
-            for job, fingerprint, at in (flat[start : start + 3] for start in range(0, len(flat), 3))
+            Cursor(job=one["job"], fingerprint=one["fingerprint"], at=from_millis(int(one["cursor"])))
+            for one in found["jobs"]  # Lua encodes an empty list as `{}`
         ]
-        return DueJobs(cursors=cursors, now=from_millis(int(now)), next_in=None if millis < 0 else millis * MILLI)
+        next_in = found["wait"] * MILLI if "wait" in found else None
+        return DueJobs(cursors=cursors, now=from_millis(int(found["now"])), next_in=next_in)
 
     async def advance(self, advances: Sequence[Advance]) -> list[bool]:
         done: list[bool] = []
@@ -94,15 +95,14 @@ def _declared(one: Declared) -> dict[str, Any]:
     return row | ({"next": str(to_millis(one.next_after_now))} if one.next_after_now else {})
 
 
-def _in_force(row: Sequence[Any]) -> InForce:
-    fingerprint, revision, cursor, next_fire, schedule, offset = row
+def _in_force(row: Mapping[str, str]) -> InForce:
     return InForce(
-        fingerprint=fingerprint,
-        revision=int(revision),
-        cursor=from_millis(int(cursor)),
-        next_fire=from_millis(int(next_fire)) if next_fire else None,
-        schedule=schedule,
-        offset=int(offset) * MILLI,
+        fingerprint=row["fingerprint"],
+        revision=int(row["revision"]),
+        cursor=from_millis(int(row["cursor"])),
+        next_fire=from_millis(int(row["next"])) if "next" in row else None,
+        schedule=row["schedule"],
+        offset=int(row["offset"]) * MILLI,
     )
 
 

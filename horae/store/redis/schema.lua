@@ -17,11 +17,11 @@ local function rewrite(id)
   return 1
 end
 
--- rewrite {start, limit} -> {the cursor of the next call, '0' at the end; how many rows were rewritten}.
+-- rewrite {start, limit} -> JSON: {start: that of the next call, '0' at the end; rewritten: how many rows were rewritten}.
 function calls.rewrite(a)
   local answer, rewritten = redis.call('ZSCAN', k('ledger'), a.start, 'COUNT', a.limit), 0
   for i = 1, #answer[2], 2 do rewritten = rewritten + rewrite(answer[2][i]) end
-  return { answer[1], rewritten }
+  return cjson.encode({ start = answer[1], rewritten = rewritten })
 end
 
 return respond()

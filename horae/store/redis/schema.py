@@ -1,5 +1,6 @@
 """The schema of a store: the field names of rows and notices. Only `horae store upgrade` raises it."""
 
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -69,8 +70,8 @@ class RedisSchema:
         await self._connection.call("schema", "raise", durable=True, to=SCHEMA)
         start, rewritten = "0", 0
         while True:
-            start, some = await self._connection.call("schema", "rewrite", start=start, limit=ROWS_A_CALL)
-            rewritten += int(some)
+            step = json.loads(await self._connection.call("schema", "rewrite", start=start, limit=ROWS_A_CALL))
+            start, rewritten = step["start"], rewritten + int(step["rewritten"])
             if start == "0":
                 return rewritten
 
