@@ -16,9 +16,6 @@ def written_whole(path: Path) -> Iterator[TextIO]:
     """A UTF-8 text file that gets its name when the block ends, and never appears if the block raises. An existing file
     keeps its mode, and a new one gets 0600. A symbolic link stays, and its target is replaced. A device, a pipe or
     another file that is not regular is written directly. Raises OSError.
-
-    A file that is there keeps its mode, a new one gets 0600. A symbolic link stays, and its target is replaced. What is
-    no regular file, such as a device or a pipe, is written to directly. Raises OSError.
     """
     target = Path(os.path.realpath(path))
     try:

@@ -26,9 +26,6 @@ ROWS = 1000
 class Absences:
     """Every sidecar writes the same rows with the same ids. `revision` orders definitions. Fires of a job count from
     the first sight of its definition, so a new job or an edited schedule has no missed fires before that.
-
-    A job's fires are accounted for from the first sight of its definition: what a new job or an edited schedule would
-    have done before is not missed.
     """
 
     name = "absences"

@@ -31,8 +31,6 @@ UNRECORDED = 1000
 class InternalFires:
     """`sidecar` is the name of this process. `results` has the last result of each job that ran here. `on_result` gets
     the result of every successful run. `now` is the clock of the internal jobs.
-
-    `on_result` gets every result of a run that went well. `now` is the clock that the jobs go by.
     """
 
     def __init__(

@@ -12,8 +12,6 @@ STEP = timedelta(seconds=1)
 class SteadyClock:
     """`now()` follows the host's clock until it steps. Then it continues on the monotonic clock until `adopt` is
     called. `trusts_host`: accept a step at once, because there is no other source of time.
-
-    `trusts_host`: a step is adopted when it is noticed, because nobody else knows the time.
     """
 
     def __init__(

@@ -3,11 +3,6 @@ all schedules of Horae. Arguments that APScheduler interprets differently are re
 (APScheduler counts from Monday, cron from Sunday), and a day of the month together with a weekday (APScheduler requires
 both to match, cron either one). One difference is accepted: an interval without `start_date` counts from the Unix
 epoch, as `every(...)` does, and not from now.
-
-They mean the same instants as everywhere in Horae. What APScheduler understands differently is refused, with the
-reason: numeric weekdays (it counts from Monday, cron from Sunday), and a day of the month together with a weekday
-(it wants both, cron takes either). One thing differs and is accepted: without `start_date` an interval counts from the
-Unix epoch, as `every(...)` does, and not from now.
 """
 
 import re

@@ -47,10 +47,6 @@ def check_project(
     durations in seconds of the latest settled runs of these jobs, by job, as far as they are known. `look` returns
     findings on deployments that only Prefect has. `probed`: the result of `probe` for the job files; None: probe them
     now.
-
-    `ask`: how many seconds the latest settled runs of these jobs took, by job, as far as that can be said. `look`: what
-    is deployed at Prefect beside what the files say. `probed`: what `probe` said of the job files; None: it is asked
-    now.
     """
     probed = probe(settings) if probed is None else probed
     registry = load(settings, probed)

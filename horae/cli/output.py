@@ -1,7 +1,5 @@
 """Prints JSON, columns and colours. It does not use Rich, because importing Rich's tables alone takes a third of the
 time that `horae jobs` may take.
-
-By hand, because importing Rich's tables alone takes a third of the time that `horae jobs` may take.
 """
 
 import json

@@ -18,9 +18,6 @@ def adapt(stream: TextIO, environment: Mapping[str, str]) -> None:
     """Let a stream print any text. Characters that its encoding does not have are replaced by ASCII. Python treats the
     C locale as UTF-8, because most terminals without a locale are UTF-8. A user with LC_ALL=C or LC_ALL=POSIX on a
     terminal gets ASCII.
-
-    Python takes the C locale for UTF-8, since that is what most terminals without a locale are; who says LC_ALL=C or
-    LC_ALL=POSIX on a terminal gets ASCII.
     """
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is None:

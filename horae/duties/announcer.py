@@ -22,9 +22,6 @@ LEVELS = {Happening.MISSED: logging.WARNING, Happening.FAILED: logging.ERROR, Ha
 class Announcer:
     """The store hands out each notice once. If Prefect does not answer, the notices go back to the store. If the
     process is killed between taking and reporting, its notices are lost; the ledger and the metrics still have them.
-
-    A process that is killed between the taking and the telling takes its notices with it; the ledger and the metrics,
-    which do not go through this duty, have them all the same.
     """
 
     name = "announcer"

@@ -59,8 +59,6 @@ class Open:
 class FlowMirror:
     """A fire has its id from the deployment and the expected start. A run without a schedule keeps Prefect's id.
     `keep`: the retention of the ledger, which limits the first look.
-
-    `keep`: the ledger's retention, the longest that the first look goes back.
     """
 
     name = "flow mirror"
@@ -130,8 +128,6 @@ class FlowMirror:
     async def _recall(self, now: datetime) -> None:
         """Follow open rows that another process wrote, and rows of flows that are no longer declared. Prefect may have
         lost their runs, so no look finds them.
-
-        Prefect may have lost their runs, so that no look lists them.
         """
         if self._recalled is not None and monotonic() - self._recalled < RECALL_SECONDS:
             return

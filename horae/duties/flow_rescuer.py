@@ -28,9 +28,6 @@ class FlowRescuer:
     """Looks at the runs of this project's deployments, in any Prefect. Several sidecars may do it at once. A RUNNING
     run that never sent a heartbeat is left alone, because its state is unknown. Silence counts from the moment at which
     this process found Prefect answering, so an outage of Prefect ends no run.
-
-    A run that never sent a heartbeat is left alone while it is RUNNING: nobody can tell. Silence counts from the moment
-    at which this process has found Prefect there, so that an outage of Prefect ends no run.
     """
 
     name = "flow rescuer"

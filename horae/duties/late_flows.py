@@ -25,9 +25,6 @@ class LateFlows:
     """Cancels a fire that waits for a worker when a newer fire of the same schedule is due. It applies to flows with
     `catch_up="latest"` (the tag `horae:latest_only`). So one fire of each schedule waits while there are no workers.
     After an outage of Prefect itself, a worker may take a fire before this duty cancels it.
-
-    For flows with `catch_up="latest"`, which is the tag `horae:latest_only`. While workers are away, one fire of each
-    schedule waits. After an outage of Prefect itself a worker may be quicker than this.
     """
 
     name = "late flows"

@@ -38,8 +38,6 @@ class Workplace:
     def movers(self, *, own_only: bool = False) -> list[Duty]:
         """The duties that continue until the last run here is settled: relay and sweeper. `own_only`: publish only
         messages of jobs that only one program declares.
-
-        `own_only`: publish nothing but messages of jobs that one program alone declares.
         """
         relay = OwnMessages(self.store) if own_only else Relay(self.store, self.queues.router, self.metrics)
         return [relay, Sweeper(self.store, self.metrics, self.work.lease)]
@@ -57,11 +55,6 @@ async def open_workplace(
     """Open everything, and hand back active runs at the end. Connects at the first use. `guard`: the guardian that
     keeps the leases; without one, a thread of this process does. `left_out`: job files that must not be imported.
     Raises InvalidSettings or NotConfigured for unusable queue settings.
-
-    `guard`: who keeps the leases; without one a thread of this process does. `left_out`: job files that
-    are not to be imported.
-
-    Raises InvalidSettings or NotConfigured for queue settings that cannot be used.
     """
     queues = open_queues(settings)
     lease = timedelta(seconds=settings.worker.lease_seconds)

@@ -15,8 +15,6 @@ LAZY = (Awaitable, Generator, AsyncGenerator)
 async def outcome_of(call: Callable[[], Any]) -> Any:
     """The result to keep, after awaiting it; `call` may return an awaitable. Raises RunFailed for every exception of
     the job, also for a cancellation, because only the caller knows who asked for it.
-
-    Raises RunFailed for whatever the job raises, cancellation too: who asked for it, only the caller knows.
     """
     try:
         return summary(await resolved(call()))
@@ -45,8 +43,6 @@ async def resolved(value: Any) -> Any:
 def called(function: Callable[..., Any] | None, context: Mapping[str, Any]) -> Any:
     """Call a job's function in a process without an event loop, and await an awaitable result. Raises what the
     job raises.
-
-    Raises what the job raises.
     """
     assert function, "a flow has no function"
     result = function(**context)

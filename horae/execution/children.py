@@ -32,8 +32,6 @@ class Children:
     async def run(self, request: dict[str, Any], log: RunLog, progress: Callable[[str], None]) -> Any:
         """The job's result. Raises RunFailed for an exception of the job, ChildDied, or NotBegun. If it is cancelled,
         it first ends the processes of the run.
-
-        Cancelled, it ends the run's processes first.
         """
         hearing = _Hearing(log, progress)
         status = await self._server.run(json.dumps(request).encode(), hearing)

@@ -56,8 +56,6 @@ def exits_well(error: BaseException) -> bool:
 def settlement_of(job: Job, claim: Claim, error: BaseException) -> Settlement:
     """A retry if the job's policy has one left and the error is not final; else the verdict. Only durable runs are
     retried, because an internal job has its next fire.
-
-    Only durable runs are retried: an internal job has its next fire.
     """
     if isinstance(error, NotBegun) and job.tier is Tier.ONEIRIC:
         # Hand it back, because the job did not begin.

@@ -42,9 +42,6 @@ class ForkServer:
         """The exit status of the run's process, negative for a signal. If it is cancelled, it ends the process first.
         Raises NotBegun if the request reached no process, so the job did not begin. A process that ends before it has
         read the request is replaced.
-
-        Raises NotBegun when the request reached no process: nothing of it was done. A process that is gone before it
-        has read the request is replaced.
         """
         for last in (False,) * (TRIES - 1) + (True,):
             try:

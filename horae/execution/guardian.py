@@ -45,8 +45,6 @@ class Guard:
 def guarded(watch: Callable[[], Watch]) -> Guard:
     """Split this process into three; returns only in the worker. Call it before there are threads, an event loop or
     connections. `watch` is called in the guardian.
-
-    Call it before there are threads, an event loop or connections. `watch` is called in the guardian.
     """
     front = os.getpid()
     # do not lose a signal that arrives before the handlers are set

@@ -10,8 +10,6 @@ log = logging.getLogger(__name__)
 class JobLoop(asyncio.SelectorEventLoop):
     """Continues after `sys.exit()` in a task or callback that a job started. asyncio would end the whole loop. A caller
     that awaits that task still gets the exception.
-
-    asyncio ends the whole loop for it. Whoever awaits that task gets the exception all the same.
     """
 
     goes_on_after: tuple[type[BaseException], ...] = (SystemExit, KeyboardInterrupt)

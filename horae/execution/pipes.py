@@ -1,8 +1,6 @@
 """Captures the output of subprocesses of a run in this process. They get pipes of the run instead of this process's own
 output. A thread reads the pipes, because a job may block the event loop while it waits for its subprocess, and a full
 pipe would block the subprocess.
-
-A thread reads them: a job may wait for its subprocess on the event loop, which could then not empty a full pipe.
 """
 
 import os

@@ -23,9 +23,6 @@ _bases = type.__dict__["__mro__"].__get__
 def summary(result: Any) -> Any:
     """The stored form of a result: small JSON of plain values, or a note. A value that JSON does not have becomes text:
     an instant in ISO 8601, a Decimal as its digits, anything else as its `repr`.
-
-    A value that JSON does not have becomes text on its own: an instant in ISO 8601, a Decimal as its digits, anything
-    else as its `repr`.
     """
     if result is None:
         return None

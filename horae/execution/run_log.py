@@ -77,8 +77,6 @@ class Streams:
 class RunLog:
     """The output of one run, as `horae.execution.capture.Output`. Leaving the context ends it. It costs next to nothing
     until the run writes.
-
-    It costs next to nothing until the run says something.
     """
 
     __slots__ = ("_make", "_streams")

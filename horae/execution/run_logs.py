@@ -19,8 +19,6 @@ BUFFER_LINES = 10_000
 class RunLogs:
     """Collects lines and writes them twice a second. While the store does not answer, it keeps the newest BUFFER_LINES
     of each run.
-
-    While the store is away it keeps the newest BUFFER_LINES of each run.
     """
 
     def __init__(self, ledger: Ledger) -> None:

@@ -81,8 +81,6 @@ class Runner:
     async def run(self, active: Active) -> Settlement | None:
         """Run it to its end, or until `active.cancel` ends it. None if its lease is lost, because then another process
         settles it.
-
-        None when its lease is lost: the settling is somebody else's.
         """
         job, claim = active.job, active.claim
         try:
@@ -110,8 +108,6 @@ class Runner:
     async def _limited(self, active: Active) -> Any:
         """The result. After its time limit the job is cancelled, and this waits for its end. Raises RunFailed for an
         exception of the job, TimedOut, ChildDied, or NotBegun.
-
-        Raises RunFailed with what the job raised, TimedOut, ChildDied, or NotBegun.
         """
         plan = self._plans.get(active.job.name) or self._plan(active.job)
         body = active.body = asyncio.create_task(self._body(active, plan), name=f"run of {active.job.name}")

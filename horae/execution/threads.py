@@ -13,8 +13,6 @@ from typing import Any
 def begin(function: Callable[[], Any]) -> "asyncio.Future[Any]":
     """Call it in its own thread, with this task's context variables. The thread may be left alone: unlike a thread of
     an executor, it does not block the end of the process.
-
-    The thread may be left behind: unlike an executor's it keeps nobody from ending.
     """
     context, outcome = contextvars.copy_context(), Future[Any]()
 
@@ -35,8 +33,6 @@ def begin(function: Callable[[], Any]) -> "asyncio.Future[Any]":
 def inherited() -> Iterator[None]:
     """Threads get the context variables of the thread that starts them, as in Python 3.14. A task in a thread pool gets
     those of the caller that submitted it, because the threads of a pool live longer than a run.
-
-    And what is handed to a pool runs with those of who handed it over: a pool's threads outlive a run.
     """
     start, submit = threading.Thread.start, ThreadPoolExecutor.submit
 

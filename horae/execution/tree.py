@@ -1,9 +1,6 @@
 """The processes below this one: adopt orphans, find all of them, and end them. On Linux a process can adopt all orphans
 of its descendants, also in other sessions. On other systems only processes that still have their parent are found, so
 Horae is limited there.
-
-On Linux a process can adopt whatever its descendants leave behind, in sessions of their own too. Elsewhere only what
-still hangs on its parent is found: that is the limit of Horae on macOS.
 """
 
 import ctypes
@@ -58,8 +55,6 @@ def descendants_of(pid: int) -> list[int]:
 def kill_below(pid: int, reap: Callable[[], object], patience_seconds: float = PATIENCE_SECONDS) -> list[int]:
     """Send SIGKILL to all descendants of `pid`, this process, until none is left. Returns those that cannot be killed.
     `reap` collects the dead ones among its own children, because they still exist before.
-
-    `reap` collects the dead among its own children: until then they are still there.
     """
     deadline = time.monotonic() + patience_seconds
     while left := descendants_of(pid):

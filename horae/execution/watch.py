@@ -53,9 +53,6 @@ class Watch:
     def why_stuck(self) -> str:
         """The reason why the worker must be killed; empty if it may continue. It may continue as long as its event loop
         runs, because the loop enforces the time limits. A blocked event loop has the time that its runs have.
-
-        It may as long as its event loop moves, which enforces the time limits. A blocked one has the time that its
-        runs have.
         """
         silence = monotonic() - self._moved
         if silence <= QUIET_SECONDS:

@@ -92,9 +92,6 @@ class Work:
         count, because the lease was lost or the store refused it. A claim without a token has no lease: the caller
         records its settlement. `on_line` gets each line that the run logs or prints. `foreground`: the run is retried
         here until it has its verdict.
-
-        A claim without a token has no lease: it is run, and its settlement is the caller's to record. `on_line` hears
-        what the run logs and prints. `foreground`: it is tried again here, until it has its verdict.
         """
         if on_line:
             self._logs.listen(claim.message.run_id, on_line)

@@ -41,8 +41,6 @@ class BrokerAccess(Table):
     def login(self, username: str | None = None, password: str | None = None) -> tuple[str, str] | None:
         """The current user and password, or those of the address. None without a user. Raises QueueUnavailable if the
         file cannot be read.
-
-        Raises QueueUnavailable for a file that cannot be read.
         """
         username = self.username or username
         if username is None:

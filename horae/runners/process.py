@@ -80,8 +80,6 @@ async def serve(
 ) -> int:
     """Run the duties until SIGTERM or Ctrl-C. Returns the exit status. `taking` duties bring new work and end at once.
     `moving` duties continue until the last run is settled.
-
-    `taking` duties bring in new work and end at once; `moving` ones go on until the last run is settled.
     """
     _stop_on_signals(process)
     ended = asyncio.Event()

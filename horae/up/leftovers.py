@@ -22,9 +22,6 @@ def kill_leftovers(value: str, mark: str = MARK) -> list[int]:
     """Send SIGKILL to every other process whose variable `mark` has this value; returns their ids. Works only on Linux.
     Only the holder of the project's lock may call it: with MARK before its parts start and after they have ended, with
     PART when that part has ended.
-
-    Only for the holder of the project's lock: with MARK before its parts start and after they ended, with PART when
-    that part has ended.
     """
     wanted = f"{mark}={value}".encode()
     killed = []

@@ -156,8 +156,6 @@ class Parts:
     async def start(self, part: Part) -> None:
         """Start a part and wait until it is ready. Raises StartError with the reason and the end of its log. From then
         on, the part is restarted whenever it dies.
-
-        From then on a part that dies is started again, for as long as it takes.
         """
         if part.name in self._entries:
             raise ValueError(f"the part {part.name!r} already exists")

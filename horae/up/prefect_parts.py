@@ -82,8 +82,6 @@ def worker_part(
 ) -> Part:
     """The part `prefect-worker`: a process worker of `pool` that looks for work every second. Each flow run has its own
     session, so if only the worker is killed, its flow runs continue to their end.
-
-    Flow runs are processes of their own session: killed alone, it leaves them working, and they end well without it.
     """
     health_port = free_port()
     env = environment(state, api_url, api_key) | {
@@ -104,9 +102,6 @@ async def prepare(api: PrefectApi, project: Path, pool: str, *, ours: bool) -> N
     """Create the work pool, and the automation that ends flow runs whose process died. `ours`: the server is the
     embedded one. Then an existing pool is updated, and flow runs that an earlier `horae up` left are ended. A shared
     server is not changed.
-
-    `ours`: the server is the embedded one, so an existing pool is brought up to date, and flow runs that an earlier
-    `horae up` left behind are ended; a shared one is left alone.
     """
     template = process_template(await api.default_job_template("process"), project)
     await api.ensure_work_pool(pool, template, update=ours)
@@ -171,10 +166,6 @@ async def deploy(
     written, and a write waits until no fire is near: see `horae.prefect.deployer`. `pool`: the work pool of deployments
     that name none. Raises StartError with the end of the output if it fails; deployments before the failing one are
     then written.
-
-    What has not changed is not written, and a write waits past a near fire: see `horae.prefect.deployer`. `pool`: where
-    deployments go that name no work pool. StartError, with the end of what it printed, if it fails; deployments before
-    the failing one are then in place.
     """
     given = read(project).files if files is None else files
     return "".join([await _deploy_file(file, state, api_url, api_key, pool) for file in given])

@@ -77,9 +77,6 @@ class Up:
 def main(settings: Settings, *, once: bool = False, as_json: bool = False, reloads: bool = True) -> int:
     """`reloads`: load changed job files. Returns the exit status: 0 if it was asked to stop, or with `once` if all jobs
     ran; 1 if one did not. Raises StartError if something prevents the start.
-
-    Returns the exit status: 0 when it was asked to stop, or with `once` when all jobs ran; 1 when one did not. Raises
-    StartError for what is in its way.
     """
     try:
         return asyncio.run(_run(settings, once=once, as_json=as_json, reloads=reloads))

@@ -38,6 +38,10 @@ def command(
     Processes of this release need no restart. If the command is interrupted, run it again.
 
     Exit 1 if nothing was upgraded because of connections that may be of an older release.
+
+    \b
+    horae store upgrade --preview
+    horae store upgrade --yes
     """
     settings = with_store(settings_of(context))
     state, rewritten = asyncio.run(_upgrade(settings, preview=preview, yes=yes, despite_older=despite_older))

@@ -21,8 +21,6 @@ def shared_out(
     """Partitions by member. `held`: for every member, the partitions that stay with it. If two members hold one, the
     first by name keeps it. The others go, topic by topic, to the member with the fewest of that topic, then with the
     fewest of all.
-
-    The others go, topic by topic, to whoever has the fewest of that topic, then the fewest of all.
     """
     given: dict[str, list[TopicPartition]] = {member: [] for member in sorted(held)}
     free = sorted(partitions)
