@@ -13,7 +13,7 @@ from horae.project.registry import Registry
 from horae.reasons import Reason
 from horae.runs import Cause, Run, State, fire_id
 from horae.store.base import Store
-from horae.store.values import Watched
+from horae.store.cursors import Watched
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 30.0

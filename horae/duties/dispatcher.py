@@ -20,8 +20,9 @@ from horae.runs import Cause, Verdict, fire_id
 from horae.schedules.kinds import Schedule
 from horae.schedules.making import schedule_from
 from horae.store.base import Store
+from horae.store.cursors import Advance, Cursor, Declared, InForce
 from horae.store.limits import GRACE
-from horae.store.values import Advance, Cursor, Declared, InForce, NewRun
+from horae.store.values import NewRun
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 0.5

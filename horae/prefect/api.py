@@ -4,28 +4,19 @@ async with PrefectApi("http://127.0.0.1:4200/api") as prefect:
     deployment = await prefect.deployment_by_name("code-sweep/code-sweep")
 """
 
-import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import AsyncExitStack
 from datetime import datetime
 from itertools import batched
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 from urllib.parse import quote
 from uuid import uuid4
 
 from horae import clock
-from horae.errors import HoraeError, PrefectUnavailable, UsageError
+from horae.errors import HoraeError, UsageError
+from horae.prefect.connection import PrefectConnection
 from horae.prefect.values import Deployment, Fire, FlowRun, fire_of, flow_run_of, log_line
-from horae.urls import shown, without_login
 
-if TYPE_CHECKING:
-    import httpx
-
-TIMEOUT_SECONDS = 10.0
-BUSY_STATUSES = {429, 502, 503, 504}
-BUSY_WAIT_SECONDS = (0.2, 0.5, 1.0, 2.0, 4.0)
-"""Seconds between attempts when the server is busy. On SQLite it answers 503 while the database is locked."""
 PAGE = 200
 """The most items that the server returns in one answer."""
 
@@ -36,38 +27,30 @@ class PrefectApi:
 
     def __init__(self, url: str, api_key: str | None = None) -> None:
         """`url` has the form of PREFECT_API_URL and ends in `/api`."""
-        self._address, self._login = without_login(url.rstrip("/"))
-        self.url = shown(self._address)
+        self._http = PrefectConnection(url, api_key)
+        self.url = self._http.url
         """The URL without its login, safe to show."""
-        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._stack = AsyncExitStack()
-        self._client: httpx.AsyncClient | None = None
 
     async def __aenter__(self) -> Self:
-        import httpx
-
-        client = httpx.AsyncClient(
-            headers=self._headers, auth=self._login, timeout=TIMEOUT_SECONDS, follow_redirects=True
-        )
-        self._client = await self._stack.enter_async_context(client)
+        await self._http.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._stack.aclose()
+        await self._http.__aexit__(kind, error, trace)
 
     async def health(self) -> bool:
         """Whether the server answers that it is healthy. False on any error."""
         try:
-            return await self._call("GET", "/health", tries=1) is True
+            return await self._http.ask("GET", "/health", tries=1) is True
         except HoraeError:
             return False
 
     async def deployment_by_name(self, name: str) -> Deployment | None:
         """The deployment `flow/deployment`, or None."""
         flow, _, deployment = name.partition("/")
-        found = await self._call("GET", f"/deployments/name/{quote(flow, safe='')}/{quote(deployment, safe='')}")
+        found = await self._http.ask("GET", f"/deployments/name/{quote(flow, safe='')}/{quote(deployment, safe='')}")
         if found is None:
             return None
         return Deployment(id=found["id"], name=name, paused=bool(found.get("paused")), tags=tuple(found["tags"]))
@@ -76,7 +59,7 @@ class PrefectApi:
         """A deployment as the API's JSON, by id or by `flow/deployment`; None if it does not exist."""
         flow, slash, deployment = id_or_address.partition("/")
         path = f"name/{quote(flow, safe='')}/{quote(deployment, safe='')}" if slash else id_or_address
-        found: dict[str, Any] | None = await self._call("GET", f"/deployments/{path}")
+        found: dict[str, Any] | None = await self._http.ask("GET", f"/deployments/{path}")
         return found
 
     async def coming_fires(self, deployment_id: str, until: datetime) -> list[Fire]:
@@ -87,7 +70,7 @@ class PrefectApi:
             "expected_start_time": {"after_": clock.isoformat(clock.now()), "before_": clock.isoformat(until)},
         }
         body = {"flow_runs": chosen, "sort": "EXPECTED_START_TIME_ASC", "limit": PAGE}
-        found = [fire_of(one) for one in await self._call("POST", "/flow_runs/filter", body)]
+        found = [fire_of(one) for one in await self._http.ask("POST", "/flow_runs/filter", body)]
         return [fire for fire in found if fire]
 
     async def create_flow_run(
@@ -112,13 +95,13 @@ class PrefectApi:
             "tags": list(tags),
         }
         body = {key: value for key, value in wanted.items() if value is not None}
-        made = await self._call("POST", f"/deployments/{deployment_id}/create_flow_run", body)
+        made = await self._http.ask("POST", f"/deployments/{deployment_id}/create_flow_run", body)
         if made is None:
             raise UsageError(f"Prefect has no deployment with the id {deployment_id}")
         return str(made["id"])
 
     async def flow_run(self, run_id: str) -> FlowRun | None:
-        found = await self._call("GET", f"/flow_runs/{run_id}")
+        found = await self._http.ask("GET", f"/flow_runs/{run_id}")
         return found and flow_run_of(found)
 
     async def flow_runs(
@@ -150,7 +133,7 @@ class PrefectApi:
             bounds = {"after_": after and clock.isoformat(after), "before_": until and clock.isoformat(until)}
             chosen["expected_start_time"] = {key: value for key, value in bounds.items() if value}
             body = {"flow_runs": chosen, "sort": "EXPECTED_START_TIME_ASC", "limit": PAGE, "offset": offset}
-            page = [flow_run_of(found) for found in await self._call("POST", "/flow_runs/filter", body)]
+            page = [flow_run_of(found) for found in await self._http.ask("POST", "/flow_runs/filter", body)]
             runs |= {run.id: run for run in page}
             if len(page) < PAGE or (enough and len(runs) >= enough and page[-1].expected_start != since):
                 return sorted(runs.values(), key=lambda run: run.expected_start)
@@ -163,12 +146,12 @@ class PrefectApi:
         found: list[FlowRun] = []
         for batch in batched(sorted(ids), PAGE, strict=False):
             body = {"flow_runs": {"id": {"any_": list(batch)}}, "limit": PAGE}
-            found += [flow_run_of(one) for one in await self._call("POST", "/flow_runs/filter", body)]
+            found += [flow_run_of(one) for one in await self._http.ask("POST", "/flow_runs/filter", body)]
         return found
 
     async def emit_events(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Send events to Prefect's feed, where automations see them. Prefect stores an id only once."""
-        if events and await self._call("POST", "/events", list(events), tries=1) is None:
+        if events and await self._http.ask("POST", "/events", list(events), tries=1) is None:
             raise UsageError(f"Prefect at {self.url} does not accept events")
 
     async def log(self, flow_run_id: str) -> list[str]:
@@ -176,7 +159,7 @@ class PrefectApi:
         lines: list[str] = []
         while True:
             wanted = {"logs": {"flow_run_id": {"any_": [flow_run_id]}}, "sort": "TIMESTAMP_ASC"}
-            page = await self._call("POST", "/logs/filter", {**wanted, "limit": PAGE, "offset": len(lines)})
+            page = await self._http.ask("POST", "/logs/filter", {**wanted, "limit": PAGE, "offset": len(lines)})
             lines += [log_line(found) for found in page]
             if len(page) < PAGE:
                 return lines
@@ -189,7 +172,7 @@ class PrefectApi:
         await self._switch(deployment_id, "resume_deployment")
 
     async def _switch(self, deployment_id: str, how: str) -> None:
-        if await self._call("POST", f"/deployments/{deployment_id}/{how}") is None:
+        if await self._http.ask("POST", f"/deployments/{deployment_id}/{how}") is None:
             raise UsageError(f"Prefect has no deployment with the id {deployment_id}")
 
     async def cancel(self, flow_run_id: str) -> FlowRun | None:
@@ -206,7 +189,7 @@ class PrefectApi:
     async def set_state(self, flow_run_id: str, type: str, name: str, message: str) -> str:
         """Propose a state for a flow run. Returns the type of its state afterwards; empty if the run was deleted."""
         state = {"type": type, "name": name, "message": message}
-        answer = await self._call("POST", f"/flow_runs/{flow_run_id}/set_state", {"state": state})
+        answer = await self._http.ask("POST", f"/flow_runs/{flow_run_id}/set_state", {"state": state})
         return str(((answer or {}).get("state") or {}).get("type") or "")
 
     async def last_heartbeat(self, flow_run_id: str) -> datetime | None:
@@ -216,7 +199,7 @@ class PrefectApi:
             "resource": {"id": [f"prefect.flow-run.{flow_run_id}"]},
             "order": "DESC",
         }
-        found = (await self._call("POST", "/events/filter", {"filter": wanted, "limit": 1}))["events"]
+        found = (await self._http.ask("POST", "/events/filter", {"filter": wanted, "limit": 1}))["events"]
         return clock.parse_instant(found[0]["occurred"]) if found else None
 
     async def crash_unfinished(self, message: str) -> int:
@@ -225,7 +208,7 @@ class PrefectApi:
         Use it only on a server that this project started, when no process of such a run can be alive.
         """
         began = {"flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}}, "limit": PAGE}
-        found = await self._call("POST", "/flow_runs/filter", began)
+        found = await self._http.ask("POST", "/flow_runs/filter", began)
         for flow_run in found:
             await self.set_state(flow_run["id"], "CRASHED", "Crashed", message)
         return len(found)
@@ -236,7 +219,7 @@ class PrefectApi:
         offset = 0
         while True:
             body = {"limit": PAGE, "offset": offset}
-            page = await self._call("POST", f"/work_pools/{quote(pool, safe='')}/workers/filter", body)
+            page = await self._http.ask("POST", f"/work_pools/{quote(pool, safe='')}/workers/filter", body)
             if page is None:
                 return None
             names += [str(worker["name"]) for worker in page if worker["status"] == "ONLINE"]
@@ -247,11 +230,11 @@ class PrefectApi:
     async def late_flow_runs(self) -> int:
         """The number of flow runs in the state `Late`, which should have begun and did not."""
         wanted = {"flow_runs": {"state": {"name": {"any_": ["Late"]}}}}
-        return int(await self._call("POST", "/flow_runs/count", wanted))
+        return int(await self._http.ask("POST", "/flow_runs/count", wanted))
 
     async def default_job_template(self, pool_type: str = "process") -> dict[str, Any]:
         """The server's base job template for a type of work pool."""
-        packages = await self._call("GET", "/collections/views/aggregate-worker-metadata")
+        packages = await self._http.ask("GET", "/collections/views/aggregate-worker-metadata")
         for workers in packages.values():
             if pool_type in workers:
                 return dict(workers[pool_type]["default_base_job_configuration"])
@@ -261,63 +244,17 @@ class PrefectApi:
         self, name: str, base_job_template: Mapping[str, Any], *, pool_type: str = "process", update: bool = False
     ) -> None:
         """Create the work pool if it does not exist. With `update`, also set this template on an existing pool."""
-        found = await self._call("GET", f"/work_pools/{quote(name, safe='')}")
+        found = await self._http.ask("GET", f"/work_pools/{quote(name, safe='')}")
         template = {"base_job_template": dict(base_job_template)}
         if found is None:
-            await self._call(
+            await self._http.ask(
                 "POST", "/work_pools/", {"name": name, "type": pool_type, **template}, conflict_is_fine=True
             )
         elif update and found["base_job_template"] != template["base_job_template"]:
-            await self._call("PATCH", f"/work_pools/{quote(name, safe='')}", template)
+            await self._http.ask("PATCH", f"/work_pools/{quote(name, safe='')}", template)
 
     async def ensure_automation(self, definition: Mapping[str, Any]) -> None:
         """Create the automation if none has its name."""
         wanted = {"automations": {"name": {"any_": [definition["name"]]}}}
-        if not await self._call("POST", "/automations/filter", wanted):
-            await self._call("POST", "/automations/", definition)
-
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | Sequence[Any] | None = None,
-        *,
-        tries: int | None = None,
-        conflict_is_fine: bool = False,
-    ) -> Any:
-        """The answer's JSON, or True if it has no body. None for 404, and for 409 if the caller allows it."""
-        waits = (*BUSY_WAIT_SECONDS, None)[-(tries or len(BUSY_WAIT_SECONDS) + 1) :]
-        for wait in waits:
-            answer = await self._send(method, path, body)
-            if answer.status_code in BUSY_STATUSES and wait is not None:
-                await asyncio.sleep(wait)
-                continue
-            break
-        else:
-            raise AssertionError("the last attempt always breaks")
-        if answer.status_code == 404 or (answer.status_code == 409 and conflict_is_fine):
-            return None
-        if answer.status_code in {401, 403}:
-            raise PrefectUnavailable(f"Prefect at {self.url} refuses the API key; set PREFECT_API_KEY to a valid key")
-        if answer.status_code >= 500 or answer.status_code in BUSY_STATUSES:
-            raise PrefectUnavailable(f"Prefect at {self.url} answered {method} {path} with {answer.status_code}")
-        if answer.status_code >= 400:
-            raise UsageError(f"Prefect refused {method} {path} ({answer.status_code}): {answer.text[:500]}")
-        try:
-            found = answer.json() if answer.content else None
-        except ValueError as error:
-            raise PrefectUnavailable(
-                f"the server at {self.url} answers, but not as Prefect's API; does the URL end in /api?"
-            ) from error
-        return True if found is None else found
-
-    async def _send(self, method: str, path: str, body: Mapping[str, Any] | Sequence[Any] | None) -> "httpx.Response":
-        import httpx
-
-        if self._client is None:
-            raise RuntimeError("use PrefectApi as an async context manager")
-        try:
-            return await self._client.request(method, self._address + path, json=body)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            why = str(error) or type(error).__name__
-            raise PrefectUnavailable(f"Prefect at {self.url} does not answer: {why}") from error
+        if not await self._http.ask("POST", "/automations/filter", wanted):
+            await self._http.ask("POST", "/automations/", definition)

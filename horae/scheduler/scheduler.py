@@ -1,37 +1,30 @@
 """The main API: schedule an internal task, enqueue a durable job, deploy a flow, run a job now."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
 from horae.apscheduler.triggers import schedule_of
-from horae.duties.relay import publish
-from horae.errors import InvalidJob, MessageTooLarge, QueueError, UsageError
+from horae.errors import MessageTooLarge, UsageError
 from horae.jobs.job import Job
 from horae.jobs.policies import Scope, Tier
 from horae.messages import Priority
 from horae.project.loading import load as load_registry
 from horae.project.registry import Registry
-from horae.redis.keys import OWN
 from horae.runs import Cause, Run, new_run_id, replay_id
 from horae.scheduler.granted import granted
+from horae.scheduler.intake import Intake
 from horae.scheduler.opened import OpenScheduler, opened
 from horae.scheduler.options import PriorityName, due_of, instant_of, priority_of
 from horae.scheduler.replays import AS_IT_WAS, Edit, Replay, letter_of, message_of, metadata_of, refused
-from horae.scheduler.worker import is_own
 from horae.schedules.kinds import Schedule
 from horae.settings import Settings
 from horae.store.base import DeadLetters, Ledger
 from horae.store.values import Accepted, DeadLetter, NewRun
-
-log = logging.getLogger(__name__)
-HOLD = timedelta(seconds=5)
-"""The relay ignores a newly enqueued message for this long, because the caller publishes it directly."""
 
 
 class Scheduler:
@@ -70,6 +63,10 @@ class Scheduler:
         if self._open is None:
             raise UsageError("the scheduler is not open; use it inside `async with scheduler.lifecycle():`")
         return self._open
+
+    @property
+    def _intake(self) -> Intake:
+        return Intake(self._here, self.registry, self.settings.queue.message_limit_bytes)
 
     @property
     def _settings(self) -> Settings:
@@ -130,10 +127,10 @@ class Scheduler:
         have been accepted.
         """
         name = job if isinstance(job, str) else job.name
-        new = self._new_run(
+        new = self._intake.new_run(
             name, context or {}, provider, run_id, cause, metadata or {}, instant_of(at), priority_of(priority)
         )
-        [accepted] = await self._accept([new])
+        [accepted] = await self._intake.accept([new])
         return accepted
 
     async def enqueue_workflow(
@@ -177,46 +174,10 @@ class Scheduler:
         more = metadata or {}
         due, priority = due_of(more), priority_of(more.get("priority", Priority.NORMAL))
         news = [
-            self._new_run(workflow_key, context, queue_provider, None, Cause.ENQUEUE, more, due, priority)
+            self._intake.new_run(workflow_key, context, queue_provider, None, Cause.ENQUEUE, more, due, priority)
             for context in contexts
         ]
-        return await self._accept(news)
-
-    def _new_run(
-        self,
-        name: str,
-        context: Mapping[str, Any],
-        provider: str | None,
-        run_id: str | None,
-        cause: Cause,
-        metadata: Mapping[str, Any],
-        due: datetime | None = None,
-        priority: Priority = Priority.NORMAL,
-    ) -> NewRun:
-        job = self._durable(name)
-        job.accepts(context)
-        new = NewRun(
-            run_id=run_id or new_run_id(),
-            job=job.name,
-            tier=Tier.ONEIRIC,
-            cause=cause,
-            due=due,
-            priority=priority,
-            provider=self._provider(job, provider),
-            context=context,
-            metadata=metadata,
-            unique=job.uniqueness(context),
-        )
-        new.message.encode(self.settings.queue.message_limit_bytes)
-        return new
-
-    def _provider(self, job: Job, asked: str | None) -> str:
-        """The provider for a run; always `OWN` for a job that only this program can run.
-
-        Raises NotConfigured or UnknownName.
-        """
-        chosen = self._here.place.queues.router.choose(asked or job.provider)
-        return OWN if is_own(job) else chosen
+        return await self._intake.accept(news)
 
     async def replay(
         self, run_id: str, context: Mapping[str, Any] | None = None, *, without: Collection[str] = (), reason: str = ""
@@ -239,7 +200,7 @@ class Scheduler:
         try:
             message = message_of(letter, self.settings.queue.message_limit_bytes)
             # Choose the provider again: the one that carried the old run may no longer be configured.
-            new = self._new_run(
+            new = self._intake.new_run(
                 message.job,
                 edit.applied(message.context),
                 None,
@@ -254,42 +215,7 @@ class Scheduler:
 
     async def replay_all(self, replays: Sequence[Replay]) -> list[Accepted]:
         """Accept the planned replays that were not refused. `new` is false if this call did not replay the letter."""
-        return await self._accept([one.new for one in replays if one.new])
-
-    async def _accept(self, news: Sequence[NewRun]) -> list[Accepted]:
-        here = self._here
-        for new in news:
-            here.worker.include(self.registry.get(new.job))
-        accepted = await here.place.store.outbox.accept(news, HOLD)
-        at_once = [new for new, one in zip(news, accepted, strict=True) if one.new and not one.published]
-        if at_once:
-            now = await here.place.store.now()
-            await self._publish([new for new in at_once if new.due is None or new.due <= now])
-        return accepted
-
-    async def _publish(self, news: Sequence[NewRun]) -> None:
-        for provider in {new.provider for new in news}:
-            messages = [new.message for new in news if new.provider == provider]
-            try:
-                await publish(self._here.place.store.outbox, self._here.place.queues.router, provider, messages)
-            except QueueError as error:
-                log.warning(
-                    "the run is accepted, and the relay will publish its message: %s",
-                    error,
-                    extra={"action": "publish_left"},
-                )
-
-    def _durable(self, key: str) -> Job:
-        name = key if key in self.registry else key.replace("_", "-")
-        job = self.registry.get(name)
-        if job.tier is not Tier.ONEIRIC:
-            lives = (
-                "a flow, and Prefect runs it"
-                if job.tier is Tier.PREFECT
-                else "an internal job, and the sidecar runs it"
-            )
-            raise InvalidJob(f"{name!r} cannot be enqueued, because it is {lives}; `horae run {name}` runs it now")
-        return job
+        return await self._intake.accept([one.new for one in replays if one.new])
 
     async def schedule_deployment(self, flow: Any, *, name: str, schedule: Schedule | None = None) -> str:
         """Deploy a flow of the project to the configured work pool of Prefect; returns the deployment's id.

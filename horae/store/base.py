@@ -13,17 +13,14 @@ from horae.jobs.policies import Overlap
 from horae.messages import Message
 from horae.reasons import Reason
 from horae.runs import Run
+from horae.store.cursors import Advance, Declared, DueJobs, InForce, Watched
 from horae.store.values import (
     ALL_RUNS,
     Accepted,
-    Advance,
     Cancelled,
     Claim,
     DeadLetter,
-    Declared,
-    DueJobs,
     Figures,
-    InForce,
     Lapsed,
     Latest,
     NewRun,
@@ -33,7 +30,6 @@ from horae.store.values import (
     Stop,
     Taken,
     Wanted,
-    Watched,
 )
 
 

@@ -16,7 +16,8 @@ from horae.redis.keys import OWN, PROVIDER, own_queue
 from horae.runs import State, Verdict
 from horae.settings import StoreSettings
 from horae.store import Store
-from horae.store.values import Advance, Answer, Cancelled, Claim, Declared, NewRun
+from horae.store.cursors import Advance, Declared
+from horae.store.values import Answer, Cancelled, Claim, NewRun
 from tests.contract.stores import (
     LEASE,
     MILLI,

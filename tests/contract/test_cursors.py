@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 from horae.reasons import Reason
 from horae.runs import Verdict
 from horae.store import Store
-from horae.store.values import Advance, Cursor, Declared, InForce, NewRun, Watched
+from horae.store.cursors import Advance, Cursor, Declared, InForce, Watched
+from horae.store.values import NewRun
 from tests.contract.stores import LEASE, MILLI, NONE, T0, Clock, fire, next_in, state, taken
 
 

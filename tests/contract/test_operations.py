@@ -19,10 +19,11 @@ from horae.redis.keys import PROVIDER, SCHEMA
 from horae.runs import Cause, Run, State, Verdict
 from horae.settings import StoreSettings
 from horae.store.base import Store
+from horae.store.cursors import Advance, Cursor, Declared, Watched
 from horae.store.redis import RedisStore
 from horae.store.redis.connection import REPEATABLE, Connection, scripts
 from horae.store.redis.schema import RedisSchema
-from horae.store.values import Advance, Cursor, Declared, Happening, NewRun, Notice, Settlement, Watched
+from horae.store.values import Happening, NewRun, Notice, Settlement
 from tests.contract.stores import LEASE, T0, Clock, claim, new, steered_store
 from tests.cutting_proxy import CuttingProxy
 

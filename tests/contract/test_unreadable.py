@@ -11,9 +11,10 @@ from horae.reasons import Reason
 from horae.runs import State, Verdict
 from horae.settings import StoreSettings
 from horae.store import Store
+from horae.store.cursors import Declared, Watched
 from horae.store.glance import glance
 from horae.store.redis import RedisStore
-from horae.store.values import Answer, Declared, Happening, Watched
+from horae.store.values import Answer, Happening
 from tests.contract.stores import NONE, claim, new, run_through, send, settle, state, taken
 
 pytestmark = pytest.mark.requires("valkey")

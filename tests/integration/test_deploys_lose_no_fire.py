@@ -174,7 +174,7 @@ async def test_a_lost_fire_is_made_again_once_whoever_comes_first(server: Server
     found = await server.found("busy")
     near = await wait_past(server.api, found)
     assert near.fires
-    await server.api._call("PATCH", f"/deployments/{found['id']}", {"description": "written"})
+    await server.api._http.ask("PATCH", f"/deployments/{found['id']}", {"description": "written"})
     assert await server.api.flow_runs_by_id([fire.run_id for fire in near.fires]) == [], "the write deletes them"
     made = await make_again(server.api, near)
     assert made == [fire.at for fire in near.fires]

@@ -109,7 +109,7 @@ async def test_what_a_restart_left_blocks_no_deployment(server: Server, monkeypa
         "retried": await server.order("retried", "PENDING", "RUNNING"),
         "cancelling": await server.order("cancelling", "PENDING", "RUNNING", "CANCELLING"),
     }
-    await server.api._call("PATCH", f"/flow_runs/{runs['retried']}", {"empirical_policy": {"retries": 1}})
+    await server.api._http.ask("PATCH", f"/flow_runs/{runs['retried']}", {"empirical_policy": {"retries": 1}})
     for name in ("running", "retried", "cancelling"):
         await server.beat(runs[name])
     await server.restart()

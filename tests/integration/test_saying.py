@@ -92,12 +92,12 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def deploy(api: PrefectApi, seconds: int = 1) -> str:
     """A deployment that fires so often and has no worker; anything of an earlier test is gone."""
-    flow = await api._call("POST", "/flows/", {"name": "sweep"})
+    flow = await api._http.ask("POST", "/flows/", {"name": "sweep"})
     if earlier := await api.deployment_by_name("sweep/sweep"):
-        await api._call("DELETE", f"/deployments/{earlier.id}")
+        await api._http.ask("DELETE", f"/deployments/{earlier.id}")
     schedule = {"schedule": {"interval": seconds}, "active": True}
     body = {"name": "sweep", "flow_id": flow["id"], "schedules": [schedule]}
-    return str((await api._call("POST", "/deployments/", body))["id"])
+    return str((await api._http.ask("POST", "/deployments/", body))["id"])
 
 
 async def due(api: PrefectApi, deployment: str, many: int = 1) -> list[FlowRun]:
@@ -111,7 +111,7 @@ async def due(api: PrefectApi, deployment: str, many: int = 1) -> list[FlowRun]:
 
 
 async def becomes(api: PrefectApi, run: FlowRun, type: str) -> None:
-    await api._call("POST", f"/flow_runs/{run.id}/set_state", {"state": {"type": type}, "force": True})
+    await api._http.ask("POST", f"/flow_runs/{run.id}/set_state", {"state": {"type": type}, "force": True})
 
 
 def mirror(store: Store, api: PrefectApi, job: Job = SWEEP) -> FlowMirror:
@@ -170,7 +170,7 @@ async def test_what_is_deleted_in_prefect_has_a_verdict_too(store: Store, api: P
         State.RUNNING,
     ]
     for run in (waits, runs):
-        await api._call("DELETE", f"/flow_runs/{run.id}")
+        await api._http.ask("DELETE", f"/flow_runs/{run.id}")
     assert await ends(store, looking, fire_of(store, waits)) == (State.MISSED, "deleted")
     assert await ends(store, looking, fire_of(store, runs)) == (State.CANCELLED, "deleted")
 
@@ -180,7 +180,7 @@ async def test_pausing_a_deployment_deletes_what_is_late_and_that_is_missed(stor
     [first] = await due(api, deployment)
     looking = mirror(store, api)
     await looking.step()
-    await api._call("POST", f"/deployments/{deployment}/pause_deployment")
+    await api._http.ask("POST", f"/deployments/{deployment}/pause_deployment")
     assert await ends(store, looking, fire_of(store, first)) == (State.MISSED, "deleted")
 
 
@@ -200,7 +200,7 @@ async def test_what_ended_while_no_sidecar_looked_is_found_however_long_ago(
 
     await wait_until(another_is_newest, "later fires to be mirrored", 20)
     await becomes(api, runs[1], "CRASHED")
-    await api._call("DELETE", f"/flow_runs/{runs[2].id}")
+    await api._http.ask("DELETE", f"/flow_runs/{runs[2].id}")
     restarted = mirror(store, api)
     assert await ends(store, restarted, fire_of(store, runs[0])) == (State.RAN, None)
     assert await ends(store, restarted, fire_of(store, runs[1])) == (State.FAILED, "crashed")
@@ -218,7 +218,7 @@ async def test_what_a_restored_prefect_no_longer_has_does_not_stay_running(
     before = await row(store, run)
     assert before
     assert before.state is State.RUNNING
-    await api._call("DELETE", f"/flow_runs/{run.id}")
+    await api._http.ask("DELETE", f"/flow_runs/{run.id}")
     other = Job(name="other", tier=Tier.PREFECT, deployment="other/other")
     restarted = mirror(store, api, SWEEP if known else other)
     assert await ends(store, restarted, fire_of(store, run)) == (State.CANCELLED, "deleted")
@@ -252,7 +252,7 @@ async def test_more_than_one_look_can_hold_is_seen_in_several(
 
 
 async def events(api: PrefectApi, prefix: str) -> list[dict[str, Any]]:
-    found = await api._call("POST", "/events/filter", {"filter": {"event": {"prefix": [prefix]}}, "limit": 50})
+    found = await api._http.ask("POST", "/events/filter", {"filter": {"event": {"prefix": [prefix]}}, "limit": 50})
     return list(found["events"])
 
 
@@ -273,7 +273,7 @@ async def test_notices_show_in_prefects_feed_and_set_off_automations(store: Stor
         },
         "actions": [{"type": "do-nothing"}],
     }
-    await api._call("POST", "/automations/", automation)
+    await api._http.ask("POST", "/automations/", automation)
     await store.notices.put_back(
         [
             notice(Happening.MISSED, store.namespace, "r1", Reason.SUPERSEDED),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from horae.store.values import Advance, Cursor, Declared, DueJobs, InForce, Watched
+from horae.store.cursors import Advance, Cursor, Declared, DueJobs, InForce, Watched
 from tests.model.books import Noun
 
 

@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from horae.clock import from_millis, to_millis
+from horae.store.cursors import Advance, Cursor, Declared, DueJobs, InForce, Watched
 from horae.store.redis.connection import Connection, batches
 from horae.store.redis.outbox import row_of
 from horae.store.rows import MILLI
-from horae.store.values import Advance, Cursor, Declared, DueJobs, InForce, Watched
 
 JOBS_A_CALL = 500
 RUNS_A_CALL = 500
