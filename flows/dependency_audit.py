@@ -35,6 +35,7 @@ from horae.project.loading import job_settings
 NAME = "dependency-audit"
 JOB = Job(name=NAME, tier=Tier.PREFECT, settings=AuditSettings)
 """The job's name, which is the name of its table in horae.toml."""
+type Asked = list[tuple[list[Package], PrefectFuture[Releases]]]
 
 
 class NothingAudited(HoraeError):
@@ -131,12 +132,7 @@ def dependency_audit(repos: list[str] | None = None, snapshot: str | None = None
     inventories, broken = _read(repositories)
     packages = sorted({package for inventory in inventories for package in inventory.packages})
     update_progress_artifact(progress, 30.0, description=f"Looking up {len(packages)} packages")
-    by_ecosystem = {one: [package for package in packages if package.ecosystem is one] for one in Ecosystem}
-    asked = [
-        look_up_releases.submit(ecosystem, ones, given)
-        for ecosystem, ones in by_ecosystem.items()
-        if ones and given.registries
-    ]
+    asked = _asked(packages, given) if given.registries else None
     answer = _vulnerabilities(packages, given, project.project, now)
     update_progress_artifact(progress, 80.0, description="Writing the report")
     found = Report(
@@ -144,7 +140,7 @@ def dependency_audit(repos: list[str] | None = None, snapshot: str | None = None
         inventories=tuple(inventories),
         broken=broken,
         answer=answer,
-        releases=_gathered(asked, by_ecosystem) if given.registries else None,
+        releases=None if asked is None else _gathered(asked),
         flagged_patterns=given.flagged_licences,
     )
     summary = make_report(found, given, project.state / "reports" / NAME)
@@ -182,12 +178,17 @@ def _vulnerabilities(packages: list[Package], given: AuditSettings, project: Pat
     return nothing(packages, reason)
 
 
-def _gathered(futures: list[PrefectFuture[Releases]], by_ecosystem: dict[Ecosystem, list[Package]]) -> Releases:
+def _asked(packages: list[Package], given: AuditSettings) -> Asked:
+    """A task for each registry, with the packages that it looks up."""
+    by_ecosystem = {one: [package for package in packages if package.ecosystem is one] for one in Ecosystem}
+    return [(ones, look_up_releases.submit(one, ones, given)) for one, ones in by_ecosystem.items() if ones]
+
+
+def _gathered(asked: Asked) -> Releases:
     """The answers of all registries. If a registry's task failed, its packages are listed with the reason."""
     found: dict[Package, Any] = {}
     unknown: dict[Package, str] = {}
-    asked = [ones for ones in by_ecosystem.values() if ones]
-    for ones, future in zip(asked, futures, strict=True):
+    for ones, future in asked:
         answer: Any = future.result(raise_on_failure=False)
         if isinstance(answer, Releases):
             found |= answer.found

@@ -44,27 +44,8 @@ def prepare(
     trust: tuple[str, ...] = (),
 ) -> Prepared:
     """Check and clean a table; raises InvalidDataset, or Leak if a column outside `trust` reveals the target."""
-    import numpy
-
-    for given in (*exclude, *trust):
-        if given not in table.columns:
-            best = nearest(given, table.columns)
-            raise InvalidDataset(f"there is no column {given!r}" + (f", did you mean {best!r}?" if best else ""))
-    if target in exclude:
-        raise InvalidDataset(f"the target {target!r} cannot be excluded")
-    notes = [f"{column}: left out, because of `exclude`" for column in exclude]
-    table = table.drop(columns=list(exclude)).replace([numpy.inf, -numpy.inf], numpy.nan)
-    absent = int(table[target].isna().sum())
-    if absent:
-        notes.append(f"{absent} of {len(table)} rows have no value of {target} and were left out")
-    table = table[table[target].notna()]
-    table, copies = _without_copies(table)
-    if copies:
-        notes.append(f"{copies} copies of other rows were left out")
-    if len(table) < settings.least_rows:
-        raise InvalidDataset(
-            f"{len(table)} usable rows are too few, at least {settings.least_rows} are needed. {'; '.join(notes)}"
-        )
+    _refuse_unknown(table, target, exclude, trust)
+    table, notes = _cleaned(table, target, exclude, settings)
     kind, values = _target(table[target], problem, settings)
     features, dropped = _features(table.drop(columns=target))
     notes += dropped
@@ -78,6 +59,36 @@ def prepare(
         filled = f"{missing} cells ({share:.1f} %) are missing; numbers are filled with the median of the training rows"
         prepared = replace(prepared, notes=(*prepared.notes, f"{filled}, and a column tells where"))
     return prepared
+
+
+def _refuse_unknown(table: Any, target: str, exclude: tuple[str, ...], trust: tuple[str, ...]) -> None:
+    """Raise InvalidDataset for a name that is not a column, and for the target among the excluded columns."""
+    for given in (*exclude, *trust):
+        if given not in table.columns:
+            best = nearest(given, table.columns)
+            raise InvalidDataset(f"there is no column {given!r}" + (f", did you mean {best!r}?" if best else ""))
+    if target in exclude:
+        raise InvalidDataset(f"the target {target!r} cannot be excluded")
+
+
+def _cleaned(table: Any, target: str, exclude: tuple[str, ...], settings: MlSettings) -> tuple[Any, list[str]]:
+    """The usable rows without the excluded columns, and notes on what was left out; raises InvalidDataset."""
+    import numpy
+
+    notes = [f"{column}: left out, because of `exclude`" for column in exclude]
+    table = table.drop(columns=list(exclude)).replace([numpy.inf, -numpy.inf], numpy.nan)
+    absent = int(table[target].isna().sum())
+    if absent:
+        notes.append(f"{absent} of {len(table)} rows have no value of {target} and were left out")
+    table = table[table[target].notna()]
+    table, copies = _without_copies(table)
+    if copies:
+        notes.append(f"{copies} copies of other rows were left out")
+    if len(table) < settings.least_rows:
+        raise InvalidDataset(
+            f"{len(table)} usable rows are too few, at least {settings.least_rows} are needed. {'; '.join(notes)}"
+        )
+    return table, notes
 
 
 def _without_copies(table: Any) -> tuple[Any, int]:

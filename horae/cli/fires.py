@@ -97,6 +97,11 @@ def command(
     runs = asyncio.run(_runs(settings, question))
     if job and not runs:
         jobs_of(settings).get(job)  # a removed job may still have runs; an unknown name has none
+    _print(runs, json)
+    return 0
+
+
+def _print(runs: list[Run], json: bool) -> None:
     if json:
         from horae.cli.output import print_json
         from horae.shapes.runs import run_shape
@@ -104,7 +109,6 @@ def command(
         print_json([run_shape(run) for run in runs])
     else:
         _draw(runs)
-    return 0
 
 
 def _states(verdicts: list[str] | None) -> frozenset[State]:

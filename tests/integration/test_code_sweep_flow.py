@@ -1,41 +1,23 @@
 """The code sweep as a Prefect flow: tasks, verdict and artifacts, on a real Prefect API."""
 
-import json
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.scenarios import results_of
 
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What became of each scenario of sweep_scenarios.py, in a project with one sound repository, `sound`."""
+    """The results of the scenarios of sweep_scenarios.py, in a project with one sound repository, `sound`."""
     folder = tmp_path_factory.mktemp("project")
-    (folder / "horae.toml").write_text("")
     subprocess.run(["git", "init", "-q", str(folder / "sound")], check=True)
     (folder / "sound" / "app.py").write_text("import os\n")
     subprocess.run(["git", "-C", str(folder / "sound"), "add", "--all"], check=True)
-    environment = {name: text for name, text in os.environ.items() if not name.startswith(("PREFECT_", "HORAE_"))}
-    environment |= {"PYTHONPATH": str(ROOT), "PREFECT_HOME": str(folder / "home")}
-    environment |= {"PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("sweep_scenarios.py"))],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return results_of("sweep_scenarios.py", folder, timeout_seconds=110)
 
 
 def test_one_broken_repository_is_named_and_the_others_are_reported(seen: dict[str, Any]) -> None:
@@ -69,7 +51,7 @@ def test_it_fails_when_nothing_could_be_swept_and_still_reports(seen: dict[str, 
     broken = seen["broken"]
     assert broken["state"] == "FAILED"
     found = re.fullmatch(
-        r"NothingSwept: (/.*): the folder does not exist; (/.*): there is no such folder\. (.*)", broken["result"]
+        r"NothingSwept: (/.*): the folder does not exist; (/.*): the folder does not exist\. (.*)", broken["result"]
     )
     assert found, broken["result"]
     assert [Path(place).name for place in found.groups()[:2]] == ["missing", "gone"]

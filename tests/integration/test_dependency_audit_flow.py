@@ -1,9 +1,6 @@
 """The dependency audit as a Prefect flow, its bill of materials, and pip-audit as a process."""
 
 import json
-import os
-import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,8 +12,8 @@ from flows._audit.answers import Answer
 from flows._audit.inventory import Inventory
 from flows._audit.package import Ecosystem, Package, package
 from tests.audit_servers import JINJA_GHSA, LODASH, registry
+from tests.scenarios import results_of
 
-ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.timeout(240)
 JINJA = package(Ecosystem.PYPI, "jinja2", "2.11.2")
 LODASH_OLD = package(Ecosystem.NPM, "@scope/lodash", "4.17.11")
@@ -24,34 +21,19 @@ LODASH_OLD = package(Ecosystem.NPM, "@scope/lodash", "4.17.11")
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What became of each scenario of audit_scenarios.py, in a project with one repository, `shop`."""
+    """The results of the scenarios of audit_scenarios.py, in a project with one repository, `shop`."""
     folder = tmp_path_factory.mktemp("project")
     for name in ("shop", "records"):
         (folder / name).mkdir()
-    (folder / "horae.toml").write_text("")
     (folder / "shop" / "requirements.txt").write_text("jinja2==2.11.2\n")
     (folder / "records" / "one.json").write_text(json.dumps(JINJA_GHSA | {"modified": "2020-01-01T00:00:00Z"}))
-    environment = {name: text for name, text in os.environ.items() if not name.startswith(("PREFECT_", "HORAE_"))}
-    environment |= {"PYTHONPATH": str(ROOT), "PREFECT_HOME": str(folder / "home")}
-    environment |= {"PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("audit_scenarios.py"))],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=230,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return results_of("audit_scenarios.py", folder, timeout_seconds=230)
 
 
 def test_what_is_found_is_reported(seen: dict[str, Any]) -> None:
     found = seen["found"]
     assert found["state"] == "COMPLETED"
-    assert found["result"]["headline"] == "All 1 packages were checked: 1 known vulnerabilities (1 medium)."
+    assert found["result"]["headline"] == "All 1 packages were checked. Found: 1 known vulnerabilities (1 medium)."
     assert found["markdown"].startswith(f"**{found['result']['headline']}**")
     assert found["table"][-1]["vulnerability"] == "GHSA-g3rq-g295-4j3m"
     assert [one["newest"] for one in found["latest"]["outdated"]] == ["3.1.6"]

@@ -71,13 +71,13 @@ EFFECTS = {
     "closes it": ("sys.stdout.close()", ""),
     "closes 1": ("os.close(1)", "closes standard output"),
     "chdir": ("os.chdir('/')", "changes the working directory to '/'"),
-    "thread": ("threading.Thread(target=time.sleep, args=(60,), name='mine').start()", "from ending (mine)"),
-    "signal": ("signal.signal(signal.SIGTERM, signal.SIG_IGN)", "handles SIGTERM"),
+    "thread": ("threading.Thread(target=time.sleep, args=(60,), name='mine').start()", "let its process end (mine)"),
+    "signal": ("signal.signal(signal.SIGTERM, signal.SIG_IGN)", "changes the handling of SIGTERM"),
     "forks": ("os.fork()", ""),
 }
 NO_END = {
-    "loop": ("while True: pass", "it does not end within 1 s"),
-    "stubborn": ("while True:\n    try: time.sleep(9)\n    except BaseException: pass", "it does not end within 1 s"),
+    "loop": ("while True: pass", "it did not end within 1 s"),
+    "stubborn": ("while True:\n    try: time.sleep(9)\n    except BaseException: pass", "it did not end within 1 s"),
     "os._exit": ("os._exit(0)", "it ended its process with status 0"),
     "killed": ("os.kill(os.getpid(), 9)", "it was ended by SIGKILL"),
 }

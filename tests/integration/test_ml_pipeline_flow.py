@@ -2,39 +2,22 @@
 
 import base64
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.scenarios import results_of
+
 pytestmark = [pytest.mark.timeout(240), pytest.mark.requires("ml")]
 STEPS = {"validate", "split", "preprocess", "train", "evaluate"}
 
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What became of each scenario of ml_scenarios.py."""
+    """The results of the scenarios of ml_scenarios.py."""
     folder = tmp_path_factory.mktemp("project")
-    (folder / "horae.toml").write_text("")
-    environment = {name: text for name, text in os.environ.items() if not name.startswith(("PREFECT_", "HORAE_"))}
-    environment |= {"PYTHONPATH": str(ROOT), "PREFECT_HOME": str(folder / "home")}
-    environment |= {"PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("ml_scenarios.py"))],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=230,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return results_of("ml_scenarios.py", folder, timeout_seconds=230)
 
 
 def test_each_step_is_a_task_and_leaves_a_model_and_a_card(seen: dict[str, Any]) -> None:

@@ -1,38 +1,27 @@
 """The weekly report as a Prefect flow over a real ledger: a week without data, and one of 100,000 fires."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.scenarios import results_of
+
 PAGE_BYTES = 200_000
 
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory, valkey_url: str) -> dict[str, Any]:
-    """What became of each scenario of report_scenarios.py."""
+    """The results of the scenarios of report_scenarios.py."""
     folder = tmp_path_factory.mktemp("project")
-    (folder / "horae.toml").write_text("")
-    environment = {name: text for name, text in os.environ.items() if not name.startswith(("PREFECT_", "HORAE_"))}
-    environment |= {"PYTHONPATH": str(ROOT), "PREFECT_HOME": str(folder / "home")}
-    environment |= {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_LOGGING_LEVEL": "WARNING"}
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("report_scenarios.py")), valkey_url, folder.parent.name[:8]],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
+    return results_of(
+        "report_scenarios.py",
+        folder,
+        valkey_url,
+        folder.parent.name[:8],
+        timeout_seconds=280,
+        PREFECT_LOGGING_LEVEL="WARNING",
     )
-    assert done.returncode == 0, done.stderr[-4000:]
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
 
 
 pytestmark = pytest.mark.timeout(300)

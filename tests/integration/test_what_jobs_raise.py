@@ -167,7 +167,7 @@ async def test_an_error_of_ours_that_a_job_raises_is_the_jobs(project: Path, kin
     [
         ("return Rude(a=1)", "{'a': 1}"),
         ("return [Rude(a=1)]", "[{'a': 1}]"),
-        ("return Wordless()", "a Wordless that cannot be shown"),
+        ("return Wordless()", "a Wordless whose text cannot be read"),
         ("return Masked()", "Masked"),
     ],
 )
