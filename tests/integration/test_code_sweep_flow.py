@@ -9,6 +9,8 @@ import pytest
 
 from tests.scenarios import results_of
 
+pytestmark = pytest.mark.timeout(240)
+
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
@@ -17,7 +19,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     subprocess.run(["git", "init", "-q", str(folder / "sound")], check=True)
     (folder / "sound" / "app.py").write_text("import os\n")
     subprocess.run(["git", "-C", str(folder / "sound"), "add", "--all"], check=True)
-    return results_of("sweep_scenarios.py", folder, timeout_seconds=110)
+    return results_of("sweep_scenarios.py", folder, timeout_seconds=230)
 
 
 def test_one_broken_repository_is_named_and_the_others_are_reported(seen: dict[str, Any]) -> None:

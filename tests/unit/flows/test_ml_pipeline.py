@@ -121,7 +121,7 @@ def test_missing_values_are_kept_and_told() -> None:
     assert int(found.features["age"].isna().sum()) == 15
     assert int((found.features["city"] == MISSING).sum()) == 20
     told = " ".join(found.notes)
-    assert "20 of 120 rows have no left" in told
+    assert "20 of 120 rows have no value of left" in told
     assert "note: left out, because it is empty" in told
     assert "same: left out, because it has only one value" in told
     assert "35 cells (17.5 %) are missing" in told
@@ -131,7 +131,7 @@ def test_missing_values_are_kept_and_told() -> None:
 
 
 def test_a_target_without_any_value_is_refused() -> None:
-    with pytest.raises(InvalidDataset, match=r"0 usable rows are too few.*120 of 120 rows have no left"):
+    with pytest.raises(InvalidDataset, match=r"0 usable rows are too few.*120 of 120 rows have no value of left"):
         prepared(customers(left=None))
 
 
