@@ -166,7 +166,7 @@ class Dispatcher:
             tier=job.tier,
             cause=Cause.SCHEDULE,
             scheduled_for=at,
-            provider=self._router.fitting(job.provider),
+            provider=job.provider or self._router.choose(),
             verdict=Verdict.MISSED if missed else None,
             reason=missed,
         )

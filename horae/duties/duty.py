@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from horae.clock import monotonic, now
-from horae.errors import ClockDiffers, PrefectUnavailable, QueueError, StoreError
+from horae.errors import ClockDiffers, PrefectUnavailable, ProviderNotServed, QueueError, StoreError
 from horae.metrics.process import Metrics
 
 log = logging.getLogger(__name__)
 BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 AWAY = (StoreError, QueueError, PrefectUnavailable, ClockDiffers)
-OTHERS_GO_ON = (PrefectUnavailable, ClockDiffers)
+OTHERS_GO_ON = (PrefectUnavailable, ProviderNotServed, ClockDiffers)
 """The trouble of one duty, without which the others do their work."""
 
 

@@ -26,9 +26,11 @@ from horae.store.values import (
     InForce,
     Lapsed,
     Latest,
+    Move,
     NewRun,
     Notice,
     Only,
+    ProviderRuns,
     Settlement,
     Stop,
     Taken,
@@ -44,14 +46,33 @@ class Outbox(Protocol):
         For the time `hold`, the relay does not take entries that are due now, because the caller publishes them.
         """
 
-    async def take(self, limit: int, hold: timedelta) -> Taken:
-        """Take the due entries, oldest first. No other relay gets them before `hold` has passed."""
+    async def take(self, providers: Sequence[str], limit: int, hold: timedelta) -> Taken:
+        """Take the due entries of these providers, each provider's oldest first.
+
+        No other relay gets them before `hold` has passed.
+        """
 
     async def publish_own(self, limit: int) -> int:
-        """Publish the first `limit` due entries, but only of jobs that one program alone declares. Returns how many."""
+        """Publish the first `limit` due entries of jobs that one program alone declares. Returns how many."""
 
-    async def published(self, messages: Sequence[Message]) -> None:
-        """Remove the outbox entries of these messages. Call it after the broker has accepted them."""
+    async def published(self, messages: Sequence[Message], provider: str = "") -> None:
+        """Remove the outbox entries of these messages. Call it after the broker has accepted them.
+
+        `provider`: where the messages are, if that is not the provider of their rows.
+        """
+
+    async def republish(self, provider: str, age: timedelta, note: str, limit: int) -> int:
+        """Hand out again runs whose message was published that long ago and which no worker has claimed.
+
+        They keep their generation, so the claim discards one of two copies. `note`: why, for the story. Returns how
+        many runs were found, at most `limit`.
+        """
+
+    async def by_provider(self) -> list[ProviderRuns]:
+        """The runs that wait for each provider that ever had one. The call is cheap."""
+
+    async def sort(self) -> None:
+        """Sort entries of the previous release by their provider: a part of them at each call, all of them in turn."""
 
 
 class Claims(Protocol):
@@ -110,6 +131,20 @@ class Pauses(Protocol):
 
     async def paused(self) -> frozenset[str | None]:
         """The names of the paused jobs. None in the set means that all jobs are paused."""
+
+
+class Moves(Protocol):
+    """Move records. A run goes to the provider that its call names, else its job's record, else the record of all
+    jobs, else its job, else the default."""
+
+    async def move(self, provider: str, job: str | None = None) -> None:
+        """Write the record of that job, or of all jobs. It holds from the next time that a run is handed out."""
+
+    async def end(self, provider: str, job: str | None = None) -> bool:
+        """Remove that record. Returns False if there is none."""
+
+    async def all(self) -> dict[str | None, Move]:
+        """All records, by job. None in it is the record of all jobs."""
 
 
 class Cursors(Protocol):
@@ -218,6 +253,8 @@ class Store(Protocol):
     def claims(self) -> Claims: ...
     @property
     def pauses(self) -> Pauses: ...
+    @property
+    def moves(self) -> Moves: ...
     @property
     def cursors(self) -> Cursors: ...
     @property

@@ -14,7 +14,12 @@ from horae.store import Store
 from horae.store.redis import RedisStore
 from horae.store.values import Accepted, NewRun, Policy
 from tests.contract.server_law import ServerLaw
-from tests.contract.stores import NONE, Clock, steered_store
+from tests.contract.stores import (
+    NONE,
+    PROVIDERS,
+    Clock,
+    steered_store,
+)
 from tests.model import ModelStore
 
 ALL = 1000
@@ -52,8 +57,8 @@ class BothStores:
 
     def relayed(self) -> list[Message]:
         """Relay all due messages of both stores, check that they are equal, and return them."""
-        mine = [due.message for due in self.wait(self.model.outbox.take(ALL, NONE)).entries]
-        left = [due.message for due in self.wait(self.server.outbox.take(ALL, NONE)).entries]
+        mine = [due.message for due in self.wait(self.model.outbox.take(PROVIDERS, ALL, NONE)).entries]
+        left = [due.message for due in self.wait(self.server.outbox.take(PROVIDERS, ALL, NONE)).entries]
         self.wait(self.model.outbox.published(mine))
         self.wait(self.server.outbox.published(left))
         sent = [*self.wait(self._law.published()), *left]
@@ -76,7 +81,7 @@ class BothStores:
 
     @staticmethod
     async def _next_in(store: Store) -> Any:
-        return (await store.outbox.take(0, NONE)).next_in
+        return (await store.outbox.take(PROVIDERS, 0, NONE)).next_in
 
     def hold_whole(self, jobs: Iterable[str]) -> None:
         """Check that the other readable state is equal too."""

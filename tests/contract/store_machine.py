@@ -19,7 +19,13 @@ from horae.store import Store
 from horae.store.values import Answer, Claim, NewRun, Policy, Settlement, Wanted
 from tests.contract.both_stores import ALL, BothStores
 from tests.contract.store_plans import AGES, CONTEXTS, DELAYS, ENDINGS, HOUR, POLICIES, SPANS
-from tests.contract.stores import LEASE, NONE, T0, id_made_at
+from tests.contract.stores import (
+    LEASE,
+    NONE,
+    PROVIDERS,
+    T0,
+    id_made_at,
+)
 
 ANY = st.integers(0, 1_000_000)
 MOSTLY = st.sampled_from([True, True, True, False])
@@ -123,7 +129,7 @@ class StoreMachine(RuleBasedStateMachine):
         """Relay messages; the relay may die after it took them, or after it published them."""
         if self.both.carried:
             return
-        found = self.both(lambda store: store.outbox.take(limit, timedelta(seconds=5)))
+        found = self.both(lambda store: store.outbox.take(PROVIDERS, limit, timedelta(seconds=5)))
         messages = [due.message for due in found.entries]
         if until != "taken":
             self.broker += messages

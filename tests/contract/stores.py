@@ -23,6 +23,8 @@ from horae.store.values import Claim, NewRun, Policy, Settlement, Wanted
 
 LEASE = timedelta(seconds=30)
 NONE = timedelta(0)
+PROVIDERS = ("", "redis", "nats", "own")
+"""All that the tests use. The empty one is the default."""
 ANY_AGE = timedelta(days=36_500)
 T0 = datetime(2026, 3, 1, 2, tzinfo=UTC)
 MILLI = timedelta(milliseconds=1)
@@ -106,11 +108,11 @@ def wants(message: Message, unique: str = "", **policy: object) -> Wanted:
 
 async def taken(store: Store, hold: timedelta = LEASE) -> list[Message]:
     """The messages that a relay takes."""
-    return [due.message for due in (await store.outbox.take(100, hold)).entries]
+    return [due.message for due in (await store.outbox.take(PROVIDERS, 100, hold)).entries]
 
 
 async def next_in(store: Store) -> timedelta | None:
-    return (await store.outbox.take(0, NONE)).next_in
+    return (await store.outbox.take(PROVIDERS, 0, NONE)).next_in
 
 
 async def handed_out(store: Store) -> list[Message]:

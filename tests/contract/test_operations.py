@@ -23,7 +23,15 @@ from horae.store.redis import RedisStore
 from horae.store.redis.connection import REPEATABLE, Connection, scripts
 from horae.store.redis.schema import RedisSchema
 from horae.store.values import Advance, Cursor, Declared, Happening, NewRun, Notice, Settlement, Watched
-from tests.contract.stores import LEASE, T0, Clock, claim, new, steered_store
+from tests.contract.stores import (
+    LEASE,
+    PROVIDERS,
+    T0,
+    Clock,
+    claim,
+    new,
+    steered_store,
+)
 from tests.cutting_proxy import CuttingProxy
 
 type Ask = Callable[[Store], Awaitable[Any]]
@@ -91,6 +99,15 @@ async def accepted(store: Store) -> Any:
     return await store.outbox.accept([one("r1")])
 
 
+async def published(store: Store) -> None:
+    await store.outbox.accept([one("r1")])
+    await store.outbox.published([one("r1").message], "nats")
+
+
+async def moved(store: Store) -> None:
+    await store.moves.move("nats")
+
+
 async def buried(store: Store) -> Any:
     held_claim = await held(store)
     return await store.claims.settle([settlement(held_claim, verdict=Verdict.FAILED, reason=Reason.RAISED)])
@@ -111,10 +128,15 @@ async def watched(store: Store) -> Any:
 
 
 case("outbox", "accept", nothing, lambda s, _: s.outbox.accept([one("r1", unique="k"), one("r2", unique="k")]))
-case("outbox", "take", accepted, lambda s, _: s.outbox.take(10, LEASE))
+case("outbox", "take", accepted, lambda s, _: s.outbox.take(PROVIDERS, 10, LEASE))
 case("outbox", "set_aside", accepted, lambda s, _: cast(RedisStore, s).outbox.set_aside(["r1"]))
 case("outbox", "publish_own", accepted, lambda s, _: s.outbox.publish_own(10))
 case("outbox", "published", accepted, lambda s, _: s.outbox.published([one("r1").message]))
+case("outbox", "republish", published, lambda s, _: s.outbox.republish("nats", T0 - T0, "gone", 10))
+case("outbox", "by_provider", accepted, lambda s, _: s.outbox.by_provider())
+case("outbox", "sort", accepted, lambda s, _: s.outbox.sort())
+case("moves", "move", nothing, lambda s, _: s.moves.move("nats", "backup"))
+case("moves", "end_move", moved, lambda s, _: s.moves.end("nats"))
 case("claims", "claim", accepted, lambda s, _: claim(s, one("r1").message))
 case("claims", "begin", nothing, lambda s, _: begin(s))
 case("claims", "again", held, lambda s, c: s.claims.again(settlement(c, retry_after=LEASE, reason=Reason.RAISED)))

@@ -22,7 +22,19 @@ from horae.store.redis.connection import check_version
 from horae.store.redis.schema import RedisSchema
 from horae.store.redis.schema import opened as opened_schema
 from horae.store.values import Answer, Cancelled, Stop
-from tests.contract.stores import LEASE, NONE, T0, claim, died, handed_out, new, settle, state, verdict_of
+from tests.contract.stores import (
+    LEASE,
+    NONE,
+    PROVIDERS,
+    T0,
+    claim,
+    died,
+    handed_out,
+    new,
+    settle,
+    state,
+    verdict_of,
+)
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.requires("valkey")
@@ -262,7 +274,9 @@ class TestRows:
             scheduled_for=str(to_millis(T0)),
         )  # fmt: skip
         await schema1.index("outbox", "r1")
-        [message] = await handed_out(opened())
+        store = opened()
+        await store.outbox.sort()
+        [message] = await handed_out(store)
         assert message == Message(
             job="backup",
             run_id="r1",
@@ -278,8 +292,9 @@ class TestRows:
     ) -> None:
         await schema1.write("r1", context='{"a": 1}', scheduled_for=str(to_millis(T0)))
         await schema1.index("outbox", "r1")
+        await opened().outbox.sort()
         store, consumer = opened(PROVIDER), RedisConsumer(valkey_url, namespace, 1024, "w1")
-        assert (await store.outbox.take(10, LEASE)).published == 1
+        assert (await store.outbox.take(PROVIDERS, 10, LEASE)).published == 1
         for attempt in (1, 2, 3):
             [delivery] = await consumer.receive(1, LEASE)
             assert delivery.message

@@ -104,7 +104,7 @@ class ModelCursors(Noun):
                 if run.verdict:
                     books.settle(run.run_id, run.verdict, run.reason)
                 else:
-                    books.outbox[run.run_id] = books.clock()
+                    books.hand_out(run.run_id)
         books.schedules[cursor.job] = (fingerprint, revision, one.to)
         if one.next_fire:
             books.next[cursor.job] = one.next_fire

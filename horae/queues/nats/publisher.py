@@ -28,7 +28,7 @@ class NatsPublisher:
 
     async def _publish(self, client: Any, message: Message, body: bytes) -> None:
         # The run's id alone would swallow its retry, while the server remembers the first message.
-        headers = {"Nats-Msg-Id": f"{message.run_id}:{message.generation}"}
+        headers = {"Nats-Msg-Id": message.delivery_id}
         with translated(self._link.url):
             said = await client.request(
                 self._link.subject(message.priority), body, timeout=TIMEOUT_SECONDS, headers=headers

@@ -32,9 +32,10 @@ local function grant(id, row, worker, lease)
     'story', (row.story or '') .. line('claimed', row.generation, worker))
   if tonumber(row.generation) > 1 or row.state ~= 'queued' then
     redis.call('HDEL', key, 'cancel', 'unknown_since', 'progress')
-    redis.call('ZREM', k('outbox'), id)
+    out_of_outbox(id, row.provider)
     redis.call('ZREM', k('waiting:' .. row.job), id)
   end
+  out_of_queue(id, row.provider)
   redis.call('ZADD', k('leases'), int(NOW + lease), id)
   redis.call('ZADD', k('active:' .. row.job), NOW_TEXT, id)
   if attempts == 1 and row.fire and NOW - row.fire > LATE then
@@ -110,7 +111,8 @@ end
 -- removes nothing from the outbox. Remove the run from the active ones, so that it does not wait for itself.
 local function wait(id, row, policy, why, note)
   if row.fire and policy.catch_up == 'latest' and supersede(id, row) then return settled(id, 'missed', REASON.superseded) end
-  redis.call('ZREM', k('outbox'), id)
+  out_of_outbox(id, row.provider)
+  out_of_queue(id, row.provider)
   redis.call('ZREM', k('active:' .. row.job), id)
   -- A run that waits again keeps its place: a fire is ordered by its instant, any other run by the instant at which it first waited.
   if not row.fire then redis.call('HSETNX', k('run:' .. id), 'waits_since', NOW_TEXT) end
@@ -139,12 +141,12 @@ end
 
 local function row_of(id)
   local row = redis.call('HMGET', k('run:' .. id), 'state', 'attempt', 'job', 'cause', 'attempts', 'failures', 'story', 'scheduled_for', 'suspect',
-    'accepted_at', 'started_at', 'generation')
+    'accepted_at', 'started_at', 'generation', 'provider')
   if not row[1] then return nil end
   if row[5] == '0' then row[5] = nil end   -- schema 1 writes 0 before the first attempt
   return { state = row[1], generation = row[12] or row[2], job = row[3], cause = row[4], attempts = row[5], failures = row[6],
     story = row[7], fire = row[4] == 'schedule' and tonumber(row[8]) or nil, suspect = row[9] or nil,
-    accepted = tonumber(row[10] or 0), started = row[11] }
+    accepted = tonumber(row[10] or 0), started = row[11], provider = row[13] or '' }
 end
 
 -- Accept a message without a row, which was published straight to a broker. Refuse it if it is so old that it may have run before.

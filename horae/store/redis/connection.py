@@ -64,8 +64,8 @@ REFUSES_FOR_NOW = ("MISCONF", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "TRYAGA
 type Packed = tuple[str | bytes, ...]
 REPEATABLE = frozenset(
     (
-        *("due", "in_force", "watch", "account", "declare", "forget", "figures"),
-        *("renew", "report", "published", "publish_own", "pause", "prune"),
+        *("due", "in_force", "watch", "account", "declare", "forget", "figures", "by_provider"),
+        *("renew", "report", "published", "publish_own", "sort", "pause", "move", "prune"),
     )
 )
 """Functions that have the same effect and answer if they are sent again. All other calls carry an operation id."""

@@ -109,9 +109,10 @@ local function advance(one)
   local fingerprint, cursor = unpack(redis.call('HMGET', key, 'fingerprint', 'cursor'))
   if fingerprint ~= one.fingerprint or tonumber(cursor) ~= one.from or one.to < one.from or one.to > NOW then return 0 end
   for _, r in ipairs(one.runs) do
+    r.provider = routed(r.job, r.provider or '')
     local new, published = put_run(r, not r.verdict)
     if new and r.verdict then settle_run(r.id, r.verdict, r.reason) end
-    if new and not r.verdict and not published then redis.call('ZADD', k('outbox'), NOW_TEXT, r.id) end
+    if new and not r.verdict and not published then into_outbox(r.id, r.provider, NOW_TEXT) end
   end
   redis.call('HSET', key, 'cursor', int(one.to))
   if one.next then redis.call('ZADD', k('next'), one.next, one.job) else redis.call('ZREM', k('next'), one.job) end

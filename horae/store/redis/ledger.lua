@@ -88,13 +88,13 @@ end
 -- figures {} -> JSON: {counts and noticed (flat, by job|word), overdue: milliseconds since the first outbox entry was due, outbox:
 -- entries, waiting: runs that wait for another run of their job or for the end of a pause, running: runs with a lease, dead: letters}.
 function calls.figures()
-  local first, waiting = redis.call('ZRANGE', k('outbox'), 0, 0, 'WITHSCORES'), 0
+  local waiting = 0
   for _, job in ipairs(redis.call('SMEMBERS', k('waiters'))) do
     waiting = waiting + redis.call('ZCARD', k('waiting:' .. job))
   end
   return cjson.encode({
     counts = redis.call('HGETALL', k('counts')), noticed = redis.call('HGETALL', k('noticed')),
-    overdue = first[2] and math.max(0, NOW - tonumber(first[2])) or 0, outbox = redis.call('ZCARD', k('outbox')), waiting = waiting,
+    overdue = since_first(k('outbox')), outbox = redis.call('ZCARD', k('outbox')), waiting = waiting,
     running = redis.call('ZCARD', k('leases')), dead = redis.call('ZCARD', k('dead')),
   })
 end

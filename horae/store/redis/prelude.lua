@@ -79,9 +79,59 @@ local function carries(provider)
   return provider ~= '' and (provider == CARRIED or provider == OWN)
 end
 
-local function carry(provider, job, priority, message, generation)
+local noted = {}
+local function note(provider)
+  if noted[provider] then return end
+  noted[provider] = true
+  redis.call('SADD', k('providers'), provider)
+end
+
+-- The run is in no outbox and has a message at the provider, until a worker claims it. `queued:PROVIDER` is sorted by the instant of
+-- publishing.
+local function into_queue(id, provider)
+  note(provider)
+  redis.call('ZADD', k('queued:' .. provider), NOW_TEXT, id)
+end
+
+local function out_of_queue(id, provider)
+  redis.call('ZREM', k('queued:' .. (provider or '')), id)
+end
+
+local function carry(id, provider, job, priority, message, generation)
   local queue = provider == OWN and OWN .. ':' .. job or provider
   redis.call('XADD', k('queue:' .. queue .. ':' .. (priority or 'normal')), '*', 'm', body_of(message, generation))
+  into_queue(id, provider)
+end
+
+-- The outbox has an entry for each run that waits for its time or for a relay, sorted by due time. Each provider has a set of its own,
+-- `outbox:PROVIDER`, so that a provider that is down delays no other. The set `outbox` has the entries of all of them, because the
+-- previous release knows only that one; an entry that is not in it counts as removed.
+local function into_outbox(id, provider, due)
+  note(provider)
+  redis.call('ZADD', k('outbox'), due, id)
+  redis.call('ZADD', k('outbox:' .. provider), due, id)
+end
+
+local function out_of_outbox(id, provider)
+  redis.call('ZREM', k('outbox'), id)
+  redis.call('ZREM', k('outbox:' .. (provider or '')), id)
+end
+
+-- Milliseconds since the first entry of a sorted set; 0 if that is later than now, or there is none.
+local function since_first(set)
+  local first = redis.call('ZRANGE', set, 0, 0, 'WITHSCORES')[2]
+  return first and math.max(0, NOW - tonumber(first)) or 0
+end
+
+-- The provider of a run: that of the call, which is `pinned`; else that of the move record of its job, else of the record of all jobs;
+-- else that of the job or the default. A job that only one program declares cannot move.
+local moved
+local function routed(job, provider, pinned)
+  if pinned or provider == OWN then return provider end
+  if moved == nil then moved = redis.call('EXISTS', k('moves')) == 1 end
+  if not moved then return provider end
+  local own, every = unpack(redis.call('HMGET', k('moves'), job, '*'))
+  return own or every or provider
 end
 
 -- Rows of schema 1 have the parts of a message instead of the message. Build the message from them and store it.
@@ -99,19 +149,30 @@ local function message_of_parts(id)
   return message
 end
 
--- Hand a run out now: publish it if this server carries its provider, else put it into the outbox. Return true if it was published.
-local function hand_out(id)
+-- Take the run out of the outbox of its provider and give it the provider that it has by now. Return that provider.
+local function reroute(id, job, was, pinned)
+  local provider = routed(job, was or '', pinned)
+  if provider ~= was then
+    redis.call('ZREM', k('outbox:' .. (was or '')), id)
+    redis.call('HSET', k('run:' .. id), 'provider', provider)
+  end
+  return provider
+end
+
+-- Hand a run out at that instant, by default now: publish it if this server carries its provider, else put it into the outbox. Return
+-- true if it was published.
+local function hand_out(id, due)
   local key = k('run:' .. id)
-  local provider, job, lane, priority, message, older, newer, story =
-    unpack(redis.call('HMGET', key, 'provider', 'job', 'lane', 'priority', 'message', 'attempt', 'generation', 'story'))
-  local generation = newer or older
-  if carries(provider) then
-    carry(provider, job, priority or lane, message or message_of_parts(id), generation)
-    redis.call('ZREM', k('outbox'), id)
+  local was, job, lane, priority, message, older, newer, story, pinned =
+    unpack(redis.call('HMGET', key, 'provider', 'job', 'lane', 'priority', 'message', 'attempt', 'generation', 'story', 'pinned'))
+  local generation, provider = newer or older, reroute(id, job, was, pinned)
+  if not due and carries(provider) then
+    carry(id, provider, job, priority or lane, message or message_of_parts(id), generation)
+    out_of_outbox(id, provider)
     redis.call('HSET', key, 'state', 'queued', 'story', (story or '') .. line('published', generation))
     return true
   end
-  redis.call('ZADD', k('outbox'), NOW_TEXT, id)
+  into_outbox(id, provider, due or NOW_TEXT)
   return false
 end
 
@@ -123,13 +184,14 @@ local function put_run(r, at_once)
   local carried = at_once and carries(r.provider or '')
   local story = line('accepted', 1, r.replays and r.cause .. ' of ' .. r.replays or r.cause)
   if carried then
-    carry(r.provider, r.job, r.priority, r.message, 1)
+    carry(r.id, r.provider, r.job, r.priority, r.message, 1)
     story = story .. line('published', 1)
   end
   redis.call('HSET', key, 'job', r.job, 'tier', r.tier, 'cause', r.cause, 'state', carried and 'queued' or 'pending', GENERATION, 1,
     'scheduled_for', r.scheduled_for or '', 'accepted_at', NOW_TEXT, 'provider', r.provider or '', PRIORITY, r.priority or 'normal',
     'message', r.message or '', 'unique', r.unique or '', 'story', story)
   if r.due then redis.call('HSET', key, 'due', r.due) end
+  if r.pinned then redis.call('HSET', key, 'pinned', 1) end
   local when = (r.scheduled_for or '') ~= '' and r.scheduled_for or NOW_TEXT
   redis.call('ZADD', k('ledger'), when, r.id)
   redis.call('ZADD', k('ledger:' .. r.job), when, r.id)
@@ -169,8 +231,8 @@ local counted, last = {}, {}   -- filled by settle_run, written by `finish`: cou
 -- Give a run its verdict; no other function does. `more`: further fields of the row, flat. Only a durable run leaves a dead letter.
 local function settle_run(id, verdict, reason, note, more)
   local key, words = k('run:' .. id), worded(reason, note)
-  local job, tier, was, older, newer, story, unique, scheduled =
-    unpack(redis.call('HMGET', key, 'job', 'tier', 'state', 'attempt', 'generation', 'story', 'unique', 'scheduled_for'))
+  local job, tier, was, older, newer, story, unique, scheduled, provider =
+    unpack(redis.call('HMGET', key, 'job', 'tier', 'state', 'attempt', 'generation', 'story', 'unique', 'scheduled_for', 'provider'))
   if SCHEMA >= 3 and (note or '') ~= '' then redis.call('HSET', key, 'note', note) end
   redis.call('HSET', key, 'state', verdict, 'reason', SCHEMA < 3 and words or reason, 'ended_at', NOW_TEXT,
     'story', (story or '') .. line('settled', newer or older, words == '' and verdict or verdict .. ': ' .. words), unpack(more or {}))
@@ -179,7 +241,8 @@ local function settle_run(id, verdict, reason, note, more)
     redis.call('ZREM', k('leases'), id)
   else
     redis.call('ZREM', k('waiting:' .. job), id)
-    redis.call('ZREM', k('outbox'), id)
+    out_of_outbox(id, provider)
+    out_of_queue(id, provider)
   end
   if unique and unique ~= '' and redis.call('HGET', k('unique'), of(job, unique)) == id then
     redis.call('HDEL', k('unique'), of(job, unique))
@@ -254,7 +317,8 @@ end
 -- run as `cancelled` instead and return that verdict.
 local function hand_out_again(id, state, delay, what, note)
   local key = k('run:' .. id)
-  local older, newer, story, cancel = unpack(redis.call('HMGET', key, 'attempt', 'generation', 'story', 'cancel'))
+  local older, newer, story, cancel, provider, was =
+    unpack(redis.call('HMGET', key, 'attempt', 'generation', 'story', 'cancel', 'provider', 'state'))
   local generation = newer or older
   if cancel then
     settle_run(id, 'cancelled', cancel)
@@ -263,12 +327,10 @@ local function hand_out_again(id, state, delay, what, note)
   redis.call('HSET', key, 'state', state, GENERATION, generation + 1, 'worker', '', 'token', '',
     'story', (story or '') .. line(what, generation, note))
   redis.call('ZREM', k('leases'), id)
-  if delay > 0 then
-    redis.call('HSET', key, 'due', int(NOW + delay))
-    redis.call('ZADD', k('outbox'), int(NOW + delay), id)
-  else
-    hand_out(id)
-  end
+  if was ~= 'running' then out_of_queue(id, provider) end
+  local due = delay > 0 and int(NOW + delay) or nil
+  if due then redis.call('HSET', key, 'due', due) end
+  hand_out(id, due)
 end
 
 -- Turn a row that cannot be read or handed out into a dead letter, and remove it from all indexes that duties read.

@@ -64,10 +64,10 @@ async def test_a_fire_is_written_when_it_is_due_and_not_before() -> None:
     clock.at = NOON + HOUR
     await duty.step()
     assert await fires(store) == [(13, None)]
-    assert len((await store.outbox.take(10, HOUR)).entries) == 1
+    assert len((await store.outbox.take(["redis"], 10, HOUR)).entries) == 1
 
 
-async def test_a_job_whose_provider_is_not_configured_fires_by_the_default_and_holds_up_no_other() -> None:
+async def test_a_job_whose_provider_is_not_configured_waits_for_it_and_holds_up_no_other() -> None:
     clock = Clock()
     store = ModelStore(clock=clock)
     elsewhere = Job(name="elsewhere", tier=Tier.ONEIRIC, schedule=every("1h"), provider="pigeon")
@@ -77,8 +77,9 @@ async def test_a_job_whose_provider_is_not_configured_fires_by_the_default_and_h
     await duty.step()
     assert {(run.job, run.provider) for run in await store.ledger.runs()} == {
         ("backup", "redis"),
-        ("elsewhere", "redis"),
+        ("elsewhere", "pigeon"),
     }
+    assert [len((await store.outbox.take([name], 10, HOUR)).entries) for name in ("redis", "pigeon")] == [1, 1]
 
 
 async def test_several_sidecars_write_each_fire_once() -> None:

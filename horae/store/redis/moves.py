@@ -1,0 +1,28 @@
+"""Move records: the provider of a job's runs, whatever the code says."""
+
+from horae.clock import from_millis
+from horae.store.redis.connection import Connection, translated
+from horae.store.rows import EVERYTHING
+from horae.store.values import Move
+
+
+class RedisMoves:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def move(self, provider: str, job: str | None = None) -> None:
+        await self._connection.call("moves", "move", durable=True, job=job or EVERYTHING, provider=provider)
+
+    async def end(self, provider: str, job: str | None = None) -> bool:
+        return bool(await self._connection.call("moves", "end_move", job=job or EVERYTHING, provider=provider))
+
+    async def all(self) -> dict[str | None, Move]:
+        with translated(self._connection.url):
+            async with self._connection.client.pipeline(transaction=True) as pipe:
+                pipe.hgetall(self._connection.key("moves"))
+                pipe.hgetall(self._connection.key("moved_at"))
+                providers, instants = await pipe.execute()
+        return {
+            None if job == EVERYTHING else job: Move(provider=provider, at=from_millis(int(instants.get(job, 0))))
+            for job, provider in providers.items()
+        }
