@@ -62,11 +62,14 @@ class BothStores:
         self.wait(self.model.outbox.published(mine))
         self.wait(self.server.outbox.published(left))
         sent = [*self.wait(self._law.published()), *left]
-        assert sorted(mine, key=repr) == sorted(sent, key=repr)
+        assert sorted(map(repr, mine)) == sorted(map(repr, sent))
         return mine
 
-    def hold(self, jobs: dict[str, Policy], broker: Iterable[Message]) -> None:
-        """Check that both stores keep the invariants and are equal."""
+    def hold(self, jobs: dict[str, Policy], sent: set[tuple[str, int]]) -> None:
+        """Check that both stores keep the invariants and are equal.
+
+        `sent`: run_id and generation of each message that is at the broker, or that it has lost.
+        """
         runs = self(lambda store: store.ledger.runs(limit=ALL))
         self(self._next_in)
         # Runs of another scheduler may be dropped and recorded again.
@@ -77,7 +80,7 @@ class BothStores:
         for job, policy in jobs.items():
             running = sum(run.job == job and run.state is State.RUNNING for run in runs)
             assert not policy.most or running <= policy.most, f"{running} runs of {job} at once"
-        self.wait(self._law.holds(ours, {(one.run_id, one.generation) for one in broker}))
+        self.wait(self._law.holds(ours, sent))
 
     @staticmethod
     async def _next_in(store: Store) -> Any:
@@ -90,6 +93,8 @@ class BothStores:
         self(lambda store: store.ledger.latest(jobs))
         self(lambda store: store.dead_letters.newest(ALL))
         self(lambda store: store.pauses.paused())
+        self(lambda store: store.moves.all())
+        self(lambda store: store.outbox.by_provider())
         self(lambda store: store.ledger.figures())
 
     def open_runs(self) -> list[Run]:

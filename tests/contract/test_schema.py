@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from horae.store.redis import RedisStore
 from horae.store.redis.connection import check_version
 from horae.store.redis.schema import RedisSchema
 from horae.store.redis.schema import opened as opened_schema
-from horae.store.values import Answer, Cancelled, Stop
+from horae.store.values import Answer, Cancelled, NewRun, Stop
 from tests.contract.stores import (
     LEASE,
     NONE,
@@ -79,8 +80,18 @@ class Old:
         """As they are written."""
         return [json.loads(text) for text in await self._client.lrange(f"{self._prefix}notices", 0, -1)]
 
-    async def index(self, name: str, id: str) -> None:
-        await self._client.zadd(self._prefix + name, {id: to_millis(T0)})
+    async def index(self, name: str, id: str, at: datetime = T0) -> None:
+        await self._client.zadd(self._prefix + name, {id: to_millis(at)})
+
+    async def fill(self, name: str, count: int) -> None:
+        await self._client.zadd(self._prefix + name, {f"r{number}": to_millis(T0) for number in range(count)})
+
+    async def unindex(self, name: str, id: str) -> None:
+        await self._client.zrem(self._prefix + name, id)
+
+    async def indexed(self, name: str) -> list[str]:
+        found: list[str] = await self._client.zrange(self._prefix + name, 0, -1)
+        return found
 
 
 @pytest.fixture
@@ -255,6 +266,52 @@ class TestUpgrade:
         assert older is not None
         shown = {one.address for one in older}
         assert (theirs in shown, ours in shown) == (True, False)
+
+
+class TestRelaysOfTheReleaseBefore:
+    """They know only the set `outbox`, which has the entries of all providers."""
+
+    @pytest.fixture
+    async def sent(self, opened: Opened) -> NewRun:
+        run = new(provider="nats")
+        await opened().outbox.accept([run])
+        return run
+
+    async def found(self, store: RedisStore) -> list[str]:
+        return [due.message.run_id for due in (await store.outbox.take(["nats"], 10, NONE)).entries]
+
+    async def test_what_one_took_is_left_to_it_for_its_hold(self, old: Old, opened: Opened, sent: NewRun) -> None:
+        store = opened()
+        await old.index("outbox", sent.run_id, await store.now() + LEASE)
+        assert await self.found(store) == []
+        await old.index("outbox", sent.run_id)
+        await store.outbox.sort()
+        [runs] = await store.outbox.by_provider()
+        assert (runs.provider, runs.outbox) == ("nats", 1)
+
+    async def test_what_one_published_is_gone(self, old: Old, opened: Opened, sent: NewRun) -> None:
+        store = opened()
+        await old.unindex("outbox", sent.run_id)
+        assert await self.found(store) == []
+        [runs] = await store.outbox.by_provider()
+        assert runs.outbox == 0
+
+    async def test_they_see_what_this_release_writes(self, old: Old, sent: NewRun) -> None:
+        assert await old.indexed("outbox") == [sent.run_id]
+
+    async def test_thousands_of_their_entries_are_sorted_in_turn(self, old: Old, opened: Opened) -> None:
+        store = opened()
+        await old.mark(SCHEMA - 1)
+        await old.fill("outbox", 2500)
+        for number in (0, 2499):
+            await old.write(f"r{number}", provider="nats")
+
+        async def sorted_in() -> bool:
+            await store.outbox.sort()
+            found = [one.outbox for one in await store.outbox.by_provider() if one.provider == "nats"]
+            return found == [2]
+
+        await wait_until(sorted_in, "both rows to be sorted in")
 
 
 class TestRows:

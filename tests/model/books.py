@@ -131,12 +131,14 @@ class Books:
             self.newest[new.job] = max(new.scheduled_for, self.newest.get(new.job, new.scheduled_for))
         return True
 
+    def route(self, job: str, provider: str, pinned: bool) -> str:
+        move = self.moves.get(job) or self.moves.get(None)
+        return provider if pinned or provider == "own" or not move else move.provider
+
     def hand_out(self, run_id: str, due: datetime | None = None) -> None:
-        """Put a run into the outbox of its provider, which is the one of a move record unless its call named one."""
+        """Put a run into the outbox of the provider that it has by now."""
         row = self.rows[run_id]
-        move = self.moves.get(row.run.job) or self.moves.get(None)
-        if move and not row.pinned:
-            self.change(run_id, provider=move.provider)
+        self.change(run_id, provider=self.route(row.run.job, row.run.provider, row.pinned))
         self.providers.add(row.run.provider)
         self.outbox[run_id] = due or self.clock()
 

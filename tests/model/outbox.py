@@ -17,8 +17,7 @@ class ModelOutbox(Noun):
 
     def _accept(self, run: NewRun, hold: timedelta) -> Accepted:
         books = self.books
-        move = None if run.pinned else books.moves.get(run.job) or books.moves.get(None)
-        provider = move.provider if move else run.provider
+        provider = books.route(run.job, run.provider, run.pinned)
         holder = books.unique.get((run.job, run.unique))
         if holder:
             return Accepted(run_id=holder, job=run.job, provider=provider, due=run.due, new=False)

@@ -74,6 +74,8 @@ function calls.take(a)
       seen = seen + 1
       guarded(id, function() take(id, provider) end)
     end
+  end
+  for _, provider in ipairs(a.providers) do
     local next_one = redis.call('ZRANGE', k('outbox:' .. provider), 0, 0, 'WITHSCORES')[2]
     if next_one and (not first or tonumber(next_one) < first) then first = tonumber(next_one) end
   end
