@@ -26,7 +26,8 @@ class Relay:
 
     def __init__(self, store: Store, router: Router, metrics: Metrics, provider: str) -> None:
         self.name = f"relay {provider}"
-        self._store, self._router, self._metrics, self._provider = store, router, metrics, provider
+        self.provider = provider
+        self._store, self._router, self._metrics = store, router, metrics
         # The relay of the default provider also takes runs without a provider, and those that only one program runs.
         self._takes = (provider, "", OWN) if provider == router.choose() else (provider,)
 
@@ -38,7 +39,7 @@ class Relay:
 
     async def _publish(self, messages: Sequence[Message]) -> None:
         try:
-            await publish(self._store.outbox, self._router, self._provider, messages)
+            await publish(self._store.outbox, self._router, self.provider, messages)
         except MessageTooLarge as error:
             if len(messages) == 1:
                 # The limit was lowered after it was accepted. It comes up again, and holds up nothing else.
@@ -48,7 +49,7 @@ class Relay:
             for message in messages:
                 await self._publish([message])
         else:
-            self._metrics.published.labels(self._provider).inc(len(messages))
+            self._metrics.published.labels(self.provider).inc(len(messages))
 
 
 async def publish(outbox: Outbox, router: Router, provider: str, messages: Sequence[Message]) -> None:
