@@ -10,6 +10,7 @@ from horae.queues.routing import Router
 from horae.redis.keys import OWN
 from horae.store.base import Store
 from horae.store.values import ProviderRuns
+from horae.words import roughly, runs_wait
 
 POLL_SECONDS = 1.0
 PATIENCE = timedelta(seconds=5)
@@ -33,6 +34,6 @@ class Strays:
 
     def _said(self, runs: ProviderRuns) -> str:
         return (
-            f"{runs.outbox} runs wait for provider {runs.provider}, the first for "
-            f"{runs.overdue.total_seconds():.0f} s: {self._router.refusal(runs.provider)}"
+            f"{runs_wait(runs.outbox)} for provider {runs.provider}, the first for {roughly(runs.overdue)}: "
+            f"{self._router.refusal(runs.provider)}"
         )

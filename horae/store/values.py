@@ -111,6 +111,20 @@ class Move:
     at: datetime
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Routes:
+    """Where runs wait, and where they go."""
+
+    runs: Sequence[ProviderRuns]
+    """By provider."""
+    moves: Mapping[str | None, Move]
+    """By job; None is the record of all jobs."""
+
+    def moved(self, job: str) -> Move | None:
+        """The record that the runs of that job follow."""
+        return self.moves.get(job) or self.moves.get(None)
+
+
 class Answer(StrEnum):
     RUN = "run"
     DUPLICATE = "duplicate"

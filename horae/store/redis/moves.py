@@ -1,8 +1,7 @@
 """Move records: the provider of a job's runs, whatever the code says."""
 
-from horae.clock import from_millis
 from horae.store.redis.connection import Connection, translated
-from horae.store.rows import EVERYTHING
+from horae.store.rows import EVERYTHING, moves_of
 from horae.store.values import Move
 
 
@@ -22,7 +21,4 @@ class RedisMoves:
                 pipe.hgetall(self._connection.key("moves"))
                 pipe.hgetall(self._connection.key("moved_at"))
                 providers, instants = await pipe.execute()
-        return {
-            None if job == EVERYTHING else job: Move(provider=provider, at=from_millis(int(instants.get(job, 0))))
-            for job, provider in providers.items()
-        }
+        return moves_of(providers, instants)
