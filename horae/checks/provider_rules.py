@@ -11,7 +11,6 @@ from horae.queues.configured import configured, not_configured
 from horae.redis.keys import OWN
 from horae.settings import FILE, Settings
 from horae.store.values import ProviderRuns, Routes
-from horae.words import runs_wait
 
 
 def misrouted(settings: Settings, jobs: Iterable[Job], routes: Routes) -> Iterator[Finding]:
@@ -32,7 +31,7 @@ def misrouted(settings: Settings, jobs: Iterable[Job], routes: Routes) -> Iterat
 def _dropped(settings: Settings, runs: ProviderRuns, usable: list[str]) -> str:
     waits = f"{runs.outbox} in the outbox, {runs.queued} at the broker"
     why = _why(settings, runs.provider, usable)
-    return f"{runs_wait(runs.outbox + runs.queued)} for {runs.provider} ({waits}): {why}"
+    return f"runs wait for {runs.provider} ({waits}): {why}"
 
 
 def _why(settings: Settings, provider: str, usable: list[str]) -> str:

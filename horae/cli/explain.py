@@ -90,9 +90,9 @@ def _ranking(settings: Settings, job: Job, move: Move | None, waiting: Sequence[
     router = open_queues(settings).router
     chosen, why = router.choose(), ""
     if move:
-        chosen, why = move.provider, f"a move record of {clock.isoformat(move.at)} names it"
+        chosen, why = move.provider, f"a move record of {clock.isoformat(move.at)} names this provider"
     elif job.provider:
-        chosen, why = job.provider, "the job names it"
+        chosen, why = job.provider, "the job names this provider"
     ranked = {str(entry["provider"]): list(entry["reasons"]) for entry in router.explain()["ordered"]}
     if refused := router.refusal(chosen):
         ranked[chosen] = [f"{why}, and its runs wait: {refused}"]
@@ -124,7 +124,7 @@ def _draw(explanation: Explanation) -> None:
     if not explanation.findings:
         print(paint("ok: no findings", "green"))
     if explanation.providers is not None:
-        _head("Queue providers, as Oneiric ranks them")
+        _head("Queue providers, in the order of Oneiric")
         for entry in explanation.providers:
             mark = "▶" if entry["chosen"] else " "
             print(f"{paint(f'{mark} {entry["provider"]:<12}', 'bold')}{'; '.join(entry['reasons'])}")
@@ -132,7 +132,7 @@ def _draw(explanation: Explanation) -> None:
     for line in fire_lines(explanation.fires, wall_zone(job.schedule)):
         print(line)
     if not explanation.fires:
-        print("none by itself")
+        print("none: the job has no fires by schedule")
 
 
 def _head(title: str) -> None:

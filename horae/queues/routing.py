@@ -31,7 +31,7 @@ def _quiet_oneiric() -> None:
 
 
 async def _never() -> None:
-    raise RuntimeError("the key 'queue' only routes; activate 'queue.<provider>'")
+    raise RuntimeError("the key 'queue' only routes messages; activate 'queue.<provider>'")
 
 
 class Router:
@@ -103,7 +103,7 @@ class Router:
             except LifecycleError as error:
                 if isinstance(error.__cause__, HoraeError):
                     raise error.__cause__ from error
-                raise QueueUnavailable(f"provider {name} cannot be opened: {error.__cause__ or error}") from error
+                raise QueueUnavailable(f"cannot open provider {name}: {error.__cause__ or error}") from error
         return self._open[name]
 
     async def publish(self, provider: str, messages: Sequence[Message]) -> None:

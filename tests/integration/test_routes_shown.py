@@ -55,7 +55,7 @@ async def test_runs_that_wait_and_moved_jobs_are_shown(project: Path, valkey_url
     status, out, _ = await said("check", "--json")
     assert status == 1
     [dropped] = [one["message"] for one in json.loads(out) if one["code"] == "HR713"]
-    assert dropped.startswith("1 run waits for nats (1 in the outbox, 0 at the broker): ")
+    assert dropped.startswith("runs wait for nats (1 in the outbox, 0 at the broker): ")
     _, out, _ = await said("explain", "sent", "--json")
     found = json.loads(out)
     assert found["move"] is None
