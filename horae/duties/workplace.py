@@ -8,6 +8,7 @@ from datetime import timedelta
 from horae.duties.consumer import Consumer
 from horae.duties.duty import Duty
 from horae.duties.own_messages import OwnMessages
+from horae.duties.reconciler import Reconciler
 from horae.duties.relay import Relay
 from horae.duties.strays import Strays
 from horae.duties.sweeper import Sweeper
@@ -37,7 +38,7 @@ class Workplace:
         return Consumer(provider, source, self.store, registry, self.work, self.name, self.work.lease)
 
     def movers(self, *, own_only: bool = False) -> list[Duty]:
-        """The duties that must go on until the last run here is settled: relays and sweeper.
+        """The duties that must go on until the last run here is settled: relays, reconcilers and sweeper.
 
         `own_only`: publish nothing but messages of jobs that one program alone declares.
         """
@@ -45,8 +46,10 @@ class Workplace:
         if own_only:
             return [OwnMessages(self.store), sweeper]
         router = self.queues.router
+        after = timedelta(seconds=self.settings.queue.republish_after_seconds)
         relays = [Relay(self.store, router, self.metrics, name) for name in router.names]
-        return [*relays, Strays(self.store, router), sweeper]
+        reconcilers = [Reconciler(self.store, router, name, after) for name in router.names]
+        return [*relays, *reconcilers, Strays(self.store, router, after), sweeper]
 
 
 @asynccontextmanager
