@@ -90,7 +90,26 @@ class Dispatcher:
         await self._end_former_definitions()
         self._aside = {}
         self._stand_aside(await self._store.cursors.declare(await self._declarations(self._jobs), self._revision))
+        await self._end_moves()
         self._declared, self._verified_at, self._unverified = True, monotonic(), []
+
+    async def _end_moves(self) -> None:
+        """End the move records that say the same as the code. An older revision leaves them to the newer one."""
+        default, moves = self._router.choose(), await self._store.moves.all()
+        said = {name: job.provider or default for name, job in self._jobs.items()}
+        for name, record in moves.items():
+            if name is None:
+                agrees = not self._aside and {default, *said.values()} == {record.provider}
+            else:
+                agrees = name not in self._aside and said.get(name) == record.provider
+            if agrees and await self._store.moves.end(record.provider, name):
+                extra = {"action": "move_ended", "job": name or "", "provider": record.provider}
+                log.info(
+                    "the code sends %s to %s now; the move record ends",
+                    name or "all jobs",
+                    record.provider,
+                    extra=extra,
+                )
 
     async def _declarations(self, jobs: Iterable[str]) -> list[Declared]:
         now = await self._store.now()

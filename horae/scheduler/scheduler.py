@@ -213,12 +213,21 @@ class Scheduler:
         return new
 
     def _provider(self, job: Job, asked: str | None) -> str:
-        """The provider for a run; always `OWN` for a job that only this program can run.
-
-        Raises NotConfigured or UnknownName.
+        """The provider for a run, unless a move record names another one; always `OWN` for a job that only this program
+        can run. Raises NotConfigured or UnknownName for one that the call asked for.
         """
-        chosen = self._here.place.queues.router.choose(asked or job.provider)
+        router = self._here.place.queues.router
+        chosen = router.known(asked) if asked else job.provider or router.choose()
         return OWN if is_own(job) else chosen
+
+    async def _refuse_unserved(self, news: Sequence[NewRun]) -> None:
+        """Raises NotConfigured or UnknownName for a provider that is not configured, unless a record moves the run."""
+        router = self._here.place.queues.router
+        refused = [new for new in news if new.provider != OWN and router.refusal(new.provider)]
+        moves = await self._here.place.store.moves.all() if refused else {}
+        for new in refused:
+            if not (moves.get(new.job) or moves.get(None)):
+                router.known(new.provider)
 
     async def replay(
         self, run_id: str, context: Mapping[str, Any] | None = None, *, without: Collection[str] = (), reason: str = ""
@@ -250,6 +259,8 @@ class Scheduler:
                 metadata_of(letter, message, edit.reason),
                 priority=message.priority,
             )
+            if new.provider != OWN:
+                self._here.place.queues.router.known(new.provider)
         except (UsageError, MessageTooLarge) as error:
             return Replay(letter=letter, new=None, refused=refused(letter, error))
         return Replay(letter=letter, new=replace(new, replays=letter.run_id))
@@ -262,6 +273,7 @@ class Scheduler:
         here = self._here
         for new in news:
             here.worker.include(self.registry.get(new.job))
+        await self._refuse_unserved(news)
         accepted = await here.place.store.outbox.accept(news, HOLD)
         at_once = [(one, new) for new, one in zip(news, accepted, strict=True) if one.new and not one.published]
         if at_once:

@@ -143,6 +143,9 @@ class Moves(Protocol):
     async def end(self, provider: str, job: str | None = None) -> bool:
         """Remove that record. Returns False if there is none."""
 
+    async def follow(self, provider: str) -> int:
+        """Move runs that wait in the outbox of that provider to where they go by now. Returns how many moved."""
+
     async def all(self) -> dict[str | None, Move]:
         """All records, by job. None in it is the record of all jobs."""
 

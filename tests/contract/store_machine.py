@@ -160,6 +160,10 @@ class StoreMachine(RuleBasedStateMachine):
         else:
             self.both(lambda store: store.moves.end(provider, job))
 
+    @rule(provider=st.sampled_from(PROVIDERS))
+    def follow(self, provider: str) -> None:
+        self.both(lambda store: store.moves.follow(provider))
+
     @precondition(lambda self: self.untold)
     @rule(pick=ANY)
     def tell_late(self, pick: int) -> None:

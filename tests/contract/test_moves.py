@@ -84,6 +84,17 @@ class TestRunsThatWere:
         assert await ids_at(steered, "nats") == []
         assert await ids_at(steered, "redis") == [message.run_id]
 
+    async def test_what_waits_follows_at_once_with_its_time(self, steered: Store, clock: Clock) -> None:
+        later, pinned = new(provider="nats", due=T0 + LEASE), new(provider="nats", pinned=True)
+        await steered.outbox.accept([later, pinned, *(new(provider="nats") for _ in range(3))])
+        await steered.moves.move("redis")
+        assert await steered.moves.follow("nats") == 4
+        assert await steered.moves.follow("nats") == 0
+        assert len(await ids_at(steered, "redis")) == 3
+        assert await ids_at(steered, "nats") == [pinned.run_id]
+        clock.move(LEASE)
+        assert later.run_id in await ids_at(steered, "redis")
+
 
 class TestRecords:
     async def test_they_are_told_with_the_instant(self, steered: Store, clock: Clock) -> None:

@@ -16,6 +16,15 @@ class ModelMoves(Noun):
                 del self.books.moves[job]
             return found
 
+    async def follow(self, provider: str) -> int:
+        books, moved = self.books, 0
+        with books.lock:
+            for run_id, due in list(books.outbox.items()):
+                if books.rows[run_id].run.provider == provider:
+                    books.hand_out(run_id, due)
+                    moved += books.rows[run_id].run.provider != provider
+            return moved
+
     async def all(self) -> dict[str | None, Move]:
         with self.books.lock:
             return dict(self.books.moves)

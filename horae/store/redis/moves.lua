@@ -13,4 +13,23 @@ function calls.end_move(a)
   return 1
 end
 
+-- follow {provider, start, limit} -> {the cursor of the next call, '0' at the end; how many runs moved}. Moves runs that wait in the outbox
+-- of a provider to the one that they have by now. Those that are due later keep their time.
+function calls.follow(a)
+  local answer, went = redis.call('ZSCAN', k('outbox:' .. a.provider), a.start, 'COUNT', a.limit), 0
+  for i = 1, #answer[2], 2 do
+    local id = answer[2][i]
+    guarded(id, function()
+      local job, was, pinned = unpack(redis.call('HMGET', k('run:' .. id), 'job', 'provider', 'pinned'))
+      local due, provider = redis.call('ZSCORE', k('outbox'), id), job and reroute(id, job, was, pinned)
+      if not due or not provider or provider == a.provider then return end
+      into_outbox(id, provider, due)
+      went = went + 1
+    end)
+  end
+  finish()
+  idle = went == 0
+  return { answer[1], went }
+end
+
 return respond()

@@ -233,3 +233,14 @@ async def test_what_the_store_lost_is_declared_again(monkeypatch: pytest.MonkeyP
         clock.at += HOUR
         await duty.step()
     assert await fires(store) == [(13, None), (14, None)]
+
+
+async def test_a_move_record_ends_when_the_code_says_the_same() -> None:
+    store = ModelStore()
+    for name, provider in (("backup", "redis"), ("elsewhere", "redis"), (None, "redis"), ("gone", "redis")):
+        await store.moves.move(provider, name)
+    elsewhere = Job(name="elsewhere", tier=Tier.ONEIRIC, schedule=every("1h"), provider="nats")
+    await dispatcher(store, job(), elsewhere).step()
+    assert set(await store.moves.all()) == {"elsewhere", None, "gone"}
+    await dispatcher(store, job(), replace(elsewhere, provider="redis"), revision=2).step()
+    assert set(await store.moves.all()) == {"gone"}
