@@ -15,6 +15,7 @@ MEASUREMENTS = {
     "drain": "10,000 jobs due at one instant (Horae alone)",
     "internal": "lateness of 1,000 internal jobs (Horae alone)",
     "idle": "memory and CPU of an idle sidecar and queue worker (Horae alone)",
+    "steps": "the longest time that one command holds the store (Horae alone)",
 }
 CONTENDERS = ("horae", "raw", "arq", "saq", "taskiq", "dramatiq", "celery", "docket")
 REPORT = ROOT / ".horae/bench/report.json"

@@ -27,7 +27,7 @@ JOBS_A_STEP = 200
 VERIFY_SECONDS = 5.0
 VERIFY_SHARES = 10
 """Looks in which all jobs are seen once."""
-FIRES_A_STEP = 500
+FIRES_A_STEP = 200
 """Fires of one job that are written in one atomic step; a longer gap takes several."""
 
 

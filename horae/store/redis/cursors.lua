@@ -85,11 +85,11 @@ function calls.forget(a)
   return answer[1]
 end
 
--- due {limit} -> {now, milliseconds to the first fire after these or -1, then flat job, fingerprint, cursor}: the jobs with a fire
--- at or before now.
+-- due {start, limit} -> {now, milliseconds to the first fire after these or -1, then flat job, fingerprint, cursor}: the jobs with a
+-- fire at or before now, without the first `start` ones.
 function calls.due(a)
-  local jobs = redis.call('ZRANGEBYSCORE', k('next'), '-inf', NOW_TEXT, 'LIMIT', 0, a.limit)
-  local following = redis.call('ZRANGE', k('next'), #jobs, #jobs, 'WITHSCORES')
+  local jobs = redis.call('ZRANGEBYSCORE', k('next'), '-inf', NOW_TEXT, 'LIMIT', a.start, a.limit)
+  local following = redis.call('ZRANGE', k('next'), a.start + #jobs, a.start + #jobs, 'WITHSCORES')
   local found = { NOW_TEXT, following[2] and math.max(0, tonumber(following[2]) - NOW) or -1 }
   for _, job in ipairs(jobs) do
     local fingerprint, cursor = unpack(redis.call('HMGET', k('job:' .. job), 'fingerprint', 'cursor'))
