@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import batched
 
 from benchmarks.bench import Bench
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, distribution
 from benchmarks.valkey import Valkey
 from horae.jobs.policies import CatchUp, Overlap, Tier
 from horae.runs import Cause, Run, State, fire_id, new_run_id
@@ -17,7 +17,7 @@ from horae.store.values import NewRun, Policy, Wanted
 
 NAME = "steps"
 PRUNED, RESUMED, SUPERSEDED, LETTERS = 30_000, 50_000, 20_000, 100_000
-BATCH = 200
+BATCH, JOBS = 200, 60
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 SECOND, LEASE, ANY_AGE = timedelta(seconds=1), timedelta(seconds=30), timedelta(days=36_500)
 MANY = StoreSettings(keep_runs_per_job=1_000_000, keep_runs_days=3650)
@@ -33,13 +33,16 @@ def measure(bench: Bench) -> Iterator[Figure]:
         with bench.trying(f"{NAME}: {what}"):
             bench.valkey.empty()
             millis, seconds = asyncio.run(one(bench.valkey))
-            bench.say(f"{NAME}: {what}: longest step {millis:.1f} ms, in all {seconds:.2f} s")
-            yield Figure(measurement=NAME, what=f"{what}: longest step", who="horae", value=millis, unit="ms")
+            bench.say(f"{NAME}: {what}: {len(millis):,} steps, longest {max(millis):.1f} ms, in all {seconds:.2f} s")
+            yield from distribution(NAME, f"{what}: a step", "horae", millis)
             yield Figure(measurement=NAME, what=f"{what}: in all", who="horae", value=seconds * 1000, unit="ms")
 
 
-async def _timed(valkey: Valkey, store: RedisStore, work: Callable[[], Awaitable[object]]) -> tuple[float, float]:
-    """The longest command of the server in milliseconds, as its slow log has it, and the seconds of the whole."""
+type Timed = tuple[list[float], float]
+"""The duration of each command of the server in milliseconds, as its slow log has it, and the seconds of the whole."""
+
+
+async def _timed(valkey: Valkey, store: RedisStore, work: Callable[[], Awaitable[object]]) -> Timed:
     client = valkey.client
     await store.check()
     client.config_set("slowlog-max-len", 100_000)
@@ -49,9 +52,9 @@ async def _timed(valkey: Valkey, store: RedisStore, work: Callable[[], Awaitable
     await work()
     seconds = time.monotonic() - began
     client.config_set("slowlog-log-slower-than", -1)
-    slowest = max((one["duration"] for one in client.slowlog_get(100_000)), default=0)
+    millis = [one["duration"] / 1000 for one in client.slowlog_get(100_000)]
     await store.close()
-    return slowest / 1000, seconds
+    return millis, seconds
 
 
 async def _record(store: RedisStore, count: int, tier: Tier, state: State) -> None:
@@ -60,7 +63,7 @@ async def _record(store: RedisStore, count: int, tier: Tier, state: State) -> No
             [
                 Run(
                     run_id=new_run_id(),
-                    job="many",
+                    job=f"many-{number % JOBS}",
                     tier=tier,
                     cause=Cause.SCHEDULE,
                     state=state,
@@ -72,41 +75,41 @@ async def _record(store: RedisStore, count: int, tier: Tier, state: State) -> No
         )
 
 
-async def _wait(store: RedisStore, runs: list[NewRun], **policy: CatchUp) -> None:
+async def _wait(store: RedisStore, runs: list[NewRun], catch_up: CatchUp) -> None:
     """Accept the runs of a paused job, and claim them."""
-    fixed = Policy(overlap=Overlap.ALLOW, catch_up_window=ANY_AGE, **policy)
+    fixed = Policy(overlap=Overlap.ALLOW, catch_up=catch_up, catch_up_window=ANY_AGE)
     for some in batched(runs, BATCH, strict=False):
         await store.outbox.accept(some)
         await store.claims.claim([Wanted(message=run.message, policy=fixed) for run in some], "w", LEASE)
 
 
-async def _prune(valkey: Valkey) -> tuple[float, float]:
+async def _prune(valkey: Valkey) -> Timed:
     store = RedisStore(valkey.url, NAME, MANY)
     await _record(store, PRUNED, Tier.PREFECT, State.RAN)
     await store.close()
     few = RedisStore(valkey.url, NAME, MANY.model_copy(update={"keep_runs_per_job": 10}))
 
     async def prune() -> None:
-        while await few.ledger.prune():
+        async for _ in few.ledger.prune():
             pass
 
     return await _timed(valkey, few, prune)
 
 
-async def _resume(valkey: Valkey) -> tuple[float, float]:
+async def _resume(valkey: Valkey) -> Timed:
     store = RedisStore(valkey.url, NAME, MANY)
     await store.pauses.pause("many")
     enqueued = [NewRun(run_id=new_run_id(), job="many", tier=Tier.ONEIRIC, cause=Cause.ENQUEUE) for _ in range(RESUMED)]
-    await _wait(store, enqueued, catch_up=CatchUp.ALL)
+    await _wait(store, enqueued, CatchUp.ALL)
     return await _timed(valkey, store, lambda: store.pauses.resume("many"))
 
 
-async def _supersede(valkey: Valkey) -> tuple[float, float]:
+async def _supersede(valkey: Valkey) -> Timed:
     store = RedisStore(valkey.url, NAME, MANY)
     await store.pauses.pause("many")
     fires = [_fire(number) for number in range(SUPERSEDED + 1)]
-    await _wait(store, fires[:-1], catch_up=CatchUp.ALL)
-    return await _timed(valkey, store, lambda: _wait(store, fires[-1:], catch_up=CatchUp.LATEST))
+    await _wait(store, fires[:-1], CatchUp.ALL)
+    return await _timed(valkey, store, lambda: _wait(store, fires[-1:], CatchUp.LATEST))
 
 
 def _fire(number: int) -> NewRun:
@@ -116,7 +119,7 @@ def _fire(number: int) -> NewRun:
     )
 
 
-async def _letters(valkey: Valkey) -> tuple[float, float]:
+async def _letters(valkey: Valkey) -> Timed:
     store = RedisStore(valkey.url, NAME, MANY)
     await _record(store, LETTERS, Tier.ONEIRIC, State.FAILED)
     return await _timed(valkey, store, lambda: store.dead_letters.newest(20, "another"))

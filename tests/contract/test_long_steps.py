@@ -36,7 +36,7 @@ from tests.contract.stores import (
 
 STEP, LOOKS, MANY = 10, 40, 150
 UNITS = 450
-"""The most that a step may do with these bounds: up to 35 units for each of STEP runs, and 2 for each of LOOKS entries."""
+"""The most that a step may do with these bounds: 35 units for each of STEP runs, and 2 for each of LOOKS entries."""
 COUNTS = """
 local units, server = 0, redis
 local function counted(send, ...)
@@ -106,7 +106,7 @@ async def counted(
     assert not long, f"calls that did more than {UNITS} units: {long}"
 
 
-async def waiting(store: RedisStore, runs: list[NewRun], **policy: object) -> list[str]:
+async def waiting(store: RedisStore, runs: list[NewRun], **policy: Any) -> list[str]:
     """Let runs wait, a few in each call. Returns their ids."""
     for start in range(0, len(runs), STEP):
         some = runs[start : start + STEP]

@@ -130,7 +130,7 @@ async def left_by_claim(store: Store) -> str:
 
 
 async def supersede(store: Store, start: str) -> Any:
-    return await connection_of(store).call("claims", "supersede", job="backup", **{"from": start})
+    return await connection_of(store).call("claims", "supersede", job="backup", start=start)
 
 
 async def watched(store: Store) -> Any:

@@ -77,10 +77,10 @@ local function missed(row, policy)
   return REASON.superseded
 end
 
--- Settle waiting fires of a job that were never begun and are older than `at` as missed, oldest first, from the score `from`. Return the
+-- Settle waiting fires of a job that were never begun and are older than `at` as missed, oldest first, from the score `start`. Return the
 -- score from which the next call continues, or '' at the end.
-local function give_way(job, at, from)
-  local found = redis.call('ZRANGEBYSCORE', k('waiting:' .. job), from, '(' .. int(at), 'WITHSCORES', 'LIMIT', 0, LOOKS)
+local function give_way(job, at, start)
+  local found = redis.call('ZRANGEBYSCORE', k('waiting:' .. job), start, '(' .. int(at), 'WITHSCORES', 'LIMIT', 0, LOOKS)
   for i = 1, #found, 2 do
     if may_give_way(found[i]) then
       if spare <= 0 then return found[i + 1] end
@@ -90,7 +90,7 @@ local function give_way(job, at, from)
   end
   if #found < 2 * LOOKS then return '' end
   local last = found[#found]
-  return last == from and '(' .. last or last
+  return last == start and '(' .. last or last
 end
 
 -- Whether a fire newer than `at` waits. Beyond the heir, only the LOOKS next ones are looked at.
@@ -111,12 +111,12 @@ local function supersede(id, row)
   return newer and not row.attempts, give_way(row.job, row.fire, '-inf')
 end
 
--- supersede {job, from} -> the score from which the next call continues, or '' at the end. Continue a claim that left older fires.
+-- supersede {job, start} -> the score from which the next call continues, or '' at the end. Continue a claim that left older fires.
 function calls.supersede(a)
   local _, at = heir_of(a.job)
-  local from = at and give_way(a.job, at, a.from) or ''
+  local start = at and give_way(a.job, at, a.start) or ''
   finish()
-  return from
+  return start
 end
 
 -- Ask the running ones of the first LOOKS active runs, but for `id`, to stop; their workers get the request when they renew the lease.
@@ -231,7 +231,7 @@ local function claim_one(id, job, generation, policy, record, worker, lease)
 end
 
 -- claim {wanted = [[id, job, generation, record?]], policies = {job: {overlap, catch_up, window, most}}, worker, lease}
--- -> for each {answer, token, attempts, failures, suspect, reason, from?}. Each generation of a run is granted at most once. If `from`
+-- -> for each {answer, token, attempts, failures, suspect, reason, start?}. Each generation of a run is granted at most once. If `start`
 -- is neither missing nor '', older fires of the job are left: call `supersede` with it.
 -- A job without a policy is unknown to this worker.
 -- Answer `unknown`: the run has no row. Call again with the record {id, job, tier, generation, made, message, …} to accept it.

@@ -50,7 +50,7 @@ class RedisClaims:
     async def _supersede(self, job: str, start: str) -> None:
         """Settle the older fires that a claim left, step by step."""
         while start:
-            start = await self._connection.call("claims", "supersede", job=job, **{"from": start})
+            start = await self._connection.call("claims", "supersede", job=job, start=start)
 
     async def begin(
         self,

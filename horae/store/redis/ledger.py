@@ -111,7 +111,7 @@ class RedisLedger:
         }
 
     async def record(self, runs: Sequence[Run], keep: int | None = None) -> None:
-        kept = {} if keep is None else {"keep": keep}
+        kept: dict[str, Any] = {} if keep is None else {"keep": keep}
         for batch in batches(runs, RUNS_A_CALL):
             await self._connection.call("ledger", "record", runs=[record_of(run) for run in batch], **kept)
 
@@ -160,7 +160,7 @@ class RedisLedger:
         start, waiting = "0", 0
         while True:
             start, some = await self._connection.call("ledger", "waiting", start=start)
-            waiting += some
+            waiting += int(some)
             if start == "0":
                 return waiting
 
