@@ -33,6 +33,7 @@ class Options:
     cron_jobs: int = 100_000
     due_jobs: int = 10_000
     internal_jobs: int = 1_000
+    rows: int = 100_000
     report: Path = REPORT
 
 
@@ -65,6 +66,7 @@ def parse(arguments: Sequence[str]) -> Options:
         "cron_jobs": "jobs of the large one, each once an hour",
         "due_jobs": "jobs of drain",
         "internal_jobs": "jobs of internal",
+        "rows": "dead letters of steps; half as many runs wait, three tenths are pruned, a fifth superseded",
     }
     for name, meaning in counts.items():
         given = getattr(default, name)

@@ -16,7 +16,6 @@ from horae.store.redis import RedisStore
 from horae.store.values import NewRun, Policy, Wanted
 
 NAME = "steps"
-PRUNED, RESUMED, SUPERSEDED, LETTERS = 30_000, 50_000, 20_000, 100_000
 BATCH, JOBS = 200, 60
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 SECOND, LEASE, ANY_AGE = timedelta(seconds=1), timedelta(seconds=30), timedelta(days=36_500)
@@ -24,15 +23,17 @@ MANY = StoreSettings(keep_runs_per_job=1_000_000, keep_runs_days=3650)
 
 
 def measure(bench: Bench) -> Iterator[Figure]:
-    for what, one in (
-        (f"prune of {PRUNED:,} runs", _prune),
-        (f"resume with {RESUMED:,} runs waiting", _resume),
-        (f"claim that supersedes {SUPERSEDED:,} fires", _supersede),
-        (f"dead letters of one job in {LETTERS:,}", _letters),
+    rows = bench.options.rows
+    pruned, resumed, superseded = 3 * rows // 10, rows // 2, rows // 5
+    for what, one, count in (
+        (f"prune of {pruned:,} runs", _prune, pruned),
+        (f"resume with {resumed:,} runs waiting", _resume, resumed),
+        (f"claim that supersedes {superseded:,} fires", _supersede, superseded),
+        (f"dead letters of one job in {rows:,}", _letters, rows),
     ):
         with bench.trying(f"{NAME}: {what}"):
             bench.valkey.empty()
-            millis, seconds = asyncio.run(one(bench.valkey))
+            millis, seconds = asyncio.run(one(bench.valkey, count))
             bench.say(f"{NAME}: {what}: {len(millis):,} steps, longest {max(millis):.1f} ms, in all {seconds:.2f} s")
             yield from distribution(NAME, f"{what}: a step", "horae", millis)
             yield Figure(measurement=NAME, what=f"{what}: in all", who="horae", value=seconds * 1000, unit="ms")
@@ -46,7 +47,7 @@ async def _timed(valkey: Valkey, store: RedisStore, work: Callable[[], Awaitable
     client = valkey.client
     await store.check()
     client.config_set("slowlog-max-len", 100_000)
-    client.config_set("slowlog-log-slower-than", 100)
+    client.config_set("slowlog-log-slower-than", 0)
     client.slowlog_reset()
     began = time.monotonic()
     await work()
@@ -83,9 +84,9 @@ async def _wait(store: RedisStore, runs: list[NewRun], catch_up: CatchUp) -> Non
         await store.claims.claim([Wanted(message=run.message, policy=fixed) for run in some], "w", LEASE)
 
 
-async def _prune(valkey: Valkey) -> Timed:
+async def _prune(valkey: Valkey, count: int) -> Timed:
     store = RedisStore(valkey.url, NAME, MANY)
-    await _record(store, PRUNED, Tier.PREFECT, State.RAN)
+    await _record(store, count, Tier.PREFECT, State.RAN)
     await store.close()
     few = RedisStore(valkey.url, NAME, MANY.model_copy(update={"keep_runs_per_job": 10}))
 
@@ -96,18 +97,18 @@ async def _prune(valkey: Valkey) -> Timed:
     return await _timed(valkey, few, prune)
 
 
-async def _resume(valkey: Valkey) -> Timed:
+async def _resume(valkey: Valkey, count: int) -> Timed:
     store = RedisStore(valkey.url, NAME, MANY)
     await store.pauses.pause("many")
-    enqueued = [NewRun(run_id=new_run_id(), job="many", tier=Tier.ONEIRIC, cause=Cause.ENQUEUE) for _ in range(RESUMED)]
+    enqueued = [NewRun(run_id=new_run_id(), job="many", tier=Tier.ONEIRIC, cause=Cause.ENQUEUE) for _ in range(count)]
     await _wait(store, enqueued, CatchUp.ALL)
     return await _timed(valkey, store, lambda: store.pauses.resume("many"))
 
 
-async def _supersede(valkey: Valkey) -> Timed:
+async def _supersede(valkey: Valkey, count: int) -> Timed:
     store = RedisStore(valkey.url, NAME, MANY)
     await store.pauses.pause("many")
-    fires = [_fire(number) for number in range(SUPERSEDED + 1)]
+    fires = [_fire(number) for number in range(count + 1)]
     await _wait(store, fires[:-1], CatchUp.ALL)
     return await _timed(valkey, store, lambda: _wait(store, fires[-1:], CatchUp.LATEST))
 
@@ -119,7 +120,7 @@ def _fire(number: int) -> NewRun:
     )
 
 
-async def _letters(valkey: Valkey) -> Timed:
+async def _letters(valkey: Valkey, count: int) -> Timed:
     store = RedisStore(valkey.url, NAME, MANY)
-    await _record(store, LETTERS, Tier.ONEIRIC, State.FAILED)
+    await _record(store, count, Tier.ONEIRIC, State.FAILED)
     return await _timed(valkey, store, lambda: store.dead_letters.newest(20, "another"))

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from horae.duties.sweeper import Sweeper
 from horae.jobs.policies import CatchUp, Overlap, Tier
+from horae.metrics.process import Metrics
 from horae.reasons import Reason
 from horae.runs import Cause, Run, State, Verdict, new_run_id
 from horae.settings import StoreSettings
@@ -266,6 +268,17 @@ class TestRetention:
         for number in range(2 * MANY // STEP):
             await counted.ledger.record([ended("job-0", number)], keep=2)
         assert len(await counted.ledger.runs(job="job-0", limit=MANY)) == 2
+
+
+async def test_a_sweep_comes_between_two_steps_of_a_pruning(counted: Counted, clock: Clock) -> None:
+    for start in range(0, MANY, STEP):
+        await counted.ledger.record([ended("backup", place) for place in range(start, start + STEP)])
+    clock.move(timedelta(days=1))
+    sweeper = Sweeper(counted, Metrics(), LEASE)
+    while await sweeper.step() == 0:
+        assert len(await counted.steps("sweep")) >= len(await counted.steps("prune"))
+    assert len(await counted.steps("prune")) > MANY // STEP / 2
+    assert len(await counted.ledger.runs(job="backup", limit=MANY)) == 10
 
 
 def ended(job: str, place: int, tier: Tier = Tier.PREFECT, verdict: State = State.RAN) -> Run:

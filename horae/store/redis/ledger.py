@@ -44,31 +44,37 @@ class RedisLedger:
         only: Only = ALL_RUNS,
         limit: int = 50,
     ) -> list[Run]:
-        if only == ALL_RUNS:
-            return await self.many(await self._newest(job, since, until, 0, limit))
         found: dict[str, Run] = {}
-        start = 0
-        while len(found) < limit and (page := await self._newest(job, since, until, start, PAGE)):
-            start += PAGE
+        async for page in self._newest(job, since, until, PAGE if only != ALL_RUNS else min(PAGE, limit)):
             # A run that is added meanwhile shifts the pages, so a page may repeat runs. Keep each run once.
-            chosen = await self._chosen([run_id for run_id in page if run_id not in found], only)
+            fresh = [run_id for run_id in page if run_id not in found]
+            chosen = fresh if only == ALL_RUNS else await self._chosen(fresh, only)
             found |= {run.run_id: run for run in await self.many(chosen[: limit - len(found)])}
+            if len(found) >= limit:
+                break
         return list(found.values())
 
     async def ids(self, *, job: str | None = None, since: datetime | None = None, limit: int = 50) -> list[str]:
-        return await self._newest(job, since, None, 0, limit)
+        found: dict[str, None] = {}
+        async for page in self._newest(job, since, None, min(PAGE, limit)):
+            found |= dict.fromkeys(page)
+            if len(found) >= limit:
+                break
+        return list(found)[:limit]
 
     async def _newest(
-        self, job: str | None, since: datetime | None, until: datetime | None, start: int, limit: int
-    ) -> list[str]:
+        self, job: str | None, since: datetime | None, until: datetime | None, size: int
+    ) -> AsyncIterator[list[str]]:
+        """The ids between the bounds, newest first, in pages of `size`."""
         index = self._connection.key(f"ledger:{job}" if job else "ledger")
         low = to_millis(since) if since else "-inf"
         high = to_millis(until) if until else "+inf"
-        with translated(self._connection.url):
-            run_ids: list[str] = await self._connection.client.zrevrangebyscore(
-                index, high, low, start=start, num=limit
-            )
-        return run_ids
+        start, page = 0, [""] * size
+        while len(page) == size:
+            with translated(self._connection.url):
+                page = await self._connection.client.zrevrangebyscore(index, high, low, start=start, num=size)
+            start += size
+            yield page
 
     async def _chosen(self, run_ids: Sequence[str], only: Only) -> list[str]:
         """The ids that pass the filter. Reads three fields of each row, because whole rows may be large."""
