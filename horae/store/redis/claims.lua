@@ -317,6 +317,7 @@ end
 -- settle {settlements = [{id, token, verdict?, reason, note, retry_after?, died?, failure?, result?}]} -> 1, or 0 where the claim is stale.
 function calls.settle(a)
   local done = {}
+  spare = spare + #a.settlements   -- each may make room for one run
   for i, s in ipairs(a.settlements) do
     local key = k('run:' .. s.id)
     local state, token = unpack(redis.call('HMGET', key, 'state', 'token'))

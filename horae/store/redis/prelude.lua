@@ -239,6 +239,7 @@ function settle_run(id, verdict, reason, note, more)
     redis.call('HDEL', k('unique'), of(job, unique))
   end
   release(job)
+  drops = drops + 1   -- so that a ledger at its maximum number stays there
   last[job] = last[job] or {}
   table.insert(last[job], id)
   local field = of(job, verdict)
