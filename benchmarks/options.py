@@ -66,7 +66,7 @@ def parse(arguments: Sequence[str]) -> Options:
         "cron_jobs": "number of jobs of the large dispatch measurement; each fires once an hour",
         "due_jobs": "number of jobs of drain",
         "internal_jobs": "number of jobs of internal",
-        "rows": "number of dead letters of steps; half as many runs wait, three tenths are pruned, a fifth are superseded",
+        "rows": "number of dead letters of steps; half as many wait, three tenths are pruned, a fifth superseded",
     }
     for name, meaning in counts.items():
         given = getattr(default, name)

@@ -165,7 +165,8 @@ end
 
 -- How many other runs of the job are active.
 local function others_active(job, id)
-  return redis.call('ZCARD', k('active:' .. job)) - (redis.call('ZSCORE', k('active:' .. job), id) and 1 or 0)
+  local active = redis.call('ZCARD', k('active:' .. job))
+  return active > 0 and redis.call('ZSCORE', k('active:' .. job), id) and active - 1 or active
 end
 
 -- Apply the overlap policy. Return nil if this run may run, else the answer. `skip` applies only to fires that were never begun: runs
