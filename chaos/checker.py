@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from chaos.journal import Attempt, Journal
+from chaos.loops import Loops
 from chaos.plan import Blow
 from chaos.record import STORE, Hit, Record
 from chaos.violation import Fault, Violation
-from chaos.workload import How
 
 CLAIM_SECONDS = 1.0
 """From a claim to the job's first line."""
 SETTLE_SECONDS = 2.0
-"""From the job's last line to its settling, on a worker whose event loop is free."""
+"""From the job's last line to its settling, of time in which its worker's event loop was seen at work."""
 REDELIVERY_SECONDS = 10.0
 """The promise, for a killed worker whose fellow is left in peace."""
 DEATHS = 10
@@ -38,7 +38,7 @@ class Findings:
     redeliveries: list[float] = field(default_factory=list)
     """Seconds from a worker's `kill -9` to the next beginning of each run that it was in, ascending."""
     undisturbed: list[float] = field(default_factory=list)
-    """Those of them during which no other blow fell."""
+    """Those of them during which no other blow fell, without the time in which a job blocked the other worker."""
 
     @property
     def unexplained(self) -> int:
@@ -62,11 +62,7 @@ class Checker:
         self._hits: dict[str, list[Hit]] = defaultdict(list)
         for hit in record.hits:
             self._hits[hit.on].append(hit)
-        self._blocked: dict[str, list[Attempt]] = defaultdict(list)
-        for attempts in journal.attempts.values():
-            for attempt in attempts:
-                if self._jobs[attempt.begin.job].how is How.BLOCKING:
-                    self._blocked[attempt.begin.worker].append(attempt)
+        self._loops = Loops(journal, self._jobs)
 
     def findings(self) -> Findings:
         for run, attempts in self._journal.attempts.items():
@@ -116,20 +112,9 @@ class Checker:
         begin = earlier.begin
         until = later.begin.at
         if earlier.end:
-            until = min(until, self._settled_by(earlier))
+            until = min(until, self._loops.worked(begin.worker, earlier.end.at, SETTLE_SECONDS))
         blows = (*self._hits[begin.worker], *self._hits[STORE])
         return next((hit for hit in blows if hit.began <= until and hit.ended >= begin.at - CLAIM_SECONDS), None)
-
-    def _settled_by(self, attempt: Attempt) -> float:
-        """When an attempt that ended must have been settled: a job that blocks its worker's event loop delays it."""
-        assert attempt.end
-        at = attempt.end.at
-        for blocker in sorted(self._blocked[attempt.begin.worker], key=lambda blocker: blocker.begin.at):
-            if blocker.begin.at - SETTLE_SECONDS <= at:
-                # One that died with its worker has no end.
-                whole = blocker.begin.at + self._jobs[blocker.begin.job].seconds
-                at = max(at, blocker.end.at if blocker.end else whole)
-        return at + SETTLE_SECONDS
 
     def _check_tokens(self) -> None:
         """Each claim has a token of its own, and on one run a later attempt has a higher one."""
@@ -229,6 +214,7 @@ class Checker:
                     continue
                 took = begin.at - kill.began
                 self._found.redeliveries.append(took)
+                took -= self._loops.blocked(kill.on, kill.began, begin.at)
                 if self._disturbed(kill, begin.at):
                     continue
                 self._found.undisturbed.append(took)

@@ -55,6 +55,11 @@ class How(StrEnum):
 SURVIVED = frozenset({How.LOCKING, How.LEAVING, How.FLOODING})
 """What jobs may do to their process since this release: a guardian and fresh processes stand against it."""
 
+BLOCKERS = frozenset({How.BLOCKING, How.LOCKING})
+"""Jobs that keep their worker's event loop from all else."""
+ON_LOOP = BLOCKERS | {How.ASYNC}
+"""Jobs that run on their worker's event loop, unless they are suspects."""
+
 BODIES = {
     How.ASYNC: ("async def", "await asyncio.sleep(seconds)"),
     How.CHILD: ("def", "time.sleep(seconds)"),
