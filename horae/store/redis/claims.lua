@@ -4,6 +4,14 @@ local OPEN = { pending = true, queued = true, retrying = true }
 -- also the one that says that a run began. After a restart the instant is the start of the server. The server does not report the
 -- instant of a failover, so then the instant is that of the first claim.
 local gap
+local began   -- whether claims were made before this call
+
+-- The last tokens may be lost, and must not be given again. Continue from the clock in microseconds, which is larger than any count of
+-- claims, plus a minute, in case the clock of another server was ahead.
+local function skip_tokens()
+  redis.call('SET', k('token'), int(math.max(tonumber(redis.call('GET', k('token')) or 0), NOW * 1000) + 60000000))
+end
+
 local function look_for_gap()
   local info, known = redis.call('INFO', 'server'), redis.call('GET', k('server'))
   local server = string.match(info, 'run_id:(%x+)')
@@ -13,12 +21,19 @@ local function look_for_gap()
       local promoted = not string.find(redis.call('INFO', 'replication'), 'second_repl_offset:%-1')
       local up = tonumber(string.match(info, 'uptime_in_seconds:(%d+)') or 0) * 1000
       redis.call('SET', k('gap'), promoted and NOW_TEXT or int(NOW - up))
-      -- The last tokens may be lost too, and must not be given again. Continue from the clock in microseconds, which is larger than
-      -- any count of claims, plus a minute, in case the clock of the other server was ahead.
-      redis.call('SET', k('token'), int(math.max(tonumber(redis.call('GET', k('token')) or 0), NOW * 1000) + 60000000))
+      skip_tokens()
     end
   end
-  gap = tonumber(redis.call('GET', k('gap')) or 0)
+  gap, began = tonumber(redis.call('GET', k('gap')) or 0), known
+end
+
+local function next_token()
+  local token = redis.call('INCR', k('token'))
+  if token == 1 and began then   -- the counter was lost
+    skip_tokens()
+    token = redis.call('INCR', k('token'))
+  end
+  return token
 end
 
 local function grant(id, row, worker, lease)
@@ -26,7 +41,7 @@ local function grant(id, row, worker, lease)
   if row.accepted <= gap and tonumber(row.started or 0) <= gap then
     row.story = (row.story or '') .. line('at least once', row.generation, 'the store came back; that it ran before may be lost')
   end
-  local token = redis.call('INCR', k('token'))
+  local token = next_token()
   local attempts = tonumber(row.attempts or 0) + 1
   redis.call('HSET', key, 'state', 'running', 'started_at', NOW_TEXT, 'worker', worker, 'token', int(token), 'attempts', attempts,
     'story', (row.story or '') .. line('claimed', row.generation, worker))
