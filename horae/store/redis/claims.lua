@@ -4,7 +4,6 @@ local OPEN = { pending = true, queued = true, retrying = true }
 -- also the one that says that a run began. After a restart the instant is the start of the server. The server does not report the
 -- instant of a failover, so then the instant is that of the first claim.
 local gap
-local began   -- whether claims were made before this call
 
 -- The last tokens may be lost, and must not be given again. Continue from the clock in microseconds, which is larger than any count of
 -- claims, plus a minute, in case the clock of another server was ahead.
@@ -22,18 +21,13 @@ local function look_for_gap()
       local up = tonumber(string.match(info, 'uptime_in_seconds:(%d+)') or 0) * 1000
       redis.call('SET', k('gap'), promoted and NOW_TEXT or int(NOW - up))
       skip_tokens()
+    else
+      redis.call('SET', k('token'), 0, 'NX')
     end
+  elseif redis.call('EXISTS', k('token')) == 0 then
+    skip_tokens()   -- the counter was lost
   end
-  gap, began = tonumber(redis.call('GET', k('gap')) or 0), known
-end
-
-local function next_token()
-  local token = redis.call('INCR', k('token'))
-  if token == 1 and began then   -- the counter was lost
-    skip_tokens()
-    token = redis.call('INCR', k('token'))
-  end
-  return token
+  gap = tonumber(redis.call('GET', k('gap')) or 0)
 end
 
 local function grant(id, row, worker, lease)
@@ -41,7 +35,7 @@ local function grant(id, row, worker, lease)
   if row.accepted <= gap and tonumber(row.started or 0) <= gap then
     row.story = (row.story or '') .. line('at least once', row.generation, 'the store came back; that it ran before may be lost')
   end
-  local token = next_token()
+  local token = redis.call('INCR', k('token'))
   local attempts = tonumber(row.attempts or 0) + 1
   redis.call('HSET', key, 'state', 'running', 'started_at', NOW_TEXT, 'worker', worker, 'token', int(token), 'attempts', attempts,
     'story', (row.story or '') .. line('claimed', row.generation, worker))
