@@ -1,4 +1,4 @@
-"""`make chaos`: 20,000 jobs under a seeded plan of kills, pauses and cuts; a report; status 0 only if all is well."""
+"""`make chaos`: 20,000 jobs under a seeded plan of blows; a report; status 0 only if all is well."""
 
 import argparse
 import asyncio
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from chaos.beside import prepared
 from chaos.driver import Progress, play
+from chaos.host_clock import can_step
 from chaos.plan import Plan, plan_of
 from chaos.report import Report, report_of
 from horae.errors import UsageError
@@ -75,6 +76,7 @@ def main() -> int:
         jobs_a_second=given.jobs_a_second,
         seconds_between_kills=given.seconds_between_kills,
         beside=bool(given.beside),
+        clocks=can_step(),
     )
     if given.print_plan:
         print(plan.as_json())

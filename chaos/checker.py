@@ -1,13 +1,16 @@
 """Judges a chaos run by the journal and the driver's record alone: the ledger is not asked.
 
 An extra run is explained only by a blow that fell on the earlier attempt: on its worker or on the store, while it ran
-or before its end can have been settled. A blow on a sidecar, or on another worker, explains none.
+or before its end can have been settled. A blow on a sidecar, or on another worker, explains none; nor does a wrong
+clock or a lost key.
 """
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import pairwise
 
+from chaos.fires import Fires
 from chaos.journal import Attempt, Journal
 from chaos.loops import Loops
 from chaos.plan import Blow
@@ -33,6 +36,8 @@ class Findings:
     """Extra runs, by the blow that fell on the earlier attempt; on its worker before on the store."""
     gaps: int = 0
     """Claims whose worker was hit before the job's first line."""
+    forgotten: set[tuple[str, datetime]] = field(default_factory=set)
+    """Fires (job, instant) that were due while the store had lost their schedule and a sidecar was started."""
     given_up: set[str] = field(default_factory=set)
     """Runs without an effect that were hit so often that the rule fails them. The ledger must agree."""
     redeliveries: list[float] = field(default_factory=list)
@@ -59,9 +64,11 @@ class Checker:
         self._jobs = {job.name: job for job in record.jobs}
         self._found = Findings()
         self._done = journal.done
+        self._blows = [hit for hit in record.hits if hit.blow.repeats]
         self._hits: dict[str, list[Hit]] = defaultdict(list)
-        for hit in record.hits:
+        for hit in self._blows:
             self._hits[hit.on].append(hit)
+        self._fires = Fires(journal, record)
         self._loops = Loops(journal, self._jobs)
 
     def findings(self) -> Findings:
@@ -95,7 +102,7 @@ class Checker:
         for attempt in attempts:
             missing = attempt.begin.attempt - before - 1
             if missing > 0:
-                blows = [hit for hit in self._record.hits if self._touches(hit, since, attempt.begin.at)]
+                blows = [hit for hit in self._blows if self._touches(hit, since, attempt.begin.at)]
                 self._found.gaps += missing
                 if not blows:
                     text = f"{_said(attempt)} follows attempt {before}, and no blow fell in between"
@@ -172,7 +179,7 @@ class Checker:
         """The last claim that the rule allows was hit, seen in the journal or before its first line."""
         begin = last.begin
         own = [hit for hit in (*self._hits[begin.worker], *self._hits[STORE]) if hit.ended >= begin.at - CLAIM_SECONDS]
-        later = [hit for hit in self._record.hits if self._touches(hit, begin.at, float("inf"))]
+        later = [hit for hit in self._blows if self._touches(hit, begin.at, float("inf"))]
         return bool(own) and begin.attempt + (len(later) > 1) >= DEATHS
 
     def _check_fires(self) -> None:
@@ -183,12 +190,15 @@ class Checker:
             period = self._jobs[job].period_seconds
             if not period or instant.timestamp() % period:
                 self._say(Fault.STRAY, job, runs[0], f"{instant.isoformat()} is no fire of it")
+        self._found.violations += self._fires.violations()
         for workload in filter(lambda job: job.every_fire_runs, self._record.jobs):
             for instant in self._record.expected_fires(workload):
                 self._found.fires += 1
                 runs = runs_of.get((workload.name, instant), [])
                 if runs:
                     self._check_done(runs[0], workload.name, f"fired for {instant:%H:%M:%S}")
+                elif self._fires.forgotten(workload.name, instant):
+                    self._found.forgotten.add((workload.name, instant))
                 else:
                     self._say(Fault.MISSING_FIRE, workload.name, "", instant.isoformat())
 
@@ -206,7 +216,7 @@ class Checker:
                     self._say(Fault.OVERLAP, job.name, later.begin.run_id, f"beside {earlier.begin.run_id}")
 
     def _check_redeliveries(self) -> None:
-        kills = {hit.on: hit for hit in self._record.hits if hit.blow is Blow.KILL_WORKER}
+        kills = {hit.on: hit for hit in self._blows if hit.blow is Blow.KILL_WORKER}
         for attempts in self._journal.attempts.values():
             for earlier, later in pairwise(attempts):
                 kill, begin = kills.get(earlier.begin.worker), later.begin
@@ -225,8 +235,7 @@ class Checker:
 
     def _disturbed(self, kill: Hit, until: float) -> bool:
         return any(
-            hit is not kill and hit.began <= until and hit.ended >= kill.began - SETTLE_SECONDS
-            for hit in self._record.hits
+            hit is not kill and hit.began <= until and hit.ended >= kill.began - SETTLE_SECONDS for hit in self._blows
         )
 
 

@@ -27,7 +27,7 @@ class Told:
     def __init__(self, *, fires: int = 3) -> None:
         self.lines: list[Line] = []
         self.effects: list[Entry] = []
-        self.record = Record(jobs=JOBS, window=(BEGIN, BEGIN + timedelta(seconds=fires)))
+        self.record = Record(jobs=JOBS, window=(BEGIN, BEGIN + timedelta(seconds=fires)), epoch=BEGIN.timestamp())
         self._token = 0
         for number in range(fires):
             self.attempt(f"fire-{number}", job="tick", at=number + 0.6, fire=number)

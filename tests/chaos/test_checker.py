@@ -10,6 +10,7 @@ from chaos.plan import Blow, plan_of
 from chaos.record import STORE
 from chaos.told import Told, given_up
 from chaos.violation import Fault
+from chaos.workload import BEAT
 
 
 def faults(told: Told) -> list[Fault]:
@@ -246,6 +247,45 @@ def test_a_redelivery_does_not_count_the_time_in_which_a_job_blocked_the_fellow(
     told.hit(Blow.KILL_WORKER, "worker-1", 11)
     assert faults(told) == []
     assert told.found().undisturbed == [1.5]
+
+
+@pytest.mark.parametrize("blow", [Blow.STEP_WORKER, Blow.LOSE_KEY])
+def test_a_wrong_clock_and_a_lost_key_explain_no_repeat(blow: Blow) -> None:
+    told = Told()
+    told.accept("a")
+    told.attempt("a", at=10, seconds=None)
+    told.attempt("a", number=3, at=16, worker="worker-2")
+    told.hit(blow, "worker-1", 10.5)
+    assert set(faults(told)) == {Fault.EXTRA, Fault.SKIPPED_CLAIM}
+
+
+def test_a_fire_that_began_early_is_found() -> None:
+    told = Told()
+    told.lines = [replace(line, at=line.at - 1.5) if line.run_id == "fire-2" else line for line in told.lines]
+    assert faults(told) == [Fault.EARLY]
+
+
+def test_a_fire_of_an_internal_job_is_missed_only_where_a_sidecar_or_the_store_was_hit() -> None:
+    told = Told()
+    told.record.jobs = (BEAT,)
+    told.lines = [replace(line, job="beat") for line in told.lines if line.run_id != "fire-1"]
+    told.hit(Blow.STEP_SIDECAR, "sidecar-1", 1)
+    told.hit(Blow.KILL_WORKER, "worker-1", 1)
+    assert faults(told) == [Fault.MISSING_FIRE]
+    told.hit(Blow.KILL_SIDECAR, "sidecar-1", 1)
+    assert faults(told) == []
+
+
+def test_a_fire_is_forgotten_only_with_its_schedule_and_where_a_sidecar_was_started() -> None:
+    told = Told()
+    told.lines = [line for line in told.lines if line.run_id != "fire-1"]
+    told.hit(Blow.LOSE_KEY, "key job:other", 1)
+    told.hit(Blow.KILL_SIDECAR, "sidecar-1", 1)
+    assert faults(told) == [Fault.MISSING_FIRE]
+    told.hit(Blow.LOSE_KEY, "key job:tick", 1)
+    assert (faults(told), len(told.found().forgotten)) == ([], 1)
+    told.record.hits.pop(1)
+    assert faults(told) == [Fault.MISSING_FIRE]
 
 
 def test_the_same_seed_is_the_same_plan() -> None:
