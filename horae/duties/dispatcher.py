@@ -157,7 +157,10 @@ class Dispatcher:
         if lost:
             extra = {"action": "schedules_lost", "jobs": len(lost)}
             log.error(
-                "the store lost %d schedules, such as %s; they are declared again", len(lost), lost[0], extra=extra
+                "the store lost %d schedules, such as %s; this sidecar declares them again",
+                len(lost),
+                lost[0],
+                extra=extra,
             )
             await self._declare_these(lost, known)
 
@@ -214,7 +217,7 @@ def former_job(job: Job, former: InForce) -> Job | None:
         return replace(job, schedule=_Moved(schedule_from(former.schedule), former.offset), jitter=timedelta(0))
     except InvalidSchedule as error:
         extra = {"action": "former_schedule_unknown", "job": job.name}
-        log.warning("fires of %s by its former schedule are not accounted for: %s", job.name, error, extra=extra)
+        log.warning("cannot account for fires of %s by its previous schedule: %s", job.name, error, extra=extra)
         return None
 
 
