@@ -42,14 +42,16 @@ CUT_BEFORE, CUT_AFTER = 3.0, 1.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Round:
-    """Seconds; of the fire that began latest after its instant."""
+    """Seconds; all but the first two are of the fire that began latest after its instant."""
 
+    named: float
+    """From the death of the primary until the Sentinels named another."""
     hole: float
     """The longest time between two beginnings."""
     late: float
     """From the fire's instant to its job's first line. It is the sum of the parts below."""
     failover: float
-    """Until the Sentinels named another primary, by which the store was away: detection, election, promotion."""
+    """Until the Sentinels named another primary."""
     dispatch: float
     """Until a sidecar had written the fire: the client finds the primary, and the duty looks again."""
     publish: float
@@ -134,6 +136,7 @@ def _judged(fires: list[Fire], killed: float, switched: float) -> Round:
     worst = max((fire for fire in fires if fire.began > killed), key=lambda fire: fire.began - fire.due)
     away = max(worst.due, min(switched, worst.written)) if worst.written > killed else worst.due
     return Round(
+        named=switched - killed,
         hole=hole,
         late=worst.began - worst.due,
         failover=away - worst.due,

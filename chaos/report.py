@@ -74,8 +74,8 @@ class Report:
         rows = {
             "seed": values["seed"],
             "jobs": f"{values['jobs']} enqueued in {values['window_seconds']} s, {values['refused']} refusals repeated",
-            "fires": f"{values['fires']}; every fire of the plan was checked; {values['fires_forgotten']} lost with their "
-            "schedule",
+            "fires": f"{values['fires']}; every fire of the plan was checked; "
+            f"{values['fires_forgotten']} lost with their schedule",
             "kills": ", ".join(f"{blow} {times}" for blow, times in values["kills"].items()) or "none",
             "lost": values["lost"],
             "extra": f"{values['extra_explained']} explained ({by}), {values['extra_unexplained']} unexplained",
