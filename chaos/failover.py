@@ -90,7 +90,7 @@ async def play(folder: Path, cut: str, silent: bool, dice: random.Random) -> Rou
                 killed, switched = await _blow(sentinels, cuts, silent, dice)
                 await wait_until(lambda: _begun_after(reader, switched) >= AFTER, "fires at the new primary", 60)
                 fires = await pulses(store, reader, PULSE.name)
-    return _judged(fires, killed, switched)
+    return judged(fires, killed, switched)
 
 
 async def _start(running: Services, *wires: Wires) -> None:
@@ -130,7 +130,7 @@ async def _blow(sentinels: Watched, cut: Sequence[Wires], silent: bool, dice: ra
     return killed, switched
 
 
-def _judged(fires: list[Fire], killed: float, switched: float) -> Round:
+def judged(fires: list[Fire], killed: float, switched: float) -> Round:
     begun = sorted(fire.began for fire in fires)
     hole = max(later - earlier for earlier, later in pairwise(begun))
     worst = max((fire for fire in fires if fire.began > killed), key=lambda fire: fire.began - fire.due)
