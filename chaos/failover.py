@@ -33,6 +33,7 @@ PULSE = Workload(name="pulse", schedule='every("2s")', period_seconds=2)
 NAMESPACE = "failover"
 BEFORE, AFTER = 2, 4
 """Fires that have begun before the kill, and that fell due after the new primary took over."""
+WORKERS = 2
 CUTS = ("none", "one", "both")
 CUT_SECONDS = 8.0
 """Longer than the lease of 6 s."""
@@ -55,12 +56,27 @@ class Round:
     dispatch: float
     """Until a sidecar had written the fire: the client finds the primary, and the duty looks again."""
     publish: float
+    cut: float
+    """While all workers were cut off."""
     deliver: float
     """Until a worker had claimed the run: the client finds the primary, and the duty looks again."""
     redeliver: float
     """From the first claim to the last: the lease of a worker that was cut off ran out."""
     begin: float
     """From the claim to the job's first line."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Blown:
+    """Instants in seconds since the Unix epoch."""
+
+    killed: float
+    switched: float
+    cut: tuple[float, float] | None = None
+    """Since when and until when all workers were cut off."""
+
+    def cut_within(self, since: float, until: float) -> float:
+        return max(0.0, min(until, self.cut[1]) - max(since, self.cut[0])) if self.cut else 0.0
 
 
 def arguments() -> argparse.Namespace:
@@ -87,10 +103,10 @@ async def play(folder: Path, cut: str, silent: bool, dice: random.Random) -> Rou
                 reader = Reader(project)
                 await wait_until(lambda: _begun(reader) >= BEFORE, "the first fires", 40)
                 cuts = {"none": [], "one": [first], "both": [first, second]}[cut]
-                killed, switched = await _blow(sentinels, cuts, silent, dice)
-                await wait_until(lambda: _begun_after(reader, switched) >= AFTER, "fires at the new primary", 60)
+                blown = await _blow(sentinels, cuts, silent, dice)
+                await wait_until(lambda: _begun_after(reader, blown.switched) >= AFTER, "fires at the new primary", 60)
                 fires = await pulses(store, reader, PULSE.name)
-    return judged(fires, killed, switched)
+    return judged(fires, blown)
 
 
 async def _start(running: Services, *wires: Wires) -> None:
@@ -109,15 +125,18 @@ def _begun_after(reader: Reader, wall: float) -> int:
     return sum(instant is not None and Fire.seconds(instant) > wall for instant in due)
 
 
-async def _blow(sentinels: Watched, cut: Sequence[Wires], silent: bool, dice: random.Random) -> tuple[float, float]:
-    """Kill the primary, and cut the workers off around then; when it died and another was named, in wall seconds."""
+async def _blow(sentinels: Watched, cut: Sequence[Wires], silent: bool, dice: random.Random) -> Blown:
+    """Kill the primary, and cut the workers off around then."""
     kill_at = monotonic() + CUT_BEFORE + dice.uniform(0, PULSE.period_seconds)
+    spans: list[tuple[float, float]] = []
 
     async def cut_off(wires: Wires) -> None:
         await asyncio.sleep(kill_at + dice.uniform(-CUT_BEFORE, CUT_AFTER) - monotonic())
+        began = now().timestamp()
         wires.stall() if silent else wires.refuse()
         await asyncio.sleep(CUT_SECONDS)
         wires.restore()
+        spans.append((began, now().timestamp()))
 
     with Switches(sentinels) as switches:
         async with asyncio.TaskGroup() as group:
@@ -127,22 +146,25 @@ async def _blow(sentinels: Watched, cut: Sequence[Wires], silent: bool, dice: ra
             killed = now().timestamp()
             sentinels.primary.kill()
             switched = await asyncio.to_thread(switches.wait, 30)
-    return killed, switched
+    both = (max(began for began, _ in spans), min(ended for _, ended in spans)) if len(spans) == WORKERS else None
+    return Blown(killed=killed, switched=switched, cut=both)
 
 
-def judged(fires: list[Fire], killed: float, switched: float) -> Round:
+def judged(fires: list[Fire], blown: Blown) -> Round:
     begun = sorted(fire.began for fire in fires)
     hole = max(later - earlier for earlier, later in pairwise(begun))
-    worst = max((fire for fire in fires if fire.began > killed), key=lambda fire: fire.began - fire.due)
-    away = max(worst.due, min(switched, worst.written)) if worst.written > killed else worst.due
+    worst = max((fire for fire in fires if fire.began > blown.killed), key=lambda fire: fire.began - fire.due)
+    away = max(worst.due, min(blown.switched, worst.written)) if worst.written > blown.killed else worst.due
+    cut = blown.cut_within(worst.published, worst.claimed)
     return Round(
-        named=switched - killed,
+        named=blown.switched - blown.killed,
         hole=hole,
         late=worst.began - worst.due,
         failover=away - worst.due,
         dispatch=worst.written - away,
         publish=worst.published - worst.written,
-        deliver=worst.claimed - worst.published,
+        cut=cut,
+        deliver=worst.claimed - worst.published - cut,
         redeliver=worst.claimed_last - worst.claimed,
         begin=worst.began - worst.claimed_last,
     )
