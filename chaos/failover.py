@@ -22,6 +22,7 @@ from chaos.front_door import front_door
 from chaos.journal import Reader
 from chaos.pulse import Fire, pulses
 from chaos.sentinel_events import Switches
+from chaos.signals import be_stopped_by_signals
 from chaos.wires import Wires
 from chaos.workload import Workload, write
 from horae.clock import monotonic, now
@@ -182,20 +183,31 @@ def rows(found: dict[str, list[Round]]) -> Iterator[str]:
 
 def main() -> int:
     given = arguments()
-    dice, found = random.Random(given.seed), dict[str, list[Round]]()
-    for cut in CUTS if given.cut == "all" else [given.cut]:
-        for number in range(given.rounds):
-            with tempfile.TemporaryDirectory(prefix="horae-failover-") as folder:
-                one = asyncio.run(play(Path(folder), cut, given.silent, dice))
-            found.setdefault(cut, []).append(one)
-            said = ", ".join(f"{name} {value:.2f}" for name, value in asdict(one).items())
-            print(f"{cut} {number + 1}/{given.rounds}: {said}", file=sys.stderr, flush=True)
+    be_stopped_by_signals()
+    try:
+        found = measured(CUTS if given.cut == "all" else [given.cut], given.rounds, given.silent, given.seed)
+    except KeyboardInterrupt:
+        print("interrupted; everything is stopped", file=sys.stderr)
+        return 130
     print("Seconds, median (greatest):\n")
     print("\n".join(rows(found)))
     if given.json:
         values: dict[str, Any] = {cut: [asdict(one) for one in rounds] for cut, rounds in found.items()}
         given.json.write_text(json.dumps(values, indent=2) + "\n")
     return 0
+
+
+def measured(cuts: Sequence[str], rounds: int, silent: bool, seed: int) -> dict[str, list[Round]]:
+    """The rounds of each kind of cut."""
+    dice, found = random.Random(seed), dict[str, list[Round]]()
+    for cut in cuts:
+        for number in range(rounds):
+            with tempfile.TemporaryDirectory(prefix="horae-failover-") as folder:
+                one = asyncio.run(play(Path(folder), cut, silent, dice))
+            found.setdefault(cut, []).append(one)
+            said = ", ".join(f"{name} {value:.2f}" for name, value in asdict(one).items())
+            print(f"{cut} {number + 1}/{rounds}: {said}", file=sys.stderr, flush=True)
+    return found
 
 
 if __name__ == "__main__":
