@@ -4,6 +4,13 @@ local OPEN = { pending = true, queued = true, retrying = true }
 -- also the one that says that a run began. After a restart the instant is the start of the server. The server does not report the
 -- instant of a failover, so then the instant is that of the first claim.
 local gap
+
+-- The last tokens may be lost, and must not be given again. Continue from the clock in microseconds, which is larger than any count of
+-- claims, plus a minute, in case the clock of another server was ahead.
+local function skip_tokens()
+  redis.call('SET', k('token'), int(math.max(tonumber(redis.call('GET', k('token')) or 0), NOW * 1000) + 60000000))
+end
+
 local function look_for_gap()
   local info, known = redis.call('INFO', 'server'), redis.call('GET', k('server'))
   local server = string.match(info, 'run_id:(%x+)')
@@ -13,10 +20,12 @@ local function look_for_gap()
       local promoted = not string.find(redis.call('INFO', 'replication'), 'second_repl_offset:%-1')
       local up = tonumber(string.match(info, 'uptime_in_seconds:(%d+)') or 0) * 1000
       redis.call('SET', k('gap'), promoted and NOW_TEXT or int(NOW - up))
-      -- The last tokens may be lost too, and must not be given again. Continue from the clock in microseconds, which is larger than
-      -- any count of claims, plus a minute, in case the clock of the other server was ahead.
-      redis.call('SET', k('token'), int(math.max(tonumber(redis.call('GET', k('token')) or 0), NOW * 1000) + 60000000))
+      skip_tokens()
+    else
+      redis.call('SET', k('token'), 0, 'NX')
     end
+  elseif redis.call('EXISTS', k('token')) == 0 then
+    skip_tokens()   -- the counter was lost
   end
   gap = tonumber(redis.call('GET', k('gap')) or 0)
 end

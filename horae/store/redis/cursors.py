@@ -96,7 +96,8 @@ def _declared(one: Declared) -> dict[str, Any]:
         "schedule": one.schedule,
         "offset": one.offset // MILLI,
     }
-    return row | ({"next": str(to_millis(one.next_after_now))} if one.next_after_now else {})
+    instants = {"next": one.next_after_now, "since": one.since, "next_after_since": one.next_after_since}
+    return row | {name: str(to_millis(instant)) for name, instant in instants.items() if instant}
 
 
 def _in_force(row: Sequence[Any]) -> InForce:
