@@ -4,7 +4,7 @@ import logging
 from datetime import datetime, timedelta
 
 from horae.apscheduler.scheduler import InternalScheduler
-from horae.clock import monotonic
+from horae.clock import asleep, monotonic
 from horae.errors import ClockDiffers, StoreUnavailable
 from horae.schedules.durations import format_duration
 from horae.store.base import Store
@@ -18,13 +18,18 @@ TOLERANCE = timedelta(seconds=60)
 
 
 class HostClock:
-    """The duty of one sidecar. While the store is away, the host's clock is all there is, and is followed."""
+    """The duty of one sidecar.
+
+    While the store is away, the time goes on by the monotonic clock from what the store said last, and by what the
+    machine slept. If the store has not said the time yet, the host's clock is followed.
+    """
 
     name = "host clock"
 
     def __init__(self, store: Store, scheduler: InternalScheduler) -> None:
         self._store, self._scheduler = store, scheduler
         self._asked_at = -ASK_SECONDS
+        self._told, self._asleep = False, asleep()
 
     async def step(self) -> float:
         """Raises ClockDiffers while the two clocks are further apart than TOLERANCE."""
@@ -44,11 +49,15 @@ class HostClock:
         return LOOK_SECONDS
 
     async def _reference(self) -> datetime:
-        """The store's time; the host's while the store is away."""
+        """What the time is, as far as it can be known."""
+        slept, self._asleep = asleep() - self._asleep, asleep()
+        clock = self._scheduler.clock
         try:
-            return await self._store.now()
+            reference = await self._store.now()
         except StoreUnavailable:
-            return self._scheduler.clock.wall
+            return clock.now() + timedelta(seconds=slept) if self._told else clock.wall
+        self._told = True
+        return reference
 
     def _go_by(self, reference: datetime) -> None:
         clock = self._scheduler.clock

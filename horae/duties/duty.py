@@ -11,7 +11,8 @@ from horae.errors import ClockDiffers, PrefectUnavailable, ProviderNotServed, Qu
 from horae.metrics.process import Metrics
 
 log = logging.getLogger(__name__)
-BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
+BACKOFF_SECONDS = (0.1, 0.2, *(0.5,) * 20, 1.0, 2.0)
+"""Short for as long as a failover takes: what a duty waits longer than the store was away is added to the hole."""
 AWAY = (StoreError, QueueError, PrefectUnavailable, ClockDiffers)
 OTHERS_GO_ON = (PrefectUnavailable, ProviderNotServed, ClockDiffers)
 """The trouble of one duty, without which the others do their work."""

@@ -1,8 +1,10 @@
 """The interface of the state store, which holds runs, the outbox, claims, cursors, dead letters and logs.
 
-`horae.store.redis` implements it on Redis and Valkey; `tests/model` is an independent model of it. Every method is one
-atomic step and uses the store's clock. A method that takes many items does one step for each batch of them. All methods
-raise StoreUnavailable if the store does not answer.
+`horae.store.redis` implements it on Redis and Valkey; `tests/model` is an independent model of it. Every method
+uses the store's clock and is one atomic step, unless it has much to do. A step blocks the store for all other callers,
+so each step touches a bounded number of runs, and a method that takes many items does one step for each batch of them.
+If the caller dies between two steps, the store still holds what is left to do. All methods raise StoreUnavailable if
+the store does not answer.
 """
 
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -216,8 +218,8 @@ class Ledger(Protocol):
     async def figures(self) -> Figures:
         """The numbers for metrics. The call is cheap: any process may make it every few seconds."""
 
-    async def prune(self) -> int:
-        """Drop runs that exceed the retention by age or number. Returns how many."""
+    def prune(self) -> AsyncIterator[int]:
+        """Drop runs that exceed the retention by age or number. Yields after each step how many it dropped."""
 
 
 class Notices(Protocol):
@@ -232,6 +234,9 @@ class Notices(Protocol):
 
 class DeadLetters(Protocol):
     async def newest(self, limit: int = 50, job: str | None = None) -> list[DeadLetter]: ...
+
+    async def ids(self, job: str | None = None) -> list[str]:
+        """The run ids of all letters, oldest first."""
 
     async def get(self, run_id: str) -> DeadLetter | None: ...
 

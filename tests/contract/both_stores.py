@@ -92,6 +92,7 @@ class BothStores:
             self(lambda store, job=job: store.ledger.runs(job=job, limit=ALL))  # type: ignore[misc]
         self(lambda store: store.ledger.latest(jobs))
         self(lambda store: store.dead_letters.newest(ALL))
+        self(lambda store: store.dead_letters.ids())
         self(lambda store: store.pauses.paused())
         self(lambda store: store.moves.all())
         self(lambda store: store.outbox.by_provider())

@@ -19,13 +19,7 @@ from horae.store import Store
 from horae.store.values import Answer, Claim, NewRun, Policy, Settlement, Wanted
 from tests.contract.both_stores import ALL, BothStores
 from tests.contract.store_plans import AGES, CONTEXTS, DELAYS, ENDINGS, HOUR, POLICIES, SPANS
-from tests.contract.stores import (
-    LEASE,
-    NONE,
-    PROVIDERS,
-    T0,
-    id_made_at,
-)
+from tests.contract.stores import LEASE, NONE, PROVIDERS, T0, id_made_at, pruned
 
 ANY = st.integers(0, 1_000_000)
 MOSTLY = st.sampled_from([True, True, True, False])
@@ -250,7 +244,7 @@ class StoreMachine(RuleBasedStateMachine):
     def hear_and_prune(self, limit: int) -> None:
         self.both(lambda store: store.notices.put_back(self.notices))
         self.notices = self.both(lambda store: store.notices.take(limit))
-        self.both(lambda store: store.ledger.prune())
+        self.both(pruned)
 
     @rule(span=st.sampled_from(SPANS))
     def pass_time(self, span: timedelta) -> None:

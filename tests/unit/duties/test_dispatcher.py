@@ -7,6 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from horae.duties.dispatcher import FIRES_A_STEP, JOBS_A_STEP, Dispatcher, judged
+from horae.errors import StoreUnavailable
 from horae.jobs.job import Job
 from horae.jobs.policies import CatchUp, Tier
 from horae.metrics.process import Metrics
@@ -220,16 +221,15 @@ async def test_an_older_revision_ends_nothing() -> None:
     assert await fires(store) == []
 
 
-async def test_what_the_store_lost_is_declared_again(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("lost", ["schedules", "next"])
+async def test_no_fire_is_lost_with_what_the_store_forgot(monkeypatch: pytest.MonkeyPatch, lost: str) -> None:
     monkeypatch.setattr("horae.duties.dispatcher.VERIFY_SECONDS", 0.0)
     clock = Clock()
     store = ModelStore(clock=clock)
     duty = dispatcher(store, job())
     await duty.step()
-    books = store.cursors.books
-    for lost in (books.schedules, books.next):
-        lost.clear()
-        await duty.step()
+    for _ in range(2):
+        getattr(store.cursors.books, lost).clear()
         clock.at += HOUR
         await duty.step()
     assert await fires(store) == [(13, None), (14, None)]
@@ -244,3 +244,33 @@ async def test_a_move_record_ends_when_the_code_says_the_same() -> None:
     assert set(await store.moves.all()) == {"elsewhere", None, "gone"}
     await dispatcher(store, job(), replace(elsewhere, provider="redis"), revision=2).step()
     assert set(await store.moves.all()) == {"gone"}
+
+
+async def test_a_sidecar_that_starts_later_writes_the_fires_whose_index_was_lost() -> None:
+    clock = Clock()
+    store = ModelStore(clock=clock)
+    await dispatcher(store, job()).step()
+    store.cursors.books.next.clear()
+    clock.at += HOUR
+    await dispatcher(store, job()).step()
+    assert await fires(store) == [(13, None)]
+
+
+async def test_what_a_store_lost_while_it_was_away_gets_its_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    store = ModelStore(clock=clock)
+    duty = dispatcher(store, job(catch_up=CatchUp.ALL))
+    await duty.step()
+    store.cursors.books.schedules.clear()
+    store.cursors.books.next.clear()
+    clock.at += 2 * HOUR
+
+    async def away(limit: int) -> None:
+        raise StoreUnavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.cursors, "due", away)
+        with pytest.raises(StoreUnavailable):
+            await duty.step()
+    await duty.step()
+    assert await fires(store) == [(13, None), (14, None)]
