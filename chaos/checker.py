@@ -18,7 +18,7 @@ from chaos.record import STORE, Hit, Record
 from chaos.violation import Fault, Violation
 
 CLAIM_SECONDS = 1.0
-"""From a claim to the job's first line."""
+"""From a claim to the job's first line, of time in which the worker's event loop was seen at work."""
 SETTLE_SECONDS = 2.0
 """From the job's last line to its settling, of time in which its worker's event loop was seen at work."""
 REDELIVERY_SECONDS = 10.0
@@ -121,7 +121,8 @@ class Checker:
         if earlier.end:
             until = min(until, self._loops.worked(begin.worker, earlier.end.at, SETTLE_SECONDS))
         blows = (*self._hits[begin.worker], *self._hits[STORE])
-        return next((hit for hit in blows if hit.began <= until and hit.ended >= begin.at - CLAIM_SECONDS), None)
+        since = self._loops.worked_before(begin.worker, begin.at, CLAIM_SECONDS)
+        return next((hit for hit in blows if hit.began <= until and hit.ended >= since), None)
 
     def _check_tokens(self) -> None:
         """Each claim has a token of its own, and on one run a later attempt has a higher one."""

@@ -75,7 +75,7 @@ class Driver:
         self._outstanding: set[str] = set()
         self._ended = 0
         epoch = now().timestamp() - monotonic()
-        self._record = Record(jobs=plan.jobs, window=(now(), now()), epoch=epoch, hits=stage.hits)
+        self._record = Record(jobs=plan.jobs, window=(now(), now()), epoch=epoch, hits=stage.hits, starts=stage.starts)
 
     async def play(self) -> Played:
         async with front_door(self._project, self._stage.front_door.url, NAMESPACE) as (scheduler, store):

@@ -15,6 +15,8 @@ from chaos.workload import BLOCKERS, ON_LOOP, Workload
 
 GAP_SECONDS = 0.5
 """A longer gap between two sightings counts as so much."""
+FAR_SECONDS = 10.0
+"""No claim is answered so late that its run begins later: the client gives up."""
 
 
 class Loops:
@@ -42,6 +44,16 @@ class Loops:
                 return one + left
             left -= counts
         return float("inf")
+
+    def worked_before(self, worker: str, until: float, seconds: float) -> float:
+        """The instant since which the loop had worked for so many seconds until `until`, at most FAR_SECONDS before."""
+        left = seconds
+        for one, other in pairwise([until, *(at for at in reversed(self._seen[worker]) if at < until)]):
+            counts = min(one - other, GAP_SECONDS)
+            if counts >= left:
+                return max(one - left, until - FAR_SECONDS)
+            left -= counts
+        return until - FAR_SECONDS
 
     def blocked(self, killed: str, since: float, until: float) -> float:
         """For how many of these seconds a job blocked the loop of a worker other than `killed`."""

@@ -46,6 +46,8 @@ class Record:
     refused: int = 0
     """Enqueues that were refused with an error, and asked for again under the same run."""
     hits: list[Hit] = field(default_factory=list)
+    starts: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Of each process: when it was started and when it was up, CLOCK_MONOTONIC in seconds."""
     exits: dict[str, int] = field(default_factory=dict)
     """Exit status of each process that was asked to end."""
     dead_letters: dict[str, str] = field(default_factory=dict)

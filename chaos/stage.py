@@ -50,6 +50,7 @@ class Stage:
         self._beside = beside
         self._store_lock = asyncio.Lock()
         self.hits: list[Hit] = []
+        self.starts: dict[str, tuple[float, float]] = {}
 
     async def start(self) -> None:
         await asyncio.gather(*(self._start(place) for kind in self.places.values() for place in kind))
@@ -57,9 +58,11 @@ class Stage:
     async def _start(self, place: Place) -> None:
         checkout = self._beside if self._beside and place.older else HERE
         clock = place.clock.environment if place.clock else {}
+        began = monotonic()
         place.service = await asyncio.to_thread(
             self._running.start, place.kind, checkout, HORAE_STORE__URL=place.proxy.url, **clock
         )
+        self.starts[place.service.name] = began, monotonic()
 
     async def strike(self, strike: Strike) -> None:
         """Until it is over and what was killed has a successor. One blow at a time falls on a place."""

@@ -1,6 +1,8 @@
 """Holds the host's clock against the store's: a clock that was set wrong fires no internal job early, or never."""
 
+import asyncio
 import logging
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from horae.apscheduler.scheduler import InternalScheduler
@@ -13,6 +15,7 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 ASK_SECONDS = 10.0
 """How often the store is asked for the time while the host's clock does not step."""
+FIRST_SECONDS = 2.0
 TOLERANCE = timedelta(seconds=60)
 """Internal jobs go by the host's clock while it is within this of the store's, otherwise by the store's."""
 
@@ -31,6 +34,12 @@ class HostClock:
         self._asked_at = -ASK_SECONDS
         self._told, self._asleep = False, asleep()
 
+    async def begin(self) -> None:
+        """Look before any job is scheduled; the store has FIRST_SECONDS to answer."""
+        with suppress(ClockDiffers, TimeoutError):
+            async with asyncio.timeout(FIRST_SECONDS):
+                await self.step()
+
     async def step(self) -> float:
         """Raises ClockDiffers while the two clocks are further apart than TOLERANCE."""
         clock = self._scheduler.clock
@@ -38,7 +47,7 @@ class HostClock:
         if stepped:
             extra = {"action": "host_clock_stepped", "seconds": stepped.total_seconds()}
             log.warning("the clock of this host stepped by %s", _said(stepped), extra=extra)
-        if stepped or clock.ahead or monotonic() - self._asked_at >= ASK_SECONDS:
+        if stepped or clock.ahead or not self._told or monotonic() - self._asked_at >= ASK_SECONDS:
             self._asked_at = monotonic()
             self._go_by(await self._reference())
         if clock.ahead:

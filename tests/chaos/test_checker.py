@@ -73,7 +73,7 @@ def test_a_blow_that_did_not_hit_the_run_excuses_nothing(blow: Blow, on: str, be
     told.accept("a")
     told.attempt("a", at=10, seconds=1)
     told.attempt("a", number=2, at=16, worker="worker-3")
-    told.busy("worker-1", since=10, until=14)
+    told.busy("worker-1", since=9, until=14)
     told.hit(blow, on, began, ended)
     assert faults(told) == [Fault.EXTRA]
 
@@ -110,6 +110,19 @@ def test_an_event_loop_that_is_not_seen_at_work_delays_the_settling(killed_at: f
     assert faults(told) == []
     told.record.hits[:] = [replace(told.record.hits[0], began=22.2, ended=22.2)]
     assert faults(told) == [Fault.EXTRA], "it had time enough to settle"
+
+
+def test_a_claim_that_was_answered_late_was_hit_before_its_first_line() -> None:
+    """The worker was cut off between the request and the answer, and slow to begin."""
+    told = Told()
+    told.accept("a")
+    told.busy("worker-1", since=2, until=4)
+    told.attempt("a", at=10, seconds=0.1)
+    told.attempt("a", number=2, at=15, worker="worker-1")
+    told.hit(Blow.CUT_WORKER, "worker-1", 4.2, 8.5)
+    assert faults(told) == []
+    told.busy("worker-1", since=8.6, until=10)
+    assert faults(told) == [Fault.EXTRA]
 
 
 def test_only_first_attempts_on_the_event_loop_are_sightings_of_it() -> None:
@@ -263,6 +276,18 @@ def test_a_fire_that_began_early_is_found() -> None:
     told = Told()
     told.lines = [replace(line, at=line.at - 1.5) if line.run_id == "fire-2" else line for line in told.lines]
     assert faults(told) == [Fault.EARLY]
+
+
+def test_a_fire_of_an_internal_job_may_be_early_where_its_sidecar_started_without_the_store() -> None:
+    told = Told()
+    told.record.jobs = (BEAT,)
+    told.lines = [replace(line, job="beat", worker="s", at=line.at - 1.5) for line in told.lines]
+    told.record.starts["s"] = (0.1, 0.2)
+    assert set(faults(told)) == {Fault.EARLY}
+    told.hit(Blow.CUT_SIDECAR, "s", 0, 0.15)
+    assert set(faults(told)) == {Fault.EARLY}
+    told.hit(Blow.RESTART_STORE, STORE, 0, 0.15)
+    assert faults(told) == []
 
 
 def test_a_fire_of_an_internal_job_is_missed_only_where_a_sidecar_or_the_store_was_hit() -> None:
