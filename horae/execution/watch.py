@@ -19,6 +19,10 @@ log = logging.getLogger(__name__)
 QUIET_SECONDS = 5.0
 """An event loop without a message for this long is blocked."""
 BEYOND_LIMIT_SECONDS = 5.0
+RETRY_SECONDS = 0.5
+"""The wait before a failed renewal is repeated. It is short, so that no lease expires only because a failover delayed
+the renewal.
+"""
 SILENCE_SECONDS = 60.0
 """How long a run without a time limit may block the event loop."""
 AT_ONCE = 200
@@ -33,7 +37,9 @@ class Watch:
         self._renew, self._lease = renew, lease
         self._held: dict[int, tuple[str, float | None]] = {}
         """By token: the run, and the instant on the monotonic clock shortly after its time limit."""
-        self._moved = self._renewed = monotonic()
+        self._moved = monotonic()
+        self._due = self._moved + lease.total_seconds() / 3
+        self._away = False
         self.stopped = False
         """The worker is stopped, as by SIGSTOP. It must not hold claims that it cannot continue in time."""
 
@@ -48,7 +54,7 @@ class Watch:
 
     def wait(self, at_most_seconds: float) -> float:
         """The time until the next action; until then the guardian only receives."""
-        return max(0.0, min(at_most_seconds, self._renewed + self._lease.total_seconds() / 3 - monotonic()))
+        return max(0.0, min(at_most_seconds, self._due - monotonic()))
 
     def why_stuck(self) -> str:
         """The reason why the worker must be killed; empty if it may continue. It may continue as long as its event loop
@@ -67,9 +73,9 @@ class Watch:
 
     def renewed(self) -> Iterator[bytes]:
         """Renew the claims if it is time. Returns the answer for the worker."""
-        if monotonic() - self._renewed < self._lease.total_seconds() / 3:
+        if monotonic() < self._due:
             return
-        self._renewed = monotonic()
+        self._due = monotonic() + self._lease.total_seconds() / 3
         if self.stopped or not self._held:
             return
         held = list(self._held.items())
@@ -79,8 +85,11 @@ class Watch:
                 answers = self._renew(some, self._lease)
             except StoreError as error:
                 # The runs continue: only the store can say whether their leases are lost.
-                log.warning("cannot renew leases: %s", error, extra={"action": "renewal_waits"})
+                if not self._away:
+                    log.warning("cannot renew leases: %s", error, extra={"action": "renewal_waits"})
+                self._away, self._due = True, min(self._due, monotonic() + RETRY_SECONDS)
                 return
+            self._away = False
             stops = [(claim.token, stop) for claim, stop in zip(some, answers, strict=True) if stop]
             for token, stop in stops:
                 if stop is Stop.LEASE_LOST:

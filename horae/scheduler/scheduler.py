@@ -15,6 +15,7 @@ from horae.jobs.policies import Scope, Tier
 from horae.messages import Priority
 from horae.project.loading import load as load_registry
 from horae.project.registry import Registry
+from horae.redis.keys import OWN
 from horae.runs import Cause, Run, new_run_id, replay_id
 from horae.scheduler.granted import granted
 from horae.scheduler.intake import Intake
@@ -209,6 +210,8 @@ class Scheduler:
                 metadata_of(letter, message, edit.reason),
                 priority=message.priority,
             )
+            if new.provider != OWN:
+                self._here.place.queues.router.known(new.provider)
         except (UsageError, MessageTooLarge) as error:
             return Replay(letter=letter, new=None, refused=refused(letter, error))
         return Replay(letter=letter, new=replace(new, replays=letter.run_id))

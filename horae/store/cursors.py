@@ -49,6 +49,9 @@ class Declared:
     """The schedule as text, so that the sidecar that replaces it can still compute its fires."""
     offset: timedelta = timedelta(0)
     """How far jitter moves the fires."""
+    since: datetime | None = None
+    """Fires up to this instant have their runs. It counts if the store has lost the schedule; None: up to now."""
+    next_after_since: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,7 +12,7 @@ from horae.store.redis.outbox import row_of
 from horae.store.rows import MILLI
 
 JOBS_A_CALL = 500
-RUNS_A_CALL = 500
+RUNS_A_CALL = 200
 
 
 class RedisCursors:
@@ -55,11 +55,16 @@ class RedisCursors:
             await self._connection.call("cursors", "account", jobs=rows, to=to_millis(until))
 
     async def due(self, limit: int) -> DueJobs:
-        found = json.loads(await self._connection.call("cursors", "due", limit=limit))
-        cursors = [
-            Cursor(job=one["job"], fingerprint=one["fingerprint"], at=from_millis(int(one["cursor"])))
-            for one in found["jobs"]  # Lua encodes an empty list as `{}`
-        ]
+        cursors: list[Cursor] = []
+        for start in range(0, limit, JOBS_A_CALL):
+            page = min(JOBS_A_CALL, limit - start)
+            found = json.loads(await self._connection.call("cursors", "due", start=start, limit=page))
+            cursors += [
+                Cursor(job=one["job"], fingerprint=one["fingerprint"], at=from_millis(int(one["cursor"])))
+                for one in found["jobs"]  # Lua encodes an empty list as `{}`
+            ]
+            if len(found["jobs"]) < page:
+                break
         next_in = found["wait"] * MILLI if "wait" in found else None
         return DueJobs(cursors=cursors, now=from_millis(int(found["now"])), next_in=next_in)
 
@@ -92,7 +97,8 @@ def _declared(one: Declared) -> dict[str, Any]:
         "schedule": one.schedule,
         "offset": one.offset // MILLI,
     }
-    return row | ({"next": str(to_millis(one.next_after_now))} if one.next_after_now else {})
+    instants = {"next": one.next_after_now, "since": one.since, "next_after_since": one.next_after_since}
+    return row | {name: str(to_millis(instant)) for name, instant in instants.items() if instant}
 
 
 def _in_force(row: Mapping[str, str]) -> InForce:
