@@ -82,11 +82,13 @@ class Blown:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m chaos.failover", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="of each kind (default: 5)")
-    parser.add_argument("--cut", choices=(*CUTS, "all"), default="all", help="which workers (default: each in turn)")
-    parser.add_argument("--silent", action="store_true", help="a cut worker hears nothing, instead of a refusal")
-    parser.add_argument("--seed", type=int, default=1, help="of the instants of the blows (default: 1)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all rounds there")
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds of each kind (default: 5)")
+    parser.add_argument(
+        "--cut", choices=(*CUTS, "all"), default="all", help="which workers to cut (default: each in turn)"
+    )
+    parser.add_argument("--silent", action="store_true", help="a cut worker gets no answer, instead of a refusal")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the instants of the blows (default: 1)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all rounds to this file")
     return parser.parse_args()
 
 
@@ -187,7 +189,7 @@ def main() -> int:
     try:
         found = measured(CUTS if given.cut == "all" else [given.cut], given.rounds, given.silent, given.seed)
     except KeyboardInterrupt:
-        print("interrupted; everything is stopped", file=sys.stderr)
+        print("interrupted; all processes are stopped", file=sys.stderr)
         return 130
     print("Seconds, median (greatest):\n")
     print("\n".join(rows(found)))

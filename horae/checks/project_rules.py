@@ -64,15 +64,16 @@ PROVIDER_TABLE = Rule(
 DROPPED_PROVIDER = Rule(
     code="HR713",
     level=ERROR,
-    says="runs wait for a provider that is not configured; asked of the store, where one is configured and answers",
-    remedy="Give its settings again until its runs have ended, or move what it has not got yet: "
-    "`horae move --all --to PROVIDER`.",
+    says="runs wait for a provider that is not configured. The check reads the store if one is configured and answers",
+    remedy="Give its settings until its runs have ended, or move the runs that it does not have yet: `horae move "
+    "--all --to PROVIDER`.",
 )
 MOVED = Rule(
     code="HR714",
     level=HINT,
-    says="a move record in the store sends the runs of a job to another provider than the code says",
-    remedy="Say so in the code: `provider=` of the job, or `provider` in `[queue]`. Then the record ends by itself.",
+    says="a move record in the store sends the runs of a job to another provider than the code",
+    remedy="Write the provider into the code: `provider=` of the job, or `provider` in `[queue]`. Then the record "
+    "ends by itself.",
 )
 
 PROJECT_RULES = (

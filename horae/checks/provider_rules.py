@@ -24,7 +24,7 @@ def misrouted(settings: Settings, jobs: Iterable[Job], routes: Routes) -> Iterat
     for job in jobs:
         said, record = job.provider or settings.queue.provider, routes.moved(job.name)
         if job.tier is Tier.ONEIRIC and record and record.provider != said:
-            message = f"{job.name}: the code says {said}, and a move record sends its runs to {record.provider}"
+            message = f"{job.name}: the code names {said}, but a move record sends its runs to {record.provider}"
             yield MOVED.finding(message, job=job.name, at=job.source)
 
 

@@ -96,7 +96,7 @@ def _ranking(settings: Settings, job: Job, move: Move | None, waiting: Sequence[
         chosen, why = job.provider, "the job names this provider"
     ranked = {str(entry["provider"]): list(entry["reasons"]) for entry in router.explain()["ordered"]}
     if refused := router.refusal(chosen):
-        ranked[chosen] = [f"{why}, and its runs wait: {refused}"]
+        ranked[chosen] = [f"{why}, but its runs wait: {refused}"]
     elif why:
         ranked[chosen].insert(0, why)
     for runs in waiting:

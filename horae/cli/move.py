@@ -22,7 +22,7 @@ from horae.store.base import Store
 from horae.store.values import Only
 
 All = Annotated[bool, typer.Option("--all", help="All durable jobs, including jobs that are added later.")]
-To = Annotated[str, typer.Option("--to", metavar="PROVIDER", help="The provider, which must be configured.")]
+To = Annotated[str, typer.Option("--to", metavar="PROVIDER", help="The new provider. It must be configured.")]
 Preview = Annotated[bool, typer.Option("--preview", help="Print what the command would do, and change nothing.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask. Needed if there is no terminal.")]
 
@@ -96,7 +96,7 @@ async def _move(
 def _durable(registry: Registry, name: str) -> Job:
     job = registry.get(name)
     if job.tier is not Tier.ONEIRIC:
-        raise UsageError(f"{job.name} is not a durable job: no queue provider carries its runs")
+        raise UsageError(f"{job.name} is not a durable job, so no queue provider carries its runs")
     return job
 
 
@@ -144,15 +144,15 @@ def _sentences(moved: Moved) -> Iterator[str]:
     if moved.outbox:
         yield f"{_runs(moved.outbox)} in the outbox: {'moved' if moved.done else 'to be moved, unless a call named it'}"
     if moved.queued:
-        yield f"{_runs(moved.queued)} at the old provider: they run where they are, so keep its settings until then"
+        yield f"{_runs(moved.queued)} at the old provider: they run there, so keep its settings until they have ended"
     for name, provider in moved.by_name.items():
-        yield f"{name} has a record of its own, and its runs go to {provider}"
+        yield f"{name} has its own move record, so its runs go to {provider}"
 
 
 def _why(moved: Moved) -> str:
     if moved.record:
-        return " by a record in the store, until the code says the same"
-    return ": the code says so, and the store keeps no record"
+        return " by a move record in the store, until the code names the same provider"
+    return ": the code names this provider, so the store keeps no record"
 
 
 def _runs(count: int) -> str:

@@ -13,7 +13,7 @@ PATIENCE = timedelta(seconds=5)
 
 def overdue_words(runs: ProviderRuns) -> str:
     waits = f"{runs_wait(runs.outbox)} for its relay, the first for {roughly(runs.overdue)}"
-    return f"{waits}: it is down, or no process has its settings"
+    return f"{waits}: the provider is down, or no process has its settings"
 
 
 def routes_of(settings: Settings) -> Routes | None:

@@ -107,7 +107,8 @@ class Consumer:
         """Do not begin it: the lease is that of the request, and may be gone before the first renewal."""
         extra = {"action": "claim_late", "job": claim.message.job, "run_id": claim.message.run_id}
         log.warning(
-            "%s does not begin here: the store's answer came too late for the lease; another worker gets the run",
+            "%s does not begin here, because the store's answer came too late for the lease; another worker gets "
+            "the run",
             claim.message.job,
             extra=extra,
         )

@@ -111,7 +111,7 @@ class Dispatcher:
             if agrees and await self._store.moves.end(record.provider, name):
                 extra = {"action": "move_ended", "job": name or "", "provider": record.provider}
                 log.info(
-                    "the code sends %s to %s now; the move record ends",
+                    "the move record of %s ends, because the code now names %s",
                     name or "all jobs",
                     record.provider,
                     extra=extra,

@@ -34,10 +34,12 @@ class Reconciler:
         [runs] = queued
         backlog = await self._router.backlog(self.provider)
         if self._is_empty(backlog):
-            return await self._republish(EMPTY, "the broker has no message of any run")
+            return await self._republish(EMPTY, "the broker has no messages")
         holds_all = backlog is not None and backlog.messages >= runs.queued
         if runs.oldest >= self._after and not holds_all:
-            return await self._republish(self._after, f"no worker took it within {self._after.total_seconds():g} s")
+            return await self._republish(
+                self._after, f"no worker took the message within {self._after.total_seconds():g} s"
+            )
         return min(POLL_SECONDS, EMPTY.total_seconds())
 
     def _is_empty(self, backlog: Backlog | None) -> bool:
@@ -52,5 +54,5 @@ class Reconciler:
         found = await self._store.outbox.republish(self.provider, age, why, BATCH)
         if found:
             extra = {"action": "runs_republished", "provider": self.provider, "runs": found}
-            log.warning("%d runs are handed out again, to provider %s: %s", found, self.provider, why, extra=extra)
+            log.warning("handed out %d runs again, to provider %s: %s", found, self.provider, why, extra=extra)
         return 0.0 if found == BATCH else POLL_SECONDS

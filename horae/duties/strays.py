@@ -39,7 +39,7 @@ class Strays:
 
     async def _follow(self, left: Sequence[ProviderRuns]) -> None:
         """Hand out again what an unserved provider kept for too long: with a move record it goes to another one."""
-        why = f"no worker took it within {self._after.total_seconds():g} s"
+        why = f"no worker took the message within {self._after.total_seconds():g} s"
         for one in left:
             if one.queued and one.oldest >= self._after:
                 await self._store.outbox.republish(one.provider, self._after, why, BATCH)

@@ -29,9 +29,9 @@ GAUGES = {
 }
 PROVIDER_GAUGES = {
     "provider_outbox_entries": "Runs that wait for their time or for the relay of the provider",
-    "provider_overdue_seconds": "How long the first of these has been due",
+    "provider_overdue_seconds": "Time since the first of these runs became due",
     "provider_queued_runs": "Runs whose message is at the provider",
-    "provider_queued_seconds": "How long ago the first of these messages was published",
+    "provider_queued_seconds": "Time since the first of these messages was published",
 }
 
 

@@ -48,6 +48,6 @@ def test_a_move_record_is_shown_until_the_code_agrees() -> None:
     jobs = [job(), job("report"), job("scan", provider="nats"), flow]
     found = list(misrouted(SETTINGS, jobs, routes))
     assert [(one.code, one.level, one.job) for one in found] == [("HR714", HINT, "backup"), ("HR714", HINT, "scan")]
-    assert found[0].message == "backup: the code says redis, and a move record sends its runs to nats"
+    assert found[0].message == "backup: the code names redis, but a move record sends its runs to nats"
     agreed = [job(provider="nats"), job("report")]
     assert list(misrouted(SETTINGS, agreed, routes)) == []

@@ -146,7 +146,7 @@ def test_explain_says_that_a_provider_is_not_there_and_that_its_runs_wait(small:
     chosen, other = json.loads(capsys.readouterr().out)["providers"]
     assert (chosen["provider"], chosen["chosen"]) == ("pigeon", True)
     assert chosen["reasons"][0].startswith(
-        "the job names this provider, and its runs wait: unknown queue provider 'pigeon'"
+        "the job names this provider, but its runs wait: unknown queue provider 'pigeon'"
     )
     assert (other["provider"], other["chosen"]) == ("redis", False)
 
