@@ -58,8 +58,11 @@ def sources(
     return found
 
 
-def extract(source: Source, warehouse: Warehouse, settings: EtlSettings, now: datetime, *, known: bool) -> Extracted:
-    """Read one source into its folder. Raises UnreadableSource."""
+def extract(source: Source, warehouse: Warehouse, settings: EtlSettings, now: datetime, known: bool) -> Extracted:
+    """Read one source into its folder: what is new since the last load (`known`), or everything.
+
+    Raises UnreadableSource.
+    """
     source.work.mkdir(parents=True, exist_ok=True)
     if source.repository is not None:
         had = knowledge.of_repository(source.name, warehouse) if known else Known()

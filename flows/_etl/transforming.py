@@ -143,12 +143,13 @@ def _check(connection: Any, staged: Staged) -> None:
         f"WHERE _reasons IS NULL AND _row NOT IN (SELECT _row FROM doubled){floor}"
     )
     connection.execute(
-        f"CREATE TABLE faulty AS SELECT CASE WHEN _reasons IS NOT NULL THEN {key} END AS row_id, "
+        f"CREATE TABLE faulty AS SELECT CASE WHEN _reasons IS NOT NULL AND {key} NOT IN "
+        f"(SELECT {key} FROM checked WHERE _reasons IS NULL) THEN {key} END AS row_id, "
         "coalesce(_reasons, 'another row has the same key') AS reasons, _original AS original "
         "FROM checked WHERE _reasons IS NOT NULL OR _row IN (SELECT _row FROM doubled) "
         "UNION ALL SELECT NULL, reasons, line FROM lines"
     )
-    # A row without a key of its own is named by its content. Equal rows are numbered.
+    # A row without a key of its own is named by its content, and equal rows are numbered.
     connection.execute(
         "CREATE TABLE bad AS SELECT coalesce(CASE WHEN n = 1 THEN row_id END, "
         "'row ' || md5(coalesce(original, '')) || ' ' || row_number() OVER (PARTITION BY original)) AS row_id, "

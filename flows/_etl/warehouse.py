@@ -18,6 +18,7 @@ from flows._etl.contract import Contract
 from flows._etl.errors import WarehouseRefused, WarehouseUnavailable
 from flows._etl.settings import EtlSettings
 from horae import urls
+from horae.files import private_folder
 
 SEPARATOR = "\x1f"
 """Between the parts of a key in `rejected.row_id`."""
@@ -251,8 +252,7 @@ def work_folder(state: Path) -> Iterator[Path]:
 
     Raises WarehouseUnavailable if another run is at work in this state folder.
     """
-    folder = state / "etl"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = private_folder(state / "etl")
     with (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
