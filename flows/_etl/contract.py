@@ -64,6 +64,12 @@ class Contract:
         return tuple(column.name for column in self.columns)
 
     @property
+    def key_columns(self) -> tuple[Column, ...]:
+        """The columns of the key, in its order."""
+        named = {column.name: column for column in self.columns}
+        return tuple(named[name] for name in self.key)
+
+    @property
     def whole_key(self) -> tuple[str, ...]:
         return ("repository", *self.key) if self.repository else self.key
 

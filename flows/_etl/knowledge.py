@@ -46,11 +46,12 @@ def keys(source: str, staged: Staged, warehouse: Warehouse, work: Path) -> tuple
     contract = staged.contract
     known, rejected = work / f"{contract.table}.known.csv", work / f"{contract.table}.rejected.csv"
     there = set(contract.whole_key) <= set(warehouse.columns(contract.table))
-    if there and staged.full:
+    compared = staged.full or staged.cursor or staged.keys
+    if there and compared:
         columns = ", ".join(f'"{name}"' for name in contract.key)
         where = warehouse.where(contract, source)
         warehouse.write_csv(f"SELECT {columns} FROM {warehouse.table(contract.table)} WHERE {where}", known)
     if had := warehouse.columns("rejected"):
         mine = warehouse.rejected_where(contract, source)
         warehouse.write_csv(f"SELECT row_id FROM {warehouse.table('rejected')} WHERE {mine}", rejected)
-    return known if there and staged.full else None, rejected if had else None
+    return known if there and compared else None, rejected if had else None

@@ -5,8 +5,7 @@ that was killed leaves no pending package that the next run would load twice or 
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,6 @@ NAME = "horae_etl"
 CONTRACT = {"tables": "evolve", "columns": "freeze", "data_type": "freeze"}
 DELETED = {"deleted": {"data_type": "bool", "hard_delete": True}}
 REJECTED = {name: {"data_type": "text"} for name in ("table_name", "source", "row_id", "reasons", "original")}
-LOADS = {
-    "load": {"data_type": "timestamp"}, "table_name": {"data_type": "text"}, "source": {"data_type": "text"},
-    "mode": {"data_type": "text"}, "source_rows": {"data_type": "bigint"}, "extracted": {"data_type": "bigint"},
-    "loaded": {"data_type": "bigint"}, "rejected": {"data_type": "bigint"}, "removed": {"data_type": "bigint"},
-    "warehouse_rows": {"data_type": "bigint"}, "reconciled": {"data_type": "bool"},
-}  # fmt: skip
-REPOSITORIES = {
-    "repository": {"data_type": "text"}, "head": {"data_type": "text"}, "loaded_at": {"data_type": "timestamp"},
-}  # fmt: skip
 
 
 def load(found: Sequence[Transformed], warehouse: Warehouse, settings: EtlSettings, work: Path) -> None:
@@ -47,21 +37,6 @@ def load(found: Sequence[Transformed], warehouse: Warehouse, settings: EtlSettin
     ]
     bad = _all(found, transforming.rejected_rows, settings, work)
     resources.append(_resource("rejected", bad, REJECTED | DELETED, ("table_name", "source", "row_id")))
-    _run(resources, warehouse, work)
-
-
-def record(
-    loads: Sequence[Mapping[str, Any]], heads: Mapping[str, str], at: datetime, warehouse: Warehouse, work: Path
-) -> None:
-    """Write the counts of this run, and the commit of each reconciled repository.
-
-    The next run reads the commits after these. They are written last, so a run that is killed before reads again.
-    """
-    marks = [{"repository": name, "head": head, "loaded_at": at} for name, head in heads.items()]
-    counts = [{"load": at, **one} for one in loads]
-    resources = [_resource("loads", [counts], LOADS, ("load", "table_name", "source"))]
-    if marks:
-        resources.append(_resource("repositories", [marks], REPOSITORIES, ("repository",)))
     _run(resources, warehouse, work)
 
 
@@ -127,9 +102,9 @@ def _translated(error: Exception, warehouse: Warehouse) -> Exception:
             break
         chain.append(inner)
     kinds = {type(one).__name__ for one in chain}
-    said = next((line.strip() for line in str(chain[-1]).splitlines() if line.strip()), kinds.pop() if kinds else "")
+    said = next((line.strip() for line in str(chain[-1]).splitlines() if line.strip()), type(chain[-1]).__name__)
     said = warehouse.cleaned(said)
-    if kinds & {"DataValidationError", "CannotCoerceColumnException"}:
+    if "DataValidationError" in kinds:
         return WarehouseRefused(
             f"the contract does not match a table of {warehouse.dataset} in {warehouse.shown}: {said}. "
             "Rename the source, or drop the table and load it again"

@@ -1,7 +1,6 @@
 """Compares the rows of the warehouse with the rows of the sources."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from flows._etl.transforming import Transformed
 from flows._etl.warehouse import Warehouse
@@ -25,6 +24,8 @@ class Reconciled:
     """Rejected rows whose last good version is still in the table."""
     doubled: int
     """Rows of the warehouse with the key of another row."""
+    absent: int
+    """Rows of the source whose keys are neither in the table nor among the rejected."""
 
     @property
     def missing(self) -> int:
@@ -33,7 +34,7 @@ class Reconciled:
 
     @property
     def sound(self) -> bool:
-        return not self.missing and not self.doubled
+        return not self.missing and not self.doubled and not self.absent
 
     @property
     def problem(self) -> str:
@@ -45,22 +46,9 @@ class Reconciled:
             found.append(f"{self.missing:,} of {self.source_rows:,} rows are missing")
         elif self.missing < 0:
             found.append(f"it has {-self.missing:,} rows that the source does not have")
+        elif self.absent:
+            found.append(f"{self.absent:,} rows of the source came too late for the lag")
         return " and ".join(found)
-
-    def as_dict(self) -> dict[str, Any]:
-        """A row of the table `loads`."""
-        return {
-            "table_name": self.table,
-            "source": self.source,
-            "mode": "full" if self.full else "incremental",
-            "source_rows": self.source_rows,
-            "extracted": self.extracted,
-            "loaded": self.loaded,
-            "rejected": self.rejected,
-            "removed": self.removed,
-            "warehouse_rows": self.warehouse_rows,
-            "reconciled": self.sound,
-        }
 
 
 def reconcile(found: Transformed, warehouse: Warehouse) -> Reconciled:
@@ -91,6 +79,7 @@ def reconcile(found: Transformed, warehouse: Warehouse) -> Reconciled:
         rejected=rejected,
         outdated=outdated,
         doubled=rows - keys,
+        absent=found.absent,
     )
 
 

@@ -18,7 +18,7 @@ SHOWN = 50
 """The most rows of a Markdown table; the JSON has all."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Report:
     at: datetime
     warehouse: str

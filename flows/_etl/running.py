@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from flows._etl import loading, reading
+from flows._etl import loading, reading, recording
 from flows._etl.reading import Source
 from flows._etl.reconciling import Reconciled, reconcile
 from flows._etl.report import Report
@@ -31,7 +31,7 @@ STEPS: dict[str, Callable[..., Any]] = {
     "extract": reading.extract,
     "transform": reading.transform,
     "load": load_and_count,
-    "record": loading.record,
+    "record": recording.record,
 }
 
 
@@ -138,8 +138,7 @@ class Run:
         self._tell(90.0, "Recording the counts")
         sound = {name for name, _ in self._counts} - self._unsound
         heads = {name: one.head for name, one in self._extracted.items() if one.head and name in sound}
-        counts = [one.as_dict() for one in self._counts.values()]
-        [answer] = self._each("record", [(counts, heads, self._now, self._warehouse, self._work)])
+        [answer] = self._each("record", [(list(self._counts.values()), heads, self._now, self._warehouse)])
         if isinstance(answer, BaseException):
             raise answer
 

@@ -22,6 +22,9 @@ class Staged:
     cursor: str | None = None
     floor: str | None = None
     """Rows of the files whose cursor is below this value are not loaded again."""
+    keys: Path | None = None
+    """If only new rows were read: a dump of the keys of all rows. Keys show what counts cannot: one row that came too
+    late, and another one that was deleted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

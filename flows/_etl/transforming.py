@@ -33,6 +33,8 @@ class Transformed:
     rejected: int
     gone: int
     """Rows of the warehouse that the source no longer has."""
+    absent: int = 0
+    """Rows of the source that were neither read now nor earlier, for example because they came too late."""
     reasons: tuple[tuple[str, int], ...] = ()
     """The most frequent reasons, with their counts."""
 
@@ -54,7 +56,7 @@ def transform(
                 raise
             raise UnreadableSource(str(error).splitlines()[0]) from error
         _check(connection, staged)
-        _compare(connection, staged, known_keys, known_rejected)
+        absent = _compare(connection, staged, known_keys, known_rejected)
         good, rejected, gone = (_count(connection, f"SELECT count(*) FROM {name}") for name in ("good", "bad", "gone"))
         reasons = connection.execute(
             "SELECT regexp_replace(reasons, '\".*\"', '…'), count(*) AS n FROM bad GROUP BY 1 "
@@ -70,6 +72,7 @@ def transform(
         good=good,
         rejected=rejected,
         gone=gone,
+        absent=absent,
         reasons=tuple(reasons),
     )
 
@@ -158,34 +161,52 @@ def _check(connection: Any, staged: Staged) -> None:
     )
 
 
-def _compare(connection: Any, staged: Staged, known_keys: Path | None, known_rejected: Path | None) -> None:
+def _compare(connection: Any, staged: Staged, known_keys: Path | None, known_rejected: Path | None) -> int:
     """Find the rows of the warehouse that are gone from the source (`gone`), and rejected ones that are now good or
-    gone (`healed`)."""
-    contract = staged.contract
+    gone (`healed`); returns the number of rows of the source that are nowhere."""
+    contract, absent = staged.contract, 0
     key, columns = rules.key_text(contract), ", ".join(f'"{name}"' for name in contract.key)
-    types = ", ".join(
-        f"{quoted(column.name)}: {quoted(column.duckdb)}" for column in contract.columns if column.name in contract.key
-    )
+    types = ", ".join(f"{quoted(column.name)}: {quoted(column.duckdb)}" for column in contract.key_columns)
     connection.execute(f"CREATE TABLE gone AS SELECT {columns} FROM good LIMIT 0")
-    if known_keys and staged.full:
-        connection.execute(
-            f"INSERT INTO gone SELECT {columns} FROM {_csv(known_keys, types)} "
-            f"WHERE {key} NOT IN (SELECT {key} FROM good) AND {key} NOT IN (SELECT row_id FROM bad)"
-        )
-    connection.execute("CREATE TABLE healed (row_id VARCHAR)")
+    connection.execute("CREATE TABLE had_bad (row_id VARCHAR)")
     if known_rejected:
-        past = "row_id NOT IN (SELECT row_id FROM bad)"
-        if not staged.full:
-            past += f" AND row_id IN (SELECT {key} FROM good)"
-        had = _csv(known_rejected, "'row_id': 'VARCHAR'")
-        connection.execute(f"INSERT INTO healed SELECT row_id FROM {had} WHERE {past}")
+        connection.execute(f"INSERT INTO had_bad FROM {_csv(known_rejected, "'row_id': 'VARCHAR'")}")
+    if known_keys:
+        connection.execute(f"CREATE TABLE had AS SELECT {columns}, {key} AS _key FROM {_csv(known_keys, types)}")
+        connection.execute(f"CREATE TABLE source AS {_source_keys(staged, key)}")
+        connection.execute(
+            f"INSERT INTO gone SELECT {columns} FROM had "
+            "WHERE _key NOT IN (SELECT _key FROM source) AND _key NOT IN (SELECT row_id FROM bad)"
+        )
+        absent = _count(
+            connection,
+            "SELECT count(*) FROM source WHERE _key NOT IN (SELECT _key FROM had) AND "
+            f"_key NOT IN (SELECT {key} FROM good) AND _key NOT IN (SELECT row_id FROM bad) "
+            "AND _key NOT IN (SELECT row_id FROM had_bad)",
+        )
+    past = "" if staged.full else f" AND row_id IN (SELECT {key} FROM good)"
+    connection.execute(
+        f"CREATE TABLE healed AS SELECT row_id FROM had_bad WHERE row_id NOT IN (SELECT row_id FROM bad){past}"
+    )
+    return absent
 
 
-def _csv(path: Path, types: str) -> str:
-    """SQL that reads a CSV file of the warehouse."""
+def _source_keys(staged: Staged, key: str) -> str:
+    """SQL of the keys of all rows of the source."""
+    if staged.keys is None:
+        return f"SELECT {key} AS _key FROM checked WHERE _reasons IS NULL"
+    keys = staged.contract.key_columns
+    values = ", ".join(f'{rules.value(column)} AS "{column.name}"' for column in keys)
+    dump = _csv(staged.keys, ", ".join(f"{quoted(column.name)}: 'VARCHAR'" for column in keys), null="\\N")
+    return f"SELECT DISTINCT {key} AS _key FROM (SELECT {values} FROM {dump}) WHERE {key} IS NOT NULL"
+
+
+def _csv(path: Path, types: str, null: str = "") -> str:
+    """SQL that reads a CSV file of a database."""
     return (
         f"read_csv({quoted(str(path))}, header = true, delim = ',', quote = '\"', escape = '\"', auto_detect = false, "
-        f"columns = {{{types}}}, allow_quoted_nulls = false, max_line_size = 16777216)"
+        f"columns = {{{types}}}, allow_quoted_nulls = false, nullstr = {quoted(null)}, "
+        "max_line_size = 16777216)"
     )
 
 

@@ -1,4 +1,4 @@
-"""The warehouse: a DuckDB file or a PostgreSQL database. Reads what it has; dlt alone writes the rows.
+"""The warehouse: a DuckDB file or a PostgreSQL database. Dlt alone writes the rows of the sources.
 
 One run at a time may load: dlt's staging tables belong to one load, and two loads would double or drop rows. A run
 that was killed may have left a statement on a PostgreSQL server that still runs there. It is ended first.
@@ -42,6 +42,10 @@ class Warehouse(ABC):
     def query(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run a query; `?` stands for a value. A table that does not exist gives no rows. Raises WarehouseUnavailable
         or WarehouseRefused."""
+
+    @abstractmethod
+    def write(self, statements: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
+        """Run statements in one transaction; `?` stands for a value."""
 
     @abstractmethod
     def write_csv(self, statement: str, target: Path) -> None:
@@ -142,6 +146,13 @@ class DuckdbWarehouse(Warehouse):
             except duckdb.CatalogException:
                 return []
 
+    def write(self, statements: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
+        with self._open(read_only=False) as connection:
+            connection.begin()
+            for statement, values in statements:
+                connection.execute(statement, list(values))
+            connection.commit()
+
     def write_csv(self, statement: str, target: Path) -> None:
         with self._open() as connection:
             connection.execute(f"COPY ({statement}) TO {quoted(str(target))} (FORMAT csv, HEADER)")
@@ -174,13 +185,12 @@ class PostgresWarehouse(Warehouse):
         # Libpq knows what the URL leaves out, such as a password of ~/.pgpass. Dlt reads only the URL.
         with self._open() as connection:
             about = connection.info
-        parts = urlsplit(self._url)
-        login = quote(about.user, safe="") + (f":{quote(about.password, safe='')}" if about.password else "")
+            user, password = quote(about.user, safe=""), quote(about.password or "", safe="")
+            place = f"{about.host}:{about.port}/{quote(about.dbname, safe='')}"
+        login = f"{user}:{password}" if password else user
         more = {"application_name": self._application, "connect_timeout": str(self._connect_seconds)}
-        query = urlencode(dict(parse_qsl(parts.query)) | more)
-        return dlt.destinations.postgres(
-            credentials=f"postgresql://{login}@{about.host}:{about.port}/{quote(about.dbname, safe='')}?{query}"
-        )
+        query = urlencode(dict(parse_qsl(urlsplit(self._url).query)) | more)
+        return dlt.destinations.postgres(credentials=f"postgresql://{login}@{place}?{query}")
 
     @contextmanager
     def _open(self) -> Iterator[Any]:
@@ -216,6 +226,13 @@ class PostgresWarehouse(Warehouse):
             except (errors.UndefinedTable, errors.InvalidSchemaName):
                 return []
             return list(cursor.fetchall())
+
+    def write(self, statements: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
+        with self._open() as connection, connection.cursor() as cursor:
+            cursor.execute("BEGIN")
+            for statement, values in statements:
+                cursor.execute(statement.replace("?", "%s"), values)
+            cursor.execute("COMMIT")
 
     def write_csv(self, statement: str, target: Path) -> None:
         with self._open() as connection, connection.cursor() as cursor, target.open("wb") as file:
