@@ -47,7 +47,7 @@ def main() -> int:
     try:
         return run(options)
     except KeyboardInterrupt:
-        print("interrupted; nothing is left running", file=sys.stderr)
+        print("interrupted; all processes are stopped", file=sys.stderr)
         return 130
 
 

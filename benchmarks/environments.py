@@ -26,7 +26,7 @@ def find_uv() -> str:
             and subprocess.run([place, "--version"], capture_output=True).returncode == 0
         ):
             return str(place)
-    raise BenchError("there is no uv to make the peers' environments with; `make setup` finds or installs it")
+    raise BenchError("uv is missing, which creates the environments of the peers; `make setup` finds or installs it")
 
 
 def python_of(name: str, say: Callable[[str], None]) -> Path:
@@ -36,7 +36,7 @@ def python_of(name: str, say: Callable[[str], None]) -> Path:
     python, stamp = folder / "bin/python", folder / "horae-bench.stamp"
     if python.exists() and stamp.is_file() and stamp.read_text() == wanted:
         return python
-    say(f"making the environment of {name} in {folder.relative_to(ROOT)}")
+    say(f"creating the environment of {name} in {folder.relative_to(ROOT)}")
     uv = find_uv()
     base = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
     _run(uv, "venv", "--quiet", "--clear", "--no-project", "--python", str(base), str(folder))

@@ -41,29 +41,29 @@ def parse(arguments: Sequence[str]) -> Options:
     listed = "\n".join(f"  {name:<11} {what}" for name, what in MEASUREMENTS.items())
     parser = argparse.ArgumentParser(
         prog='make bench ARGS="…"',
-        description="Measures Horae, and its peers on the same real Valkey, in one run on this machine.",
+        description="Measure Horae and its peers on the same real Valkey, in one run on this machine.",
         epilog=f"measurements:\n{listed}\n\ncontenders: {', '.join(CONTENDERS)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--only", type=_names(MEASUREMENTS), default=default.only, metavar="NAME,…", help="these measurements alone"
+        "--only", type=_names(MEASUREMENTS), default=default.only, metavar="NAME,…", help="run only these measurements"
     )
     parser.add_argument(
         "--contenders",
         type=_names(CONTENDERS),
         default=default.contenders,
         metavar="NAME,…",
-        help="these contenders alone",
+        help="measure only these contenders",
     )
     counts = {
-        "jobs": "jobs filled for throughput and batch; slow peers get fewer, the rate is what counts",
-        "rounds": "rounds of throughput and enqueue; the table shows the median",
-        "pickups": "pick-ups of each contender, or 20 seconds of them",
-        "seconds": "window of dispatch and internal, at the real clock; half of it for idle",
-        "few_cron_jobs": "jobs of the small dispatch measurement, each once a minute",
-        "cron_jobs": "jobs of the large one, each once an hour",
-        "due_jobs": "jobs of drain",
-        "internal_jobs": "jobs of internal",
+        "jobs": "number of jobs for throughput and batch; slow peers get fewer, because only the rate counts",
+        "rounds": "number of rounds of throughput and enqueue; the table shows the median",
+        "pickups": "number of pick-ups of each contender, or as many as fit into 20 seconds",
+        "seconds": "duration of dispatch and internal on the real clock; idle takes half of it",
+        "few_cron_jobs": "number of jobs of the small dispatch measurement; each fires once a minute",
+        "cron_jobs": "number of jobs of the large dispatch measurement; each fires once an hour",
+        "due_jobs": "number of jobs of drain",
+        "internal_jobs": "number of jobs of internal",
     }
     for name, meaning in counts.items():
         given = getattr(default, name)
@@ -71,7 +71,7 @@ def parse(arguments: Sequence[str]) -> Options:
             f"--{name.replace('_', '-')}", type=_positive, default=given, metavar="N", help=f"{meaning} ({given:,})"
         )
     parser.add_argument(
-        "--report", type=Path, default=REPORT, metavar="FILE", help="where the JSON goes (.horae/bench/report.json)"
+        "--report", type=Path, default=REPORT, metavar="FILE", help="file of the JSON report (.horae/bench/report.json)"
     )
     return Options(**vars(parser.parse_args(arguments)))
 
@@ -95,5 +95,5 @@ class _names:
             if name not in self._known:
                 raise argparse.ArgumentTypeError(f"there is no {name!r}; there is {', '.join(self._known)}")
         if not given:
-            raise argparse.ArgumentTypeError("name at least one")
+            raise argparse.ArgumentTypeError("give at least one name")
         return tuple(name for name in self._known if name in given)

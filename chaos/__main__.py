@@ -22,19 +22,23 @@ from tests.processes import Checkout
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
-    parser.add_argument("--jobs", type=int, default=20_000, help="how many are enqueued (default: 20000)")
-    parser.add_argument("--jobs-a-second", type=float, default=80, help="the pace of the plan (default: 80)")
-    parser.add_argument("--seed", type=int, default=None, help="of the plan (default: a new one, which is said)")
-    parser.add_argument("--seconds-between-kills", type=float, default=5, help="on average (default: 5)")
+    parser.add_argument("--jobs", type=int, default=20_000, help="number of jobs to enqueue (default: 20000)")
+    parser.add_argument("--jobs-a-second", type=float, default=80, help="pace of the plan (default: 80)")
+    parser.add_argument(
+        "--seed", type=int, default=None, help="seed of the plan (default: a new one, which the program prints)"
+    )
+    parser.add_argument(
+        "--seconds-between-kills", type=float, default=5, help="average time between kills (default: 5)"
+    )
     parser.add_argument(
         "--beside",
         metavar="REVISION",
-        help="half of the processes are of that revision, and each kill changes sides",
+        help="run half of the processes from that revision; each kill swaps the revision of a process",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there too")
-    parser.add_argument("--print-plan", action="store_true", help="print the plan as JSON, and do nothing")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report to this file too")
+    parser.add_argument("--print-plan", action="store_true", help="print the plan as JSON, and run nothing")
     parser.add_argument(
-        "--keep", action="store_true", help="keep journal, record and logs; kept anyway if not satisfied"
+        "--keep", action="store_true", help="keep journal, record and logs; they are kept anyway if a promise is broken"
     )
     return parser.parse_args()
 
@@ -92,7 +96,7 @@ def main() -> int:
         keep = given.keep or not report.satisfied
     except KeyboardInterrupt:
         keep = given.keep
-        print("\ninterrupted; everything is stopped", file=sys.stderr)
+        print("\ninterrupted; all processes are stopped", file=sys.stderr)
         return 130
     finally:
         if keep:

@@ -14,7 +14,8 @@ def commit_of(revision: str) -> str:
     found = _git("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
     if found.returncode:
         raise UsageError(
-            f"--beside {revision!r}: no such revision is here; `git fetch --unshallow` completes a shallow clone"
+            f"--beside {revision!r}: the repository does not have this revision; `git fetch --unshallow` completes "
+            "a shallow clone"
         )
     return found.stdout.strip()
 

@@ -90,7 +90,7 @@ class Checker:
             if hit := self._hit(earlier, later):
                 self._found.explained[hit.blow] += 1
             else:
-                self._say(Fault.EXTRA, job, run_id, f"{_said(later)} though nothing had hit {_said(earlier)}")
+                self._say(Fault.EXTRA, job, run_id, f"{_said(later)} began although nothing had hit {_said(earlier)}")
         self._check_gaps(run_id, job, attempts)
 
     def _check_gaps(self, run_id: str, job: str, attempts: list[Attempt]) -> None:
@@ -102,7 +102,7 @@ class Checker:
                 blows = [hit for hit in self._record.hits if self._touches(hit, since, attempt.begin.at)]
                 self._found.gaps += missing
                 if not blows:
-                    text = f"{_said(attempt)} follows attempt {before}, and no blow fell in between"
+                    text = f"{_said(attempt)} follows attempt {before}, but no blow hit in between"
                     self._say(Fault.SKIPPED_CLAIM, job, run_id, text)
             before, since = attempt.begin.attempt, attempt.begin.at
 
@@ -138,12 +138,12 @@ class Checker:
             for attempt in attempts:
                 begin = attempt.begin
                 if begin.token in holders:
-                    text = f"token {begin.token} is that of a claim on {holders[begin.token]} too"
+                    text = f"token {begin.token} is also the token of a claim on {holders[begin.token]}"
                     self._say(Fault.TOKEN, begin.job, run, text)
                 holders[begin.token] = run
             for lower, higher in pairwise(attempts):
                 if lower.begin.attempt >= higher.begin.attempt:
-                    text = f"{_said(higher)} does not come after {_said(lower)}"
+                    text = f"{_said(higher)} does not follow {_said(lower)}"
                     self._say(Fault.TOKEN, higher.begin.job, run, text)
 
     def _check_effects(self) -> None:
@@ -158,7 +158,7 @@ class Checker:
                 begun.add((entry.run_id, entry.token))
                 newest[entry.run_id] = max(newest.get(entry.run_id, 0), entry.token)
             elif entry.what == "done" and entry.token < newest.get(entry.run_id, 0):
-                text = f"an effect under token {entry.token} after {newest[entry.run_id]} had begun"
+                text = f"an effect under token {entry.token} after the attempt with token {newest[entry.run_id]} began"
                 self._say(Fault.TOKEN, job, entry.run_id, text)
 
     def _job_of(self, run_id: str) -> str:
@@ -172,7 +172,7 @@ class Checker:
         for run, attempts in self._journal.attempts.items():
             begin = attempts[0].begin
             if begin.scheduled_for is None and run not in accepted:
-                self._say(Fault.STRAY, begin.job, run, "nobody accepted it")
+                self._say(Fault.STRAY, begin.job, run, "the run was never accepted")
 
     def _check_done(self, run_id: str, job: str, what: str) -> None:
         if run_id in self._done:
@@ -181,7 +181,7 @@ class Checker:
         if attempts and self._may_be_given_up(attempts[-1]):
             self._found.given_up.add(run_id)
         else:
-            self._say(Fault.LOST, job, run_id, f"{what}, begun {len(attempts)} times, and never done")
+            self._say(Fault.LOST, job, run_id, f"{what}, begun {len(attempts)} times, and never finished")
 
     def _may_be_given_up(self, last: Attempt) -> bool:
         """The last claim that the rule allows was hit, seen in the journal or before its first line."""
@@ -194,10 +194,10 @@ class Checker:
         runs_of = self._journal.fires()
         for (job, instant), runs in runs_of.items():
             if len(runs) > 1:
-                self._say(Fault.TWICE, job, " ".join(runs), f"both answer to {instant:%H:%M:%S}")
+                self._say(Fault.TWICE, job, " ".join(runs), f"both runs are of the fire {instant:%H:%M:%S}")
             period = self._jobs[job].period_seconds
             if not period or instant.timestamp() % period:
-                self._say(Fault.STRAY, job, runs[0], f"{instant.isoformat()} is no fire of it")
+                self._say(Fault.STRAY, job, runs[0], f"{instant.isoformat()} is not a fire of this job")
         for workload in filter(lambda job: job.every_fire_runs, self._record.jobs):
             for instant in self._record.expected_fires(workload):
                 self._found.fires += 1

@@ -73,20 +73,20 @@ class Report:
         rows = {
             "seed": values["seed"],
             "jobs": f"{values['jobs']} enqueued in {values['window_seconds']} s, {values['refused']} refusals repeated",
-            "fires": f"{values['fires']}, every one of the plan looked for",
+            "fires": f"{values['fires']}; every fire of the plan was checked",
             "kills": ", ".join(f"{blow} {times}" for blow, times in values["kills"].items()) or "none",
             "lost": values["lost"],
             "extra": f"{values['extra_explained']} explained ({by}), {values['extra_unexplained']} unexplained",
-            "claims": f"{values['claims_without_beginning']} lost with their worker before the job began",
-            "given up": f"{values['given_up']} by rule: too many workers died with it",
+            "claims": f"{values['claims_without_beginning']} claims whose worker died before the job began",
+            "given up": f"{values['given_up']} runs by rule: too many workers died with the run",
             "letters": f"{len(self.dead_letters)} dead letters that no rule explains",
             "beside": "{older} of {attempts} attempts in the revision beside; runs that changed: {to_newer} from it "
             "to this one, {to_older} from this one to it".format(**values["beside"]),
             "redelivery": _said(values["redelivery_seconds"]),
-            "undisturbed": f"{_said(values['redelivery_seconds_undisturbed'])}, where no other blow fell meanwhile",
+            "undisturbed": f"{_said(values['redelivery_seconds_undisturbed'])}, when no other blow hit in that time",
         }
         lines = [f"{name:<11} {text}" for name, text in rows.items()]
-        lines += [f"{len(self.violations)} violations" if self.violations else "no violation"]
+        lines += [f"{len(self.violations)} violations" if self.violations else "no violations"]
         lines += [f"  {violation}" for violation in self.violations[:SHOWN]]
         lines += [f"  … and {len(self.violations) - SHOWN} more"] if len(self.violations) > SHOWN else []
         lines += [f"  {id}: {why}" for id, why in list(self.dead_letters.items())[:SHOWN]]

@@ -15,11 +15,11 @@ def check_verdicts(runs: Iterable[Run], journal: Journal, record: Record, findin
     found, done = {run.run_id: run for run in runs}, journal.done
     for accepted in record.accepted:
         if accepted.run_id not in found:
-            yield _violation(accepted.job, accepted.run_id, "accepted, and the ledger does not know it")
+            yield _violation(accepted.job, accepted.run_id, "the run was accepted, but the ledger does not have it")
     for run in found.values():
         attempts = len(journal.attempts.get(run.run_id, []))
         if run.verdict in (Verdict.SKIPPED, Verdict.MISSED) and attempts:
-            text = f"{run.verdict.value}: {run.reason}, says the ledger, and it was begun {attempts} times"
+            text = f"the ledger says {run.verdict.value}: {run.reason}, but the run began {attempts} times"
             yield Violation(fault=Fault.UNDONE, job=run.job, run_id=run.run_id, text=text)
         for text in _contradictions(run, journal, run.run_id in done, run.run_id in findings.given_up):
             yield _violation(run.job, run.run_id, text)
@@ -30,18 +30,18 @@ def _contradictions(run: Run, journal: Journal, done: bool, given_up: bool) -> I
     attempts = journal.attempts.get(run.run_id, [])
     settled = sum(event.what == "settled" for event in run.story)
     if run.verdict is None:
-        yield f"no verdict, it is {run.state.value}"
+        yield f"the run has no verdict; its state is {run.state.value}"
         return
     if settled > 1:
-        yield f"settled {settled} times"
+        yield f"the run was settled {settled} times"
     if run.verdict is Verdict.RAN and not done:
-        yield "ran, says the ledger, and its effect was never done"
+        yield "the ledger says ran, but the effect never happened"
     if run.verdict in (Verdict.FAILED, Verdict.CANCELLED) and not given_up and run.reason != "worker died":
-        yield f"{run.verdict.value}: {run.reason}, says the ledger"
+        yield f"the ledger says {run.verdict.value}: {run.reason}"
     if given_up and (run.verdict, run.reason) != (Verdict.FAILED, "worker died"):
-        yield f"never done, and the ledger says {run.verdict.value}: {run.reason}"
+        yield f"the effect never happened, and the ledger says {run.verdict.value}: {run.reason}"
     if attempts and run.attempts < attempts[-1].begin.attempt:
-        yield f"{run.attempts} attempts, says the ledger, and the journal has attempt {attempts[-1].begin.attempt}"
+        yield f"the ledger says {run.attempts} attempts, but the journal has attempt {attempts[-1].begin.attempt}"
 
 
 def _check_fires(runs: Iterable[Run], record: Record) -> Iterator[Violation]:

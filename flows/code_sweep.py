@@ -70,7 +70,7 @@ def code_sweep(repos: list[str] | None = None) -> dict[str, Any]:
     repositories = discover(project.project, list(project.repos) if repos is None else repos)
     if not repositories:
         raise InvalidSettings(
-            'there is no repository to sweep; name some in horae.toml, such as repos = ["."], or in HORAE_REPOS'
+            'there is no repository to sweep; give some in horae.toml, such as repos = ["."], or in HORAE_REPOS'
         )
     futures = [sweep_repository.submit(repository, now) for repository in repositories]
     sweeps: list[Sweep] = []
@@ -86,5 +86,5 @@ def code_sweep(repos: list[str] | None = None) -> dict[str, Any]:
     summary = make_report(report.Report(at=now, sweeps=tuple(sweeps), broken=tuple(broken)), project)
     if not sweeps:
         named = "; ".join(f"{one.repository.path}: {one.reason}" for one in broken)
-        raise NothingSwept(f"{named}. Name other repositories in `repos` of horae.toml, or in HORAE_REPOS")
+        raise NothingSwept(f"{named}. Give other repositories in `repos` of horae.toml, or in HORAE_REPOS")
     return summary

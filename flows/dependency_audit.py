@@ -125,7 +125,7 @@ def dependency_audit(repos: list[str] | None = None, snapshot: str | None = None
     repositories = discover(project.project, list(project.repos) if repos is None else repos)
     if not repositories:
         raise InvalidSettings(
-            'there is no repository to audit; name some in horae.toml, such as repos = ["."], or in HORAE_REPOS'
+            'there is no repository to audit; give some in horae.toml, such as repos = ["."], or in HORAE_REPOS'
         )
     progress: Any = create_progress_artifact(progress=0.0, key=f"{NAME}-progress", description="Reading repositories")
     inventories, broken = _read(repositories)
@@ -166,7 +166,7 @@ def _read(repositories: list[tuple[str, Path]]) -> tuple[list[Inventory], dict[s
             inventories.append(answer)
             continue
         broken[name] = answer.message if isinstance(answer, NotAudited) else f"{type(answer).__name__}: {answer}"
-        get_run_logger().warning("%s could not be audited: %s", name, broken[name])
+        get_run_logger().warning("cannot audit %s: %s", name, broken[name])
     return inventories, broken
 
 
@@ -178,7 +178,7 @@ def _vulnerabilities(packages: list[Package], given: AuditSettings, project: Pat
     if isinstance(answer, Answer):
         return answer
     reason = answer.message if isinstance(answer, HoraeError) else f"{type(answer).__name__}: {answer}"
-    get_run_logger().warning("vulnerabilities could not be looked up: %s", reason)
+    get_run_logger().warning("cannot look up vulnerabilities: %s", reason)
     return nothing(packages, reason)
 
 

@@ -112,7 +112,7 @@ def ml_pipeline(
     """
     require_extra()
     plan = _plan(dataset, target, model, problem, tuple(exclude or ()), tuple(trust or ()))
-    get_run_logger().info("%s of %s goes to %s", model, plan.source.name, plan.folder)
+    get_run_logger().info("%s of %s is written to %s", model, plan.source.name, plan.folder)
     progress: Any = create_progress_artifact(progress=0.0, key=f"{NAME}-progress", description="Validating")
 
     def told(percent: float, doing: str) -> None:

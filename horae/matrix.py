@@ -26,7 +26,7 @@ class Frequency(StrEnum):
 SPOKEN = {
     Frequency.HIGH: "under a minute",
     Frequency.MEDIUM: "a minute to an hour",
-    Frequency.LOW: "over an hour, or never by itself",
+    Frequency.LOW: "over an hour, or never by schedule",
 }
 
 
@@ -59,7 +59,7 @@ STEPS: tuple[Step, ...] = (
         question="Is this task user-facing?",
         yes_traits=frozenset({Trait.DASHBOARD, Trait.OBSERVABILITY, Trait.USER_TRIGGERED}),
         yes=Tier.PREFECT,
-        because="it is user-facing ({traits}), so people must see and trigger it in the Prefect UI",
+        because="it is user-facing ({traits}), so people see and trigger it in the Prefect UI",
     ),
     Step(
         number=2,
@@ -73,7 +73,7 @@ STEPS: tuple[Step, ...] = (
         question="How often does this task run?",
         yes_frequencies=frozenset({Frequency.HIGH, Frequency.MEDIUM}),
         yes=Tier.APSCHEDULER,
-        because="it is internal and runs often ({frequency}), so it runs inside the sidecar",
+        because="it is internal and runs often ({frequency}), so it runs in the sidecar",
     ),
     Step(
         number=4,
@@ -83,7 +83,7 @@ STEPS: tuple[Step, ...] = (
         because="it is a complex workflow ({traits}), so Prefect orchestrates its steps",
     ),
 )
-OTHERWISE = (Tier.APSCHEDULER, "it is internal, infrequent and simple, so it runs inside the sidecar")
+OTHERWISE = (Tier.APSCHEDULER, "it is internal, infrequent and simple, so it runs in the sidecar")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

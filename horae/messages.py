@@ -15,7 +15,7 @@ from horae.runs import made_at, new_run_id
 
 
 def _no_number(constant: str) -> None:
-    raise ValueError(f"{constant} is not a number there")
+    raise ValueError(f"{constant} is not a valid JSON number")
 
 
 class Priority(StrEnum):
@@ -86,11 +86,11 @@ class Message(BaseModel):
             # The JSON writer accepts values that the reader refuses, such as 220 nested lists.
             from_json(body)
         except (PydanticSerializationError, ValueError) as error:
-            raise InvalidMessage(f"the message for job {self.job!r} cannot be written as JSON: {error}") from error
+            raise InvalidMessage(f"cannot write the message for job {self.job!r} as JSON: {error}") from error
         if len(body) > limit_bytes + (ROOM_BYTES if self.generation > 1 else 0):
             raise MessageTooLarge(
-                f"the message for job {self.job!r} has {len(body)} bytes and the limit is {limit_bytes}; put the data "
-                "somewhere and send its address, or raise queue.message_limit_bytes"
+                f"the message for job {self.job!r} has {len(body)} bytes, and the limit is {limit_bytes}; store the "
+                "data elsewhere and send its address, or raise queue.message_limit_bytes"
             )
         return body
 
@@ -99,7 +99,7 @@ class Message(BaseModel):
         """Read a message from JSON. Raises InvalidMessage, which says what is wrong, or MessageTooLarge."""
         size = len(body)
         if size > limit_bytes + ROOM_BYTES:
-            raise MessageTooLarge(f"a message of {size} bytes came and the limit is {limit_bytes}")
+            raise MessageTooLarge(f"received a message of {size} bytes, and the limit is {limit_bytes}")
         try:
             message = cls.model_validate_json(body)
         except ValidationError as error:
@@ -107,7 +107,7 @@ class Message(BaseModel):
             where = ".".join(str(part) for part in first["loc"])
             raise InvalidMessage(f"{where}: {first['msg']}" if where else first["msg"]) from error
         if size > limit_bytes and message.generation == 1:
-            raise MessageTooLarge(f"a message of {size} bytes came and the limit is {limit_bytes}")
+            raise MessageTooLarge(f"received a message of {size} bytes, and the limit is {limit_bytes}")
         return message
 
 

@@ -48,7 +48,7 @@ def summary(cleaned: Sequence[Cleaned], *, dry_run: bool) -> str:
     said = [place.unseen for place in cleaned if place.unseen]
     looked = [place for place in cleaned if place.there and not (place.unseen and not place.files)]
     if not looked:
-        return "; ".join([*said, f"looked at nothing: none of {len(cleaned)} places is there"])
+        return "; ".join([*said, f"nothing was checked: none of {len(cleaned)} places exists"])
     deleted, freed = sum(place.deleted for place in looked), sum(place.freed_bytes for place in looked)
     of = f"{sum(place.files for place in looked)} files in {len(looked)} places"
     verb = "would delete" if dry_run else "deleted"

@@ -27,12 +27,12 @@ async def cache_warming(*, dry_run: bool = False) -> dict[str, Any]:
     run = current_run()
     settings = load(run.project)
     if settings.store.url is None:
-        run.report("read no job: no state store is configured, and no `horae up` is running here")
+        run.report("the jobs were not read: no state store is configured, and no `horae up` is running here")
         return {"ok": None, "jobs": 0, "file": None}
     try:
         snapshot = await taken(settings)
     except StoreError as error:
-        run.report(f"read no job, the last snapshot stays: {error.message}")
+        run.report(f"the jobs were not read, so the last snapshot stays: {error.message}")
         return {"ok": False, "jobs": 0, "file": None}
     from horae.store.snapshot import FILE
 
@@ -41,7 +41,7 @@ async def cache_warming(*, dry_run: bool = False) -> dict[str, Any]:
         if not dry_run:
             snapshot.write(settings.state)
     except OSError as error:
-        run.report(f"the last snapshot stays, {path} cannot be written: {error.strerror}")
+        run.report(f"the last snapshot stays, because {path} cannot be written: {error.strerror}")
         return {"ok": False, "jobs": 0, "file": None}
     count = len(snapshot.standing.latest)
     run.report(f"{'dry run, would write' if dry_run else 'wrote'} the state of {count} jobs")

@@ -60,7 +60,9 @@ async def dlq_processing(*, dry_run: bool = False) -> dict[str, Any]:
     settings, own = load(run.project), run.settings or DlqSettings()
     found = Findings()
     if settings.store.url is None:
-        found.unseen.append("looked at no dead letter: no state store is configured, and no `horae up` is running here")
+        found.unseen.append(
+            "the dead letters were not read: no state store is configured, and no `horae up` is running here"
+        )
     else:
         from horae.store import connect
 
@@ -107,11 +109,13 @@ async def _read(store: "Store", settings: Settings, own: DlqSettings, found: Fin
         async with asyncio.timeout(READ_SECONDS):
             newest = await store.dead_letters.newest(own.look_at)
     except TimeoutError:
-        found.unseen.append(f"looked at none of {there} dead letters: reading them took too long; lower look_at")
+        found.unseen.append(
+            f"none of {there} dead letters was checked, because reading them took too long; lower look_at"
+        )
         return
     found.letters = [letter_of(one, jobs) for one in newest]
     if len(newest) < there and len(newest) == own.look_at:
-        found.unseen.append(f"looked only at the {len(newest)} newest of {there} dead letters")
+        found.unseen.append(f"checked only the {len(newest)} newest of {there} dead letters")
 
 
 async def _read_marks(ledger: "Ledger", found: Findings) -> None:
@@ -123,7 +127,7 @@ async def _read_marks(ledger: "Ledger", found: Findings) -> None:
         found.marks = {str(mark): int(at) for mark, at in runs[0].result["raised"].items()} if runs else {}
         found.untold = [str(mark) for mark in runs[0].result["untold"]] if runs else []
     except (TypeError, KeyError, ValueError, AttributeError):
-        found.unseen.append("the result of the last run cannot be read: what it reported may be reported again")
+        found.unseen.append("the result of the last run cannot be read, so this run may report the same again")
 
 
 async def _raise(settings: Settings, found: Findings) -> None:
@@ -161,6 +165,6 @@ def _summary(found: Findings, fates: Counter[Fate], *, dry_run: bool) -> str:
     said: Sequence[str] = [*found.unseen]
     if found.plan.fates or not found.unseen:
         replayed = f"{fates[Fate.REPLAY]} replayed, {len(found.news)} groups reported"
-        counted = f"{len(found.letters)} dead letters: {replayed}" if found.letters else "no dead letter"
-        said = [*said, f"dry run, nothing done; {counted}" if dry_run else counted]
+        counted = f"{len(found.letters)} dead letters: {replayed}" if found.letters else "no dead letters"
+        said = [*said, f"dry run, nothing changed; {counted}" if dry_run else counted]
     return "; ".join(said)

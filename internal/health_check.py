@@ -35,5 +35,7 @@ async def health_check() -> dict[str, Any]:
     for result in unwell:
         log.warning("%s: %s", result.name, result.detail, extra={"action": "unwell", "check": result.name})
     counted = [result for result in results if result.ok is not None]
-    run.report("; ".join(f"{result.name}: {result.detail}" for result in unwell) or f"{len(counted)} checks are well")
+    run.report(
+        "; ".join(f"{result.name}: {result.detail}" for result in unwell) or f"{len(counted)} checks are healthy"
+    )
     return {"ok": not unwell, "checks": [result.as_dict() for result in results]}

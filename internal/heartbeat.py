@@ -42,8 +42,8 @@ async def heartbeat(*, dry_run: bool = False) -> dict[str, Any]:
     in_doubt = [beat for beat in beats if not beat.alive and beat not in silent]
     unseen = [unread] if unread else []
     if not beats:
-        unseen.append("checked no process: none is configured, and no `horae up` is running here")
-    unseen += [f"in doubt: {beat.name} {beat.detail}" for beat in in_doubt]
+        unseen.append("no process was checked: none is configured, and no `horae up` is running here")
+    unseen += [f"uncertain: {beat.name} {beat.detail}" for beat in in_doubt]
     for change in changes:
         _say(change)
     ping = Ping.FAIL if silent else Ping.LOG if in_doubt or not beats else Ping.SUCCESS
@@ -53,7 +53,7 @@ async def heartbeat(*, dry_run: bool = False) -> dict[str, Any]:
         try:
             write_state(path, after)
         except OSError as error:
-            troubles.append(f"cannot write {path}: {error.strerror}; the same change may be reported again")
+            troubles.append(f"cannot write {path}: {error.strerror}; the next run may report the same change again")
         unseen = troubles + unseen
     run.report(_summary(unseen, silent, beats) + (f"; dry run, would ping {ping.value}" if dry_run else ""))
     return _result(beats, after, unseen, ping, now)

@@ -28,10 +28,10 @@ async def metrics_collection() -> dict[str, Any]:
     missing = [one for one in found if one.ok is False]
     for one in missing:
         log.warning(
-            "%s is not measured: %s", one.name, one.detail, extra={"action": "not_measured", "measured": one.name}
+            "cannot measure %s: %s", one.name, one.detail, extra={"action": "not_measured", "measured": one.name}
         )
     absent = [one.name for one in found if one.ok is None]
-    said = [f"{one.name} is not measured: {one.detail}" for one in missing]
+    said = [f"cannot measure {one.name}: {one.detail}" for one in missing]
     said += [f"not configured: {', '.join(absent)}"] if absent else []
     run.report("; ".join([*said, f"{sum(len(one.figures) for one in found)} figures"]))
     return {"ok": not missing, "checks": [one.as_dict() | {"name": f"metrics/{one.name}"} for one in found]}

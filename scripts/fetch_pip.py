@@ -31,11 +31,11 @@ def main(target: str) -> None:
         text, base = answer.read().decode(), answer.geturl()
     links = [link for link in re.findall(r'href="([^"]+)"', text) if WHEEL in link]
     if not links:
-        sys.exit(f"{page} does not offer {WHEEL}")
+        sys.exit(f"{page} does not have {WHEEL}")
     with urllib.request.urlopen(urllib.parse.urljoin(base, links[0]), timeout=60) as answer:
         wheel = answer.read()
     if hashlib.sha256(wheel).hexdigest() != SHA256:
-        sys.exit(f"{links[0]} is not the {WHEEL} with the expected checksum")
+        sys.exit(f"{links[0]} does not have the expected checksum of {WHEEL}")
     with open(target, "wb") as file:
         file.write(wheel)
 

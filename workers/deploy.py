@@ -13,7 +13,7 @@ from horae.up.prefect_parts import deploy, prepare
 async def main() -> None:
     given = settings.load()
     if given.prefect.api_url is None:
-        raise InvalidSettings("no Prefect to deploy to; set PREFECT_API_URL")
+        raise InvalidSettings("no Prefect server is configured; set PREFECT_API_URL")
     api_key = given.prefect.api_key.get_secret_value() if given.prefect.api_key else None
     url = given.prefect.api_url.get_secret_value()
     async with PrefectApi(url, api_key) as api:

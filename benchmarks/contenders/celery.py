@@ -5,7 +5,8 @@ from benchmarks.contender import APPS, Contender, number
 CONTENDER = Contender(
     name="celery",
     app="celery_app",
-    setup="solo pool, prefetch 64, results ignored, no gossip, mingle, heartbeat or events; no record stays",
+    setup="solo pool, prefetch 64, results ignored, no gossip, mingle, heartbeat or events; it keeps no record of "
+    "a run",
     worker=lambda place: [
         place.program("celery"),
         *("--app", f"{APPS}.celery_app"),

@@ -20,7 +20,7 @@ def _worker(place: Place) -> list[str]:
 CONTENDER = Contender(
     name="docket",
     app="docket_app",
-    setup="concurrency 500, logged from WARNING; a record of each execution stays for 15 minutes",
+    setup="concurrency 500, log from WARNING; it keeps a record of each execution for 15 minutes",
     worker=_worker,
     # Acknowledged and deleted in one step at the end.
     finished=lambda client, filled: filled - number(client.xlen("bench:stream")),

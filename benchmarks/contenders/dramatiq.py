@@ -13,7 +13,7 @@ def _environment(place: Place) -> Mapping[str, str]:
 CONTENDER = Contender(
     name="dramatiq",
     app="dramatiq_app",
-    setup="1 process, 2 threads, prefetch 1000, default middleware, no result backend; no record stays",
+    setup="1 process, 2 threads, prefetch 1000, default middleware, no result backend; it keeps no record of a run",
     worker=lambda place: [
         place.program("dramatiq"),
         *("--processes", "1"),

@@ -17,7 +17,7 @@ def _environment(place: Place) -> Mapping[str, str]:
 CONTENDER = Contender(
     name="horae",
     app="horae_app",
-    setup="500 slots; each run is claimed, leased, logged and keeps one ledger row with its story",
+    setup="500 slots; it claims, leases and logs each run, and keeps one ledger row with its story",
     worker=lambda place: command("worker"),
     finished=lambda client, filled: ran(client, "noop"),
     peer=False,

@@ -5,7 +5,7 @@ from benchmarks.contender import APPS, Contender, number
 CONTENDER = Contender(
     name="saq",
     app="saq_app",
-    setup="concurrency 20, logged from WARNING; the job stays in the store for 600 s",
+    setup="concurrency 20, log from WARNING; the job stays in the store for 600 s",
     worker=lambda place: [place.program("saq"), f"{APPS}.saq_app.settings", "--quiet"],
     finished=lambda client, filled: filled - number(client.zcard("saq:default:incomplete")),
     share=0.25,

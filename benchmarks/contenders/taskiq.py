@@ -18,7 +18,8 @@ def _left(client: "redis.Redis") -> int:
 CONTENDER = Contender(
     name="taskiq",
     app="taskiq_app",
-    setup="Redis streams, uvloop, 20 tasks at once, prefetch 100, no results, logged from WARNING; no record stays",
+    setup="Redis streams, uvloop, 20 tasks at once, prefetch 100, no results, log from WARNING; it keeps no record "
+    "of a run",
     worker=lambda place: [
         place.program("taskiq"),
         "worker",

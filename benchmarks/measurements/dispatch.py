@@ -39,7 +39,7 @@ def _lateness(bench: Bench, jobs: int, expression: str) -> Iterator[Figure]:
         found = fires(running.project, bench.valkey.url, since, until)
         expected = sum(count_due(number, expression, since, until) for number in range(jobs))
         if not found:
-            raise BenchError(f"of {expected} fires that were due, none was written")
+            raise BenchError(f"none of the {expected} fires that were due was written")
         if len(found) < expected:
             bench.failures.append(f"{NAME} with {name}: {expected - len(found)} of {expected} fires are not written")
         bench.say(f"{NAME}: {name}: {len(found)} of {expected} fires in {bench.options.seconds} s")

@@ -24,7 +24,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
     files = {"infra/many.py": AT.replace("COUNT", str(jobs)).replace("INSTANT", isoformat(due))}
     with bench.trying(NAME), services(bench, NAME, files) as running:
         if now() + LEAD / 3 > due:
-            raise BenchError(f"{jobs} jobs took too long to load; they were to be due at {isoformat(due)}")
+            raise BenchError(f"loading {jobs} jobs took too long: it ended after {isoformat(due)}, when they were due")
         bench.say(f"{NAME}: {jobs:,} jobs are due in {(due - now()).total_seconds():.0f} s")
         rest((due - now()).total_seconds(), running.sidecar, running.worker)
         _wait_drained(bench, running, jobs)

@@ -26,7 +26,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
         for kind, process in kinds.items():
             earlier, later = before[kind], use_of(process.pid)
             if earlier is None or later is None:
-                raise BenchError("memory and CPU are read from /proc, which this system does not have")
+                raise BenchError("memory and CPU come from /proc, which this system does not have")
             cpu = 100 * (later.cpu_seconds - earlier.cpu_seconds) / seconds
             bench.say(f"{NAME}: {kind}: {later.memory_bytes / 1e6:.0f} MB, {cpu:.2f} % of a core")
             memory = later.memory_bytes / 1e6

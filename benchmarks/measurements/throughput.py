@@ -68,7 +68,7 @@ def _rate(bench: Bench, contender: Contender, count: int) -> Rate:
     jobs = _jobs(bench, contender)
     bench.ask(contender, "fill", jobs)
     if contender.finished(bench.valkey.client, jobs):
-        raise BenchError("jobs were finished before a worker was started: its count is wrong")
+        raise BenchError("jobs were finished before a worker was started, so the count is wrong")
     with bench.working(contender, count) as workers:
         return rate(lambda: contender.finished(bench.valkey.client, jobs), jobs, workers, bench.valkey.process)
 
@@ -91,7 +91,7 @@ def rate(finished: Callable[[], int], jobs: int, workers: Sequence[Process], val
             worker.must_live()
         time.sleep(LOOK_SECONDS)
     if first is None or first.done == jobs:
-        raise BenchError(f"{jobs} jobs were finished between two looks; give it more with --jobs")
+        raise BenchError(f"{jobs} jobs were finished between two measurements; enqueue more with --jobs")
     between = jobs - first.done
     spent = zip(first.cpu_seconds, _cpu(workers, valkey), strict=True)
     return Rate(

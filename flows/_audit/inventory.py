@@ -74,7 +74,7 @@ def discover(project: Path, patterns: list[str]) -> list[tuple[str, Path]]:
 def take(name: str, path: Path) -> Inventory:
     """Read all lock files and manifests of a repository; raises NotAudited if it has none or does not exist."""
     if not path.is_dir():
-        raise NotAudited("it is not a folder" if path.exists() else "there is no such folder")
+        raise NotAudited("it is not a folder" if path.exists() else "the folder does not exist")
     files = sorted(_walk(path))
     packages: dict[Package, list[str]] = {}
     counts: dict[str, int] = {}
@@ -100,7 +100,7 @@ def take(name: str, path: Path) -> Inventory:
         for package in dict.fromkeys(reading.packages):
             packages.setdefault(package, []).append(shown)
     if not counts and not unread:
-        raise NotAudited("it has no lock file or manifest that the audit reads")
+        raise NotAudited("it has no lock file or manifest of a supported kind")
     return Inventory(
         name=name,
         path=path,
@@ -138,6 +138,6 @@ def _without_lock(path: Path, files: list[Path]) -> Iterator[str]:
     for file in files:
         shown = file.relative_to(path).as_posix()
         if file.name in NOT_READ:
-            yield f"{shown} is of a kind that the audit does not read"
+            yield f"{shown} is a file of an unsupported kind"
         elif (locks := WITHOUT_LOCK.get(file.name)) and not _locked(file, locks):
-            yield f"{shown} has no {locks[0]}, so its versions are not known"
+            yield f"{shown} has no {locks[0]}, so its versions are unknown"

@@ -33,7 +33,9 @@ def package_lock(path: Path) -> Reading:
         if re.match(r"(git|file|https?|github)[:+]", str(entry.get("resolved") or version)) and not re.match(
             r"https?://[^ ]+\.tgz", str(entry.get("resolved", ""))
         ):
-            unread.append(f"{name} comes from {entry.get('resolved') or version}, which no database knows")
+            unread.append(
+                f"{name} comes from {entry.get('resolved') or version}, which no vulnerability database covers"
+            )
         elif version:
             found = package(Ecosystem.NPM, name, version)
             packages.append(found)
@@ -79,7 +81,9 @@ def go_mod(path: Path) -> Reading:
         if found["version"]:
             required[found["other"]] = found["version"]
         else:
-            unread.append(f"{found['name']} is replaced by the folder {found['other']}, which no database knows")
+            unread.append(
+                f"{found['name']} is replaced by the folder {found['other']}, which no vulnerability database covers"
+            )
     packages = [package(Ecosystem.GO, name, version) for name, version in required.items()]
     return Reading(packages=tuple(packages), unread=tuple(unread))
 
@@ -96,5 +100,5 @@ def cargo_lock(path: Path) -> Reading:
         if source.startswith(("registry+", "sparse+")):
             packages.append(package(Ecosystem.CRATES, entry["name"], entry["version"]))
         elif source:
-            unread.append(f"{entry['name']} comes from {source}, which no database knows")
+            unread.append(f"{entry['name']} comes from {source}, which no vulnerability database covers")
     return Reading(packages=tuple(packages), unread=tuple(unread))

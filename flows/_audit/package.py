@@ -61,6 +61,6 @@ def require_extra() -> None:
         import pip_audit  # noqa: F401
     except ImportError as error:
         raise MissingExtra(
-            f"dependency-audit needs {error.name}, which is not installed; install the extra: "
-            "pip install 'horae[audit]', or uv sync --extra audit"
+            f"dependency-audit needs {error.name}, which is not installed; install the extra with pip install "
+            "'horae[audit]' or uv sync --extra audit"
         ) from error

@@ -18,7 +18,7 @@ def uv_lock(path: Path) -> Reading:
         if "registry" in source and "version" in entry:
             packages.append(package(Ecosystem.PYPI, entry["name"], entry["version"]))
         elif origin := next((kind for kind in ("git", "url", "path") if kind in source), None):
-            unread.append(f"{entry['name']} comes from a {origin} source, which no database knows")
+            unread.append(f"{entry['name']} comes from a {origin} source, which no vulnerability database covers")
     return Reading(packages=tuple(packages), unread=tuple(unread))
 
 
@@ -27,7 +27,7 @@ def pylock(path: Path) -> Reading:
     packages, unread = [], []
     for entry in _tables(path, "packages"):
         if origin := next((kind for kind in ("vcs", "archive") if kind in entry), None):
-            unread.append(f"{entry['name']} comes from a {origin} source, which no database knows")
+            unread.append(f"{entry['name']} comes from a {origin} source, which no vulnerability database covers")
         elif "version" in entry:
             packages.append(package(Ecosystem.PYPI, entry["name"], entry["version"]))
         elif "directory" not in entry:
@@ -41,7 +41,7 @@ def poetry_lock(path: Path) -> Reading:
     for entry in _tables(path, "package"):
         kind = entry.get("source", {}).get("type")
         if kind in ("git", "url", "file"):
-            unread.append(f"{entry['name']} comes from a {kind} source, which no database knows")
+            unread.append(f"{entry['name']} comes from a {kind} source, which no vulnerability database covers")
         elif kind != "directory":
             packages.append(package(Ecosystem.PYPI, entry["name"], entry["version"]))
     return Reading(packages=tuple(packages), unread=tuple(unread))
@@ -70,7 +70,7 @@ def requirements(path: Path) -> Reading:
                 continue
             other = file.parent / included[1]
             if not other.resolve().is_relative_to(path.parent.resolve()) or not other.is_file():
-                unread.append(f"{file.name} includes {included[1]}, which is not there or outside of its folder")
+                unread.append(f"{file.name} includes {included[1]}, which does not exist or is outside its folder")
             elif other.resolve() not in seen:
                 waiting.append(other)
     found = _requirements(lines)
@@ -89,7 +89,7 @@ def _requirements(lines: list[str], own: str = "") -> Reading:
         try:
             wanted = Requirement(line)
         except InvalidRequirement:
-            unread.append(f"{line!r} is not a requirement by name and version")
+            unread.append(f"{line!r} is not a requirement with a name and a version")
             continue
         pins = [one.version for one in wanted.specifier if one.operator in ("==", "===") and "*" not in one.version]
         if normalised(Ecosystem.PYPI, wanted.name) == own:

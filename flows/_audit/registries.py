@@ -66,14 +66,14 @@ def ask(ecosystem: Ecosystem, packages: Iterable[Package], settings: AuditSettin
             try:
                 return look(client, url, package)
             except _Absent:
-                return f"{url} does not have it"
+                return f"{url} does not have this package"
             except httpx.HTTPStatusError as error:
                 return f"{url} answers {error.response.status_code}"
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 failures.append(f"{url} does not answer: {str(error) or type(error).__name__}")
                 return failures[-1]
             except (ValueError, KeyError, TypeError, AttributeError) as error:
-                return f"{url} gave no answer of the expected form: {error}"
+                return f"{url} gave an answer of an unexpected form: {error}"
 
         with ThreadPoolExecutor(AT_ONCE) as pool:
             answers = dict(zip(packages, pool.map(one, packages), strict=True))

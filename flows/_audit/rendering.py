@@ -17,25 +17,25 @@ def headline(report: Report) -> str:
     """One sentence. If something was not checked, the sentence says so."""
     total, checked = len(report.packages), len(report.answer.checked)
     counts = ", ".join(f"{count} {word}" for word, count in report.severities.items() if count)
-    found = f"{len(report.findings)} known vulnerabilities ({counts})" if counts else "no vulnerability"
+    found = f"{len(report.findings)} known vulnerabilities ({counts})" if counts else "no vulnerabilities"
     if not checked:
         return "NOTHING WAS CHECKED for vulnerabilities."
     if not report.complete:
-        return f"INCOMPLETE: {checked} of {total} packages were checked for vulnerabilities; {found} among them."
+        return f"INCOMPLETE: {checked} of {total} packages were checked for vulnerabilities. Found: {found}."
     if counts:
-        return f"All {total} packages were checked: {found}."
-    return f"All {total} packages were checked, and no vulnerability of them is known."
+        return f"All {total} packages were checked. Found: {found}."
+    return f"All {total} packages were checked, and they have no known vulnerabilities."
 
 
 def rows(report: Report) -> list[dict[str, Any]]:
     """One row for each vulnerability, the most severe first. Rows for unchecked items come before them."""
-    found = [_row(severity="not seen", summary=sentence) for sentence in report.unseen]
+    found = [_row(severity="not checked", summary=sentence) for sentence in report.unseen]
     found += [
         _row(
             severity=one.advisory.severity,
             package=str(one.package),
             vulnerability=one.advisory.id,
-            fixed=", ".join(one.advisory.fixed) or "no fix known",
+            fixed=", ".join(one.advisory.fixed) or "no known fix",
             repositories=", ".join(one.repositories),
             new="yes" if one.key in report.appeared else "",
             summary=one.advisory.summary,
@@ -57,7 +57,7 @@ def markdown(report: Report, bills: list[str]) -> str:
         lines = [f"- {_cell(sentence)}" for sentence in unseen[:UNSEEN_SHOWN]]
         if len(unseen) > UNSEEN_SHOWN:
             lines.append(f"- {len(unseen) - UNSEEN_SHOWN} more sentences are in the JSON report.")
-        parts += ["## Not seen", "\n".join(lines)]
+        parts += ["## Not checked", "\n".join(lines)]
     parts += [_changes(report), _vulnerabilities(report), _withdrawn(report), _licences(report), _outdated(report)]
     parts += [_sources(report)]
     if bills:
@@ -85,7 +85,7 @@ def _vulnerabilities(report: Report) -> str:
             "severity": one.advisory.severity + (f" {one.advisory.score:g}" if one.advisory.score is not None else ""),
             "package": str(one.package),
             "vulnerability": f"[{one.advisory.id}]({one.advisory.url})",
-            "fixed in": ", ".join(one.advisory.fixed) or "no fix known",
+            "fixed in": ", ".join(one.advisory.fixed) or "no known fix",
             "repositories": ", ".join(one.repositories),
             "summary": one.advisory.summary,
         }
@@ -113,7 +113,7 @@ def _licences(report: Report) -> str:
         return ""
     flagged = [{"package": str(package), "licence": name} for package, name in report.flagged.items()]
     known = sum(count for name, count in counts.items() if name != UNKNOWN)
-    none = f"None of the flagged licences is among the {known} of {len(report.licences)} that are known."
+    none = f"None of the {known} known licences of {len(report.licences)} packages is a flagged licence."
     parts = ["## Licences", _table(flagged) if flagged else none]
     parts.append(", ".join(f"{_cell(name)} {count}" for name, count in counts.most_common()))
     return "\n\n".join(parts)
@@ -126,14 +126,14 @@ def _sources(report: Report) -> str:
             continue  # listed under the items that were not checked
         age = one.age(report.at)
         records = f", {one.records} records" if one.records is not None else ""
-        told = f", the newest is {age.days} days old" if age is not None else ", age not told by the service"
+        told = f", the newest is {age.days} days old" if age is not None else ", the service does not tell its age"
         lines.append(f"- {one.ecosystem}: {_cell(one.source)}{records}{told}")
     files = [f"- {_cell(one.name)}: " + _cell(", ".join(one.files)) for one in report.inventories if one.files]
     parts = []
     if lines:
-        parts += ["## Asked", "\n".join(lines)]
+        parts += ["## Services asked", "\n".join(lines)]
     if files:
-        parts += ["## Read", "\n".join(files)]
+        parts += ["## Files read", "\n".join(files)]
     return "\n\n".join(parts)
 
 

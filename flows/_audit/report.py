@@ -170,7 +170,7 @@ def _unseen(report: Report) -> Iterator[str]:
     for inventory in report.inventories:
         yield from (f"{inventory.name}: {sentence}." for sentence in inventory.unread)
     if report.releases is None:
-        yield "Outdated and withdrawn releases were not looked for: `registries` is off."
+        yield "Outdated and withdrawn releases were not checked, because `registries` is off."
     else:
         for reason, count in _grouped(report.releases.unknown):
             yield f"{count} of {total} packages were not checked for newer or withdrawn releases: {reason}."

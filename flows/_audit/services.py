@@ -55,14 +55,14 @@ def ask_osv(url: str, packages: Iterable[Package], timeout_seconds: float) -> An
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise ServiceUnavailable(f"OSV at {url} does not answer: {_why(error)}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ServiceUnavailable(f"what answers at {url} is not OSV's API: {_why(error)}") from error
+        raise ServiceUnavailable(f"the server at {url} answers, but not as OSV's API: {_why(error)}") from error
     checked = {
         one: osv.merged(_advisory(records[id], one) for id in found[one] if not records[id].get("withdrawn"))
         for one in packages
         if one.ecosystem in alive
     }
     unchecked = {
-        one: f"OSV at {url} knows no vulnerability of {CANARIES[one.ecosystem]}, so it has no data on {one.ecosystem}"
+        one: f"OSV at {url} has no vulnerability of {CANARIES[one.ecosystem]}, so it has no data on {one.ecosystem}"
         for one in packages
         if one.ecosystem not in alive
     }
@@ -78,7 +78,7 @@ def _ids(client: httpx.Client, batch: list[Package]) -> Iterator[tuple[Package, 
         queries = [_query(one, page) for one, page in waiting]
         results = _json(client.post("/v1/querybatch", json={"queries": queries}))["results"]
         if len(results) != len(queries):
-            raise ValueError(f"{len(queries)} questions got {len(results)} answers")
+            raise ValueError(f"{len(queries)} queries got {len(results)} answers")
         following = []
         for (one, _), result in zip(waiting, results, strict=True):
             found[one] += [vulnerability["id"] for vulnerability in (result or {}).get("vulns", [])]
@@ -117,8 +117,8 @@ def ask_pip_audit(packages: Iterable[Package], timeout_seconds: float) -> Answer
     canary = CANARIES[Ecosystem.PYPI]
     (known,) = _pip_audit([canary], timeout_seconds)
     if not known.get("vulns"):
-        why = known.get("skip_reason") or f"it knows no vulnerability of {canary}"
-        raise ServiceUnavailable(f"PyPI's advisories cannot be read by pip-audit: {why}")
+        why = known.get("skip_reason") or f"it has no vulnerability of {canary}"
+        raise ServiceUnavailable(f"pip-audit cannot read PyPI's advisories: {why}")
     found = {
         package(Ecosystem.PYPI, entry["name"], entry["version"]): entry["vulns"]
         for entry in _pip_audit(packages, timeout_seconds)
@@ -144,7 +144,7 @@ def _pip_audit(packages: list[Package], timeout_seconds: float) -> list[dict[str
             raise ServiceUnavailable(f"pip-audit took longer than {limit:g} s") from error
         except (ValueError, KeyError) as error:
             said = done.stderr.strip().splitlines() or ["nothing"]
-            raise ServiceUnavailable(f"pip-audit failed and says: {said[-1][:300]}") from error
+            raise ServiceUnavailable(f"pip-audit failed: {said[-1][:300]}") from error
 
 
 def _pypi_advisory(entry: dict[str, Any]) -> osv.Advisory:
@@ -178,7 +178,7 @@ def ask_services(url: str, packages: Iterable[Package], *, pypi: bool, timeout_s
             checked=answer.checked,
             unchecked=answer.unchecked | others.unchecked,
             databases=answer.databases,
-            warnings=(f"{error.message}; Python packages were looked up in PyPI's advisories, which tell no severity",),
+            warnings=(f"{error.message}; PyPI's advisories were used for Python packages, and they have no severity",),
         )
 
 

@@ -87,7 +87,7 @@ def _warnings(
         if age is not None and age.total_seconds() > max_age_days * 86_400:
             yield (
                 f"the newest {database.ecosystem} record of the snapshot is {age.days} days old (limit "
-                f"{max_age_days:g}); vulnerabilities that were published since are not in it"
+                f"{max_age_days:g}); the snapshot does not have vulnerabilities that were published since"
             )
     if read.unreadable:
         shown = ", ".join(read.unreadable[:SHOWN]) + (", …" if len(read.unreadable) > SHOWN else "")

@@ -23,7 +23,7 @@ def key(ecosystem: Ecosystem, version: str) -> Any:
         return Version(version)
     found = SEMVER.match(version.strip())
     if not found:
-        raise ValueError(f"{version!r} is no version of {ecosystem}")
+        raise ValueError(f"{version!r} is not a version of {ecosystem}")
     core = [int(part) for part in found["core"].split(".")]
     # A version sorts after all its pre-releases; numbers sort before words.
     pre = [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in (found["pre"] or "").split(".") if part]

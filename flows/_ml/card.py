@@ -25,9 +25,11 @@ def warnings(validated: dict[str, Any], trained: dict[str, Any], evaluated: dict
             f"The folds of the cross-validation differ much (± {trained['deviation']:.3f}): there are few rows."
         )
     if evaluated["test_rows"] < FEW_ROWS:
-        found.append(f"The test has {evaluated['test_rows']} rows only: its metrics are rough.")
+        found.append(f"The test has only {evaluated['test_rows']} rows, so its metrics are rough.")
     if validated["trusted"]:
-        found.append(f"Not looked at for leaks, as asked: {', '.join(validated['trusted'])}.")
+        found.append(
+            f"These columns were not checked for leaks, because of `trust`: {', '.join(validated['trusted'])}."
+        )
     return found
 
 
@@ -53,12 +55,10 @@ def card(
         f"`{_cell(about['source'])}` ({about['digest'][:20]}).",
         _list("### What was left out or changed", validated["notes"]),
         _list("### Classes", [f"{name}: {count}" for name, count in validated["classes"].items()]),
-        "## Use it\n\n```python\nimport skops.io\n\n"
-        f"model = skops.io.load({about['file']!r}, trusted={about['trusted']!r})\n"
-        "model.predict(rows)  # a pandas DataFrame with the columns above\n```\n\n"
-        'In columns of words, put "(missing)" for an absent value.',
-        "It is fit for rows that come from where these came from. Whether it treats groups of people alike was not "
-        "measured.",
+        f"## Use it\n\n```python\nimport skops.io\n\nmodel = skops.io.load({about['file']!r}, "
+        f"trusted={about['trusted']!r})\nmodel.predict(rows)  # a pandas DataFrame with the columns "
+        'above\n```\n\nIn columns of words, write "(missing)" for an absent value.',
+        "Use it only for rows from the same source. It was not measured whether it treats groups of people alike.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -38,9 +38,9 @@ def locate(dataset: str, project: Path) -> Source:
         return Source(name=dataset, path=None, digest=f"scikit-learn {sklearn.__version__}")
     path = (project / Path(dataset).expanduser()).resolve()
     if not dataset.lower().endswith(SUFFIXES):
-        raise InvalidDataset(f"{unknown('data set', dataset, SHIPPED)} Or name a file: {', '.join(SUFFIXES)}")
+        raise InvalidDataset(f"{unknown('data set', dataset, SHIPPED)} Or give a file: {', '.join(SUFFIXES)}")
     if not path.is_file():
-        raise InvalidDataset(f"there is no file {path}; a path is relative to the project, {project}")
+        raise InvalidDataset(f"the file {path} does not exist; a path is relative to the project, {project}")
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return Source(name=path.name.partition(".")[0], path=path, digest=digest)
@@ -62,11 +62,13 @@ def read(source: Source, most_rows: int) -> Any:
     except (OSError, ValueError, pandas.errors.ParserError) as error:
         raise InvalidDataset(f"{source.path} cannot be read: {str(error).splitlines()[0]}") from error
     if len(table) > most_rows:
-        raise InvalidDataset(f"{source.path} has more than {most_rows} rows; raise `most_rows` or give a sample of it")
+        raise InvalidDataset(
+            f"{source.path} has more than {most_rows} rows; raise `most_rows` or give a sample of the file"
+        )
     table.columns = [str(column).strip() for column in table.columns]
     doubled = sorted(set(table.columns[table.columns.duplicated()]))
     if doubled:
-        raise InvalidDataset(f"{source.path} has several columns of the name {doubled[0]!r}")
+        raise InvalidDataset(f"{source.path} has several columns with the name {doubled[0]!r}")
     return table
 
 
@@ -90,7 +92,7 @@ def target_of(table: Any, source: Source, target: str | None) -> str:
     if target is None:
         if source.path is None:
             return "target"
-        raise InvalidDataset(f"name the column to predict: target=… Columns: {', '.join(columns[:20])}")
+        raise InvalidDataset(f"no column to predict is given; write target=COLUMN. Columns: {', '.join(columns[:20])}")
     if target not in columns:
         best = nearest(target, columns)
         hint = f", did you mean {best!r}?" if best else "."

@@ -25,6 +25,6 @@ def require_extra() -> None:
         import skops  # noqa: F401
     except ImportError as error:
         raise MissingExtra(
-            f"ml-pipeline needs {error.name}, which is not installed; install the extra: "
-            "pip install 'horae[ml]', or in a checkout of Horae `make setup EXTRAS=ml`"
+            f"ml-pipeline needs {error.name}, which is not installed; install the extra with pip install "
+            "'horae[ml]', or in a checkout of Horae with `make setup EXTRAS=ml`"
         ) from error

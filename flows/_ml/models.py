@@ -106,7 +106,7 @@ def save(fitted: Any, path: Path, sample: Any) -> None:
     skops.io.dump(fitted, place)
     if list(load(place).predict(sample)) != list(fitted.predict(sample)):
         place.unlink()
-        raise RuntimeError("the saved model predicts otherwise than the trained one")
+        raise RuntimeError("the saved model predicts other values than the trained model")
     place.replace(path)
 
 

@@ -52,15 +52,15 @@ def prepare(
             raise InvalidDataset(f"there is no column {given!r}" + (f", did you mean {best!r}?" if best else ""))
     if target in exclude:
         raise InvalidDataset(f"the target {target!r} cannot be excluded")
-    notes = [f"{column}: left out as asked" for column in exclude]
+    notes = [f"{column}: left out, because of `exclude`" for column in exclude]
     table = table.drop(columns=list(exclude)).replace([numpy.inf, -numpy.inf], numpy.nan)
     absent = int(table[target].isna().sum())
     if absent:
-        notes.append(f"{absent} of {len(table)} rows have no {target} and were left out")
+        notes.append(f"{absent} of {len(table)} rows have no value of {target} and were left out")
     table = table[table[target].notna()]
     table, copies = _without_copies(table)
     if copies:
-        notes.append(f"copies of other rows that were left out: {copies}")
+        notes.append(f"{copies} copies of other rows were left out")
     if len(table) < settings.least_rows:
         raise InvalidDataset(
             f"{len(table)} usable rows are too few, at least {settings.least_rows} are needed. {'; '.join(notes)}"
@@ -69,7 +69,7 @@ def prepare(
     features, dropped = _features(table.drop(columns=target))
     notes += dropped
     if features.shape[1] == 0:
-        raise InvalidDataset(f"no column is left to learn from. {'; '.join(notes)}")
+        raise InvalidDataset(f"no column is left for training. {'; '.join(notes)}")
     prepared = Prepared(features=features, target=values, problem=kind, notes=tuple(notes))
     _refuse_leaks(prepared, settings, trust)
     missing = int(features.isna().sum().sum() + (features == MISSING).sum().sum())
@@ -110,13 +110,16 @@ def _target(column: Any, problem: str, settings: MlSettings) -> tuple[str, Any]:
         problem = "classification" if not numeric or (whole and few) else "regression"
     if problem == "regression":
         if not numeric:
-            raise InvalidDataset(f"the target {column.name!r} holds no numbers, so it is no regression")
+            raise InvalidDataset(
+                f"the target {column.name!r} has values that are not numbers, so it cannot be used for a regression"
+            )
         return problem, column.astype(float)
     words = column.map(lambda value: str(int(value)) if numeric and value % 1 == 0 else str(value)).astype(object)
     counts = words.value_counts()
     if len(counts) > max(CLASSES, len(words) // 10):
         raise InvalidDataset(
-            f"the target {column.name!r} has {len(counts)} distinct values in {len(words)} rows, which are no classes"
+            f"the target {column.name!r} has {len(counts)} distinct values in {len(words)} rows, which is too many "
+            "for classes"
         )
     rare = counts[counts < settings.least_rows_per_class]
     if len(rare):
@@ -139,19 +142,19 @@ def _features(table: Any) -> tuple[Any, list[str]]:
         column = table[name]
         distinct = column.nunique(dropna=False)
         if column.isna().all():
-            notes.append(f"{name}: left out, it is empty")
+            notes.append(f"{name}: left out, because it is empty")
         elif distinct < 2:
-            notes.append(f"{name}: left out, it has one value only")
+            notes.append(f"{name}: left out, because it has only one value")
         elif types.is_datetime64_any_dtype(column):
             kept[name] = (column - column.min()).dt.total_seconds() + column.min().timestamp()
-            notes.append(f"{name}: taken as seconds since 1970")
+            notes.append(f"{name}: used as seconds since 1970")
         elif types.is_numeric_dtype(column) and not types.is_bool_dtype(column):
             if _numbers_rows(name, column):
-                notes.append(f"{name}: left out, it numbers the rows")
+                notes.append(f"{name}: left out, because it numbers the rows")
             else:
                 kept[name] = column.astype(float)
         elif column.nunique() > max(CLASSES, IDENTIFIER_SHARE * column.notna().sum()):
-            notes.append(f"{name}: left out, nearly each row has a value of its own")
+            notes.append(f"{name}: left out, because nearly each row has its own value")
         else:
             kept[name] = column.map(str, na_action="ignore").astype(object).where(column.notna(), MISSING)
     return pandas.DataFrame(kept, index=table.index), notes

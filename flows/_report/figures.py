@@ -59,7 +59,7 @@ class JobFigures:
             self.reasons[f"{verdict}: {run.reason}" if run.reason else verdict] += 1
         if run.verdict is Verdict.FAILED:
             said = f"{run.failure.type}: {run.failure.message}" if run.failure else run.reason
-            self.failures[" ".join((said or "no reason kept").split())[:200]] += 1
+            self.failures[" ".join((said or "no stored reason").split())[:200]] += 1
         if run.scheduled_for and run.started_at and run.attempts <= 1:
             self.lateness.append(max(0.0, (run.started_at - run.scheduled_for).total_seconds()))
         if run.duration_seconds is not None and run.verdict in (Verdict.RAN, Verdict.FAILED):

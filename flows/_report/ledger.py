@@ -57,7 +57,7 @@ async def read(settings: Settings, since: datetime, until: datetime, say: Callab
     """
     if settings.store.url is None:
         raise NoLedger(
-            "no state store is configured, so there is no ledger to report from; start `horae up`, or name a store: "
+            "no state store is configured, so there is no ledger to report on; start `horae up`, or give a store: "
             "HORAE_STORE__URL=redis://HOST:6379/0"
         )
     registry = load_registry(settings)

@@ -35,7 +35,7 @@ def headline(report: Report) -> str:
     """One sentence. A period without data is reported as such."""
     verdicts = report.verdicts
     if not report.runs:
-        return "NO DATA: the ledger has no run of this time."
+        return "NO DATA: the ledger has no runs of this period."
     told = ", ".join(f"{verdicts[name]:,} {name}" for name in (*VERDICTS, OPEN) if verdicts[name])
     return f"{report.runs:,} runs: {told}."
 
@@ -46,7 +46,7 @@ def html(report: Report) -> str:
     parts = [f"<h1>Jobs, {title}</h1>", f"<p><b>{escape(headline(report))}</b></p>"]
     if report.unseen:
         items = "".join(f"<li>{escape(sentence)}</li>" for sentence in report.unseen[:SHOWN])
-        parts.append(f'<div class="unseen"><b>Not seen</b><ul>{items}</ul></div>')
+        parts.append(f'<div class="unseen"><b>Not checked</b><ul>{items}</ul></div>')
     parts.append(_tiles(report))
     parts.append(f"<h2>Runs a day</h2>{svg.bars(report.days)}<p>{svg.legend()}</p>")
     parts.append(f"<h2>Jobs</h2>{_html_table(_jobs(report))}")
@@ -67,7 +67,7 @@ def markdown(report: Report, page: str) -> str:
     """The report without its plots, for the Prefect UI."""
     parts = [f"**{headline(report)}**", f"# Jobs, {report.since:%Y-%m-%d} to {report.until:%Y-%m-%d}"]
     if report.unseen:
-        parts += ["## Not seen", "\n".join(f"- {_cell(sentence)}" for sentence in report.unseen[:SHOWN])]
+        parts += ["## Not checked", "\n".join(f"- {_cell(sentence)}" for sentence in report.unseen[:SHOWN])]
     late = report.percentiles("lateness")
     letters = report.ledger
     parts.append(

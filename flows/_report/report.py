@@ -117,11 +117,11 @@ def _percentiles(values: list[float]) -> dict[str, float | None]:
 
 def _unseen(report: Report) -> Iterator[str]:
     if not report.runs:
-        yield "The ledger has no run of this time: either nothing ran, or the store was emptied or is another one."
+        yield "The ledger has no runs of this period: nothing ran, or the store was emptied, or it is another store."
     yield from (f"{problem}." for problem in report.ledger.problems)
     begins = report.ledger.begins
     if begins > report.since:
-        yield f"The ledger begins at {isoformat(begins)}; fires that were due before it are not expected in it."
+        yield f"The ledger begins at {isoformat(begins)}, so earlier fires that were due are not expected in it."
     for one in report.jobs:
         if one.expected is None or one.fires >= one.expected:
             continue
@@ -129,7 +129,7 @@ def _unseen(report: Report) -> Iterator[str]:
         if one.oldest is not None and one.oldest - begins > LEAD:
             yield f"{lacking}, which begins for it at {isoformat(one.oldest)}; {_counted(report, one.job)}."
         else:
-            yield f"{lacking}. Was its scheduler down, or its schedule changed?"
+            yield f"{lacking}. Its scheduler may have been down, or its schedule may have changed."
     yield from (one.unseen for one in report.headlines if one.unseen)
 
 

@@ -88,20 +88,20 @@ def _reason(repository: Path, said: str) -> str:
     if "cannot change to" in said and "Permission denied" in said:
         return "the folder may not be read"
     lines = [line for line in said.strip().splitlines() if line]
-    return f"git says: {lines[-1].removeprefix('fatal: ')}" if lines else "git failed without a word"
+    return f"git says: {lines[-1].removeprefix('fatal: ')}" if lines else "git failed without a message"
 
 
 def require_work_tree(repository: Path) -> None:
     """Raise BrokenRepository if the folder is not the top of a readable work tree."""
     if not repository.is_dir():
-        raise BrokenRepository("it is not a folder" if repository.exists() else "there is no such folder")
+        raise BrokenRepository("it is not a folder" if repository.exists() else "the folder does not exist")
     if not os.access(repository, os.R_OK | os.X_OK):
         raise BrokenRepository("the folder may not be read")
     if git(repository, "rev-parse", "--is-bare-repository").strip() == b"true":
-        raise BrokenRepository("a bare repository has no work tree to sweep; name a clone of it")
+        raise BrokenRepository("a bare repository has no work tree to sweep; give a clone of it")
     top = Path(os.fsdecode(git(repository, "rev-parse", "--show-toplevel").rstrip(b"\n")))
     if top.resolve() != repository.resolve():
-        raise BrokenRepository(f"it is a folder inside the repository {top}; name that one")
+        raise BrokenRepository(f"it is a folder inside the repository {top}; give {top}")
 
 
 def tracked(repository: Path) -> Tracked:

@@ -118,12 +118,12 @@ def _program() -> str:
     beside = Path(sys.executable).with_name("ruff")
     program = str(beside) if beside.is_file() else shutil.which("ruff")
     if program is None:
-        raise RuffFailed("ruff is not installed; add it to the environment that runs the sweep")
+        raise RuffFailed("ruff is not installed; install it in the environment that runs the sweep")
     return program
 
 
 def _summary(said: str) -> str:
-    return " ".join(line.strip() for line in said.splitlines() if line.strip())[:400] or "without a word"
+    return " ".join(line.strip() for line in said.splitlines() if line.strip())[:400] or "without a message"
 
 
 def _relative(repository: Path, file: str) -> str:

@@ -94,7 +94,11 @@ class InternalFires:
                 following = job.next_fire(new.scheduled_for) if new.scheduled_for else None
                 if following and following <= self._now():
                     extra = {"action": "fire_dropped", "job": job.name}
-                    log.warning("a fire of %s gave way: the store is away", job.name, extra=extra)
+                    log.warning(
+                        "dropped a fire of %s in favour of a newer fire: the store does not answer",
+                        job.name,
+                        extra=extra,
+                    )
                     return
         if claim.answer is Answer.RUN:
             settlement = await self._work.begin(job, claim)
@@ -153,7 +157,7 @@ class InternalFires:
         try:
             await self._write_rows()
         except StoreError as error:
-            log.debug("a run of %s waits for the store: %s", job.name, error, extra={"action": "run_not_recorded"})
+            log.debug("cannot record a run of %s yet: %s", job.name, error, extra={"action": "run_not_recorded"})
 
     async def _write_rows(self) -> None:
         """Those of `scope="each"`, with those that found the store away."""

@@ -32,14 +32,14 @@ class HostClock:
         stepped = self._scheduler.follow()
         if stepped:
             extra = {"action": "host_clock_stepped", "seconds": stepped.total_seconds()}
-            log.warning("the host's clock stepped by %s", _said(stepped), extra=extra)
+            log.warning("the clock of this host stepped by %s", _said(stepped), extra=extra)
         if stepped or clock.ahead or monotonic() - self._asked_at >= ASK_SECONDS:
             self._asked_at = monotonic()
             self._go_by(await self._reference())
         if clock.ahead:
             raise ClockDiffers(
-                f"the host's clock differs from the store's by {_said(clock.ahead)}; internal jobs go by the store's. "
-                "Correct the host's clock"
+                f"the clock of this host differs from the store's clock by {_said(clock.ahead)}, so internal jobs "
+                "follow the store's clock. Correct the clock of this host"
             )
         return LOOK_SECONDS
 

@@ -36,4 +36,4 @@ class PausedJobs:
         try:
             self._known = await asyncio.wait_for(self._pauses.paused(), WAIT_SECONDS)
         except (StoreError, TimeoutError) as error:
-            log.debug("what is paused is not known: %s", error, extra={"action": "pauses_unknown"})
+            log.debug("cannot read which jobs are paused: %s", error, extra={"action": "pauses_unknown"})

@@ -64,7 +64,7 @@ class FireExecutor(BaseExecutor):  # type: ignore[misc]
         try:
             await self._fire(job.args[0], due)
         except Exception:
-            log.exception("firing %s failed", job.id, extra={"action": "fire_failed", "job": job.id})
+            log.exception("cannot fire %s", job.id, extra={"action": "fire_failed", "job": job.id})
         events = [JobExecutionEvent(EVENT_JOB_EXECUTED, job.id, "default", at) for at in run_times]
         self._run_job_success(job.id, events)
 
@@ -114,7 +114,7 @@ class InternalScheduler(AbstractAsyncContextManager["InternalScheduler"]):
             trigger = JobTrigger(job, self.clock.ahead)
             self._scheduler.add_job(_never_called, trigger=trigger, args=(job,), id=job.name, name=job.name)
         except ConflictingIdError as error:
-            raise InvalidJob(f"an internal job {job.name!r} is scheduled already; give another id") from error
+            raise InvalidJob(f"an internal job {job.name!r} is already scheduled; give this one another id") from error
 
     def follow(self) -> timedelta | None:
         """Look at the host's clock; returns by how much it stepped, None if it did not. No fire is lost or early."""

@@ -61,8 +61,8 @@ def schedule_of(trigger_type: str, **arguments: Any) -> Schedule:
 def _refuse_unknown(trigger: str, arguments: dict[str, Any], allowed: tuple[str, ...]) -> None:
     if arguments.get("jitter") is not None:
         raise InvalidSchedule(
-            f"jitter={arguments['jitter']!r}: a job's jitter is its own and the same on every machine; "
-            "declare it as @job(jitter=timedelta(...))"
+            f"jitter={arguments['jitter']!r}: a trigger takes no jitter, because the jitter of a job must be the "
+            "same on every machine. Declare it as @job(jitter=timedelta(...))"
         )
     for name in arguments:
         if name not in allowed:
@@ -73,7 +73,7 @@ def _interval(arguments: dict[str, Any]) -> Schedule:
     _refuse_unknown("interval", arguments, (*INTERVAL, *WINDOW, "timezone", "jitter"))
     span = timedelta(**{name: arguments[name] for name in INTERVAL if name in arguments})
     if not span:
-        raise InvalidSchedule("an interval trigger needs weeks, days, hours, minutes or seconds")
+        raise InvalidSchedule("an interval trigger needs at least one of weeks, days, hours, minutes and seconds")
     start = _instant(arguments.get("start_date"), arguments)
     return _between(every(span, anchor=start), start, arguments)
 
@@ -83,28 +83,37 @@ def _cron(arguments: dict[str, Any]) -> Schedule:
     given = {name: str(arguments[name]) for name in CRON if arguments.get(name) is not None}
     if not given:
         raise InvalidSchedule(
-            "a cron trigger without a field fires each second in APScheduler; give hour, minute, ..., or an interval"
+            "this cron trigger has no field, so it fires each second in APScheduler. Give a field such as hour or "
+            "minute, or use an interval trigger"
         )
     for name in ("year", "week"):
         if given.get(name, "*") != "*":
-            raise InvalidSchedule(f"a cron trigger's {name} has no place in cron; use start_date and end_date")
+            raise InvalidSchedule(
+                f"a cron trigger has the field {name}, which cron does not have; use start_date and end_date"
+            )
     if given.get("second", "0") != "0":
-        raise InvalidSchedule("cron fires on the minute: second must be 0; for less than a minute use interval")
+        raise InvalidSchedule(
+            f"a cron trigger has second={given['second']}. Allowed: 0, because cron fires on the "
+            "minute. For less than a minute use an interval trigger"
+        )
     if (day := given.get("day", "")).strip().lower() == "last":
-        raise InvalidSchedule("day='last' is APScheduler's word; the last day of a month is L, as in day=\"L\"")
+        raise InvalidSchedule("day='last' is a word of APScheduler. For the last day of a month write day=\"L\"")
     if NTH_WEEKDAY.fullmatch(day.strip()):
         raise InvalidSchedule(
-            f"day={day!r} is APScheduler's way to name a weekday of the month; "
-            'write cron("0 2 * * FRI#2") for the second Friday, cron("0 2 * * 5L") for the last'
+            f'day={day!r} is a form of APScheduler. Write cron("0 2 * * FRI#2") for the second Friday of a month '
+            'and cron("0 2 * * 5L") for the last'
         )
     weekday = given.get("day_of_week", "*")
     if any(letter.isdigit() for letter in weekday):
         raise InvalidSchedule(
-            f"day_of_week={weekday!r}: APScheduler counts weekdays from Monday and cron from Sunday, "
-            "so a number means two things; write mon, tue, wed, thu, fri, sat or sun"
+            f"day_of_week={weekday!r} has a number. APScheduler counts weekdays from Monday and cron counts from "
+            "Sunday, so the number has two meanings. Write mon, tue, wed, thu, fri, sat or sun"
         )
     if weekday != "*" and given.get("day", "*") != "*":
-        raise InvalidSchedule("day and day_of_week together: APScheduler wants both, cron takes either; give one")
+        raise InvalidSchedule(
+            "a cron trigger has both day and day_of_week. APScheduler requires both to match and "
+            "cron requires either one. Give only one"
+        )
     return _between(cron(_expression(given), str(arguments.get("timezone") or "UTC")), None, arguments)
 
 
@@ -139,7 +148,7 @@ def _instant(value: Any, arguments: dict[str, Any]) -> datetime | None:
     try:
         instant = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
     except ValueError as error:
-        raise InvalidSchedule(f"{value!r} is not an instant; write 2026-12-01T02:00:00Z") from error
+        raise InvalidSchedule(f"{value!r} is not an instant; write it as 2026-12-01T02:00:00Z") from error
     if instant.tzinfo is None and (name := arguments.get("timezone")) is not None:
         instant = instant.replace(tzinfo=zone(str(name)))
     instant = aware(instant).astimezone(UTC)

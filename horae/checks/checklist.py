@@ -47,9 +47,11 @@ def _agrees(job: Job, folders: Mapping[str, str]) -> list[Finding]:
         return []  # HR105 reports a flow without a `horae:` tag
     path = ", ".join(f"step {a.step} {a.answer}" for a in decision.path)
     here, there = folders[job.tier.folder], folders[decision.tier.folder]
-    message = f"{job.name} is in {here}/ ({job.tier.label}), but the matrix leads to {decision.tier.label}: {path} "
-    message += f"(`horae explain {job.name}` draws it)"
-    remedy = f"Move it to {there}/ ({decision.reason.rstrip('.')}), or declare the traits that it really has."
+    message = (
+        f"{job.name} is in {here}/ ({job.tier.label}), but the decision matrix leads to {decision.tier.label}: {path} "
+    )
+    message += f"(`horae explain {job.name}` draws the path)"
+    remedy = f"Move it to {there}/ ({decision.reason.rstrip('.')}), or correct the declared traits."
     return [WRONG_FOLDER.finding(message, job=job.name, at=job.source, remedy=remedy)]
 
 

@@ -38,7 +38,12 @@ def _backend(job: Job) -> Tripped:
 
 def _forgets(job: Job) -> Tripped:
     drops = Trait.SURVIVES_RESTARTS in job.traits and job.schedule is not None and job.catch_up is CatchUp.NONE
-    return when(drops, problem="must survive restarts, but catch_up='none' drops what fell due meanwhile")
+    return when(
+        drops,
+        problem=(
+            "has the trait survives_restarts, but catch_up='none' drops the fires that were due during a downtime"
+        ),
+    )
 
 
 DURABLE_RULES: tuple[JobRule, ...] = (
@@ -47,12 +52,12 @@ DURABLE_RULES: tuple[JobRule, ...] = (
             code="HR201",
             level=ERROR,
             says="a durable job fires more than once a minute",
-            remedy="Split it: the fast check as an internal job (`{internal}/`, APScheduler), which enqueues a durable "
-            "job without a schedule when there is something to do.",
+            remedy="Split it: write the fast check as an internal job (`{internal}/`, APScheduler). Let the check "
+            "enqueue a durable job without a schedule when there is work.",
             line="Don't use Oneiric for: high-frequency tasks (< 1 minute)",
         ),
         tiers=ONEIRIC,
-        message="{name} is a durable job that fires every {gap}: each fire is a stored run and a message",
+        message="{name} is a durable job that fires every {gap}: each fire costs a stored run and a message",
         trips=_high,
     ),
     JobRule(
@@ -60,11 +65,11 @@ DURABLE_RULES: tuple[JobRule, ...] = (
             code="HR202",
             level=ERROR,
             says="a durable job needs observability",
-            remedy="Move it to `{flows}/`, or split it: the flow shows and triggers, the durable job works.",
+            remedy="Move it to `{flows}/`, or split it: a flow for display and start, and a durable job for the work.",
             line="Don't use Oneiric for: tasks requiring observability",
         ),
         tiers=ONEIRIC,
-        message="{name} is a durable job that needs {traits}: a queue has no UI, graphs or history",
+        message="{name} is a durable job with the traits {traits}: a queue has no UI, graphs or history",
         trips=any_of_traits(frozenset({Trait.OBSERVABILITY})),
     ),
     JobRule(
@@ -72,30 +77,33 @@ DURABLE_RULES: tuple[JobRule, ...] = (
             code="HR203",
             level=ERROR,
             says="a durable job is user-facing",
-            remedy="Move it to `{flows}/`, or split it: the flow shows and triggers, the durable job works.",
+            remedy="Move it to `{flows}/`, or split it: a flow for display and start, and a durable job for the work.",
             line="Don't use Oneiric for: user-visible workflows",
         ),
         tiers=ONEIRIC,
-        message="{name} is a durable job, yet people want it ({traits}): a queue has nothing to look at",
+        message="{name} is a durable job with the traits {traits}: a queue has no UI for users",
         trips=any_of_traits(frozenset({Trait.DASHBOARD, Trait.USER_TRIGGERED})),
     ),
     JobRule(
         rule=Rule(
             code="HR204",
             level=ERROR,
-            says="nothing about a durable job asks for a queue",
-            remedy="Move it to `{internal}/`, or declare why it is durable, such as traits=['survives_restarts'].",
+            says="a durable job has no trait that needs the queue",
+            remedy=(
+                "Move it to `{internal}/`, or declare the trait that makes it durable, such as "
+                "traits=['survives_restarts']."
+            ),
             line="Don't use Oneiric for: simple in-process tasks",
         ),
         tiers=ONEIRIC,
-        message="{name} is a durable job with no trait that asks for the queue",
+        message="{name} is a durable job without a trait that needs the queue",
         trips=lambda subject: when(not subject.traits & DISTRIBUTED),
     ),
     JobRule(
         rule=Rule(
             code="HR211",
             level=ERROR,
-            says="a durable job names a queue backend that does not exist",
+            says="a durable job names an unknown queue provider",
             remedy=f"Use {choice()}, or leave provider out.",
             line="Oneiric: needs queue backend (Redis/CloudTasks/etc.)",
         ),
@@ -107,8 +115,8 @@ DURABLE_RULES: tuple[JobRule, ...] = (
         rule=Rule(
             code="HR212",
             level=WARNING,
-            says="a durable job would not survive a restart",
-            remedy="Use catch_up='latest' or 'all'.",
+            says="a durable job that must survive a restart drops missed fires",
+            remedy="Write catch_up='latest' or catch_up='all'.",
             line="Oneiric: must survive app restarts",
         ),
         tiers=ONEIRIC,
@@ -119,58 +127,69 @@ DURABLE_RULES: tuple[JobRule, ...] = (
         rule=Rule(
             code="HR213",
             level=WARNING,
-            says="a durable job is a workflow rather than infrastructure",
-            remedy="Split it: a flow orchestrates the steps, each step a durable job of its own; or put it into one "
-            "idempotent job and drop the trait.",
+            says="a durable job is a workflow, and not infrastructure",
+            remedy="Split it: a flow orchestrates the steps, and each step is a durable job. Or write one "
+            "idempotent job and remove the trait.",
             line="Oneiric: infrastructure-related",
         ),
         tiers=ONEIRIC,
-        message="{name} is a durable job that claims {traits}: it is retried as a whole, steps are not kept",
+        message=(
+            "{name} is a durable job with the traits {traits}: Horae retries it as a whole and does not keep its steps"
+        ),
         trips=_workflow,
     ),
     JobRule(
         rule=Rule(
             code="HR214",
             level=HINT,
-            says="a durable job is not declared idempotent, though nobody watches when it runs again after a crash",
-            remedy="Make a second run harmless and say idempotent=True; `current_run().token` tells a late one apart.",
+            says=(
+                "a durable job does not declare idempotent=True, although it can run again after a crash without "
+                "anyone noticing"
+            ),
+            remedy=(
+                "Make a second run harmless and write idempotent=True. With `current_run().token` the job can "
+                "recognize a late run."
+            ),
             line="Oneiric: fire-and-forget acceptable",
         ),
         tiers=ONEIRIC,
-        message="{name} runs at least once, fired and forgotten, and does not say that a second run does no harm",
+        message="{name} runs at least once, so it can run twice, and it does not declare idempotent=True",
         trips=with_job(lambda job: when(not job.idempotent)),
     ),
     JobRule(
         rule=Rule(
             code="HR215",
             level=WARNING,
-            says="a durable job is tried again after a failure, and is not declared idempotent",
-            remedy="Make a second attempt harmless and say idempotent=True, or drop retry.",
+            says="a durable job has retries, and does not declare idempotent=True",
+            remedy="Make a second attempt harmless and write idempotent=True, or remove retry.",
         ),
         tiers=ONEIRIC,
-        message="{name} is tried up to {retries} times more, and does not say that a failed attempt does no harm",
+        message="{name} retries up to {retries} times after a failure, and does not declare idempotent=True",
         trips=with_job(lambda job: when(job.retry.retries > 0 and not job.idempotent, retries=str(job.retry.retries))),
     ),
     JobRule(
         rule=Rule(
             code="HR221",
             level=ERROR,
-            says="a durable job that may change something runs whenever `horae up` starts",
-            remedy="Drop run_on_start, or say idempotent=True if a run more does no harm.",
+            says=(
+                "a durable job with run_on_start does not declare idempotent=True, although it runs whenever "
+                "`horae up` starts"
+            ),
+            remedy="Remove run_on_start, or write idempotent=True if an additional run is harmless.",
         ),
         tiers=ONEIRIC,
-        message="{name} has run_on_start, and does not say that it is idempotent",
+        message="{name} has run_on_start, and does not declare idempotent=True",
         trips=with_job(lambda job: when(job.run_on_start and not job.idempotent)),
     ),
     JobRule(
         rule=Rule(
             code="HR222",
             level=WARNING,
-            says="a durable job has a scope, which is a matter of sidecars",
-            remedy="Drop scope='each': a durable fire is one run, whoever takes it.",
+            says="a durable job has scope='each', which applies only to internal jobs",
+            remedy="Remove scope='each': a fire of a durable job is one run, on any worker.",
         ),
         tiers=ONEIRIC,
-        message="{name} is a durable job with scope='each', which has no meaning for the queue",
+        message="{name} is a durable job with scope='each', which has no effect on the queue",
         trips=with_job(lambda job: when(job.scope is Scope.EACH)),
     ),
 )

@@ -33,15 +33,15 @@ def _retention(settings: Settings, durable: Sequence[Job]) -> Iterator[Finding]:
     every = {settings.queue.provider, *(_provider(settings, job) for job in durable)}
     for name in sorted(every):
         if kept < (longest := _redelivers_for(name)):
-            message = f"store.keep_runs_days is {spoken(kept)}, and {name} may hand a message out again for "
+            message = f"store.keep_runs_days is {spoken(kept)}, but {name} can redeliver a message for "
             yield SHORT_RETENTION.finding(message + spoken(longest), at=Source(file=FILE, line=1))
     for job in durable:
         name = _provider(settings, job)
         gap = job.schedule.shortest_gap() if job.schedule else None
         if gap and gap * most < (longest := _redelivers_for(name)):
             message = (
-                f"store.keep_runs_per_job is {most}: at a fire every {spoken(gap)} the ledger reaches back "
-                f"{spoken(gap * most)}, and {name} may hand a message out again for {spoken(longest)}"
+                f"store.keep_runs_per_job is {most}. With a fire every {spoken(gap)} the ledger keeps "
+                f"{spoken(gap * most)}, but {name} can redeliver a message for {spoken(longest)}"
             )
             yield SHORT_RETENTION.finding(f"{job.name}: {message}", job=job.name, at=job.source)
 
@@ -59,7 +59,10 @@ def _outlasts_grace(settings: Settings, job: Job) -> Iterator[Finding]:
     grace = timedelta(seconds=settings.worker.grace_seconds)
     if job.time_limit is None or job.time_limit > grace:
         may = f"may run for {spoken(job.time_limit)}" if job.time_limit else "has no time limit"
-        message = f"{job.name} {may}; a worker that is stopped hands it back after {spoken(grace)}, and it begins again"
+        message = (
+            f"{job.name} {may}, but a stopped worker waits only {spoken(grace)}. Then it hands the run back, "
+            "and the run begins again"
+        )
         yield OUTLASTS_GRACE.finding(message, job=job.name, at=job.source)
 
 
@@ -71,7 +74,7 @@ def _outgrown(job: Job, took: Sequence[float]) -> Iterator[Finding]:
     if high > gap.total_seconds():
         message = (
             f"{job.name} fires every {spoken(gap)}, and of its latest {len(took)} runs one in twenty took "
-            f"{high:.1f} s or longer: the next fire is then `{job.overlap.value}` by its overlap policy"
+            f"{high:.1f} s or longer: then overlap={job.overlap.value!r} applies to the next fire"
         )
         yield OUTGROWN.finding(message, job=job.name, at=job.source)
 

@@ -40,12 +40,12 @@ FLOW_RULES: tuple[JobRule, ...] = (
             code="HR101",
             level=ERROR,
             says="a flow fires more than once a minute",
-            remedy="Split it: the fast check as an internal job (`{internal}/`, APScheduler), which triggers the flow, "
-            "deployed without a schedule, when something has changed.",
+            remedy="Split it: write the fast check as an internal job (`{internal}/`, APScheduler). Deploy the "
+            "flow without a schedule, and let the check trigger it when something has changed.",
             line="Don't use Prefect for: high-frequency checks (< 1 minute)",
         ),
         tiers=PREFECT,
-        message="{name} is a flow that fires every {gap}: starting a flow run alone takes seconds of CPU",
+        message="{name} is a flow that fires every {gap}: only the start of a flow run takes seconds of CPU",
         trips=_high,
     ),
     JobRule(
@@ -53,38 +53,42 @@ FLOW_RULES: tuple[JobRule, ...] = (
             code="HR102",
             level=WARNING,
             says="a flow of a single step fires every hour or more often",
-            remedy="Let an internal job do the check and show its result in /health and the metrics; trigger a flow "
-            "when a person has something to see.",
+            remedy="Let an internal job do the check and show its result in /health and the metrics. Trigger a "
+            "flow when there is something for a person to see.",
             line="Don't use Prefect for: simple health checks (overkill)",
         ),
         tiers=PREFECT,
-        message="{name} is a flow without dependent steps that fires every {gap}: overkill for a simple check",
+        message=(
+            "{name} is a flow without dependent steps that fires every {gap}: Prefect is more than a simple check needs"
+        ),
         trips=_overkill,
     ),
     JobRule(
         rule=Rule(
             code="HR103",
             level=WARNING,
-            says="a flow claims what only the queue gives: several machines, surviving restarts, infrastructure",
-            remedy="Split it: the work as a durable job in `{infra}/` (Oneiric queue), and a flow that enqueues it and "
-            "shows what became of it.",
+            says=(
+                "a flow has a trait that only the queue supports: several machines, surviving restarts, infrastructure"
+            ),
+            remedy="Split it: do the work in a durable job in `{infra}/` (Oneiric queue), and let a flow enqueue "
+            "it and show the result.",
             line="Don't use Prefect for: internal maintenance tasks",
         ),
         tiers=PREFECT,
-        message="{name} is a flow, yet needs {traits}: a run whose worker dies is not taken up again by itself",
+        message="{name} is a flow with the traits {traits}: Prefect does not restart a run whose worker dies",
         trips=any_of_traits(DISTRIBUTED),
     ),
     JobRule(
         rule=Rule(
             code="HR104",
             level=ERROR,
-            says="nobody needs to see a flow, and it is not complex either",
-            remedy="Move it to `{internal}/` or `{infra}/`, or tag the deployment with what it needs Prefect for, "
+            says="a flow has no trait that needs Prefect: it is neither user-facing nor a complex workflow",
+            remedy="Move it to `{internal}/` or `{infra}/`, or tag the deployment with the reason for Prefect, "
             "such as `horae:dashboard`.",
             line="Don't use Prefect for: tasks without observability needs",
         ),
         tiers=PREFECT,
-        message="{name} is a flow with no trait that asks for Prefect",
+        message="{name} is a flow without a trait that needs Prefect",
         trips=lambda subject: when(bool(subject.traits) and not subject.traits & (VISIBLE | COMPLEX)),
     ),
     JobRule(
@@ -92,7 +96,7 @@ FLOW_RULES: tuple[JobRule, ...] = (
             code="HR105",
             level=WARNING,
             says="a flow has no `horae:` tag, so the decision matrix cannot judge it",
-            remedy="Tag the deployment with what it needs Prefect for, such as `horae:dashboard`.",
+            remedy="Tag the deployment with the reason for Prefect, such as `horae:dashboard`.",
         ),
         tiers=PREFECT,
         message="{name} has no `horae:` tag",
@@ -102,24 +106,26 @@ FLOW_RULES: tuple[JobRule, ...] = (
         rule=Rule(
             code="HR111",
             level=HINT,
-            says="a flow does not say what it is to the people who see it",
-            remedy="Give the flow's function a docstring, or the deployment a `description`.",
+            says="a flow has no description for the people who see it",
+            remedy="Write a docstring for the flow's function, or a `description` for the deployment.",
             line="Prefect: user needs visibility",
         ),
         tiers=PREFECT,
-        message="{name} has no description: in the Prefect UI it is a name only",
+        message="{name} has no description: the Prefect UI shows only its name",
         trips=lambda subject: when(_is_undescribed(subject)),
     ),
     JobRule(
         rule=Rule(
             code="HR112",
             level=WARNING,
-            says="a flow that needs observability prints what Prefect does not record",
+            says="a flow that needs observability prints, and Prefect does not record what it prints",
             remedy="Write `@flow(log_prints=True)`, or log through `get_run_logger()`.",
             line="Prefect: requires observability",
         ),
         tiers=PREFECT,
-        message="{name} prints in line {line} of {file}, and does not set log_prints: Prefect will not show it",
+        message=(
+            "{name} prints in line {line} of {file}, and does not set log_prints, so Prefect does not show the text"
+        ),
         trips=with_flow(
             lambda flow, job: when(
                 flow.silent_print is not None and bool(job.traits & {Trait.OBSERVABILITY, Trait.DASHBOARD}),
@@ -132,12 +138,12 @@ FLOW_RULES: tuple[JobRule, ...] = (
         rule=Rule(
             code="HR113",
             level=WARNING,
-            says="a flow claims steps, but its source has none that Prefect could see",
-            remedy="Make each step a `@task`, or drop the trait.",
+            says="a flow has traits of steps, but its source has no steps that Prefect can see",
+            remedy="Make each step a `@task`, or remove the trait.",
             line="Prefect: complex workflow/DAG",
         ),
         tiers=PREFECT,
-        message="{name} claims {traits}, but {file} has neither tasks nor subflows: there will be no graph",
+        message="{name} has the traits {traits}, but {file} has neither tasks nor subflows, so Prefect shows no graph",
         trips=with_flow(
             lambda flow, job: when(
                 bool(job.traits & COMPLEX) and not flow.has_tasks,
@@ -150,12 +156,12 @@ FLOW_RULES: tuple[JobRule, ...] = (
         rule=Rule(
             code="HR114",
             level=HINT,
-            says="a flow does not retry",
+            says="a flow has no retries",
             remedy="Write `@flow(retries=2, retry_delay_seconds=60)`, or retries on its tasks.",
             line="Prefect: needs retry logic",
         ),
         tiers=PREFECT,
-        message="{name} declares no retries, neither on the flow nor on a task in {file}",
+        message="{name} declares no retries, on the flow or on a task in {file}",
         trips=with_flow(lambda flow, job: when(flow.retries == 0, file=flow.file)),
     ),
 )

@@ -48,41 +48,41 @@ JOB_RULES: tuple[JobRule, ...] = (
         rule=Rule(
             code="HR721",
             level=WARNING,
-            says="a synchronous job runs in a thread, which has no hard time limit",
+            says="a synchronous job runs in a thread, which cannot have a hard time limit",
             remedy="Leave isolation='child' (the default), or make the function async.",
         ),
         tiers=PYTHON,
-        message="{name} runs in a thread: nothing can stop it when it goes over its time limit",
+        message="{name} runs in a thread: nothing can stop it when it exceeds its time limit",
         trips=with_job(_thread),
     ),
     JobRule(
         rule=Rule(
             code="HR722",
             level=ERROR,
-            says="a scheduled job needs context, which a fire does not have",
-            remedy="Give the parameters defaults, or drop the schedule and enqueue the job with its context.",
+            says="a scheduled job needs context, but a fire has no context",
+            remedy="Give the parameters defaults, or remove the schedule and enqueue the job with its context.",
         ),
         tiers=PYTHON,
-        message="{missing}, but fires by schedule, without any",
+        message="{missing}, but its schedule fires it without context",
         trips=with_job(_context),
     ),
     JobRule(
         rule=Rule(
             code="HR723",
             level=ERROR,
-            says="a job is a generator, which does nothing when it is called",
+            says="a job is a generator function, so calling it runs nothing",
             remedy="Return a value instead of yielding several.",
         ),
         tiers=PYTHON,
-        message="{name} is a generator function: calling it runs none of it",
+        message="{name} is a generator function: calling it does not run its body",
         trips=with_job(_generator),
     ),
     JobRule(
         rule=Rule(
             code="HR724",
             level=WARNING,
-            says="a job's jitter is as long as the time between its fires, or longer",
-            remedy="Choose a jitter well below the shortest gap between two fires.",
+            says="the jitter of a job is as long as the time between two fires, or longer",
+            remedy="Choose a jitter that is much shorter than the shortest gap between two fires.",
         ),
         tiers=PYTHON,
         message="{name} has a jitter of {jitter} and fires every {gap}",
@@ -92,11 +92,14 @@ JOB_RULES: tuple[JobRule, ...] = (
         rule=Rule(
             code="HR725",
             level=WARNING,
-            says="a decorator hides that a job is async, so that it is called like a synchronous one",
+            says="a decorator hides that a job is async, so Horae calls it like a synchronous job",
             remedy="Make the decorator's wrapper `async def` and await the function in it.",
         ),
         tiers=PYTHON,
-        message="{name} is async below its decorator: it is called in a process or thread, and then awaited",
+        message=(
+            "{name} is async below its decorator: Horae calls it in a process or thread, and awaits its result "
+            "afterwards"
+        ),
         trips=with_job(_hidden_async),
     ),
 )

@@ -72,7 +72,9 @@ def _ignored(settings: Settings) -> Iterator[Finding]:
     for code in settings.check.ignore:
         if levels.get(code) in (None, Level.ERROR):
             message = (
-                f"{code} is an error, which cannot be turned off" if code in levels else unknown("code", code, levels)
+                f"{code} is an error; only a warning can be turned off"
+                if code in levels
+                else unknown("code", code, levels)
             )
             yield IGNORED_CODE.finding(f"`ignore` in [check]: {message}", at=Source(file=SETTINGS_FILE, line=1))
 
@@ -99,10 +101,10 @@ def _imports(settings: Settings, registry: Registry, probed: Mapping[str, Probed
     for cost in slow_imports(settings, list(files)):
         file = files[cost.module]
         job: Job | None = jobs.get(file)
-        blame = "its own top level" if cost.blamed == cost.module else cost.blamed
+        blame = "the file's own code" if cost.blamed == cost.module else cost.blamed
         message = (
-            f"{file} takes {_millis(cost.total)} to import (allowed: {_millis(LIMIT)}); "
-            f"{blame} costs {_millis(cost.blamed_cost)} of it"
+            f"{file} takes {_millis(cost.total)} to import (allowed: {_millis(LIMIT)}); {blame} takes "
+            f"{_millis(cost.blamed_cost)} of it"
         )
         yield SLOW_IMPORT.finding(message, job=job.name if job else None, at=Source(file=file, line=1))
 

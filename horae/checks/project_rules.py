@@ -6,8 +6,8 @@ from horae.queues.providers import choice
 WRONG_FOLDER = Rule(
     code="HR401",
     level=ERROR,
-    says="the folder a job lives in and the decision matrix disagree",
-    remedy="Move the file, or declare the traits that are missing or not meant.",
+    says="the folder of a job and the decision matrix disagree",
+    remedy="Move the file, or correct the declared traits.",
 )
 
 
@@ -15,48 +15,50 @@ SLOW_IMPORT = Rule(
     code="HR706",
     level=WARNING,
     says="a job file takes more than 100 ms to import",
-    remedy="Import what is heavy inside the job's function: every command and process loads every job file.",
+    remedy="Import heavy modules in the job's function: every command and every process loads every job file.",
 )
 UNKNOWN_PROVIDER = Rule(
     code="HR707",
     level=ERROR,
-    says="`provider` in `[queue]` of horae.toml is no queue backend",
+    says="`provider` in `[queue]` of horae.toml is not a known queue provider",
     remedy=f"Use {choice()}.",
 )
 
 SHORT_RETENTION = Rule(
     code="HR708",
     level=WARNING,
-    says="settled runs leave the ledger while the broker may still hand their messages out again",
-    remedy="Raise `keep_runs_days` or `keep_runs_per_job` in `[store]`: a message without a row that is older than the "
-    "ledger reaches is buried as a dead letter, since nobody can say whether it ran.",
+    says="the ledger deletes settled runs while the broker can still redeliver their messages",
+    remedy="Raise `keep_runs_days` or `keep_runs_per_job` in `[store]`. A message without a row that is older than "
+    "the ledger's retention becomes a dead letter, because nobody can say whether it ran.",
 )
 OUTGROWN = Rule(
     code="HR709",
     level=WARNING,
-    says="one run in twenty of a job takes longer than the time between two of its fires; asked of the ledger, where a "
-    "store is configured and answers at once",
-    remedy="Fire it less often, make it faster, or choose what its `overlap` is to be.",
+    says="one in twenty runs of a job takes longer than the time between two fires. The check reads the ledger if "
+    "a store is configured and answers",
+    remedy="Let it fire less often, make it faster, or choose its `overlap` policy.",
 )
 OUTLASTS_GRACE = Rule(
     code="HR710",
     level=HINT,
-    says="a durable job that is not declared idempotent may run for longer than a worker waits when it is stopped",
-    remedy="Raise `grace_seconds` in `[worker]` and in your orchestrator, give it a time_limit below that, or say "
-    "idempotent=True: every deploy stops workers, and what is handed back begins again.",
+    says="a durable job without idempotent=True may run for longer than a stopped worker waits",
+    remedy="Raise `grace_seconds` in `[worker]` and in your orchestrator, give the job a shorter time_limit, or "
+    "write idempotent=True. Every deploy stops workers, and a run that a worker hands back begins again.",
 )
 IGNORED_CODE = Rule(
     code="HR719",
     level=ERROR,
-    says="`ignore` in `[check]` of horae.toml names no warning",
-    remedy="Name codes of warnings, such as HR506. An error has to be corrected.",
+    says="`ignore` in `[check]` of horae.toml has an entry that is not a warning",
+    remedy="Give codes of warnings, such as HR506. Correct errors instead of ignoring them.",
 )
 
 PROVIDER_TABLE = Rule(
     code="HR711",
     level=ERROR,
-    says="a table `[queue.NAME]` is not what its provider reads, or no provider reads it",
-    remedy="Correct it: docs/reference/providers.md lists what each provider reads. No process starts until then.",
+    says="a table `[queue.NAME]` is invalid for its provider, or no provider has that name",
+    remedy=(
+        "Correct it: docs/reference/providers.md lists the settings of each provider. No process starts before that."
+    ),
 )
 
 PROJECT_RULES = (

@@ -74,7 +74,7 @@ PrefectFiles = Annotated[
     list[Path] | None,
     typer.Option(
         "--prefect-file",
-        help="A file of deployments, in place of the project's prefect.yaml; may be repeated.",
+        help="A file of deployments that replaces the project's prefect.yaml. May be repeated.",
         metavar="FILE",
         callback=_remember_files,
         expose_value=False,

@@ -23,7 +23,11 @@ from horae.words import state_words
 LOOK_SECONDS = 0.2
 Wait = Annotated[
     str | None,
-    typer.Option("--wait", metavar="DURATION", help="Wait so long for the verdict, such as 30s. Default: do not wait."),
+    typer.Option(
+        "--wait",
+        metavar="DURATION",
+        help="Wait for the verdict for at most this time, such as 30s. Default: do not wait.",
+    ),
 ]
 
 
@@ -94,7 +98,7 @@ async def _cancel_flow(settings: Settings, registry: Registry, run: Run, patienc
             await asyncio.sleep(LOOK_SECONDS)
             found = await prefect.flow_run(id)
     if before is None or found is None:
-        raise UsageError(f"Prefect has no flow run {id} any more")
+        raise UsageError(f"flow run {id} no longer exists in Prefect")
     now = mirrored(settings.namespace, job, found)
     if before.settled:
         return now, Cancelled.SETTLED
@@ -104,10 +108,10 @@ async def _cancel_flow(settings: Settings, registry: Registry, run: Run, patienc
 def _sentence(run: Run, outcome: Cancelled) -> str:
     state = state_words(run)
     if outcome is Cancelled.SETTLED:
-        return f"{run.run_id} of {run.job} had its verdict already: {state}"
+        return f"{run.run_id} of {run.job} already had its verdict: {state}"
     if run.verdict is Verdict.CANCELLED:
         return f"{run.run_id} of {run.job} is cancelled"
     if run.verdict:
-        return f"{run.run_id} of {run.job} ended before it heard of it: {state}"
-    told = f"`horae show {run.run_id}` tells what became of it"
-    return f"{run.run_id} of {run.job} is asked to end, and is still {state}; {told}"
+        return f"{run.run_id} of {run.job} ended before the request reached it: {state}"
+    told = f"`horae show {run.run_id}` shows its story"
+    return f"Horae has asked {run.run_id} of {run.job} to end; it is still {state}; {told}"

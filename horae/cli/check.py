@@ -29,11 +29,11 @@ class Format(StrEnum):
 
 Output = Annotated[
     Format | None,
-    typer.Option("--format", help="GITHUB: annotations of a workflow. SARIF 2.1.0: for code scanning."),
+    typer.Option("--format", help="GITHUB: annotations of a workflow. SARIF: version 2.1.0, for code scanning."),
 ]
 
 
-Hints = Annotated[bool, typer.Option("--hints", help="Show hints too; without it they are counted.")]
+Hints = Annotated[bool, typer.Option("--hints", help="Show hints too. By default they are only counted.")]
 
 
 def command(context: typer.Context, hints: Hints = False, json: Json = False, format: Output = None) -> int:
@@ -48,7 +48,7 @@ def command(context: typer.Context, hints: Hints = False, json: Json = False, fo
     horae check --format sarif > horae.sarif
     """
     if json and format not in {None, Format.JSON}:
-        raise UsageError(f"give --json or --format {format}, not both")
+        raise UsageError(f"give either --json or --format {format}, not both")
     from horae.checks.project import check_project
     from horae.prefect.deployed import leftovers
 
@@ -107,14 +107,16 @@ def _draw(checked: "Checked", hints: bool, folders: FolderSettings) -> None:
     count = Counter(finding.level for finding in checked.findings)
     print(paint(_result(checked.jobs, count, hints), "red" if count[Level.ERROR] else "green"))
     if not checked.jobs:
-        declared = f"a function with @job in {folders.infra}/ or {folders.internal}/, or a deployment in prefect.yaml"
-        print(f"{declared}, is a job; `horae decide` tells where yours belongs")
+        declared = (
+            f"write a function with @job in {folders.infra}/ or {folders.internal}/, or a deployment in prefect.yaml"
+        )
+        print(f"To declare a job, {declared}. `horae decide` names the folder for your job")
 
 
 def _result(jobs: int, count: Mapping[Level, int], hints: bool) -> str:
     """In one line; where there is something to see, also what is not shown."""
     if not jobs and not count:
-        return "ok: there is no job to check yet"
+        return "ok: this project has no jobs yet"
     found = []
     if count[Level.ERROR] or count[Level.WARNING]:
         found += [_count(count[Level.ERROR], "error"), _count(count[Level.WARNING], "warning")]

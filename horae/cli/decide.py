@@ -19,7 +19,7 @@ Traits = Annotated[
         "--trait",
         "-t",
         metavar="NAME",
-        help=f"What is true of the job; may be repeated: {', '.join(trait.value for trait in Trait)}.",
+        help=f"A trait of the job. May be repeated. Traits: {', '.join(trait.value for trait in Trait)}.",
     ),
 ]
 

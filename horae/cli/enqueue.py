@@ -15,10 +15,15 @@ from horae.project.registry import Registry
 from horae.settings import Settings
 from horae.store.values import Accepted
 
-Time = Annotated[str | None, typer.Option("--at", metavar="INSTANT", help="Not before then. Default: at once.")]
-WAIT = "it takes up changed files within seconds, unless it was started with --no-reload: then start it again"
+Time = Annotated[
+    str | None, typer.Option("--at", metavar="INSTANT", help="The earliest time of the run. Default: now.")
+]
+WAIT = "it reads changed files within seconds. If it was started with --no-reload, start it again"
 Provider = Annotated[
-    str | None, typer.Option("--provider", metavar="NAME", help="The queue that carries it. Default: routing chooses.")
+    str | None,
+    typer.Option(
+        "--provider", metavar="NAME", help="The queue provider of the message. Default: Horae's routing decides."
+    ),
 ]
 
 
@@ -46,11 +51,12 @@ def command(
         print_json(accepted_shape(found))
     elif not found.new:
         print(
-            f"{found.run_id}  {found.job}, accepted before and not settled yet; its uniqueness key admits no second run"
+            f"{found.run_id}  {found.job}: this run with the same uniqueness key is not settled yet, so no second "
+            "run was accepted"
         )
     else:
         if not _known_here(settings, found.job):
-            print(f"horae: the `horae up` that runs here has not read {found.job} yet; {WAIT}", file=sys.stderr)
+            print(f"horae: the running `horae up` does not know {found.job} yet; {WAIT}", file=sys.stderr)
         when = f"due {clock.isoformat(found.due)}" if found.due else "due now"
         print(f"{found.run_id}  {found.job} through {found.provider}, {when}")
     return 0

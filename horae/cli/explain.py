@@ -89,9 +89,9 @@ def _ranking(settings: Settings, job: Job) -> list[dict[str, Any]]:
     if job.provider and not refused:
         for entry in ranked:
             if entry["chosen"]:
-                entry["reasons"].insert(0, "the job names it")
+                entry["reasons"].insert(0, "the job names this provider")
     if refused:
-        why = f"the job names it, and {refused}; the default carries its fires"
+        why = f"the job names this provider, and {refused}; the default provider carries its fires"
         ranked.append({"provider": job.provider, "chosen": False, "reasons": [why]})
     return sorted(ranked, key=lambda entry: not entry["chosen"])
 
@@ -115,7 +115,7 @@ def _draw(explanation: Explanation) -> None:
     if not explanation.findings:
         print(paint("ok: no findings", "green"))
     if explanation.providers is not None:
-        _head("Queue providers, as Oneiric ranks them")
+        _head("Queue providers, in the order of Oneiric")
         for entry in explanation.providers:
             mark = "▶" if entry["chosen"] else " "
             print(f"{paint(f'{mark} {entry["provider"]:<12}', 'bold')}{'; '.join(entry['reasons'])}")
@@ -123,7 +123,7 @@ def _draw(explanation: Explanation) -> None:
     for line in fire_lines(explanation.fires, wall_zone(job.schedule)):
         print(line)
     if not explanation.fires:
-        print("none by itself")
+        print("none: the job has no fires by schedule")
 
 
 def _head(title: str) -> None:

@@ -21,11 +21,19 @@ from horae.store.values import Only
 OPEN = "open"
 """Stands for the states of what is not settled."""
 VERDICTS = ", ".join((*Verdict, OPEN))
-Optional = Annotated[str | None, typer.Argument(metavar="[JOB]", help="Of this job only.", autocompletion=job_names)]
-Limit = Annotated[int, typer.Option("--limit", "-n", min=0, max=100_000, help="At most so many, the newest.")]
+Optional = Annotated[
+    str | None, typer.Argument(metavar="[JOB]", help="Only runs of this job.", autocompletion=job_names)
+]
+Limit = Annotated[
+    int, typer.Option("--limit", "-n", min=0, max=100_000, help="List at most this many, the newest first.")
+]
 Verdicts = Annotated[
     list[str] | None,
-    typer.Option("--verdict", metavar="VERDICT", help=f"{VERDICTS}; {OPEN}: what is not settled yet. May be repeated."),
+    typer.Option(
+        "--verdict",
+        metavar="VERDICT",
+        help=f"{VERDICTS}; or {OPEN} for runs that are not settled yet. May be repeated.",
+    ),
 ]
 Causes = Annotated[
     list[str] | None, typer.Option("--cause", metavar="CAUSE", help=f"{', '.join(Cause)}. May be repeated.")
@@ -34,14 +42,20 @@ Tiers = Annotated[list[str] | None, typer.Option("--tier", metavar="TIER", help=
 Since = Annotated[
     str | None,
     typer.Option(
-        "--since", metavar="WHEN", help="Not before an instant such as 2026-12-01T02:00:00Z, or that long ago: 24h."
+        "--since",
+        metavar="WHEN",
+        help="Only runs since this instant, such as 2026-12-01T02:00:00Z, or since this long ago, such as 24h.",
     ),
 ]
-Until = Annotated[str | None, typer.Option("--until", metavar="WHEN", help="Not after it, said in the same ways.")]
+Until = Annotated[
+    str | None, typer.Option("--until", metavar="WHEN", help="Only runs up to this instant, in the same forms.")
+]
 Follow = Annotated[
     bool,
     typer.Option(
-        "--follow", "-f", help="Go on, a line each time that a state changes, until Ctrl-C; JSON lines with --json."
+        "--follow",
+        "-f",
+        help="Follow the runs: print a line for each change of state until Ctrl-C. With --json, JSON lines.",
     ),
 ]
 
@@ -66,7 +80,7 @@ def command(
     horae fires --follow --tier oneiric
     """
     if follow and until:
-        raise UsageError("--follow goes on from now; --until leaves nothing to follow")
+        raise UsageError("--follow shows runs from now on, so it excludes --until; leave out one of them")
     question = Question(
         job=job,
         since=when_of("--since", since) if since is not None else None,
@@ -142,7 +156,7 @@ def _draw(runs: list[Run]) -> None:
     from horae.words import took
 
     if not runs:
-        print("no such run yet")
+        print("no runs yet that match")
         return
     print_columns(
         ("when", "job", "cause", "state", "took", "attempts", "run id", "error"),

@@ -87,11 +87,11 @@ def _remembered(settings: Settings, why: str, store: str | None = None) -> "Stan
 
     found = read(settings.state, settings.namespace, store)
     if found is None:
-        print(f"horae: no verdicts: {why}", file=sys.stderr)
+        print(f"horae: the verdicts cannot be shown: {why}", file=sys.stderr)
         return None
     from horae.words import relative
 
-    print(f"horae: these verdicts are from a snapshot, {relative(found.at, clock.now())}: {why}", file=sys.stderr)
+    print(f"horae: the verdicts come from a snapshot, {relative(found.at, clock.now())}: {why}", file=sys.stderr)
     return found.standing
 
 
@@ -111,7 +111,8 @@ def _draw(rows: list[tuple[Job, Latest, bool | None]], settings: Settings) -> No
     if not rows:
         folders = settings.folders
         print(
-            f"horae: no job yet; a function with @job in {folders.infra}/ or {folders.internal}/ is one",
+            f"horae: this project has no jobs yet; write a function with @job in {folders.infra}/ or "
+            f"{folders.internal}/",
             file=sys.stderr,
         )
         return

@@ -14,12 +14,13 @@ from horae.schedules.kinds import Schedule, wall_zone
 from horae.schedules.zones import zone
 
 Optional = Annotated[
-    str | None, typer.Argument(metavar="[JOB]", help="A job, instead of a schedule.", autocompletion=job_names)
+    str | None,
+    typer.Argument(metavar="[JOB]", help="The name of a job, to use its schedule.", autocompletion=job_names),
 ]
 After = Annotated[
-    str | None, typer.Option("--after", metavar="INSTANT", help="Fires strictly after this instant. Default: now.")
+    str | None, typer.Option("--after", metavar="INSTANT", help="Show fires after this instant. Default: now.")
 ]
-Count = Annotated[int, typer.Option("--count", "-n", min=1, max=10_000, help="How many fires.")]
+Count = Annotated[int, typer.Option("--count", "-n", min=1, max=10_000, help="The number of fires.")]
 
 
 def command(
@@ -73,7 +74,7 @@ def fire_lines(fires: list[datetime], tz: str | None) -> list[str]:
 
 def _source(context: typer.Context, job: str | None, schedule: Schedule | None) -> Job | Schedule:
     if job is not None and schedule is not None:
-        raise UsageError("give a job or a schedule, not both")
+        raise UsageError("give either a job or a schedule, not both")
     if schedule is not None:
         return schedule
     if job is None:
@@ -84,7 +85,7 @@ def _source(context: typer.Context, job: str | None, schedule: Schedule | None) 
 
     found = jobs_of(configured(context)).get(job)
     if found.schedule is None:
-        raise UsageError(f"job {job!r} has no schedule; it runs only when somebody asks (`horae run {job}`)")
+        raise UsageError(f"job {job!r} has no schedule, so it has no fires; `horae run {job}` runs it now")
     return found
 
 
@@ -96,4 +97,4 @@ def _draw(fires: list[datetime], tz: str | None) -> None:
     for line in fire_lines(fires, tz):
         print(line)
     if not fires:
-        print("no fire: it is over")
+        print("no fires: the schedule has ended")

@@ -17,16 +17,17 @@ from horae.settings import Settings
 from horae.shapes.pauses import Switched, switched_shape
 
 Optional = Annotated[
-    str | None, typer.Argument(metavar="[JOB]", help="A job; `horae jobs` lists them.", autocompletion=job_names)
+    str | None,
+    typer.Argument(metavar="[JOB]", help="The name of a job; `horae jobs` lists them.", autocompletion=job_names),
 ]
-All = Annotated[bool, typer.Option("--all", help="Everything: all jobs, and those that come.")]
+All = Annotated[bool, typer.Option("--all", help="All jobs, including jobs that are added later.")]
 
 
 def switch(context: typer.Context, job: str | None, all: bool, json: bool, *, pause: bool) -> int:
     """Returns the exit status: 1 if Prefect's part was not done. Raises UnknownName, and UsageError unless either a
     job or all is given."""
     if (job is None) == (not all):
-        raise UsageError("say which: a job, or --all")
+        raise UsageError("no job selected: give the name of a job, or --all")
     settings = with_store(settings_of(context))
     switched = asyncio.run(_Switch(settings, jobs_of(settings), pause=pause).apply(job))
     if json:
@@ -38,7 +39,10 @@ def switch(context: typer.Context, job: str | None, all: bool, json: bool, *, pa
             print(line)
     if switched.flows:
         how = "paused" if pause else "resumed"
-        print(f"horae: not all flows are {how}: {switched.flows}; say it again then", file=sys.stderr)
+        print(
+            f"horae: not all flows are {how}: {switched.flows}; run the command again when Prefect answers",
+            file=sys.stderr,
+        )
     return 1 if switched.flows else 0
 
 
@@ -103,10 +107,10 @@ def _sentences(switched: Switched) -> Iterator[str]:
     option = switched.job or "--all"
     if switched.after:
         again = switched.before and switched.job
-        yield f"{name} is paused already" if again else f"{name} is paused; `horae resume {option}` ends it"
+        yield f"{name} is already paused" if again else f"{name} is paused; `horae resume {option}` ends it"
         return
     if switched.everything:
-        yield f"{name} is not paused by name, but everything is; `horae resume --all` ends it"
+        yield f"{name} is not paused by name, but everything is paused; `horae resume --all` ends that"
     elif switched.before:
         went = switched.handed_out
         waited = f"; {went} waiting run{'s' * (went != 1)} handed out" if went else ""

@@ -23,7 +23,7 @@ def configured(context: typer.Context) -> Settings:
     if not isinstance(given, Path):
         return load()
     if not given.is_dir():
-        raise typer.BadParameter(f"there is no folder {str(given)!r}", context, param_hint="--project")
+        raise typer.BadParameter(f"the folder {str(given)!r} does not exist", context, param_hint="--project")
     return load(given)
 
 
@@ -34,7 +34,7 @@ def jobs_of(settings: Settings) -> Registry:
     registry = load_registry(settings)
     if registry.problems:
         count = len(registry.problems)
-        print(f"horae: {count} problem{'s' * (count > 1)} while loading; `horae check` names them", file=sys.stderr)
+        print(f"horae: {count} problem{'s' * (count > 1)} while loading; `horae check` lists them", file=sys.stderr)
     return registry
 
 

@@ -25,7 +25,7 @@ def ask() -> tuple[frozenset[Trait], Schedule | None]:
         elif given := _traits(step):
             traits |= given
             break
-    typer.echo(f"\nThe same in one line: {spelled(traits, often)}\n")
+    typer.echo(f"\nThe same as one command: {spelled(traits, often)}\n")
     return traits, schedule
 
 
@@ -34,17 +34,21 @@ def _traits(step: Step) -> frozenset[Trait]:
     for number, trait in enumerate(offered, start=1):
         typer.echo(f"  {number}  {trait.sentence}")
     while True:
-        text = typer.prompt("Which of these hold? Numbers, or Enter for none", default="", show_default=False)
+        text = typer.prompt(
+            "Which of these are true? Give numbers, or press Enter for none", default="", show_default=False
+        )
         words = str(text).replace(",", " ").split()
         if all(word.isdecimal() and 1 <= int(word) <= len(offered) for word in words):
             return frozenset(offered[int(word) - 1] for word in words)
-        typer.echo(f"Give numbers from 1 to {len(offered)}, such as `1 3`, or nothing.")
+        typer.echo(f"Give numbers from 1 to {len(offered)}, such as `1 3`, or press Enter for none.")
 
 
 def _schedule() -> tuple[str, Schedule | None]:
-    typer.echo("  such as 30s, 5m or 90d; or five cron fields, such as 0 2 * * *")
+    typer.echo("  Give a duration such as 30s, 5m or 90d, or five cron fields such as 0 2 * * *")
     while True:
-        text = str(typer.prompt("How often? Enter for: only when asked", default="", show_default=False)).strip()
+        text = str(
+            typer.prompt("How often does it run? Press Enter if it has no schedule", default="", show_default=False)
+        ).strip()
         try:
             return text, read_schedule(text)
         except HoraeError as error:

@@ -20,7 +20,7 @@ async def identify(ledger: Ledger, given: str) -> Run:
     if exact is not None:
         return exact
     if WORD.fullmatch(given) and len(given) < LEAST:
-        raise UsageError(f"{given!r} is too short for a run's id: give all of it, or at least {LEAST} characters")
+        raise UsageError(f"{given!r} is too short for the id of a run: give at least {LEAST} characters")
     found = await ledger.find(given, LISTED + 1) if WORD.fullmatch(given) else []
     runs = await ledger.many(found)
     if not runs:
@@ -29,7 +29,7 @@ async def identify(ledger: Ledger, given: str) -> Run:
     if len(runs) > 1:
         listed = "".join(f"\n  {_line(run)}" for run in sorted(runs[:LISTED], key=_when, reverse=True))
         count = f"more than {LISTED}" if len(runs) > LISTED else str(len(runs))
-        raise UsageError(f"{given!r} could be one of {count} runs; give more of it:{listed}")
+        raise UsageError(f"{given!r} matches {count} runs; give more of the id:{listed}")
     return runs[0]
 
 

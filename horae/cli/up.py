@@ -13,7 +13,7 @@ Once = Annotated[
 ]
 
 
-NoReload = Annotated[bool, typer.Option("--no-reload", help="Do not take up job files that change meanwhile.")]
+NoReload = Annotated[bool, typer.Option("--no-reload", help="Do not reload job files that change.")]
 
 
 def command(context: typer.Context, once: Once = False, no_reload: NoReload = False, json: Json = False) -> int:
@@ -27,7 +27,7 @@ def command(context: typer.Context, once: Once = False, no_reload: NoReload = Fa
     horae up --once --json
     """
     if json and not once:
-        raise UsageError("--json goes with --once; without it, `horae jobs --json` answers while `horae up` runs")
+        raise UsageError("--json is given without --once; add --once, or run `horae jobs --json` while `horae up` runs")
     from horae.up.up import main
 
     return main(configured(context), once=once, as_json=json, reloads=not no_reload)

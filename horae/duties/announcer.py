@@ -64,7 +64,7 @@ class Announcer:
                 due = f" of {isoformat(notice.scheduled_for)}" if notice.scheduled_for else ""
                 extra = {"action": f"fire_{notice.what.value}", "job": notice.job, "run_id": notice.run_id}
                 reason = worded(notice.reason, notice.note) or "no reason given"
-                name = notice.job or "a message that is no run"
+                name = notice.job or "an invalid message"
                 log.log(LEVELS[notice.what], "%s%s: %s: %s", name, due, notice.what.value, reason, extra=extra)
 
 
@@ -75,7 +75,7 @@ async def _emit(prefect: PrefectApi, events: Sequence[dict[str, Any]]) -> None:
     except UsageError as error:
         if len(events) == 1:
             extra = {"action": "event_refused", "run_id": events[0]["payload"]["run_id"]}
-            log.error("an event is not told: %s", error, extra=extra)
+            log.error("Prefect refuses an event, so it is dropped: %s", error, extra=extra)
             return
         for event in events:
             await _emit(prefect, [event])
@@ -85,7 +85,7 @@ def event_of(namespace: str, notice: Notice) -> dict[str, Any]:
     """A notice as Prefect's API takes an event. Its id follows from the notice, so that it is stored once."""
     resource = {
         "prefect.resource.id": f"horae.run.{notice.run_id}",
-        "prefect.resource.name": notice.job or "a message that is no run",
+        "prefect.resource.name": notice.job or "an invalid message",
         "horae.namespace": namespace,
     }
     job = {

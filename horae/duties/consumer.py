@@ -100,12 +100,16 @@ class Consumer:
         try:
             await self._source.ack(deliveries)
         except QueueError as error:
-            log.warning("deliveries are not acknowledged: %s", error, extra={"action": "ack_failed"})
+            log.warning("cannot acknowledge deliveries: %s", error, extra={"action": "ack_failed"})
 
     async def _bury(self, delivery: Delivery, reason: Reason, note: str = "", job: str = "") -> None:
         letter = await self._store.dead_letters.bury(delivery.body, reason, note, job)
         why = worded(reason, note)
-        log.error("a message is no run: %s", why, extra={"action": "message_buried", "run_id": letter, "job": job})
+        log.error(
+            "buried a message that is not a valid run: %s",
+            why,
+            extra={"action": "message_buried", "run_id": letter, "job": job},
+        )
 
 
 def policy_of(job: Job) -> Policy:

@@ -139,7 +139,12 @@ class Dispatcher:
         lost = [name for name in looked if name not in self._aside and self._is_lost(name, known.get(name), now)]
         if lost:
             extra = {"action": "schedules_lost", "jobs": len(lost)}
-            log.error("the store lost %d schedules, such as %s; they go on from now", len(lost), lost[0], extra=extra)
+            log.error(
+                "the store lost %d schedules, such as %s; this sidecar declares them again, and they fire from now on",
+                len(lost),
+                lost[0],
+                extra=extra,
+            )
             self._stand_aside(await self._store.cursors.declare(await self._declarations(lost), self._revision))
 
     def _is_lost(self, name: str, known: InForce | None, now: datetime) -> bool:
@@ -195,7 +200,7 @@ def former_job(job: Job, former: InForce) -> Job | None:
         return replace(job, schedule=_Moved(schedule_from(former.schedule), former.offset), jitter=timedelta(0))
     except InvalidSchedule as error:
         extra = {"action": "former_schedule_unknown", "job": job.name}
-        log.warning("fires of %s by its former schedule are not accounted for: %s", job.name, error, extra=extra)
+        log.warning("cannot account for fires of %s by its previous schedule: %s", job.name, error, extra=extra)
         return None
 
 

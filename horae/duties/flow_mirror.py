@@ -82,7 +82,7 @@ class FlowMirror:
             self._looked_up, self._recalled = 0.0, None  # it may come back with another database
             raise
         except UsageError as error:
-            raise PrefectUnavailable(f"Prefect does not tell what became of flow runs: {error}") from error
+            raise PrefectUnavailable(f"Prefect does not return its flow runs: {error}") from error
 
     async def _find_deployments(self) -> None:
         all_again = monotonic() - self._looked_up >= DEPLOYMENTS_SECONDS or not self._looked_up

@@ -47,7 +47,7 @@ class FlowRescuer:
             self._watching_since = self._looked_up = None
             raise
         except UsageError as error:
-            raise PrefectUnavailable(f"Prefect lets nobody end its flow runs: {error}") from error
+            raise PrefectUnavailable(f"Prefect does not allow its flow runs to be ended: {error}") from error
         return POLL_SECONDS
 
     async def _look_up(self) -> None:
@@ -75,7 +75,11 @@ class FlowRescuer:
         if run.state_type == "PENDING":
             grace = self._grace[run.deployment_id or ""]
             waited = now - run.state_since
-            return f"it was PENDING for {waited.total_seconds():.0f} s: no worker began it" if waited > grace else ""
+            return (
+                f"the flow run was PENDING for {waited.total_seconds():.0f} s: no worker began it"
+                if waited > grace
+                else ""
+            )
         assert self._watching_since
         if now - max(run.state_since, self._watching_since) < SILENT:
             return ""
@@ -86,7 +90,11 @@ class FlowRescuer:
             return ""
         self._beats[run.id] = last
         silence = now - max(last, self._watching_since)
-        return f"no heartbeat for {silence.total_seconds():.0f} s: its process is gone" if silence >= SILENT else ""
+        return (
+            f"no heartbeat for {silence.total_seconds():.0f} s: the process of the flow run has ended"
+            if silence >= SILENT
+            else ""
+        )
 
     async def _end(self, run: FlowRun, why: str) -> None:
         if run.state_type == "CANCELLING":

@@ -41,7 +41,7 @@ class LateFlows:
             if self._ids:
                 await self._look()
         except UsageError as error:
-            raise PrefectUnavailable(f"Prefect lets nobody cancel its late flow runs: {error}") from error
+            raise PrefectUnavailable(f"Prefect does not allow its late flow runs to be cancelled: {error}") from error
         return POLL_SECONDS
 
     async def _look_up(self) -> None:
@@ -63,7 +63,9 @@ class LateFlows:
             for run in runs[:-1]:
                 await self._prefect.set_state(run.id, "CANCELLED", "Cancelled", f"{SUPERSEDED} by a newer fire")
                 told = {"action": "flow_run_superseded", "flow_run": run.id}
-                log.info("flow run %s of %s gives way to a newer fire", run.id, run.expected_start, extra=told)
+                log.info(
+                    "cancelled flow run %s of %s in favour of a newer fire", run.id, run.expected_start, extra=told
+                )
 
 
 def _schedule_of(key: str) -> str:

@@ -43,7 +43,7 @@ class Sweeper:
             self._metrics.lapsed.inc()
             outcome = f"is {one.verdict.value}" if one.verdict else "goes to another worker"
             log.warning(
-                "the lease of %s on %s ran out; the run %s",
+                "the lease of %s on %s expired; the run %s",
                 one.worker,
                 one.job,
                 outcome,

@@ -37,7 +37,7 @@ async def resolved(value: Any) -> Any:
         value = await value
         await asyncio.sleep(0)  # what gives back something to await for ever is stopped by its time limit
     if issubclass(type(value), LAZY):
-        raise UsageError("the job returned a generator, and nothing of its body ran; let it return a value instead")
+        raise UsageError("the job returned a generator, so its body did not run; return a value instead")
     return value
 
 

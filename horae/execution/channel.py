@@ -67,7 +67,7 @@ class Channel:
     def _receive(self) -> bytes:
         piece = self._end.recv(MESSAGE_LIMIT_BYTES)
         if not piece:
-            raise ChildDied(f"process {os.getppid()} asked for a run and went away")
+            raise ChildDied(f"process {os.getppid()} requested a run and ended")
         return piece
 
     def send(self, message: dict[str, Any]) -> None:

@@ -70,4 +70,4 @@ def _how(status: int) -> str:
     if status >= 0:
         return f"exited with {status}"
     cause = f"was killed by {signal.Signals(-status).name}"
-    return f"{cause} (out of memory, or by hand)" if status == -signal.SIGKILL else cause
+    return f"{cause} (out of memory, or killed by a person)" if status == -signal.SIGKILL else cause

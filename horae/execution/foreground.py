@@ -46,7 +46,7 @@ class Foreground:
         """Wait for the next attempt, or until somebody asks for an end."""
         wait = REST if settlement.retry_after is None else settlement.retry_after
         with self._logs.open(active.claim.message.run_id) as log:
-            log.log("RETRY", f"in {wait.total_seconds():.1f} s; {worded(settlement.reason, settlement.note)}")
+            log.log("RETRY", f"in {wait.total_seconds():.1f} s: {worded(settlement.reason, settlement.note)}")
         active.timed_out = active.ended = False
         body = active.body = asyncio.create_task(asyncio.sleep(wait.total_seconds()), name="rest")
         try:

@@ -64,7 +64,7 @@ class ForkServer:
         finally:
             template.release(run)
         if not run.begun:
-            raise NotBegun("the process of the run was gone before it began")
+            raise NotBegun("the process of the run ended before the run began")
         return run.ended.result()
 
     async def _template(self) -> TemplateProcess:

@@ -108,7 +108,7 @@ class ForkedRun:
         try:
             message = json.loads(data)
         except ValueError:
-            log.warning("a run sent what is no message", extra={"action": "run_message_unread"})
+            log.warning("the process of a run sent an invalid message", extra={"action": "run_message_unread"})
             return True
         if "begun" in message:
             self.begun = True

@@ -66,7 +66,7 @@ def guarded(watch: Callable[[], Watch]) -> Guard:
         try:
             _Guardian(front, worker, above, watch).guard()
         except BaseException:
-            log.exception("the guardian fails, and ends its worker", extra={"action": "guardian_failed"})
+            log.exception("the guardian failed; it ends its worker", extra={"action": "guardian_failed"})
             kill_below(os.getpid(), _reap_all)
             os._exit(1)
     above.close()
@@ -117,7 +117,7 @@ class _Guardian:
 
     def _kill(self, why: str) -> None:
         if not self._stuck:
-            log.error("the worker is killed: %s", why, extra={"action": "worker_killed"})
+            log.error("the guardian kills the worker: %s", why, extra={"action": "worker_killed"})
         self._stuck = True
         with suppress(ProcessLookupError):
             os.kill(self._worker, signal.SIGKILL)
@@ -139,7 +139,7 @@ class _Guardian:
         left = kill_below(os.getpid(), _reap_all)
         if left:
             extra = {"action": "processes_left", "pids": left}
-            log.error("processes that the worker started cannot be killed: %s", left, extra=extra)
+            log.error("cannot kill processes that the worker started: %s", left, extra=extra)
         _end_like(status)
 
 

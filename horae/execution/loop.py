@@ -23,7 +23,7 @@ class JobLoop(asyncio.SelectorEventLoop):
             except self.goes_on_after as error:
                 if main.done():
                     raise
-                text = "a task of a job raised %s; it ends the task, and nothing else"
+                text = "a task that a job started raised %s; only this task ends"
                 log.warning(text, type(error).__name__, extra={"action": "task_exited"})
 
 

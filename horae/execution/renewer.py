@@ -94,7 +94,7 @@ class GuardedRenewer:
                 for token, stop in json.loads(data)["stop"]:
                     if active := self._held.get(token):
                         active.cancel(Stop(stop))
-            log.critical("the guardian is gone", extra={"action": "guardian_gone"})
+            log.critical("the guardian has ended, so this worker ends too", extra={"action": "guardian_gone"})
             logging.shutdown()
             os._exit(RESTART_WANTED)
 
@@ -140,7 +140,7 @@ class ThreadRenewer:
             stops = self._claims.renew([active.claim for active in held], self._lease)
         except StoreError as error:
             # The run goes on: whether its lease is lost, only the store can say.
-            log.warning("leases cannot be renewed: %s", error, extra={"action": "renewal_waits"})
+            log.warning("cannot renew leases: %s", error, extra={"action": "renewal_waits"})
             return
         for active, stop in zip(held, stops, strict=True):
             if stop:

@@ -31,7 +31,7 @@ def summary(result: Any) -> Any:
     try:
         text = _json(result)
         if len(text) > RESULT_LIMIT_CHARACTERS:
-            return f"a result of {len(text)} characters is over the limit of {RESULT_LIMIT_CHARACTERS}"
+            return f"a result of {len(text)} characters exceeds the limit of {RESULT_LIMIT_CHARACTERS}"
         return json.loads(text.encode(errors="replace"))
     except BaseException:  # its values may do anything when they are looked at
         return _shown(result)
@@ -72,7 +72,7 @@ def words_of(error: BaseException) -> str:
     try:
         return sound(str(error))
     except BaseException:
-        return f"a {name_of(error)} that cannot be shown"
+        return f"a {name_of(error)} whose text cannot be read"
 
 
 def name_of(value: Any) -> str:
@@ -94,4 +94,4 @@ def _shown(result: Any) -> str:
     try:
         return sound(repr(result))[:RESULT_LIMIT_CHARACTERS]
     except BaseException:
-        return f"a {name_of(result)} that cannot be shown"
+        return f"a {name_of(result)} whose text cannot be read"

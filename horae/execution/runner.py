@@ -139,7 +139,11 @@ class Runner:
     def _unheeded(self, active: Active) -> None:
         """It swallowed its cancellation. Once this process is gone, another runs it in a child that can be ended."""
         self.abandoned += 1
-        self._say(active.job, active.claim, f"goes on, over its time limit of {active.job.time_limit}")
+        self._say(
+            active.job,
+            active.claim,
+            f"ignored its cancellation and continues, over its time limit of {active.job.time_limit}",
+        )
 
     def _plan(self, job: Job) -> Plan:
         plan = Plan(
@@ -174,7 +178,9 @@ class Runner:
             if not thread.done():
                 self.abandoned += 1
                 thread.add_done_callback(_ignore_outcome)
-                raise Abandoned(f"over its time limit of {job.time_limit}, in a thread that goes on") from None
+                raise Abandoned(
+                    f"over its time limit of {job.time_limit}, in a thread that cannot be stopped and continues"
+                ) from None
             raise
 
     def _request(self, job: Job, claim: Claim) -> dict[str, Any]:
@@ -219,7 +225,7 @@ class Runner:
             await self._claims.report(active.claim, active.progress[:500])
         except StoreError as error:
             extra = {"action": "progress_lost", "run_id": active.claim.message.run_id}
-            log.debug("progress not kept: %s", error, extra=extra)
+            log.debug("cannot store the progress of a run: %s", error, extra=extra)
         finally:
             _background.discard(asyncio.current_task())
 

@@ -51,9 +51,9 @@ def why_unfit() -> str:
     """Why a fork of this process would not be safe; empty if it would be."""
     for name in UNFORKABLE:
         if name in sys.modules:
-            return f"it imports {name}, which does not survive a fork"
+            return f"it imports {name}, which does not work after a fork"
     threads = len(os.listdir("/proc/self/task")) if LINUX else threading.active_count()
-    return f"importing it starts a thread ({threads} in all)" if threads > 1 else ""
+    return f"its import starts a thread ({threads} threads in all)" if threads > 1 else ""
 
 
 class Template:
@@ -224,7 +224,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
     try:
         serve = prepare([text for text in rest if not text.startswith(WITHOUT)], without)
     except Unfit as error:
-        print(f"{error}; each of its runs imports it anew", file=sys.stderr, flush=True)
+        print(f"{error}; each run of it imports the file again", file=sys.stderr, flush=True)
         again = (sys.executable, "-m", PROGRAM, *arguments, WITHOUT + error.name)
         os.execv(sys.executable, again)
     Template(socket.socket(fileno=int(control)), serve).serve_until_told()

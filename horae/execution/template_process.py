@@ -60,7 +60,9 @@ class TemplateProcess:
             await own.kill()
             raise
         if not own._ready.done():
-            raise NotBegun(f"the template of runs ended with status {own._process.returncode}; its log says why")
+            raise NotBegun(
+                f"the template process of runs ended with status {own._process.returncode}; its log shows why"
+            )
         return own
 
     async def begin(self, request: bytes, hearer: Hearer) -> ForkedRun:
@@ -72,12 +74,14 @@ class TemplateProcess:
             await run.ask(request)
             await asyncio.wait([run.forked], timeout=FORK_WAIT_SECONDS)
             if not run.forked.done():
-                log.error("the template of runs does not fork; it is replaced", extra={"action": "template_stuck"})
+                log.error(
+                    "the template process of runs does not fork; it is replaced", extra={"action": "template_stuck"}
+                )
                 await self.kill()
             return run
         except OSError as error:
             self.release(run)
-            raise NotBegun(f"the template of runs is gone: {error}") from error
+            raise NotBegun(f"the template process of runs has ended: {error}") from error
         except BaseException:
             if run.handed_over:
                 await asyncio.shield(self.end(run))
@@ -124,7 +128,7 @@ class TemplateProcess:
         for run in list(self._runs.values()):
             run.end(-signal.SIGKILL)  # the system ends them with their template
         if status and self._ready.done():
-            log.error("the template of runs ended with status %d", status, extra={"action": "template_gone"})
+            log.error("the template process of runs ended with status %d", status, extra={"action": "template_gone"})
 
     def _hear(self) -> None:
         with suppress(BlockingIOError, ConnectionError):
@@ -142,5 +146,5 @@ class TemplateProcess:
                 run.forked.set_result(None)
             return
         if refused := message.get("refused"):
-            log.error("no process can be forked: %s", refused, extra={"action": "fork_refused"})
+            log.error("cannot fork a process for a run: %s", refused, extra={"action": "fork_refused"})
         run.end(message.get("status", 1))

@@ -62,9 +62,9 @@ class Watch:
         for run, until in self._held.values():
             if until is None:
                 if silence > SILENCE_SECONDS:
-                    return f"its event loop has not moved for {silence:.0f} s, with run {run} on it"
+                    return f"its event loop has been blocked for {silence:.0f} s while run {run} was active"
             elif monotonic() > until:
-                return f"run {run} is over its time limit, and the event loop has not moved for {silence:.0f} s"
+                return f"run {run} exceeds its time limit, and the event loop has been blocked for {silence:.0f} s"
         return ""
 
     def renewed(self) -> Iterator[bytes]:
@@ -81,7 +81,7 @@ class Watch:
                 answers = self._renew(some, self._lease)
             except StoreError as error:
                 # The runs go on: whether their leases are lost, only the store can say.
-                log.warning("leases cannot be renewed: %s", error, extra={"action": "renewal_waits"})
+                log.warning("cannot renew leases: %s", error, extra={"action": "renewal_waits"})
                 return
             stops = [(claim.token, stop) for claim, stop in zip(some, answers, strict=True) if stop]
             for token, stop in stops:

@@ -135,13 +135,11 @@ class Work:
         try:
             kept = await self._settler.settle(settlement)
         except StoreError as error:
-            log.error(
-                "a run cannot be settled; it will be run again: %s", error, extra=_who(active, "settlement_failed")
-            )
+            log.error("cannot settle a run; it will run again: %s", error, extra=_who(active, "settlement_failed"))
             return False
         if not kept:
             log.warning(
-                "%s ended here as %s, but its settlement came too late and does not count",
+                "%s ended in this process as %s, but the settlement came too late and does not count",
                 active.job.name,
                 settlement.verdict.value if settlement.verdict else "not settled",
                 extra=_who(active, "settlement_refused"),
@@ -159,14 +157,14 @@ class Work:
         if second != self._second:
             unsaid, self._second, self._said = self._said - SAID_A_SECOND, second, 0
             if unsaid > 0:
-                log.info("%d more runs went well", unsaid, extra={"action": "runs_settled", "runs": unsaid})
+                log.info("%d more runs succeeded", unsaid, extra={"action": "runs_settled", "runs": unsaid})
         self._said += 1
         return self._said <= SAID_A_SECOND
 
     def _report_slow(self, active: Active, seconds: float) -> None:
         self._metrics.slow(active.job.name)
         log.warning(
-            "internal job %s took %.1f s; over five it belongs elsewhere",
+            "internal job %s took %.1f s; move a job that takes over 5 s to the durable jobs",
             active.job.name,
             seconds,
             extra=_who(active, "internal_job_slow"),
@@ -193,7 +191,7 @@ class Work:
             _, late = await asyncio.wait(waited_for, timeout=LAST_WAIT_SECONDS)
             self._given_up |= late
             for task in late:
-                log.error("a run cannot be settled; it will be run again", extra={"action": "settlement_given_up"})
+                log.error("cannot settle a run; it will run again", extra={"action": "settlement_given_up"})
                 task.cancel()
 
 

@@ -44,7 +44,7 @@ def current_run() -> RunContext:
     """The run that the calling code is part of; raises LookupError outside a run."""
     run = _current.get() or (_whole_process[-1] if _whole_process else None)
     if run is None:
-        raise LookupError("no run is going on here; `horae run JOB` starts one in the foreground")
+        raise LookupError("no run is active here; `horae run JOB` starts a run in the foreground")
     return run
 
 

@@ -78,23 +78,23 @@ class Job:
         if self.tier is Tier.PREFECT:
             if not self.name.strip() or not self.name.isprintable() or len(self.name) > ADDRESS_LIMIT:
                 raise InvalidJob(
-                    f"the name of a flow job is `flow/deployment`, at most {ADDRESS_LIMIT} printable characters, "
-                    f"not {self.name!r}"
+                    f"the name of a flow job is {self.name!r}. It must be `flow/deployment`, with at most "
+                    f"{ADDRESS_LIMIT} printable characters"
                 )
         elif not NAME.fullmatch(self.name) or len(self.name) > NAME_LIMIT:
             better = re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
             hint = f"; {better!r} would do" if NAME.fullmatch(better) and len(better) <= NAME_LIMIT else ""
             raise InvalidJob(
-                f"job name {self.name!r} is not kebab-case of at most {NAME_LIMIT} characters, "
-                f"such as 'database-backup'{hint}"
+                f"job name {self.name!r} must be kebab-case, such as 'database-backup', with at most {NAME_LIMIT} "
+                f"characters{hint}"
             )
         for label, value in (("time_limit", self.time_limit), ("catch_up_window", self.catch_up_window)):
             if value is not None and value <= timedelta(0):
                 raise InvalidJob(f"job {self.name!r}: {label} must be longer than zero")
         if self.concurrency is not None and (self.concurrency < 1 or self.overlap is not Overlap.ALLOW):
             raise InvalidJob(
-                f"job {self.name!r}: concurrency={self.concurrency} needs overlap='allow' and at least 1; "
-                "with any other overlap one run is active at a time"
+                f"job {self.name!r}: concurrency={self.concurrency}. It must be at least 1, and it needs "
+                "overlap='allow'; every other overlap policy runs one run at a time"
             )
         if self.jitter < timedelta(0):
             raise InvalidJob(f"job {self.name!r}: jitter must not be negative")

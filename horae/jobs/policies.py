@@ -17,9 +17,9 @@ class Tier(StrEnum):
     """The default folder of its jobs, and the name of the setting in `[folders]` that changes it."""
     sentence: str
 
-    PREFECT = "prefect", "Prefect", "flows", "What people watch, start and retry."
-    ONEIRIC = "oneiric", "Oneiric queue", "infra", "What must survive restarts or run on several machines."
-    APSCHEDULER = "apscheduler", "APScheduler", "internal", "Frequent or small upkeep inside the sidecar."
+    PREFECT = "prefect", "Prefect", "flows", "For flows that people watch, start and retry."
+    ONEIRIC = "oneiric", "Oneiric queue", "infra", "For jobs that must survive restarts or run on several machines."
+    APSCHEDULER = "apscheduler", "APScheduler", "internal", "For frequent or small upkeep in the sidecar."
 
     def __new__(cls, value: str, label: str = "", folder: str = "", sentence: str = "") -> Self:
         # Type checkers treat `Tier("prefect")` as a call of this method, so the other parameters need defaults.
@@ -112,7 +112,10 @@ class Retry:
         if self.retries < 0:
             raise InvalidJob(f"retries={self.retries}: give 0 or more")
         if self.base_delay < timedelta(0) or self.max_delay < self.base_delay:
-            raise InvalidJob("retry delays: 0 <= base_delay <= max_delay must hold")
+            raise InvalidJob(
+                f"retry has base_delay={self.base_delay} and max_delay={self.max_delay}. Required: 0 "
+                "<= base_delay <= max_delay"
+            )
 
     def ceiling(self, failures: int) -> timedelta:
         """The longest wait after `failures` failures (1 or more)."""

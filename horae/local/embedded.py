@@ -63,8 +63,9 @@ class Use:
                 return url_of(self._data, self._port())
         except OSError as error:
             raise StartError(
-                f"the embedded store cannot be kept in {self._data}: {error.strerror}. Make it writable for this user, "
-                "put it elsewhere with HORAE_STATE_DIR, or name a server: HORAE_STORE__URL=redis://HOST:6379"
+                f"cannot store the data of the embedded store in {self._data}: {error.strerror}. Make the folder "
+                "writable for this user, choose another folder with HORAE_STATE_DIR, or name a server: "
+                "HORAE_STORE__URL=redis://HOST:6379"
             ) from error
 
     def end(self) -> None:
@@ -83,7 +84,7 @@ class Use:
                 return found.port
             sleep(POLL_SECONDS)
         hint = what_to_do(self._log.read_bytes()[-LOG_END_BYTES:].decode(errors="replace"))
-        said = f"the embedded store in {self._data} does not answer; {self._log} says why"
+        said = f"the embedded store in {self._data} does not answer; {self._log} shows why"
         raise StartError(". ".join([said, hint]) if hint else said)
 
     def _start(self) -> None:

@@ -30,8 +30,8 @@ def choose_port(wanted: int, what: str, setting: str) -> int:
         except OSError as error:
             variable = "HORAE_" + setting.replace(".", "__").upper()
             raise StartError(
-                f"port {wanted} on {LOOPBACK}, wanted for {what}, cannot be used: {error.strerror or error}. "
-                f"Stop the process that uses it (ss -ltnp 'sport = :{wanted}' names it), "
-                f"or choose another: {variable}={wanted + 1}, or 0 for any free one"
+                f"port {wanted} on {LOOPBACK} cannot be used for {what}: {error.strerror or error}. Stop the "
+                f"process that uses it (ss -ltnp 'sport = :{wanted}' shows it), or choose another port: "
+                f"{variable}={wanted + 1}, or 0 for any free one"
             ) from error
     return wanted

@@ -81,7 +81,9 @@ def secret_of(folder: Path) -> Secret:
         Path(draft).unlink()
     found = re.fullmatch(r"requirepass ([0-9a-f]{64})\n", path.read_text(errors="replace"))
     if not found:
-        raise StartError(f"{path} is not what Horae wrote; remove the file, and Horae creates a new password")
+        raise StartError(
+            f"{path} does not have the content that Horae wrote; remove the file, and Horae creates a new password"
+        )
     return Secret(password=found[1], configuration=path)
 
 
@@ -162,9 +164,9 @@ def what_to_do(log: str) -> str:
         return ""
     file, tool = f"valkey/appendonlydir/{found[1]}", f"bash -c 'exec -a valkey-check-aof {binary()} --fix FILE'"
     return (
-        f"Its append-only file {file} in the state folder is damaged. Stop this, copy the folder valkey, cut the file "
-        f"off where the damage begins with {tool}, and start again; what was written after that is lost. Or move the "
-        "folder valkey away to begin with an empty store"
+        f"The append-only file {file} in the state folder is damaged. Stop Horae, copy the folder valkey, and cut "
+        f"the file off at the damage with {tool}. Then start again; everything after the damage is lost. Or move "
+        "the folder valkey away to begin with an empty store"
     )
 
 

@@ -17,11 +17,11 @@ STRANGERS = "(unregistered)"
 COUNTERS = {
     "ledger_runs": ("Settled runs of all tiers", ("job", "verdict")),
     "fires_missed": ("Fires that were missed", ("job",)),
-    "fires_failed": ("Fires, and other runs, that failed", ("job",)),
+    "fires_failed": ("Fires and other runs that failed", ("job",)),
     "fires_late": ("Fires that began late", ("job",)),
 }
 GAUGES = {
-    "outbox_overdue_seconds": "How long the first entry of the outbox has been due",
+    "outbox_overdue_seconds": "Time since the first entry of the outbox became due",
     "outbox_entries": "Entries of the outbox that wait for their time or for the relay",
     "runs_waiting": "Runs that wait for another run of their job, or for the end of a pause",
     "runs_claimed": "Runs that a worker has claimed and not yet settled",

@@ -19,7 +19,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._runs = Counter("horae_runs", "Settled runs", ["job", "tier", "verdict"], registry=self.registry)
         self._seconds = Histogram(
-            "horae_run_seconds", "How long runs took", ["job"], buckets=SECONDS, registry=self.registry
+            "horae_run_seconds", "Duration of runs", ["job"], buckets=SECONDS, registry=self.registry
         )
         self._late = Histogram(
             "horae_fire_late_seconds",
@@ -30,7 +30,7 @@ class Metrics:
         )
         self._series: dict[tuple[str, Tier, Verdict], tuple[Counter, Histogram]] = {}
         self._slow = Counter(
-            "horae_slow_internal_runs", "Internal runs over five seconds", ["job"], registry=self.registry
+            "horae_slow_internal_runs", "Internal runs that took over five seconds", ["job"], registry=self.registry
         )
         self.active = Gauge("horae_active_runs", "Runs that are running in this process", registry=self.registry)
         self.fires = Counter(
@@ -39,18 +39,21 @@ class Metrics:
         self.published = Counter(
             "horae_messages_published", "Messages given to a broker", ["provider"], registry=self.registry
         )
-        self.lapsed = Counter("horae_leases_lapsed", "Runs whose lease ran out", registry=self.registry)
+        self.lapsed = Counter("horae_leases_lapsed", "Runs whose lease expired", registry=self.registry)
         self.tick = Gauge(
-            "horae_tick_seconds", "When each duty last made a round, Unix time", ["duty"], registry=self.registry
+            "horae_tick_seconds", "Unix time of the last round of each duty", ["duty"], registry=self.registry
         )
         self.troubled = Gauge(
-            "horae_duty_in_trouble", "1 while a duty waits for what it needs", ["duty"], registry=self.registry
+            "horae_duty_in_trouble",
+            "1 while a duty waits for a service that does not answer",
+            ["duty"],
+            registry=self.registry,
         )
         self.ledger = LedgerMetrics()
         self.registry.register(self.ledger)
-        self.healthy = Gauge("horae_health_check", "1 when the check passed", ["check"], registry=self.registry)
+        self.healthy = Gauge("horae_health_check", "1 if the check passed", ["check"], registry=self.registry)
         self.seen = Gauge(
-            "horae_health_figure", "Value that a check found", ["check", "figure"], registry=self.registry
+            "horae_health_figure", "Value that a check measured", ["check", "figure"], registry=self.registry
         )
 
     def began(self, tier: Tier, due: datetime | None, now: Callable[[], datetime]) -> None:

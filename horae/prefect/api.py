@@ -169,7 +169,7 @@ class PrefectApi:
     async def emit_events(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Send events to Prefect's feed, where automations see them. Prefect stores an id only once."""
         if events and await self._call("POST", "/events", list(events), tries=1) is None:
-            raise UsageError(f"Prefect at {self.url} takes no events")
+            raise UsageError(f"Prefect at {self.url} does not accept events")
 
     async def log(self, flow_run_id: str) -> list[str]:
         """The log of a flow run and its tasks, oldest first: instant, level and text of each line."""
@@ -200,7 +200,7 @@ class PrefectApi:
         found = await self.flow_run(flow_run_id)
         if found is None or found.settled:
             return found
-        await self.set_state(flow_run_id, "CANCELLING", "Cancelling", "asked for by horae cancel")
+        await self.set_state(flow_run_id, "CANCELLING", "Cancelling", "requested with horae cancel")
         return await self.flow_run(flow_run_id)
 
     async def set_state(self, flow_run_id: str, type: str, name: str, message: str) -> str:
@@ -255,7 +255,7 @@ class PrefectApi:
         for workers in packages.values():
             if pool_type in workers:
                 return dict(workers[pool_type]["default_base_job_configuration"])
-        raise UsageError(f"this Prefect server knows no work pool of type {pool_type!r}")
+        raise UsageError(f"this Prefect server does not know work pools of type {pool_type!r}")
 
     async def ensure_work_pool(
         self, name: str, base_job_template: Mapping[str, Any], *, pool_type: str = "process", update: bool = False
@@ -298,9 +298,7 @@ class PrefectApi:
         if answer.status_code == 404 or (answer.status_code == 409 and conflict_is_fine):
             return None
         if answer.status_code in {401, 403}:
-            raise PrefectUnavailable(
-                f"Prefect at {self.url} refuses the key; set PREFECT_API_KEY to one that it accepts"
-            )
+            raise PrefectUnavailable(f"Prefect at {self.url} refuses the API key; set PREFECT_API_KEY to a valid key")
         if answer.status_code >= 500 or answer.status_code in BUSY_STATUSES:
             raise PrefectUnavailable(f"Prefect at {self.url} answered {method} {path} with {answer.status_code}")
         if answer.status_code >= 400:
@@ -308,7 +306,9 @@ class PrefectApi:
         try:
             found = answer.json() if answer.content else None
         except ValueError as error:
-            raise PrefectUnavailable(f"what answers at {self.url} is not Prefect; does the URL end in /api?") from error
+            raise PrefectUnavailable(
+                f"the server at {self.url} answers, but not as Prefect's API; does the URL end in /api?"
+            ) from error
         return True if found is None else found
 
     async def _send(self, method: str, path: str, body: Mapping[str, Any] | Sequence[Any] | None) -> "httpx.Response":

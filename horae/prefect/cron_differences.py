@@ -47,10 +47,10 @@ def differences(expr: str, tz: str, start: datetime, end: datetime) -> list[Diff
     """
     expression, place = read(expr), zone(tz)
     if why := cron_engine.refusal(expr):
-        says = f"Prefect refuses {expr!r} ({why}), so it never fires there"
+        says = f"Prefect refuses {expr!r} ({why}), so Prefect never fires it"
         return [Difference(at=start, ours=(), theirs=(), says=says, never=True)]
     if cron_engine.never_fires(expr, start.astimezone(place).replace(tzinfo=None, fold=0)):
-        says = f"Prefect finds no date for {expr!r} and gives up the search each time, so it never fires there"
+        says = f"Prefect finds no date for {expr!r}, so Prefect never fires it"
         return [Difference(at=start, ours=(), theirs=(), says=says, never=True)]
     cron = _Cron(expression=expression, given=expr, place=place)
     first, last = start.astimezone(place).date(), end.astimezone(place).date()

@@ -38,7 +38,7 @@ def module() -> ModuleType:
     path = next((Path(folder) / FILE for folder in folders if (Path(folder) / FILE).is_file()), None)
     if path is None:
         where = f"{folders[0]} has no {FILE.as_posix()}" if folders else "Prefect is not installed"
-        raise NoEngine(f"{where}, so nobody can tell here when Prefect fires a cron; install horae[prefect]")
+        raise NoEngine(f"{where}, so Horae cannot compute when Prefect fires a cron; install horae[prefect]")
     spec = importlib.util.spec_from_file_location(MODULE, path)
     assert spec
     assert spec.loader
@@ -60,9 +60,9 @@ def refusal(expr: str) -> str:
     except ValueError as error:
         return str(error)
     if not croniter.is_valid(expr):
-        return "it is not valid"
+        return "it is invalid"
     if any(part.casefold() in {"r", "h"} for part in expr.split()):
-        return "random and hashed expressions are unsupported"
+        return "Prefect does not support random and hashed expressions"
     return ""
 
 

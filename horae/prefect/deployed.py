@@ -39,9 +39,11 @@ def compare(found: Sequence[Mapping[str, Any]], files: Mapping[str, Deployment],
         address, given = one["address"], files.get(one["address"])
         if given is None:
             if one.get("work_pool_name") == pool and FROM_CODE not in (one.get("tags") or ()):
-                firing = "fires on" if _fires(one) else "stays"
-                message = f"{address} is deployed in the work pool {pool!r} and in no file of this project; it {firing}"
-                remedy = f"Run `prefect deployment delete '{address}'`, or write it into the file again."
+                firing = "continues to fire" if _fires(one) else "stays"
+                message = (
+                    f"{address} is deployed in the work pool {pool!r}, but no file of this project has it; it {firing}"
+                )
+                remedy = f"Run `prefect deployment delete '{address}'`, or write the deployment into the file again."
                 yield LEFT_DEPLOYMENT.finding(message, job=address, remedy=remedy)
             continue
         yield from _schedules(one, given)
@@ -56,7 +58,7 @@ def _schedules(one: Mapping[str, Any], given: Deployment) -> Iterator[Finding]:
         if schedule.get("active") and (slug not in slugs if slug else not entries):
             named = f"the slug {slug!r}" if slug else "no slug"
             message = (
-                f"{given.job.name} has a schedule with {named} in Prefect that its file does not have; it fires on"
+                f"{given.job.name} has a schedule with {named} in Prefect, but not in its file; it continues to fire"
             )
             remedy = f"Run `prefect deployment schedule delete '{given.job.name}' {schedule['id']}`."
             yield LEFT_SCHEDULE.finding(message, job=given.job.name, at=given.job.source, remedy=remedy)

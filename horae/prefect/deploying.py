@@ -1,5 +1,6 @@
 """Deploys a flow from code. Prefect's SDK is imported only in the functions of this module."""
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from horae.clock import EPOCH
@@ -14,6 +15,8 @@ from horae.urls import cleaned, shown
 if TYPE_CHECKING:
     from prefect import Flow
     from prefect.client.schemas.schedules import SCHEDULE_TYPES
+
+logger = logging.getLogger(__name__)
 
 
 async def deploy_flow(settings: Settings, flow: "Flow[..., Any]", name: str, schedule: Schedule | None) -> str:
@@ -39,7 +42,8 @@ async def deploy_flow(settings: Settings, flow: "Flow[..., Any]", name: str, sch
         )
         try:
             async with PrefectApi(url, configured.get(PREFECT_API_KEY)) as prefect:
-                id, _ = await write(prefect, deployment, None, deployment.aapply)
+                id, what = await write(prefect, deployment, None, deployment.aapply)
+                logger.info("deployment %s is %s", deployment.full_name, what)
                 return str(id)
         except (PrefectHTTPStatusError, OSError) as error:
             raise PrefectUnavailable(f"Prefect at {shown(url)}: {cleaned(str(error), url)}") from error
@@ -59,4 +63,4 @@ def prefect_schedules(schedule: Schedule) -> "list[SCHEDULE_TYPES]":
             return [RRuleSchedule(rrule=once.format(instant)) for instant in schedule.instants]
         case AnyOf():
             return [one for part in schedule.members for one in prefect_schedules(part)]
-    raise InvalidSchedule(f"{schedule} has no counterpart in Prefect; give cron(...), every(...) or at(...)")
+    raise InvalidSchedule(f"Prefect has no equivalent of {schedule}; give cron(...), every(...) or at(...)")

@@ -32,7 +32,7 @@ async def write(
     near = await wait_past(prefect, found)
     id = await apply()
     again = await make_again(prefect, near)
-    made = f"; {len(again)} near fires made again" if again else ""
+    made = f"; {len(again)} near fires rescheduled" if again else ""
     return id, f"written ({', '.join(changed)}){made}"
 
 
@@ -41,6 +41,7 @@ def differences(wanted: Any, schedules: Sequence[Mapping[str, Any]] | None, foun
 
     Prefect does not change a field that is not given, so a missing field is no difference.
     """
+    _infer_version(wanted)
     exclude = {"storage", "name", "flow_name", "triggers", "version_type", "schedules"}
     given = wanted.model_dump(mode="json", exclude_unset=True, exclude=exclude)
     given["pull_steps"] = wanted.storage.to_pull_step() if wanted.storage else None
@@ -51,6 +52,11 @@ def differences(wanted: Any, schedules: Sequence[Mapping[str, Any]] | None, foun
     if schedules and _schedules_differ(schedules, found.get("schedules") or []):
         changed.append("schedules")
     return sorted(changed)
+
+
+def _infer_version(wanted: Any) -> None:
+    """Set the version that `apply` would write. In a git repository with a remote that is the commit."""
+    wanted._get_deployment_version_info(wanted.version_type)
 
 
 def _own(wanted: Any) -> list[dict[str, Any]]:

@@ -72,7 +72,7 @@ def _ambiguous(registry: Registry) -> Iterator[Finding]:
             job = registry.get(name)
             if job.tier is Tier.PREFECT:
                 others = ", ".join(other for other in names if other != name)
-                message = f"the short name {short!r} of {name!r} is that of {others} too"
+                message = f"the short name {short!r} of {name!r} is also the short name of {others}"
                 yield SHORT_NAME.finding(message, job=name, at=job.source)
 
 
@@ -99,9 +99,11 @@ def import_job_file(project: Path, module: str) -> ModuleType:
     folder = package.replace(".", "/")
     path = (project / folder / f"{stem}.py").resolve()
     if not stem.isidentifier():
-        raise InvalidJob(f"{path.name} cannot be imported; name the file like a Python module, with `_` for `-`")
+        raise InvalidJob(
+            f"{path.name} cannot be imported; give the file a name of a Python module, with `_` instead of `-`"
+        )
     if path.exists() and not path.is_file():  # opening a pipe would block
-        raise InvalidJob(f"{path.name} is no file")
+        raise InvalidJob(f"{path.name} is not a file")
     own_packages(project.resolve(), [folder])
     status = path.stat()
     stamp = (str(path), status.st_mtime_ns, status.st_size)
@@ -194,9 +196,9 @@ def load_file(registry: Registry, project: Path, folder: str, path: Path, tier: 
 def _at_import(tried: Probed, shown: str) -> Iterator[Finding]:
     at = Source(file=shown, line=1)
     if not tried.ended:
-        yield BROKEN_FILE.finding(f"it cannot be imported: {tried.why}", at=at)
+        yield BROKEN_FILE.finding(f"its import failed: {tried.why}", at=at)
     if tried.effects:
-        yield MORE_AT_IMPORT.finding(f"importing it {' and '.join(tried.effects)}", at=at)
+        yield MORE_AT_IMPORT.finding(f"its import {' and '.join(tried.effects)}", at=at)
 
 
 def _declared(module: ModuleType) -> list[Declaration]:
@@ -223,7 +225,7 @@ def _broken(error: BaseException, path: Path, shown: str) -> Finding:
     at = Source(file=shown, line=line or 1)
     if isinstance(error, HoraeError):
         return INVALID_JOB.finding(error.message, at=at)
-    return BROKEN_FILE.finding(f"it cannot be imported: {_words(error)}", at=at)
+    return BROKEN_FILE.finding(f"its import failed: {_words(error)}", at=at)
 
 
 def _words(error: BaseException) -> str:
@@ -247,7 +249,7 @@ def _check_tables(settings: Settings, registry: Registry) -> Iterator[Finding]:
             continue
         # The model of a flow's table is in a file that imports Prefect, so only the flow itself reads it, when it runs.
         if job.settings is None and job.tier is not Tier.PREFECT:
-            yield UNKNOWN_JOB_TABLE.finding(f"[jobs.{given}]: job {name!r} takes no settings", job=name, at=at)
+            yield UNKNOWN_JOB_TABLE.finding(f"[jobs.{given}]: job {name!r} has no settings", job=name, at=at)
     for job in registry:
         try:
             job_settings(settings, job)

@@ -49,7 +49,7 @@ class Fork:
                 break
         else:
             self._kill()
-            return [self.module, f"it does not end within {seconds:g} s", None, []]
+            return [self.module, f"it did not end within {seconds:g} s", None, []]
         try:
             took, effects = json.loads(text)
         except ValueError:
@@ -68,7 +68,9 @@ class Fork:
         os.close(self._told)
         self._written.close()
         code = os.waitstatus_to_exitcode(status)
-        return f"it is ended by {signal.Signals(-code).name}" if code < 0 else f"it ends its process with status {code}"
+        return (
+            f"it was ended by {signal.Signals(-code).name}" if code < 0 else f"it ended its process with status {code}"
+        )
 
 
 def _import(project: Path, module: str, stdout: int, told: int) -> None:
@@ -94,10 +96,10 @@ def _import(project: Path, module: str, stdout: int, told: int) -> None:
         effects.append(f"changes the working directory to {str(Path.cwd())!r}")
     left = [one.name for one in threading.enumerate() if one is not threading.main_thread() and not one.daemon]
     if left:
-        effects.append(f"starts a thread that keeps its process from ending ({', '.join(left)})")
+        effects.append(f"starts a thread that does not let its process end ({', '.join(left)})")
     changed = [one.name for one, was in zip(WATCHED, before, strict=True) if signal.getsignal(one) != was]
     if changed:
-        effects.append(f"handles {', '.join(changed)}")
+        effects.append(f"changes the handling of {', '.join(changed)}")
     os.write(told, json.dumps([took, effects]).encode() + b"\n")
     os._exit(0)
 

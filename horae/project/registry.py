@@ -28,8 +28,8 @@ class Registry:
         other = self._jobs.get(job.name)
         if other is not None:
             raise InvalidJob(
-                f"two jobs are named {job.name!r}: {_place(other)} and {_place(job)}. "
-                "A name is unique over all three tiers; rename one"
+                f"two jobs have the name {job.name!r}: {_place(other)} and {_place(job)}. A name must be unique in "
+                "all three tiers; rename one of them"
             )
         self._jobs[job.name] = job
         self._short.setdefault(job.short_name, []).append(job.name)
@@ -52,7 +52,9 @@ class Registry:
             return self._jobs[name]
         named = self._short.get(name, [])
         if len(named) > 1:
-            raise UsageError(f"{name!r} is the short name of {len(named)} jobs; say which: {', '.join(sorted(named))}")
+            raise UsageError(
+                f"{name!r} is the short name of {len(named)} jobs; give the full name: {', '.join(sorted(named))}"
+            )
         if not named:
             raise UnknownName("job", name, {*self._jobs, *self._short})
         return self._jobs[named[0]]

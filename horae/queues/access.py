@@ -31,11 +31,11 @@ class BrokerAccess(Table):
     @model_validator(mode="after")
     def _once(self) -> Self:
         if self.password and self.password_file:
-            raise ValueError("password and password_file are given: say it once")
+            raise ValueError("password and password_file are both given; give only one of them")
         if self.username and not (self.password or self.password_file):
-            raise ValueError("username is given, and neither password nor password_file is")
+            raise ValueError("username is given, but neither password nor password_file; give one of them")
         if self.tls_key_file and not self.tls_cert_file:
-            raise ValueError("tls_key_file is given, and tls_cert_file is not")
+            raise ValueError("tls_key_file is given, but tls_cert_file is not; give both")
         return self
 
     def login(self, username: str | None = None, password: str | None = None) -> tuple[str, str] | None:

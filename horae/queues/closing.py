@@ -23,4 +23,4 @@ async def _close(one: Closable) -> None:
     try:
         await asyncio.wait_for(one.close(), CLOSE_SECONDS)
     except TimeoutError:
-        log.warning("a broker does not answer; its connection is left", extra={"action": "close_given_up"})
+        log.warning("a broker does not answer; its connection is abandoned", extra={"action": "close_given_up"})

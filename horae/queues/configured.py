@@ -50,8 +50,8 @@ class Configured:
             yield
         except ModuleNotFoundError as error:
             raise InvalidSettings(
-                f"queue provider {self.name} is configured, and its client library is not installed ({error}): "
-                f"install horae[{self.provider.extra}], or drop [queue.{self.name}]"
+                f"queue provider {self.name} is configured, but its client library is not installed ({error}): "
+                f"install horae[{self.provider.extra}], or remove [queue.{self.name}]"
             ) from error
 
 

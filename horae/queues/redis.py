@@ -249,7 +249,7 @@ class RedisConsumer:
 def _server(settings: Settings) -> tuple[str, RedisAccess]:
     """The address and the credentials. A server other than the store never gets the store's password."""
     url = settings.queue.redis_url or settings.store.url
-    assert url is not None, "missing() says what to set"
+    assert url is not None, "missing() names the missing setting"
     own = settings.queue.redis_url not in (None, settings.store.url)
     return url.get_secret_value(), settings.queue.redis if own else settings.store
 

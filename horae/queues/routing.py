@@ -33,7 +33,7 @@ def _quiet_oneiric() -> None:
 
 
 async def _never() -> None:
-    raise RuntimeError("the key 'queue' only routes; activate 'queue.<provider>'")
+    raise RuntimeError("the key 'queue' only routes messages; activate 'queue.<provider>'")
 
 
 class Router:
@@ -93,7 +93,11 @@ class Router:
                 self._replaced.add(str(provider))
                 extra = {"action": "provider_replaced", "provider": provider}
                 log.warning(
-                    "the default provider, %s, carries what is for %s: %s", self._default, provider, error, extra=extra
+                    "the default provider, %s, carries the messages for %s: %s",
+                    self._default,
+                    provider,
+                    error,
+                    extra=extra,
                 )
             return self._default
 
@@ -111,7 +115,7 @@ class Router:
             except LifecycleError as error:
                 if isinstance(error.__cause__, HoraeError):
                     raise error.__cause__ from error
-                raise QueueUnavailable(f"provider {name} cannot be opened: {error.__cause__ or error}") from error
+                raise QueueUnavailable(f"cannot open provider {name}: {error.__cause__ or error}") from error
         return self._open[name]
 
     async def publish(self, provider: str, messages: Sequence[Message]) -> None:

@@ -73,19 +73,19 @@ def fitting[T: BaseModel](table: T, url: SecretStr | None, access: RedisAccess, 
     given = list(access.given)
     if url is None:
         if given:
-            raise ValueError(f"{given[0]} is given, and {name} is not: give {name} too, or remove {given[0]}")
+            raise ValueError(f"{given[0]} is given, but {name} is not; give {name} too, or remove {given[0]}")
         return table
     address = parse(url.get_secret_value())
     twice = {"username": address.username, "password": address.password, "password_file": address.password}
     for key in given:
         if twice.get(key):
-            raise ValueError(f"{key} is given, and {name} has one too: give only one of them")
+            raise ValueError(f"{key} is given, and {name} has one too; give only one of them")
         if key.startswith("tls_") and not address.tls:
-            raise ValueError(f"{key} is given, and {name} is {address.scheme}://, which has no TLS: use rediss://")
+            raise ValueError(f"{key} is given, but {name} is {address.scheme}://, which has no TLS; use rediss://")
         if key.startswith("sentinel_") and address.kind is not Kind.SENTINEL:
-            raise ValueError(f"{key} is given, and {name} names no Sentinel: use redis+sentinel://")
+            raise ValueError(f"{key} is given, but {name} names no Sentinel; use redis+sentinel://")
     if {"password", "password_file"} <= set(given) or {"sentinel_password", "sentinel_password_file"} <= set(given):
-        raise ValueError("a password and a file with it are given: give only one of them")
+        raise ValueError("a password and a password file are both given; give only one of them")
     if access.tls_key_file and not access.tls_cert_file:
-        raise ValueError("tls_key_file is given, and tls_cert_file is not: give both")
+        raise ValueError("tls_key_file is given, but tls_cert_file is not; give both")
     return table

@@ -18,7 +18,7 @@ SENTINEL_PORT = 26379
 SOCKET_BYTES = 107
 """The maximum length of the path of a unix socket. The kernel allows 108 bytes, and the last one is a null byte."""
 HOST = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:(?P<port>\d{1,5}))?")
-ENCODE = "write / as %2F, @ as %40, : as %3A, ? as %3F and # as %23 in it, or give it as a setting of its own"
+ENCODE = "write / as %2F, @ as %40, : as %3A, ? as %3F and # as %23, or give it in a separate setting"
 
 
 class Kind(StrEnum):
@@ -84,7 +84,7 @@ def parse(url: str) -> RedisAddress:
     """Read an address. Raises InvalidSettings, which says what is wrong and shows the right form."""
     scheme, separator, rest = url.partition("://")
     if not separator:
-        raise InvalidSettings(f"a Redis address begins with one of {_schemes()}; this one has no ://")
+        raise InvalidSettings(f"a Redis address must begin with one of {_schemes()}, and this one has no ://")
     if scheme not in SCHEMES:
         raise InvalidSettings(unknown("scheme of a Redis address", scheme, SCHEMES))
     login, at, rest = rest.rpartition("@")
@@ -93,12 +93,12 @@ def parse(url: str) -> RedisAddress:
     username, _, password = (unquote(part) or None for part in login.partition(":"))
     rest, _, query = rest.partition("?")
     if "#" in rest + query:
-        _refuse(scheme, "it has a #")
+        _refuse(scheme, "it contains a #")
     where = _where(scheme, rest)
     if "db" in (options := _options(scheme, query)):
         where["database"] = _database(scheme, options["db"])
     if where.get("database") and SCHEMES[scheme][0] is Kind.CLUSTER:
-        _refuse(scheme, "a cluster has no database but 0")
+        _refuse(scheme, "a cluster has only database 0")
     return RedisAddress(scheme=scheme, username=username, password=password, **where)  # type: ignore[arg-type]
 
 
@@ -114,10 +114,10 @@ def _where(scheme: str, rest: str) -> dict[str, object]:
     kind = SCHEMES[scheme][0]
     if kind is Kind.SOCKET:
         if not rest.startswith("/"):
-            _refuse(scheme, "it names no path of a socket")
+            _refuse(scheme, "it names no socket path")
         path = unquote(rest)
         if len(os.fsencode(path)) > SOCKET_BYTES or "\0" in path:
-            _refuse(scheme, f"the path of its socket is not one of at most {SOCKET_BYTES} bytes")
+            _refuse(scheme, f"the path of its socket must have 1 to {SOCKET_BYTES} bytes")
         return {"path": path}
     hosts, _, path = rest.partition("/")
     found: dict[str, object] = {"hosts": tuple(_hosts(scheme, hosts))}
@@ -142,7 +142,9 @@ def _hosts(scheme: str, text: str) -> Iterator[tuple[str, int]]:
         found = HOST.fullmatch(one)
         port = int(found["port"] or (SENTINEL_PORT if kind is Kind.SENTINEL else PORT)) if found else 0
         if not found or not 0 < port < 65536:  # do not show the host: it may be a misplaced password
-            _refuse(scheme, f"its {f'host no. {number}' if len(given) > 1 else 'host'} is not HOST or HOST:PORT")
+            _refuse(
+                scheme, f"its {f'host no. {number}' if len(given) > 1 else 'host'} is not of the form HOST or HOST:PORT"
+            )
         yield found["host"].strip("[]"), port
 
 
@@ -150,9 +152,9 @@ def _options(scheme: str, query: str) -> dict[str, str]:
     options = dict(parse_qsl(query, keep_blank_values=True))
     for name in options:
         if name.startswith("ssl"):
-            _refuse(scheme, "TLS is not set after a ? but by tls_ca_file, tls_cert_file, tls_key_file")
+            _refuse(scheme, "it sets TLS after the ?; use tls_ca_file, tls_cert_file and tls_key_file")
         if name != "db":
-            _refuse(scheme, "nothing but db=NUMBER may follow a ?")
+            _refuse(scheme, "only db=NUMBER may follow the ?")
     return options
 
 
@@ -164,7 +166,7 @@ def _database(scheme: str, text: str) -> int:
 
 def _refuse(scheme: str, why: str) -> NoReturn:
     form = FORMS[SCHEMES[scheme][0]].replace("redis", "rediss", 1) if SCHEMES[scheme][1] else FORMS[SCHEMES[scheme][0]]
-    raise InvalidSettings(f"this {scheme}:// address cannot be used: {why}. Such an address looks like {form}")
+    raise InvalidSettings(f"this {scheme}:// address cannot be used: {why}. Use the form {form}")
 
 
 def _schemes() -> str:

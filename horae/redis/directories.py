@@ -34,7 +34,7 @@ class Server:
     """A single server, which is the primary."""
 
     question: tuple[str, ...] = ()
-    subject = "a primary that takes this"
+    subject = "a primary that accepts this command"
     may_replace_the_living = False
 
     def __init__(self, where: Place) -> None:

@@ -60,7 +60,7 @@ class Locator:
             else:
                 if found:
                     return self._settle(found, asked)
-                reasons.append(f"{place(*asked)} does not know it")
+                reasons.append(f"{place(*asked)} does not know the primary")
         raise self._lost(reasons)
 
     def find_blocking(self) -> Place:
@@ -77,7 +77,7 @@ class Locator:
             else:
                 if found:
                     return self._settle(found, asked)
-                reasons.append(f"{place(*asked)} does not know it")
+                reasons.append(f"{place(*asked)} does not know the primary")
         raise self._lost(reasons)
 
     async def check(self, at: Place) -> None:
@@ -107,7 +107,7 @@ class Locator:
 
     def _refuse(self, at: Place) -> None:
         if self._found not in (None, at):
-            raise ConnectionError(f"{place(*at)} is not {self.directory.subject} any more")
+            raise ConnectionError(f"{place(*at)} is no longer {self.directory.subject}")
 
     async def primaries(self) -> list[Place]:
         """All primaries that a key may be moved to, the current one first."""
@@ -126,10 +126,12 @@ class Locator:
             self._prefer(there)
         where = f"{place(*there)} is not {self.directory.subject}"
         if isinstance(error, MovedError):
-            return ConnectionError(f"{where}, its cluster has that at {place(error.host, error.port)}{self._hint()}")
+            return ConnectionError(
+                f"{where}; the cluster has that slot at {place(error.host, error.port)}{self._hint()}"
+            )
         if isinstance(error, AskError):
             # Do not follow it: the other node has only some of the keys yet, and a script needs all of them.
-            return ConnectionError(f"{where} for now: the slot is being moved to {place(error.host, error.port)}")
+            return ConnectionError(f"{where} now: the cluster is moving the slot to {place(error.host, error.port)}")
         return ConnectionError(f"{where}: {error}")
 
     def _hint(self) -> str:

@@ -101,7 +101,8 @@ class HealthServer:
             self._server = _Server((host, port), _handler(health))
         except OSError as error:
             raise StartError(
-                f"cannot listen on {host}:{port} for /health: {error.strerror}; choose another with {setting} (0: any)"
+                f"cannot listen on {host}:{port} for /health: {error.strerror}; choose another port with {setting} "
+                "(0: any free port)"
             ) from error
         self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
 
@@ -135,7 +136,7 @@ def _handler(health: Health) -> type[BaseHTTPRequestHandler]:
                 self._answer(200 if good else 503, json.dumps(body, default=str).encode(), "application/json")
             else:
                 known = ", ".join([*pages, "/metrics"])
-                self._answer(404, f"there is {known}\n".encode(), "text/plain")
+                self._answer(404, f"use {known}\n".encode(), "text/plain")
 
         do_HEAD = do_GET
 

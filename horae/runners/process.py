@@ -55,8 +55,8 @@ async def opened(settings: Settings, kind: str, slots: int, guard: Guard | None)
     """A process with everything open; raises StartError, or UnsafeStore. A store that is away is waited for later."""
     if settings.store.url is None:
         raise StartError(
-            f"the {kind} needs a state store that outlives it: run `horae up`, or set HORAE_STORE__URL "
-            "(redis://host:port/0) or store.url in horae.toml"
+            f"the {kind} needs a state store that exists independently of it: run `horae up`, or set "
+            "HORAE_STORE__URL (redis://host:port/0) or store.url in horae.toml"
         )
     probed, metrics = probe(settings), Metrics()
     registry = load(settings, probed)
@@ -69,7 +69,7 @@ async def opened(settings: Settings, kind: str, slots: int, guard: Guard | None)
         try:
             await place.store.check()
         except StoreUnavailable as error:
-            log.warning("starting all the same: %s", error, extra={"action": "store_away"})
+            log.warning("starting although the store does not answer: %s", error, extra={"action": "store_away"})
         yield Process(place=place, registry=registry, progresses=progresses, health=Health(progresses, metrics))
 
 
@@ -86,10 +86,12 @@ async def serve(
     tasks = [*takers, *(asyncio.create_task(keep_doing(duty, process.progresses, ended)) for duty in moving)]
     with listener:
         process.health.obstacles.pop("start", None)
-        log.info("%s is up, %s/health", process.place.name, listener.url, extra={"action": "process_up"})
+        log.info("%s started, %s/health", process.place.name, listener.url, extra={"action": "process_up"})
         status = await _until_stopped(process, tasks)
         process.health.obstacles["drain"] = "draining"
-        log.info("%s drains", process.place.name, extra={"action": "process_drains"})
+        log.info(
+            "%s accepts no more work and waits for its runs", process.place.name, extra={"action": "process_drains"}
+        )
         process.stopping.set()
         # What is handed back comes up at once: nobody here may take it again.
         await asyncio.gather(_end_of(takers), process.place.work.finish(grace_seconds))
@@ -98,7 +100,7 @@ async def serve(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    log.info("%s is down", process.place.name, extra={"action": "process_down"})
+    log.info("%s stopped", process.place.name, extra={"action": "process_down"})
     return status
 
 
@@ -113,8 +115,13 @@ async def _until_stopped(process: Process, tasks: Sequence["asyncio.Task[None]"]
             if task.done():
                 task.result()  # a duty never ends by itself: this raises its error
         if process.place.work.runner.abandoned:
-            process.health.obstacles["abandoned"] = "a job left a thread behind; this process will be restarted"
-            log.error("a thread cannot be ended; restarting", extra={"action": "process_restarts"})
+            process.health.obstacles["abandoned"] = (
+                "a run exceeded its time limit and cannot be stopped; this process will restart"
+            )
+            log.error(
+                "a run exceeded its time limit and cannot be stopped; this process restarts",
+                extra={"action": "process_restarts"},
+            )
             return RESTART_WANTED
         process.progresses.went_round("event loop")
         with suppress(TimeoutError):
@@ -139,7 +146,7 @@ async def _to_end(running: Coroutine[Any, Any, int]) -> int:
     for task in left:
         task.cancel()
     if left and (await asyncio.wait(left, timeout=LEFT_WAIT_SECONDS))[1]:
-        log.error("a job does not end; it is left behind", extra={"action": "run_left_behind"})
+        log.error("a run does not end; this process ends without it", extra={"action": "run_left_behind"})
         logging.shutdown()
         os._exit(status)
     return status

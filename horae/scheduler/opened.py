@@ -52,13 +52,13 @@ class OpenScheduler:
             runs = await asyncio.wait_for(self._open_runs(), LOOK_SECONDS)
         except (StoreError, TimeoutError) as error:
             why = str(error) or f"no answer within {LOOK_SECONDS:g} s"
-            log.warning("the store is away, so runs that are still open cannot be named: %s", why)
+            log.warning("the store does not answer, so the runs that are still open are unknown: %s", why)
             return
         if runs:
             named = ", ".join(f"{run.run_id} ({run.job}, {run.state.value})" for run in runs[:TOLD])
             more = " and more" if len(runs) > TOLD else ""
             who = "this program, or `horae up`," if self.embedded else "this program"
-            text = "runs that are still open: %s%s; they stay in the store, and %s goes on with them when it starts"
+            text = "these runs are still open: %s%s; they stay in the store, and %s continues them when it starts"
             extra = {"action": "runs_open", "runs": [run.run_id for run in runs[:TOLD]]}
             log.warning(text, named, more, who, extra=extra)
 

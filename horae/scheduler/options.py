@@ -19,7 +19,7 @@ def due_of(metadata: Mapping[str, Any]) -> datetime | None:
     try:
         return parse_instant(str(text))
     except ValueError as error:
-        raise UsageError(f"schedule_time={text!r}: {error}; write 2026-12-01T02:00:00Z") from error
+        raise UsageError(f"schedule_time={text!r}: {error}; write it as 2026-12-01T02:00:00Z") from error
 
 
 def instant_of(at: datetime | None) -> datetime | None:

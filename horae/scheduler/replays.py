@@ -53,9 +53,9 @@ def message_of(letter: DeadLetter, limit_bytes: int) -> Message:
         return Message.decode(letter.body.encode(), limit_bytes)
     except (InvalidMessage, MessageTooLarge) as error:
         raise NotReplayable(
-            f"{letter.run_id} cannot be replayed: what came is no message ({error.message}), so nobody can say what to "
-            f"run; `horae dead show {letter.run_id}` prints it. Have the right one sent, or say `horae enqueue JOB "
-            f"--context KEY=VALUE`, and then `horae dead drop {letter.run_id}`"
+            f"{letter.run_id} cannot be replayed, because its content is not a valid message ({error.message}). "
+            f"`horae dead show {letter.run_id}` prints the content. Send the right message again, or run `horae "
+            f"enqueue JOB --context KEY=VALUE`. Then run `horae dead drop {letter.run_id}`"
         ) from error
 
 
@@ -66,11 +66,11 @@ def refused(letter: DeadLetter, error: HoraeError) -> NotReplayable:
     if isinstance(error, UnknownName) and error.kind == "job":
         hint = f"did you mean {error.nearest!r}? " if error.nearest else ""
         why = (
-            f"no job {error.given!r} is registered any more, {hint}bring it back, or `horae enqueue` the one that took "
-            f"its place with this context, and then `horae dead drop {letter.run_id}`"
+            f"no job {error.given!r} is registered now; {hint}restore it, or `horae enqueue` its successor with "
+            f"this context; then run `horae dead drop {letter.run_id}`"
         )
     else:
-        why = f"{error.message}; --context KEY=VALUE and --without KEY change what it gets"
+        why = f"{error.message}; change the context with --context KEY=VALUE and --without KEY"
     return NotReplayable(f"{letter.run_id} cannot be replayed: {why}")
 
 
@@ -89,10 +89,12 @@ async def letter_of(ledger: Ledger, letters: DeadLetters, run_id: str) -> DeadLe
     if found is None:
         raise UnknownName("dead letter", run_id, [one.run_id for one in await letters.newest(NAMED)])
     if found.replayed_as:
-        raise NotReplayable(f"{run_id} was replayed already, as {found.replayed_as}; `horae show {found.replayed_as}`")
+        raise NotReplayable(
+            f"{run_id} was already replayed as {found.replayed_as}; `horae show {found.replayed_as}` shows the new run"
+        )
     if any(event.what == "dropped" for event in found.story):
         raise NotReplayable(f"the dead letter of {run_id} was dropped; `horae enqueue {found.job}` runs the job anew")
     raise NotReplayable(
-        f"{run_id} is no dead letter: it is a run of {found.job} that is {found.state.value}; only durable runs that "
-        "failed leave one, and `horae dead list` lists them"
+        f"{run_id} is not a dead letter, but a run of {found.job} with the state {found.state.value}. Only durable "
+        "runs that failed leave a dead letter; `horae dead list` lists them"
     )

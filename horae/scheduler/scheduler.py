@@ -273,14 +273,22 @@ class Scheduler:
             try:
                 await publish(self._here.place.store.outbox, self._here.place.queues.router, provider, messages)
             except QueueError as error:
-                log.warning("accepted, and the relay will publish it: %s", error, extra={"action": "publish_left"})
+                log.warning(
+                    "the run is accepted, and the relay will publish its message: %s",
+                    error,
+                    extra={"action": "publish_left"},
+                )
 
     def _durable(self, key: str) -> Job:
         name = key if key in self.registry else key.replace("_", "-")
         job = self.registry.get(name)
         if job.tier is not Tier.ONEIRIC:
-            lives = "a flow: Prefect runs it" if job.tier is Tier.PREFECT else "an internal job of the sidecar"
-            raise InvalidJob(f"{name!r} cannot be enqueued, it is {lives}; `horae run {name}` runs it now")
+            lives = (
+                "a flow, and Prefect runs it"
+                if job.tier is Tier.PREFECT
+                else "an internal job, and the sidecar runs it"
+            )
+            raise InvalidJob(f"{name!r} cannot be enqueued, because it is {lives}; `horae run {name}` runs it now")
         return job
 
     async def schedule_deployment(self, flow: Any, *, name: str, schedule: Schedule | None = None) -> str:

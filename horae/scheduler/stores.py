@@ -19,13 +19,15 @@ async def with_store(settings: Settings, stack: AsyncExitStack) -> tuple[Setting
     Logs which store is used. Raises StartError if no store is configured and the embedded one cannot be started.
     """
     if settings.store.url is not None:
-        log.info("the store is %s", shown(settings.store.url.get_secret_value()), extra={"action": "store_configured"})
+        log.info(
+            "using the store at %s", shown(settings.store.url.get_secret_value()), extra={"action": "store_configured"}
+        )
         return settings, False
     found = effective(settings)
     if found.store.url is not None:
         where = shown(found.store.url.get_secret_value())
         log.info(
-            "the store is that of the `horae up` that runs in %s: %s",
+            "using the store of the `horae up` that runs in %s: %s",
             settings.project.resolve(),
             where,
             extra={"action": "store_of_horae_up"},
@@ -33,7 +35,7 @@ async def with_store(settings: Settings, stack: AsyncExitStack) -> tuple[Setting
         return found, False
     url = await stack.enter_async_context(embedded_store(settings.state.resolve()))
     log.info(
-        "no store is configured and no `horae up` runs in %s: an embedded one is used, its data is in %s",
+        "no store is configured and no `horae up` runs in %s, so an embedded store with its data in %s is used",
         settings.project.resolve(),
         settings.state.resolve() / FOLDER,
         extra={"action": "store_embedded"},

@@ -19,11 +19,13 @@ def parse_duration(text: str) -> timedelta:
     """`30s`, `5m`, `1h30m`, `90d`, `2w` as a timedelta; raises InvalidSchedule."""
     parts = DURATION.findall(text.strip().lower())
     if not parts or "".join(n + u for n, u in parts) != text.strip().lower():
-        raise InvalidSchedule(f"{text!r} is not a duration; write a number and s, m, h or d, such as 30s or 1h30m")
+        raise InvalidSchedule(
+            f"{text!r} is not a duration; write a number and a unit s, m, h or d, such as 30s or 1h30m"
+        )
     try:
         return timedelta(seconds=sum(float(number) * UNIT_SECONDS[unit] for number, unit in parts))
     except OverflowError as error:
-        raise InvalidSchedule(f"{text!r} is longer than any clock runs") from error
+        raise InvalidSchedule(f"{text!r} is too long for a duration") from error
 
 
 def format_duration(duration: timedelta) -> str:

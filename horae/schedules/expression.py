@@ -110,7 +110,7 @@ def read(text: str) -> Expression:
         _falls_on=_day_rule(text, parts[2], parts[4]),
     )
     if expression.next_day(date(1999, 12, 31)) is None:
-        raise InvalidSchedule(f"cron {text!r} can never fire: there is no such day in any year")
+        raise InvalidSchedule(f"cron {text!r} can never fire: no year has such a day")
     return expression
 
 
@@ -151,10 +151,10 @@ def _parts(text: str) -> list[str]:
 
 def _macro(text: str, name: str) -> str:
     if name == "@reboot":
-        raise InvalidSchedule("@reboot is no schedule; give the job run_on_start=True")
+        raise InvalidSchedule("@reboot is not a schedule; give the job run_on_start=True")
     if name.startswith("@every"):
         span = name.removeprefix("@every").strip() or "5m"
-        raise InvalidSchedule(f'cron {text!r} is an interval and no cron; write every("{span}"), or --every {span}')
+        raise InvalidSchedule(f'cron {text!r} is an interval, not a cron; write every("{span}"), or --every {span}')
     if name not in MACROS:
         raise InvalidSchedule(f"cron {text!r} is not one of {', '.join(MACROS)}")
     return MACROS[name]
@@ -167,12 +167,12 @@ def _too_many(text: str, parts: list[str]) -> str:
     """The message for more than five fields. It guesses whether the extra ones are seconds, a year or a command."""
     if len(parts) <= 7 and all(map(CRON_FIELD.fullmatch, parts)):
         return (
-            f"cron {text!r} has {len(parts)} fields: seconds and years are not part of cron. Write five fields "
+            f"cron {text!r} has {len(parts)} fields. Cron has no fields for seconds and years. Write five fields "
             '(minute, hour, day of month, month, day of week), or every("30s") for less than a minute'
         )
     return (
-        f"cron {text!r} has more than its five fields; leave out {' '.join(parts[5:])!r}: a schedule names no command "
-        'and no user. A zone is given apart, as in cron("0 2 * * *", "Europe/Berlin")'
+        f"cron {text!r} has more than five fields; remove {' '.join(parts[5:])!r}. A schedule has no command and no "
+        'user. Give a time zone separately, as in cron("0 2 * * *", "Europe/Berlin")'
     )
 
 

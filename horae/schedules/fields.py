@@ -19,7 +19,7 @@ MONTHS = (
 )
 WEEKDAYS = ("SUNDAY", "MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY")
 SUNDAY = 7
-FORMS = "`*`, lists such as 1,2, ranges upwards such as 1-5, steps such as */2"
+FORMS = "`*`, lists such as 1,2, ascending ranges such as 1-5, steps such as */2"
 
 type DayRule = Callable[[date], bool]
 
@@ -124,7 +124,7 @@ def _span(kind: Field, span: str) -> tuple[int, int, bool]:
     if kind is WEEKDAY and high == 0 and last.isalpha():
         high = SUNDAY  # SAT-SUN ends on the Sunday at the end of the week
     if high < low:
-        raise Refused(f"{span} goes downwards; ranges go upwards, so write {_two(kind, first, last)}")
+        raise Refused(f"{span} is descending; a range must be ascending, so write {_two(kind, first, last)}")
     return low, high, False
 
 
@@ -150,22 +150,22 @@ def _number(kind: Field, text: str) -> int:
 
 def _not_a_value(kind: Field, text: str) -> str:
     if kind is WEEKDAY and text.endswith("L") and text[:-1] in kind.names:
-        return f"the last {text[:-1].capitalize()} of a month is {kind.names[text[:-1]]}L"
+        return f"for the last {text[:-1].capitalize()} of a month write {kind.names[text[:-1]]}L"
     if text == "?":
-        return "? stands for `*` in the two fields of days only"
+        return "? is allowed only in the two fields of days, where it means `*`"
     word = nearest(text.lower(), map(str.lower, kind.names)) if text.isalpha() else None
     return f"did you mean {word.upper()}?" if word else ""
 
 
 def _step(kind: Field, term: str, text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,4}", text) or int(text) == 0:
-        raise Refused(f"the step of {term} is not a number from 1 on")
+        raise Refused(f"the step of {term} is not a number from 1")
     step = int(text)
     if step > kind.size:
         unit = kind.name.split(" ")[0]
         raise Refused(
-            f"the step of {term} is larger than its field, so it would fire at the first {unit} alone; "
-            f'write that {unit}, or a duration such as every("{step}{UNITS[unit]}")'
+            f"the step of {term} is larger than its field, so it would fire only at the first {unit}; write that "
+            f'{unit}, or a duration such as every("{step}{UNITS[unit]}")'
         )
     return step
 
@@ -177,14 +177,14 @@ def _special_day(term: str) -> DayRule | None:
     if match := re.fullmatch(r"L(?:-([0-9]{1,2}))?", term):
         before = int(match[1] or 0)
         if before > 30:
-            raise Refused(f"{term} is before the first of every month; give L-1 to L-30")
+            raise Refused(f"{term} is before the first day of every month; give L-1 to L-30")
         return partial(_is_before_last, before)
     if term == "LW":
         return _is_last_weekday
     if match := re.fullmatch(r"([0-9]{1,2})W", term):
         return partial(_is_nearest_weekday, _number(DAY, match[1]))
     if term.startswith("L") or "W" in term:
-        raise Refused(f"{term} is no day; L, L-3, LW and 15W stand alone or in a list, without range or step")
+        raise Refused(f"{term} is not a day; L, L-3, LW and 15W are allowed alone or in a list, without range or step")
     return None
 
 
@@ -194,7 +194,7 @@ def _special_weekday(term: str) -> DayRule | None:
     if "#" in term:
         which, _, nth = term.partition("#")
         if not re.fullmatch(r"[1-5]", nth):
-            raise Refused(f"{term}: the number after # is 1 to 5, which week of the month")
+            raise Refused(f"{term}: the number after # must be 1 to 5, the week of the month")
         return partial(_is_nth_weekday, _number(WEEKDAY, which) % SUNDAY, int(nth))
     return None
 

@@ -48,7 +48,7 @@ class Cron:
 
     def __post_init__(self) -> None:
         if not all(isinstance(text, str) for text in (self.expression, self.tz)):
-            raise InvalidSchedule(f'cron({self.expression!r}, {self.tz!r}): give texts, such as "0 2 * * *", "UTC"')
+            raise InvalidSchedule(f'cron({self.expression!r}, {self.tz!r}): give two texts, such as "0 2 * * *", "UTC"')
         zone(self.tz)
         object.__setattr__(self, "expression", read(self.expression).text)
 
@@ -83,9 +83,11 @@ class Every:
 
     def __post_init__(self) -> None:
         if not SHORTEST <= self.interval <= LONGEST:
-            raise InvalidSchedule(f"every {format_duration(self.interval)}: give one second to a hundred years")
+            raise InvalidSchedule(
+                f"every {format_duration(self.interval)}: give an interval of one second to a hundred years"
+            )
         if self.interval % MILLISECOND or self.offset % MILLISECOND:
-            raise InvalidSchedule(f"every {self.interval}: instants finer than a millisecond cannot be kept; round it")
+            raise InvalidSchedule(f"every {self.interval}: an interval must be in whole milliseconds; round it")
         object.__setattr__(self, "offset", self.offset % self.interval)
 
     def next_after(self, now: datetime) -> datetime | None:
@@ -115,7 +117,7 @@ class At:
         found = tuple(sorted({aware(instant) for instant in self.instants}))
         for instant in found:
             if instant.microsecond % 1000:
-                raise InvalidSchedule(f"{isoformat(instant)} is finer than a millisecond; round it")
+                raise InvalidSchedule(f"{isoformat(instant)} is not in whole milliseconds; round it")
         object.__setattr__(self, "instants", found)
 
     def next_after(self, now: datetime) -> datetime | None:

@@ -22,7 +22,9 @@ def cron(expression: str, tz: str | None = None) -> Cron:
     """
     if prefix := ZONE_PREFIX.match(str(expression)):
         if tz is not None and tz != prefix[1]:
-            raise InvalidSchedule(f"cron {expression!r} names the zone {prefix[1]}, and tz={tz!r} another; give one")
+            raise InvalidSchedule(
+                f"cron {expression!r} names the time zone {prefix[1]}, but tz={tz!r} is another; give one"
+            )
         return Cron(expression[prefix.end() :], prefix[1])
     return Cron(expression, "UTC" if tz is None else tz)
 
@@ -71,10 +73,10 @@ def parse_schedule(
     given = {"--cron": cron is not None, "--every": every is not None, "--at": bool(instants)}
     named = [flag for flag, there in given.items() if there]
     if tz is not None and cron is None:
-        raise InvalidSchedule(f"--tz {tz} needs --cron: --every counts real time, and --at says its own offset")
+        raise InvalidSchedule(f"--tz {tz} needs --cron: --every counts real time, and --at contains its offset")
     if len(named) != 1:
         said = f"{' and '.join(named)} together" if named else "no schedule"
-        raise InvalidSchedule(f'{said}: give one of --cron "0 2 * * *", --every 30s, --at 2026-12-01T02:00:00Z')
+        raise InvalidSchedule(f'{said}: give exactly one of --cron "0 2 * * *", --every 30s, --at 2026-12-01T02:00:00Z')
     if cron is not None:
         return _cron(cron, tz)
     return Every(parse_duration(every)) if every is not None else At(tuple(map(_instant, instants)))
@@ -94,7 +96,7 @@ def schedule_from(text: str) -> Schedule:
             return every(span, anchor=anchor or None)
         case "at":
             return at(*rest.split(", "))
-    raise InvalidSchedule(f"{text!r} is not the text of a schedule")
+    raise InvalidSchedule(f"{text!r} is not a stored schedule")
 
 
 def _instant(given: datetime | str) -> datetime:
@@ -103,7 +105,9 @@ def _instant(given: datetime | str) -> datetime:
     try:
         return parse_instant(given)
     except ValueError as error:
-        why = error if "time zone" in str(error) else f"{given!r} is not an instant; write 2026-12-01T02:00:00Z"
+        why = error if "time zone" in str(error) else f"{given!r} is not an instant; write it as 2026-12-01T02:00:00Z"
         raise InvalidSchedule(str(why)) from error
     except (TypeError, AttributeError) as error:
-        raise InvalidSchedule(f"{given!r} is not an instant; give a datetime or 2026-12-01T02:00:00Z") from error
+        raise InvalidSchedule(
+            f"{given!r} is not an instant; give a datetime, or a text such as 2026-12-01T02:00:00Z"
+        ) from error

@@ -23,7 +23,7 @@ STRIDE = timedelta(hours=6)
 def _data() -> Path:
     spec = find_spec("tzdata")
     if spec is None or not spec.submodule_search_locations:
-        raise RuntimeError("the package tzdata is not installed; Horae's own installation brings it")
+        raise RuntimeError("the package tzdata is not installed; install horae again, which installs it")
     return Path(spec.submodule_search_locations[0])
 
 
@@ -59,12 +59,15 @@ def _hint(name: str) -> str:
         etc = f"Etc/GMT{'-' if sign == '+' else '+'}{hours}"
         if minutes == "00" and etc in zone_names():
             way = "ahead of" if sign == "+" else "behind"
-            return f": it is an offset. {etc!r} is {hours} h {way} UTC all year; a place follows its summer time."
-        return ": it is an offset. A place follows its own rules."
+            return (
+                f". It is an offset; {etc!r} is {hours} h {way} UTC all year. The name of a place includes its "
+                "summer time."
+            )
+        return ". It is an offset; the name of a place includes its rules."
     if best := same.get(spelled) or cities.get(spelled):
         return f", did you mean {best!r}?"
     if ABBREVIATION.fullmatch(name.strip().upper()) and (places := _places(name.strip().upper())):
-        return f": it is an abbreviation, which clocks show in {', '.join(places)}. Name a place."
+        return f". It is an abbreviation that is used in {', '.join(places)}; give the name of a place."
     best = same.get(nearest(spelled, same) or "")
     return f", did you mean {best!r}?" if best else "."
 

@@ -40,8 +40,8 @@ def find_project(start: Path) -> Path:
         if (folder / FILE).is_file():
             return folder
     raise InvalidSettings(
-        f"no {FILE} in {start} or above it; run this in a Horae project, or say --project FOLDER. An empty file "
-        "of that name makes a folder a project"
+        f"no {FILE} in {start} or above it; run this in a Horae project, or give --project FOLDER. To make a folder "
+        "a project, create an empty file of that name"
     )
 
 
@@ -107,7 +107,7 @@ def _read_toml(path: Path) -> tuple[dict[str, Any], dict[Place, str]]:
         if depth_of(values) > DEEPEST:
             raise RecursionError
     except RecursionError:
-        raise InvalidSettings(f"{path}: tables or lists are nested deeper than {DEEPEST}") from None
+        raise InvalidSettings(f"{path}: tables or lists have more than {DEEPEST} levels of nesting") from None
     except ValueError as error:
         raise InvalidSettings(f"{path}: {error}") from error
     origins = toml_origins(FILE, text, values)
@@ -137,7 +137,7 @@ def _merged(below: Any, above: Any) -> Any:
 def _refuse_unusable(values: Mapping[str, Any], origins: Origins) -> None:
     for place, text in _texts(values):
         if "\0" in text:
-            raise InvalidSettings(f"{'.'.join(place)}: it has a NUL character ({origins.of(place)})")
+            raise InvalidSettings(f"{'.'.join(place)}: it contains a NUL character ({origins.of(place)})")
 
 
 def _texts(value: Any, place: Place = ()) -> Iterator[tuple[Place, str]]:

@@ -23,11 +23,11 @@ def _http_url(url: SecretStr) -> SecretStr:
     scheme, separator, _ = url.get_secret_value().partition("://")
     if scheme not in ("http", "https") or not separator:
         given = scheme if separator else "no scheme"
-        raise ValueError(f"a URL that begins with one of http://, https:// is wanted, not with {given}")
+        raise ValueError(f"a URL must begin with one of http:// and https://, but this one begins with {given}")
     try:
         _ = urlsplit(url.get_secret_value()).port
     except ValueError:
-        raise ValueError("its host or its port cannot be read; the port is a number up to 65535") from None
+        raise ValueError("its host or port cannot be read; a port is a number up to 65535") from None
     return url
 
 
@@ -133,10 +133,11 @@ def _package_path(folder: str) -> str:
     for part in parts:
         if not part.isidentifier() or iskeyword(part):
             raise ValueError(
-                f"{folder!r} is not a folder below the project whose parts are Python names, such as jobs/durable"
+                f"{folder!r} must be a folder below the project, and its parts must be Python names, such as "
+                "jobs/durable"
             )
     if parts[0] in TAKEN or parts[0] in sys.stdlib_module_names:
-        raise ValueError(f"{folder!r} begins with {parts[0]!r}, which is the name of a library; give another folder")
+        raise ValueError(f"{folder!r} begins with {parts[0]!r}, which is the name of a library; choose another folder")
     return "/".join(parts)
 
 
@@ -160,7 +161,8 @@ class FolderSettings(Table):
         for tier, other in permutations(Tier, 2):
             if f"{self.of(other)}/".startswith(f"{self.of(tier)}/"):
                 raise ValueError(
-                    f"{other.folder} = {self.of(other)!r} is in the folder of {tier.folder}; keep them apart"
+                    f"{other.folder} = {self.of(other)!r} is inside the folder of {tier.folder}; choose separate "
+                    "folders"
                 )
         return self
 

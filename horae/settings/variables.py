@@ -81,7 +81,9 @@ def from_env_file(path: Path) -> list[Given]:
         if binding.key and binding.value is not None:
             found.append(Given(name=binding.key, value=binding.value, where=where))
         elif PREFIX in said.upper() and (binding.error or binding.key):
-            raise InvalidSettings(f"{where}: this line is not NAME=value; a value with spaces or # needs quotes")
+            raise InvalidSettings(
+                f"{where}: this line is not of the form NAME=value; put a value with spaces or # in quotes"
+            )
     return found
 
 
@@ -96,7 +98,7 @@ def from_secrets(named: str | None, project: Path) -> list[Given]:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         if named:
             why = getattr(error, "strerror", None) or error
-            raise InvalidSettings(f"{SECRETS_VARIABLE}={named!r}: {why}; name a folder of secrets") from error
+            raise InvalidSettings(f"{SECRETS_VARIABLE}={named!r}: {why}; give a folder of secrets") from error
         return []
     return [Given(name=path.name, value=read_text(path).strip(), where=str(path)) for path in files]
 
@@ -106,7 +108,7 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InvalidSettings(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+        raise InvalidSettings(f"{path}: it is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
     except OSError as error:
         raise InvalidSettings(f"{path}: {error.strerror}") from error
 
@@ -117,14 +119,14 @@ def check_names(settings: type[BaseModel], given: list[Given]) -> None:
     problems = []
     for one in given:
         if depth_of(_from_json(one.value)) > DEEPEST:
-            problems.append(f"{one.name}: lists or objects are nested deeper than {DEEPEST} ({one.where})")
+            problems.append(f"{one.name}: lists or objects have more than {DEEPEST} levels of nesting ({one.where})")
             continue
         if one.place in values or (len(one.place) > 2 and _is_open(one.place, tables)):
             continue
         if one.place in tables:
             if not one.value.lstrip().startswith("{"):
                 problems.append(
-                    f"{one.name} is a table; set {one.name}{DELIMITER}NAME, or give it as JSON ({one.where})"
+                    f"{one.name} is a table; set {one.name}{DELIMITER}NAME, or give the table as JSON ({one.where})"
                 )
             continue
         best = nearest(one.name.upper(), map(variable, values))

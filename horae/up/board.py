@@ -143,7 +143,7 @@ class Board:
         if len(lines) <= room:
             return lines
         shown = max(1, (room - 2) * len(rows) // (len(lines) - 1))
-        more = f"… and {len(rows) - shown} more: `horae jobs` shows them all"
+        more = f"… and {len(rows) - shown} more: `horae jobs` shows all"
         return [*job_lines(rows[:shown], self._console.width), Text(more, style="dim")]
 
     def _urgency(self, job: Job) -> int:

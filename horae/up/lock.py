@@ -36,8 +36,8 @@ def _take(path: Path) -> int:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise StartError(
-                f"cannot write {path}: {error.strerror}. Everything that runs here is kept in {path.parent}: "
-                "make room, make it writable for this user, or put it elsewhere with HORAE_STATE_DIR"
+                f"cannot write {path}: {error.strerror}. Horae stores its state in {path.parent}: free space, make "
+                "the folder writable for this user, or choose another folder with HORAE_STATE_DIR"
             ) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -63,5 +63,5 @@ def _taken(path: Path, holder: str) -> str:
         f"horae up already runs in {path.parent.parent}"
         + (f" as process {holder}" if holder else "")
         + (f" ({named})" if named else "")
-        + f". Use that one, or stop it first: Ctrl-C in its terminal, or kill {holder or 'its process'}"
+        + f". Use it, or stop it first: press Ctrl-C in its terminal, or run kill {holder or 'its process'}"
     )

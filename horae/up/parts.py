@@ -159,7 +159,7 @@ class Parts:
         From then on a part that dies is started again, for as long as it takes.
         """
         if part.name in self._entries:
-            raise ValueError(f"there already is a part {part.name!r}")
+            raise ValueError(f"the part {part.name!r} already exists")
         entry = _Entry(part=part, log=self._state / "logs" / f"{part.name}.log")
         self._entries[part.name] = entry
         why = await self._launch(entry)

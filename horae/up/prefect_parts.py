@@ -34,8 +34,8 @@ SWITCHED_OFF = {
 
 
 NOT_INSTALLED = (
-    "the flows of prefect.yaml do not run: Prefect is not installed here. `pip install 'horae[prefect]'`, "
-    "then start `horae up` again"
+    "the flows of prefect.yaml do not run, because Prefect is not installed here. Run `pip install "
+    "'horae[prefect]'`, then start `horae up` again"
 )
 
 
@@ -106,7 +106,7 @@ async def prepare(api: PrefectApi, project: Path, pool: str, *, ours: bool) -> N
     await api.ensure_work_pool(pool, template, update=ours)
     if ours:
         # They would hold their deployment's concurrency slot for minutes, and the next run would be cancelled.
-        await api.crash_unfinished("its process ended with the horae up that it ran under")
+        await api.crash_unfinished("its process ended when its horae up ended")
     await api.ensure_automation(silent_runs_crash())
 
 
@@ -126,7 +126,8 @@ def silent_runs_crash() -> dict[str, Any]:
     ends = ["Completed", "Failed", "Cancelled", "Crashed"]
     return {
         "name": "horae: silent flow runs crash",
-        "description": f"Marks a flow run Crashed that was silent for {CRASHED_AFTER_SECONDS} s. Made by horae up.",
+        "description": f"Marks a flow run as Crashed after {CRASHED_AFTER_SECONDS} s without a heartbeat. Made by "
+        "horae up.",
         "enabled": True,
         "trigger": {
             "type": "event",
@@ -142,7 +143,7 @@ def silent_runs_crash() -> dict[str, Any]:
             {
                 "type": "change-flow-run-state",
                 "state": "CRASHED",
-                "message": f"no heartbeat for {CRASHED_AFTER_SECONDS} s: its process is gone",
+                "message": f"no heartbeat for {CRASHED_AFTER_SECONDS} s: the process of the flow run has ended",
             }
         ],
     }
@@ -191,8 +192,8 @@ async def _deploy_file(file: PrefectFile, state: Path, api_url: str, api_key: st
     if process.returncode:
         last = "\n".join(f"    {line}" for line in text.strip().splitlines()[-25:])
         raise StartError(
-            f"prefect deploy --all failed with exit status {process.returncode}; "
-            f"`horae check` says what is wrong in {file.path.name}. Its last words:\n{last}"
+            f"prefect deploy --all failed with exit status {process.returncode}; `horae check` shows what is wrong "
+            f"in {file.path.name}. Its last output:\n{last}"
         )
     return text
 

@@ -31,7 +31,7 @@ class Reload:
     async def look(self) -> None:
         changed = self._files.changed()
         if later := needs_restart(changed):
-            self._board.say(f"{_named(later)} changed; stop `horae up` and start it again to take that up", "yellow")
+            self._board.say(f"{_named(later)} changed; restart `horae up` to load this", "yellow")
         if jobs := [file for file in changed if file not in later]:
             await self._jobs_changed(jobs)
         if self._worker_until is None:
@@ -39,20 +39,20 @@ class Reload:
         if not self._board.durable_running or monotonic() > self._worker_until:
             self._worker_until = None
             await self._parts.restart(WORKER)
-            self._board.say("the queue worker knows the changed jobs")
+            self._board.say("the queue worker has loaded the changed jobs")
 
     async def _jobs_changed(self, files: list[str]) -> None:
         # A file that loops or ends its process at import must not do so here.
         registry = load(self._settings, await asyncio.to_thread(probe, self._settings))
         self._board.registry = registry
         self._took(registry)
-        self._board.say(f"{_named(files)} changed: taking up {len(registry.names)} jobs", "cyan")
+        self._board.say(f"{_named(files)} changed: loading {len(registry.names)} jobs", "cyan")
         for problem in registry.problems:
             if problem.file in files:
                 self._board.say(f"{problem.code} {problem.file}:{problem.line or 1}: {problem.message}", "red")
         self._worker_until = monotonic() + PATIENCE_SECONDS
         if self._board.durable_running:
-            self._board.say(f"the queue worker ends what it runs first, for at most {PATIENCE_SECONDS:g} s")
+            self._board.say(f"the queue worker first finishes its active runs, for at most {PATIENCE_SECONDS:g} s")
         await self._parts.restart(SIDECAR)
 
 

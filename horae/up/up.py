@@ -86,8 +86,8 @@ def main(settings: Settings, *, once: bool = False, as_json: bool = False, reloa
         if error.errno not in NO_ROOM:
             raise
         raise StartError(
-            f"cannot write {error.filename or f'to {settings.state}'}: {error.strerror}. Everything that runs here is "
-            "kept there: make room, make it writable for this user, or put it elsewhere with HORAE_STATE_DIR"
+            f"cannot write {error.filename or f'to {settings.state}'}: {error.strerror}. Horae stores its state there: "
+            "free space, make the folder writable for this user, or choose another folder with HORAE_STATE_DIR"
         ) from error
 
 
@@ -120,7 +120,7 @@ def _tell_errors(settings: Settings, board: Board, probed: Mapping[str, Probed])
     for finding in errors[:ERRORS_TOLD]:
         board.say(f"{finding.code} {finding.file or settings.project}:{finding.line or 1}: {finding.message}", "red")
     if errors:
-        board.say(f"`horae check` tells what to do about {'it' if len(errors) == 1 else f'all {len(errors)}'}", "red")
+        board.say(f"`horae check` explains how to correct {'it' if len(errors) == 1 else f'all {len(errors)}'}", "red")
 
 
 async def _work(settings: Settings, board: Board, *, once: bool, as_json: bool, reloads: bool) -> int:

@@ -119,4 +119,4 @@ def require_space(folder: Path, needed_bytes: int) -> None:
     """Raise OSError, before anything is written, if the disk has less free space."""
     free = shutil.disk_usage(folder).free
     if free < needed_bytes:
-        raise OSError(f"{folder} has {free >> 20} MiB free and {needed_bytes >> 20} MiB are needed; free some space")
+        raise OSError(f"{folder} has {free >> 20} MiB free, but {needed_bytes >> 20} MiB are needed; free some space")

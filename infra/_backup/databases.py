@@ -119,6 +119,6 @@ def prefect_database(project: Path, state: Path, environment: Mapping[str, str])
             return _sqlite(place, project)
     raise InvalidSettings(
         "there is no database to back up: none is configured, and Prefect has none at "
-        f"{' or '.join(map(str, places))}; "
-        'name some in horae.toml: [jobs.database-backup] databases = ["path/to/file.db"]'
+        f"{' or '.join(map(str, places))}; give some in horae.toml: [jobs.database-backup] databases = "
+        '["path/to/file.db"]'
     )

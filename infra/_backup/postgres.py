@@ -37,7 +37,9 @@ def back_up(database: Postgres, work: Path, timeout_seconds: float, tools: str |
     tables = sum(" TABLE DATA " in line for line in listed.splitlines() if not line.startswith(";"))
     copied, rows = _read_all([restore, "--file=-", str(packed)], database, timeout_seconds)
     if copied != tables:
-        raise BackupFailed(f"the dump of {database} lists the data of {tables} tables and holds that of {copied}")
+        raise BackupFailed(
+            f"the dump of {database} lists the data of {tables} tables, but contains the data of {copied}"
+        )
     return Made(file=packed, suffix=SUFFIX, tables=tables, rows=rows)
 
 

@@ -45,7 +45,7 @@ def back_up(source: Path, work: Path, timeout_seconds: float) -> Made:
     with gzip.open(packed, "rb") as zipped, restored.open("wb") as plain:
         shutil.copyfileobj(zipped, plain, CHUNK)
     if _digest(restored) != _digest(copied):
-        raise BackupFailed(f"what was restored from the backup of {source} is not what went in")
+        raise BackupFailed(f"the content restored from the backup of {source} differs from the original")
     if (found := check(restored)) != counts:
         wrong = sorted(name for name in counts.keys() | found.keys() if counts.get(name) != found.get(name))
         raise BackupFailed(f"the restored copy of {source} has other row counts in {', '.join(wrong)}")
@@ -61,7 +61,7 @@ def copy(source: Path, target: Path, timeout_seconds: float) -> None:
 
     def tried(_status: int, _remaining: int, _total: int) -> None:
         if time.monotonic() > deadline:
-            raise BackupFailed(f"{source} stayed locked for {timeout_seconds:g} s; stop what holds it")
+            raise BackupFailed(f"{source} stayed locked for {timeout_seconds:g} s; stop the process that locks it")
 
     try:
         with closing(_open(source, "mode=ro")) as live, closing(sqlite3.connect(target)) as copied:
@@ -92,13 +92,13 @@ def _count(connection: sqlite3.Connection, table: str) -> int:
 
 def _require_database(source: Path) -> None:
     if not source.exists():
-        raise BackupFailed(f"there is no database at {source}")
+        raise BackupFailed(f"the database {source} does not exist")
     if not source.is_file():
         raise BackupFailed(f"{source} is not a file")
     with source.open("rb") as file:
         start = file.read(len(MAGIC))
     if not start:
-        raise BackupFailed(f"{source} is empty: there is no database in it")
+        raise BackupFailed(f"{source} is empty, so it contains no database")
     if start != MAGIC:
         raise BackupFailed(f"{source} is not an SQLite database, or is encrypted")
 

@@ -33,9 +33,7 @@ def aggregate(run: RunContext, settings: LogSettings, dry_run: bool) -> dict[str
                 state.save(collection.state, folder / "offsets.json")
         removed = [] if dry_run else collected.remove_old(folder, settings.keep_days)
     if not found:
-        unmatched.insert(
-            0, f"nothing was read: there is no log in {home / 'logs'}, and `files` names none that is there"
-        )
+        unmatched.insert(0, f"no log was read: there is no log in {home / 'logs'}, and no file matches `files`")
     result = _conclude(run, collection, unmatched, before, settings)
     return result | {"folder": str(folder), "removed_days": removed}
 
@@ -44,8 +42,8 @@ def _first(folder: Path) -> state.State:
     """The state of a first run, written down before it begins; raises LogsNotCollected where there are entries."""
     if collected.batches(folder):
         raise LogsNotCollected(
-            f"{folder} holds collected entries, but offsets.json is gone: reading from the beginning would collect all "
-            "of it twice. Restore that file from a backup, or move the folder away to begin anew"
+            f"{folder} holds collected entries, but offsets.json is missing, so all logs would be collected again. "
+            "Restore that file from a backup, or move the folder away to begin again"
         )
     first = state.State()
     state.save(first, folder / "offsets.json")
@@ -58,17 +56,17 @@ def _conclude(
     tally = collection.tally
     unseen = [*unmatched, *collection.unseen]
     for sentence in unseen:
-        run.report(f"not seen: {sentence}")
+        run.report(f"not read: {sentence}")
     if tally.left_bytes:
-        run.report(f"{tally.left_bytes / 1e6:.0f} MB are left for the next run (run_limit_mib, run_limit_seconds)")
+        run.report(f"{tally.left_bytes / 1e6:.0f} MB remain for the next run (run_limit_mib, run_limit_seconds)")
     new = tally.new(before.patterns, settings.top_patterns)
     for one in new:
         run.report(f"new {one['level']}, {one['count']} times, first in {one['source']}: {one['pattern']}")
     levels = ", ".join(f"{number} {level}" for level, number in tally.by_level.items())
     seen = f"{tally.entries} new entries in {collection.followed} followed logs" + (f": {levels}" if levels else "")
-    run.report(f"{len(unseen)} not seen; {seen}" if unseen else seen)
+    run.report(f"{len(unseen)} not read; {seen}" if unseen else seen)
     if collection.unseen or (unmatched and settings.files and not collection.followed):
-        raise LogsNotCollected(f"not seen: {'; '.join(unseen)}. All else was collected: {seen}")
+        raise LogsNotCollected(f"not read: {'; '.join(unseen)}. The rest was collected: {seen}")
     return {
         "unseen": unseen,
         "followed": collection.followed,

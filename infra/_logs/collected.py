@@ -53,7 +53,9 @@ def locked(folder: Path) -> Iterator[Path]:
         try:
             fcntl.flock(gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise LogsNotCollected(f"another run is collecting into {folder}; this one would read the same") from None
+            raise LogsNotCollected(
+                f"another run collects into {folder} now; this run would collect the same entries"
+            ) from None
         for left in folder.glob(".unfinished-*"):
             shutil.rmtree(left, ignore_errors=True)
         yield folder

@@ -58,7 +58,7 @@ def plan(family: Family, marks: Sequence[Mark], read_at: datetime | None) -> Pla
 
 def _plan(family: Family, files: dict[Path, os.stat_result], marks: Sequence[Mark], read_at: datetime | None) -> Plan:
     if family.log not in files and not marks:
-        what = "is a folder" if family.log.is_dir() else "is not there"
+        what = "is a folder" if family.log.is_dir() else "does not exist"
         return Plan(unseen=(f"{family.source} {what}",), whole=False)
     readable, unseen = _readable(files, family, marks, read_at)
     content = Content()
@@ -80,8 +80,8 @@ def _plan(family: Family, files: dict[Path, os.stat_result], marks: Sequence[Mar
     lost = any(mark not in kept and mark.path == str(family.log) and mark.offset for mark in gone)
     if lost:
         unseen.append(
-            f"{family.source}: the file that was read before is gone, and none of its rotated copies continues it; "
-            "what was written to it since is lost"
+            f"{family.source}: the file that was read before is missing, and none of its rotated copies continues "
+            "it; what was written to it since is lost"
         )
     return Plan(parts=tuple(parts), unseen=tuple(unseen), kept=kept, whole=whole, gone=lost)
 
@@ -126,7 +126,7 @@ def _matters(path: Path, status: os.stat_result, read_at: datetime | None) -> bo
 
 def _problem(path: Path) -> str | None:
     if path.name.endswith((".zst", ".lz4", ".zip")):
-        return "is packed in a way that cannot be read here; use gzip, bzip2 or xz, or `delaycompress` of logrotate"
+        return "has a compression that cannot be read; use gzip, bzip2 or xz, or `delaycompress` of logrotate"
     try:
         with path.open("rb") as file:
             start = file.read(1024)
@@ -135,5 +135,5 @@ def _problem(path: Path) -> str | None:
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     if not path.name.endswith(PACKED) and b"\0" in start:
-        return "holds no text"
+        return "contains no text"
     return None

@@ -59,7 +59,7 @@ def load(path: Path) -> State | None:
     try:
         values = json.loads(path.read_text())
         if values["version"] != VERSION:
-            raise ValueError(f"it has version {values['version']}, and this program reads {VERSION}")
+            raise ValueError(f"it has version {values['version']}, but this program reads version {VERSION}")
         return State(
             batch=values["batch"],
             followed={

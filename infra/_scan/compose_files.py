@@ -34,23 +34,23 @@ def read(text: str, _path: Path) -> Iterator[Found]:
 
 def _rights(service: dict[str, Any]) -> Iterator[tuple[str, Severity, str]]:
     if service.get("privileged") is True:
-        yield "privileged", Severity.HIGH, "privileged gives it the machine"
+        yield "privileged", Severity.HIGH, "privileged gives the container control of the host"
     for key in ("network_mode", "pid", "ipc", "userns_mode"):
         if service.get(key) == "host":
-            yield "shares-host", Severity.MEDIUM, f"{key}: host shares that with the machine"
+            yield "shares-host", Severity.MEDIUM, f"{key}: host shares this with the host"
     if extra := sorted(ROOT_LIKE & {str(one).upper().removeprefix("CAP_") for one in _list(service.get("cap_add"))}):
-        yield "capabilities", Severity.HIGH, f"cap_add {', '.join(extra)} is nearly root on the machine"
+        yield "capabilities", Severity.HIGH, f"cap_add {', '.join(extra)} gives nearly root rights on the host"
     if any("unconfined" in str(one) for one in _list(service.get("security_opt"))):
-        yield "unconfined", Severity.HIGH, "security_opt turns a protection off"
+        yield "unconfined", Severity.HIGH, "security_opt turns off a protection"
 
 
 def _mounts(service: dict[str, Any]) -> Iterator[tuple[str, Severity, str]]:
     for mount in _list(service.get("volumes")):
         source = str(mount.get("source", "")) if isinstance(mount, dict) else str(mount).partition(":")[0]
         if source.endswith("docker.sock") or source.endswith("containerd.sock"):
-            yield "docker-socket", Severity.HIGH, f"{source} gives it the machine"
+            yield "docker-socket", Severity.HIGH, f"{source} gives the container control of the host"
         elif source in ("/", "/etc", "/root", "/var/run", "/proc", "/sys"):
-            yield "mounts-host", Severity.HIGH, f"it mounts {source} of the machine"
+            yield "mounts-host", Severity.HIGH, f"it mounts {source} of the host"
 
 
 def _values(service: dict[str, Any]) -> Iterator[tuple[str, Severity, str]]:
@@ -66,7 +66,7 @@ def _values(service: dict[str, Any]) -> Iterator[tuple[str, Severity, str]]:
             yield "secret-in-compose", Severity.HIGH, f"{key} is in plain text; use a secret or a variable"
     for port in _list(service.get("ports")):
         if isinstance(port, str) and PUBLISHED.fullmatch(port):
-            yield "published-port", Severity.LOW, f"port {port} is open on all interfaces; say 127.0.0.1:{port}"
+            yield "published-port", Severity.LOW, f"port {port} is open on all interfaces; write 127.0.0.1:{port}"
 
 
 def _list(value: Any) -> list[Any]:

@@ -100,7 +100,7 @@ def dockerfile(text: str, path: Path) -> Iterator[Found]:
     if not last:
         raise ValueError("it has no FROM")
     if user.partition(":")[0] in ("", "root", "0"):
-        message = "the container runs as root; end with USER and a user of its own"
+        message = "the container runs as root; end with USER and a user without root rights"
         yield "runs-as-root", Severity.MEDIUM, last, message, "USER"
 
 
@@ -109,7 +109,7 @@ def _image(image: str, line: int, stages: set[str]) -> Iterator[Found]:
     if not image or image == "scratch" or image.lower() in stages or "@sha256:" in image:
         return
     if ":" not in name or name.endswith(":latest"):
-        message = f"{image} is another image each time it moves on; name a version or a digest"
+        message = f"{image} can change its content at any time; give a version or a digest"
         yield "unpinned-image", Severity.MEDIUM, line, message, image
 
 
@@ -120,11 +120,11 @@ def _instruction(name: str, rest: str, line: int, path: Path) -> Iterator[Found]
                 message = f"{key} stays readable in the image; give it when the container starts, or as a build secret"
                 yield "secret-in-image", Severity.HIGH, line, message, f"{name} {key}"
     if name == "ADD" and re.search(r"(?:^|\s)https?://", rest) and "--checksum" not in rest:
-        yield "unchecked-download", Severity.MEDIUM, line, "ADD takes a URL without a checksum; say --checksum", rest
+        yield "unchecked-download", Severity.MEDIUM, line, "ADD has a URL without a checksum; add --checksum", rest
     if name == "RUN" and re.search(r"(?:curl|wget)[^|;&]*\|\s*(?:sudo\s+)?(?:ba|z|da)?sh\b", rest):
-        yield "pipe-to-shell", Severity.MEDIUM, line, "it runs what it downloads, unseen", rest[:200]
+        yield "pipe-to-shell", Severity.MEDIUM, line, "it runs a download without a check", rest[:200]
     if name in ("COPY", "ADD") and rest.split()[:1] == ["."] and not _ignores(path):
-        message = "it copies the whole folder, .git and .env too; write a .dockerignore"
+        message = "it copies the whole folder, with .git and .env; write a .dockerignore"
         yield "copies-all", Severity.MEDIUM, line, message, name
 
 

@@ -44,7 +44,7 @@ def scan(repository: Repository, since: Sequence[str], salt: str, timeout_second
     searched, failure = 0, None
     try:
         if _is_shallow(repository, timeout_seconds):
-            not_seen = ("it is a shallow clone: older commits are not here; `git fetch --unshallow` gets them",)
+            not_seen = ("it is a shallow clone without the older commits; `git fetch --unshallow` fetches them",)
         # The tips first: commits that are made meanwhile are left for the next scan.
         tips = {*_tips(repository, timeout_seconds)}
         heads = {tip for tip in since if _is_there(repository, tip, timeout_seconds)}
@@ -57,7 +57,7 @@ def scan(repository: Repository, since: Sequence[str], salt: str, timeout_second
             searched += len(chunk)
         heads = tips
     except ScanFailed as error:
-        failure = f"{error.message}; {searched} commits were searched, the rest is left for the next scan"
+        failure = f"{error.message}; {searched} commits were searched, and the next scan continues"
     outcome = Outcome(
         tool=TOOL,
         repo=repository.name,

@@ -88,7 +88,7 @@ def load_baseline(path: Path) -> Baseline | None:
     try:
         return Baseline(salt=str(values["salt"]), accepted={str(k): str(v) for k, v in values["accepted"].items()})
     except (KeyError, AttributeError) as error:
-        raise ScanFailed(f"{path} is damaged ({error!r}); restore it, or remove it to accept nothing") from error
+        raise ScanFailed(f"{path} is damaged ({error!r}); restore it, or remove it to accept no findings") from error
 
 
 def new_baseline(memory: Memory) -> Baseline:
@@ -156,7 +156,7 @@ def _read(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise ScanFailed(f"{path} cannot be read ({error}); restore it, or move it away to begin anew") from error
+        raise ScanFailed(f"{path} cannot be read ({error}); restore it, or move it away to begin again") from error
     if not isinstance(values, dict) or values.get("version") != VERSION:
-        raise ScanFailed(f"{path} is not of version {VERSION}, which this program reads")
+        raise ScanFailed(f"{path} has another version than {VERSION}, which this program reads")
     return values

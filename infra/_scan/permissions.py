@@ -26,7 +26,7 @@ def scan(repository: Repository) -> Outcome:
         except FileNotFoundError:
             continue
         except OSError as error:
-            not_seen.append(f"{path} cannot be looked at: {error.strerror}")
+            not_seen.append(f"{path} cannot be read: {error.strerror}")
             continue
         looked_at += 1
         if not stat.S_ISLNK(status.st_mode):
@@ -47,11 +47,11 @@ def _judge(path: Path, status: os.stat_result, repository: Repository) -> list[F
     if mode & stat.S_IWOTH and not sticky_folder and not stat.S_ISSOCK(mode):
         runs = mode & 0o111 and stat.S_ISREG(mode)
         severity = Severity.HIGH if runs else Severity.MEDIUM
-        found.append(("world-writable", severity, f"everybody may write to it; run: chmod o-w {name}"))
+        found.append(("world-writable", severity, f"every user may write to it; run: chmod o-w {name}"))
     if stat.S_ISREG(mode) and mode & (stat.S_ISUID | stat.S_ISGID):
         found.append(("setuid", Severity.HIGH, f"it runs with the rights of its owner; run: chmod ug-s {name}"))
     if stat.S_ISREG(mode) and mode & 0o044 and name not in repository.tracked and _holds_secrets(path):
-        found.append(("readable-secret", Severity.MEDIUM, f"others may read it; run: chmod 600 {name}"))
+        found.append(("readable-secret", Severity.MEDIUM, f"other users may read it; run: chmod 600 {name}"))
     return [
         Finding(
             tool=TOOL,

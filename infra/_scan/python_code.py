@@ -42,11 +42,11 @@ def scan(repository: Repository, skip: Sequence[str], timeout_seconds: float) ->
         except ScanFailed as error:
             return Outcome(tool=TOOL, repo=repository.name, looked_at=looked_at, failure=error.message)
         except (KeyError, TypeError) as error:
-            said = f"bandit's answer is not as documented: {error!r}"
+            said = f"bandit's answer has an unexpected form: {error!r}"
             return Outcome(tool=TOOL, repo=repository.name, looked_at=looked_at, failure=said)
         not_seen += [f"{name} cannot be parsed by bandit: {why}" for name, why in sorted(errors.items())]
         skipped = [name for name in chunk if name not in measured and name not in errors]
-        not_seen += [f"{name} was left out by bandit" for name in skipped]
+        not_seen += [f"bandit skipped {name}" for name in skipped]
         looked_at += len(chunk) - len(errors) - len(skipped)
     return Outcome(
         tool=TOOL,
@@ -79,7 +79,7 @@ def _bandit(folder: Path, files: Sequence[str], skip: Sequence[str], timeout_sec
         answer = None
     if done.returncode or not isinstance(answer, dict):
         last = said[-1] if said else "nothing"
-        raise ScanFailed(f"bandit ended with {done.returncode} and no result; it said: {last}")
+        raise ScanFailed(f"bandit ended with status {done.returncode} and no result. Its last output: {last}")
     return answer
 
 

@@ -54,7 +54,7 @@ def discover(project: Path, patterns: Sequence[str]) -> list[tuple[str, Path]]:
 def opened(name: str, path: Path, exclude: Sequence[str], timeout_seconds: float) -> Repository:
     """Look at a folder; raises ScanFailed with the reason why it cannot be scanned."""
     if not path.is_dir():
-        raise ScanFailed("it is not a folder" if path.exists() else "there is no such folder")
+        raise ScanFailed("it is not a folder" if path.exists() else "the folder does not exist")
     if not os.access(path, os.R_OK | os.X_OK):
         raise ScanFailed("the folder may not be read")
     has_git = (path / ".git").exists()
@@ -66,10 +66,10 @@ def opened(name: str, path: Path, exclude: Sequence[str], timeout_seconds: float
         other = _listed(git(path, "ls-files", "-z", "--others", "--exclude-standard", timeout_seconds=timeout_seconds))
         names = sorted({*tracked, *other})
     else:
-        not_seen.append("it has no git: there is no history to look at, and all files are scanned")
+        not_seen.append("it is not a git repository: there is no history to scan, and all files are scanned")
         names = [str(file.relative_to(path)) for file in walk(path, not_seen) if file.is_file()]
     if submodules := [one for one in names if (path / one).is_dir() and not (path / one).is_symlink()]:
-        not_seen.append(f"submodules are not entered, name them in `repos`: {', '.join(submodules[:5])}")
+        not_seen.append(f"submodules are not scanned; give them in `repos`: {', '.join(submodules[:5])}")
     files = [one for one in names if (path / one).is_file() and not (path / one).is_symlink()]
     kept = [one for one in files if not any(fnmatch.fnmatch(one, pattern) for pattern in exclude)]
     return Repository(
@@ -132,7 +132,7 @@ def reason(path: Path, said: str) -> str:
             f"git config --global --add safe.directory {path}"
         )
     lines = [line for line in said.strip().splitlines() if line]
-    return f"git says: {lines[-1].removeprefix('fatal: ')}" if lines else "git failed without a word"
+    return f"git says: {lines[-1].removeprefix('fatal: ')}" if lines else "git failed without a message"
 
 
 def _listed(text: str) -> list[str]:

@@ -36,7 +36,7 @@ def _run(
 ) -> dict[str, Any]:
     rules = sorted({finding.rule for finding in findings})
     notes = [("error", f"{one.repo}: {one.failure}") for one in outcomes if one.failure]
-    notes += [("warning", f"{one.repo}: not seen: {sentence}") for one in outcomes for sentence in one.not_seen]
+    notes += [("warning", f"{one.repo}: not scanned: {sentence}") for one in outcomes for sentence in one.not_seen]
     return {
         "tool": {
             "driver": {

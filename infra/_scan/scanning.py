@@ -86,7 +86,9 @@ def _without_secrets(outcome: Outcome, salt: str) -> Outcome:
         replace(
             finding,
             identity=veiled(finding.identity, salt),
-            message=finding.message if not any(search(finding.message)) else "its text is left out: it holds a secret",
+            message=finding.message
+            if not any(search(finding.message))
+            else "its text is left out, because it contains a secret",
         )
         for finding in outcome.findings
     ]
@@ -119,7 +121,7 @@ def _history(repository: Repository, since: Sequence[str], salt: str, timeout_se
 
 
 def _left_out(repository: Repository) -> tuple[str, ...]:
-    excluded = f"{repository.excluded} files are left out by `exclude`"
+    excluded = f"`exclude` leaves out {repository.excluded} files"
     return (*repository.not_seen, *([excluded] if repository.excluded else []))
 
 

@@ -52,7 +52,7 @@ def _locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ScanFailed(f"another scan writes to {folder}; wait for its end") from None
+            raise ScanFailed(f"another scan writes to {folder}; wait until it ends") from None
         for left in folder.glob("*.new"):  # of a scan that died
             left.unlink(missing_ok=True)
         yield
@@ -74,10 +74,12 @@ def _conclude(run: RunContext, found: Scan, folder: Path, settings: ScanSettings
     for sentence in found.failures:
         run.report(f"not scanned: {sentence}")
     for sentence in found.not_seen[:SHOWN]:
-        run.report(f"not seen: {sentence}")
+        run.report(f"not fully scanned: {sentence}")
     if found.first:
         known = found.by_severity("known")
-        run.report(f"first scan of {', '.join(_repos(found))}: {_counts(known)} found, and known from now on")
+        run.report(
+            f"first scan of {', '.join(_repos(found))}: found {_counts(known)}, which count as known from now on"
+        )
         for finding in [one for one in found.of("known") if _is_loud(one, settings)][:SHOWN]:
             run.report(f"known {finding.severity}: {finding.place}: {finding.rule}: {finding.message}")
     for finding in new[:SHOWN]:
@@ -88,10 +90,10 @@ def _conclude(run: RunContext, found: Scan, folder: Path, settings: ScanSettings
         f"{len(new)} new, {len(found.of('known'))} known, {len(found.of('accepted'))} accepted, {found.fixed} fixed"
     )
     failed = f"{len(found.failures)} not scanned; " if found.failures else ""
-    unseen = f"{len(found.not_seen)} not seen; " if found.not_seen else ""
+    unseen = f"{len(found.not_seen)} not fully scanned; " if found.not_seen else ""
     run.report(failed + unseen + summary)
     if found.failures:
-        raise ScanFailed(f"the scan is not complete: {'; '.join(found.failures)}. Of the rest: {summary}")
+        raise ScanFailed(f"the scan is incomplete: {'; '.join(found.failures)}. The rest: {summary}")
     loud = [finding for finding in new if _is_loud(finding, settings)]
     if loud:
         worst = "; ".join(f"{one.severity} {one.rule} in {one.place}" for one in loud[:5])

@@ -32,10 +32,13 @@ class FileStore:
             raise RotationFailed(f"{path} cannot be read: {error.strerror}") from None
         except InvalidToken:
             raise RotationFailed(
-                f"{path} is damaged, or was written with another key than that in {self._where}; restore one of them"
+                f"{path} is damaged, or it was written with another key than the key in {self._where}; restore one "
+                "of them"
             ) from None
         except (KeyError, TypeError, ValueError):
-            raise RotationFailed(f"{path} holds no record that this program knows; restore it from a backup") from None
+            raise RotationFailed(
+                f"{path} contains no record that this program can read; restore it from a backup"
+            ) from None
 
     def write(self, record: Record) -> None:
         files.replace(self._path(record.name), self._fernet().encrypt(json.dumps(record.as_dict()).encode()))
@@ -54,7 +57,7 @@ class FileStore:
                 self._opened = Fernet(self._key or self._read_key(self._key_file))
             except ValueError:
                 raise RotationFailed(
-                    f"the key in {self._where} is not one of Fernet: 32 bytes in URL-safe base64. Make one with: "
+                    f"the key in {self._where} is not a Fernet key: 32 bytes in URL-safe base64. Create a key with: "
                     "python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
                 ) from None
         return self._opened
@@ -67,7 +70,7 @@ class FileStore:
         except FileNotFoundError:
             if any(self._folder.glob(f"*{ENDING}")):
                 raise RotationFailed(
-                    f"there are secrets in {self._folder}, but their key {path} is gone; restore it from a backup"
+                    f"there are secrets in {self._folder}, but their key {path} is missing; restore it from a backup"
                 ) from None
         except OSError as error:
             raise RotationFailed(f"the key {path} cannot be read: {error.strerror}") from None

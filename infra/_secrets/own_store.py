@@ -27,13 +27,13 @@ def refuse_unless_safe(name: str, secret: RedisUser, rotation: RotationSettings,
         who = f"{name} is the user {user!r} that Horae itself logs in with ([{table}])"
         if access.password_file is None or file is None or _real(access.password_file) != _real(file):
             raise RotationFailed(
-                f"{who}. A process that does not read its password from a file would be locked out: set password_file "
+                f"{who}. A process that does not read its password from a file would lose access: set password_file "
                 f"in [{table}], and `file` of {name} to the same file"
             )
         if not rotation.store_processes_read_file:
             raise RotationFailed(
-                f"{who}. This process reads its password from a file; say store_processes_read_file = true when all "
-                "others, on all machines, do so too"
+                f"{who}. This process reads its password from a file; set store_processes_read_file = true when all "
+                "other processes, on all machines, do so too"
             )
 
 

@@ -32,7 +32,9 @@ class PostgresRoleRotator:
             for role in self._settings.roles:
                 found = connection.execute("SELECT rolcanlogin FROM pg_roles WHERE rolname = %s", [role]).fetchone()
                 if found is None:
-                    raise RotationFailed(f"{self._shown} has no role {role!r}; create it with the rights of the other")
+                    raise RotationFailed(
+                        f"{self._shown} has no role {role!r}; create it with the same rights as the other role"
+                    )
                 if not found[0]:
                     raise RotationFailed(f"the role {role!r} of {self._shown} may not log in; run: ALTER ROLE … LOGIN")
         first, second = self._settings.roles
@@ -64,8 +66,8 @@ class PostgresRoleRotator:
     def test(self, version: Version) -> None:
         if self._lets_in(version.user, WRONG):
             raise RotationFailed(
-                f"{self._shown} lets {version.user!r} in with a wrong password; pg_hba.conf has to say "
-                "scram-sha-256 for it"
+                f"{self._shown} lets {version.user!r} in with a wrong password; set scram-sha-256 for this user in "
+                "pg_hba.conf"
             )
         if not self._lets_in(version.user, version.value):
             raise RotationFailed(f"{self._shown} refuses the new password of {version.user!r}")

@@ -28,7 +28,9 @@ class PrefectStore:
         try:
             return record_of(json.loads(block["data"]["value"]))
         except (KeyError, TypeError, ValueError):
-            raise RotationFailed(f"Prefect's block {_own(name)} holds no record that this program knows") from None
+            raise RotationFailed(
+                f"Prefect's block {_own(name)} contains no record that this program can read"
+            ) from None
 
     def write(self, record: Record) -> None:
         self._save(_own(record.name), json.dumps(record.as_dict()))

@@ -73,8 +73,8 @@ class RedisUserRotator:
                 there = self._passwords(server, url)
                 if current and checksum(current.value) not in there:
                     raise RotationFailed(
-                        f"{parse(url)} does not know the current password of {self._settings.user!r}: the old one "
-                        "stays, or nobody could log in. Rotate again to set a new one"
+                        f"{parse(url)} does not know the current password of {self._settings.user}. The old "
+                        "password stays valid, so that someone can log in. Rotate again to set a new password"
                     )
                 if retired.checksum in there:
                     server.execute_command("ACL", "SETUSER", self._settings.user, f"!{retired.checksum}")
@@ -91,11 +91,13 @@ class RedisUserRotator:
         found = answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
         if "nopass" in found["flags"]:
             raise RotationFailed(
-                f"{parse(url)} lets {self._settings.user!r} in with any password (nopass); give it one: "
-                f"ACL SETUSER {self._settings.user} resetpass"
+                f"{parse(url)} lets {self._settings.user!r} log in with any password (nopass); give the user a "
+                f"password: ACL SETUSER {self._settings.user!r} resetpass"
             )
         if "off" in found["flags"]:
-            raise RotationFailed(f"{parse(url)} has {self._settings.user!r} switched off; nobody can log in as it")
+            raise RotationFailed(
+                f"{parse(url)} has disabled the user {self._settings.user!r}, so nobody can log in as this user"
+            )
         return list(found["passwords"])
 
     def _save(self, server: Any, url: str) -> None:
@@ -110,8 +112,8 @@ class RedisUserRotator:
             except ResponseError as error:
                 if not self._settings.allow_unsaved:
                     raise RotationFailed(
-                        f"{parse(url)} cannot save its ACL ({error}): a restart would bring the old password back. "
-                        "Give it an aclfile or a configuration file, or set allow_unsaved"
+                        f"{parse(url)} cannot save its ACL ({error}), so a restart would restore the old password. "
+                        "Give the server an aclfile or a configuration file, or set allow_unsaved"
                     ) from None
 
     @contextmanager
@@ -130,7 +132,7 @@ class RedisUserRotator:
         try:
             yield client
         except AuthenticationError:
-            raise RotationFailed(f"{parse(url)} refuses the login that is to change the ACL") from None
+            raise RotationFailed(f"{parse(url)} refuses the login that would change the ACL") from None
         except NoPermissionError:
             raise RotationFailed(
                 f"the login at {parse(url)} may not change ACLs; it needs +acl and +config|rewrite"

@@ -55,7 +55,7 @@ class Rotation:
         except RotationFailed as error:
             if not left_behind:
                 raise
-            self.report(f"{self.name}: the version that an earlier run left behind is given up: {error.message}")
+            self.report(f"{self.name}: dropped the unfinished version of an earlier run: {error.message}")
             record = self._attempt(self._pending(self.store.read(self.name) or Record(name=self.name)))
         return self._finish(record)
 
@@ -73,13 +73,15 @@ class Rotation:
         for retired in [one for one in record.retired if one.revoke_after <= self.now]:
             self.rotator.revoke(retired, record.current)
             record = self._written(replace(record, retired=tuple(one for one in record.retired if one != retired)))
-            self.report(f"{self.name}: version {retired.id} is revoked")
+            self.report(f"{self.name}: revoked version {retired.id}")
         return record
 
     def _pending(self, record: Record) -> Record:
         """Create a version, or take up the pending one."""
         if record.pending:
-            self.report(f"{self.name}: takes up version {record.pending.id}, which was left {record.pending.step}")
+            self.report(
+                f"{self.name}: continues with version {record.pending.id}, which was left {record.pending.step}"
+            )
             return self._written(replace(record, pending=replace(record.pending, token=self.token)))
         version = Version(
             id=uuid4().hex[:12],
@@ -135,7 +137,7 @@ class Rotation:
         except Unreachable:
             raise
         except RotationFailed as error:  # it may never have got so far
-            self.report(f"{self.name}: the version that did not pass cannot be taken back: {error.message}")
+            self.report(f"{self.name}: cannot undo the version that failed its test: {error.message}")
         self._written(replace(record, pending=None))
 
     def _publish(self, record: Record) -> None:

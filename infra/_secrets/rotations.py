@@ -24,7 +24,7 @@ def rotate_all(
     """Rotate, or only revoke, every secret or one. Returns the result of the run; raises RotationFailed."""
     general = load(run.project)
     if not settings.secrets:
-        run.report("nothing is rotated: [jobs.secret-rotation] names no secret")
+        run.report("nothing is rotated, because [jobs.secret-rotation] has no secret")
         return {"secrets": {}}
     chosen = _chosen(settings, only)
     folder = run.project / settings.folder if settings.folder else general.state / "secrets"
@@ -44,7 +44,10 @@ def rotate_all(
             except OSError as error:
                 failed[name] = f"{error.strerror}: {error.filename or folder}"
             except Exception as error:  # its words are not known to hold no value
-                failed[name] = f"{type(error).__name__}; see the documentation of that error, its words are left out"
+                failed[name] = (
+                    f"{type(error).__name__}; its text is left out, because it may contain a secret; see "
+                    "the documentation of that error"
+                )
             if name in failed:
                 run.report(f"{name}: {failed[name]}")
     pending = [] if dry_run else _revoke_later(run, general, done)
@@ -55,7 +58,9 @@ def _chosen(settings: RotationSettings, only: str | None) -> dict[str, AnySecret
     if only is None:
         return settings.secrets
     if only not in settings.secrets:
-        raise RotationFailed(f"there is no secret {only!r}; [jobs.secret-rotation] names {', '.join(settings.secrets)}")
+        raise RotationFailed(
+            f"there is no secret {only!r}. Allowed: {', '.join(settings.secrets)}, from [jobs.secret-rotation]"
+        )
     return {only: settings.secrets[only]}
 
 
@@ -66,7 +71,7 @@ def _locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RotationFailed(f"another rotation holds {folder}; wait for its end") from None
+            raise RotationFailed(f"another rotation uses {folder}; wait until it ends") from None
         files.clear(folder, "*.secret")
         yield
 
@@ -76,7 +81,7 @@ def _store(settings: RotationSettings, general: Settings, folder: Path, project:
         from infra._secrets.prefect_store import PrefectStore
 
         if general.prefect.api_url is None:
-            raise RotationFailed('store = "prefect" needs the address of Prefect: set api_url in [prefect]')
+            raise RotationFailed('store = "prefect" needs the address of Prefect; set api_url in [prefect]')
         key = general.prefect.api_key
         return PrefectStore(general.prefect.api_url.get_secret_value(), key.get_secret_value() if key else None)
     if find_spec("cryptography") is None:
@@ -135,7 +140,10 @@ def _revoke_later(run: RunContext, general: Settings, done: dict[str, Record]) -
         return []
     if general.store.url is None:  # `horae run` without a store: it would be ordered in this process alone
         command = "horae run secret-rotation --context revoke_only=true"
-        run.report(f"no store to order it from: revoke the old versions with `{command}` after {due[-1]:%F %T} UTC")
+        run.report(
+            f"there is no store for the revocation run: revoke the old versions with `{command}` after "
+            f"{due[-1]:%F %T} UTC"
+        )
         return due
     asyncio.run(_order(run, general, due))
     return []

@@ -47,7 +47,9 @@ class RedisUser(Secret):
     def _servers(cls, urls: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         for url in urls:
             if parse(url.get_secret_value()).kind not in (Kind.SERVER, Kind.SOCKET):
-                raise ValueError("name each server itself, as redis:// or rediss://: each has ACLs of its own")
+                raise ValueError(
+                    "give the address of each server, as redis:// or rediss://: each server has its own ACLs"
+                )
         return urls
 
 
@@ -65,7 +67,7 @@ class PostgresRole(Secret):
     @classmethod
     def _two(cls, roles: tuple[str, str]) -> tuple[str, str]:
         if roles[0] == roles[1]:
-            raise ValueError("two different roles are needed: one keeps working while the other gets a new password")
+            raise ValueError("give two different roles: one keeps working while the other gets a new password")
         return roles
 
 
@@ -98,5 +100,7 @@ class RotationSettings(BaseModel):
     def _names(self) -> Self:
         for name in self.secrets:
             if not NAME.fullmatch(name):
-                raise ValueError(f"the name {name!r} is not of small letters, digits and `-`, such as 'shop-cache'")
+                raise ValueError(
+                    f"the name {name!r} must consist of small letters, digits and `-`, such as 'shop-cache'"
+                )
         return self

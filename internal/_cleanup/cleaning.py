@@ -63,9 +63,9 @@ def clean(
         for one in files(folder, place, now, deadline):
             found.append(one)
     except OutOfTime:
-        done.unseen = f"looked at {len(found)} files of {place.path} only: the time was over"
+        done.unseen = f"checked only {len(found)} files of {place.path}, because the time was over"
     except OSError as error:
-        done.unseen = f"cannot look into {error.filename or folder}: {error.strerror}"
+        done.unseen = f"cannot read {error.filename or folder}: {error.strerror}"
     done.files = len(found)
     # A partial list does not show the newest files or the total size, so delete only expired files.
     going = doomed(found, place, now, youngest_seconds) if not done.unseen else [one for one in found if one.expired]
@@ -79,7 +79,9 @@ def _delete(going: Sequence[Found], done: Cleaned, deadline: float, *, dry_run: 
     for file in going:
         if monotonic() > deadline:
             left = len(going) - done.deleted - len(done.failed)
-            done.unseen = done.unseen or f"{left} files of {done.path} are left to the next run: the time was over"
+            done.unseen = done.unseen or (
+                f"{left} files of {done.path} remain for the next run, because the time was over"
+            )
             return
         try:
             if not dry_run and not _unlink(file):

@@ -27,10 +27,10 @@ def refusal(folder: Path, settings: Settings) -> str:
     protected += [project / name for name in (*PROTECTED_IN_PROJECT, *settings.folders.all)]
     for one in whole:
         if folder == one or folder in one.parents:
-            return f"{folder} is or holds {one}, which is no cache"
+            return f"{folder} is or contains {one}, which is not a cache"
     for one in protected:
         if folder == one or folder in one.parents or one in folder.parents:
-            return f"{folder} is, holds or lies in {one}, which is no cache"
+            return f"{folder} is, contains or is inside {one}, which is not a cache"
     if (folder / ".git").exists():
-        return f"{folder} is a git repository and no cache"
+        return f"{folder} is a git repository, not a cache"
     return ""

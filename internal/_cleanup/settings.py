@@ -28,7 +28,9 @@ class Place(BaseModel):
     @model_validator(mode="after")
     def _says_something(self) -> Self:
         if self.kind == "files" and self.older_than_days is None and self.most_mib is None:
-            raise ValueError(f"{self.path}: say older_than_days, most_mib or both, else nothing is ever deleted")
+            raise ValueError(
+                f"{self.path}: set older_than_days, most_mib or both; without them, nothing is ever deleted"
+            )
         return self
 
 

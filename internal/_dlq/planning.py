@@ -17,16 +17,16 @@ class Fate(StrEnum):
     REPLAY = "replayed"
     RESTS = "waits before its next replay"
     WAITS = "waits for its turn"
-    HELD = "waits: another run has its uniqueness key"
+    HELD = "waits: another run has the same uniqueness key"
     PAUSED = "waits: its job is paused"
     STOPPED = "stopped: a replay of this job failed again"
     EXHAUSTED = "replayed as often as allowed"
-    NOT_TRANSIENT = "no rule calls it transient"
+    NOT_TRANSIENT = "no rule classifies its error as transient"
     NOT_IDEMPOTENT = "its job does not declare idempotent=True"
     NO_JOB = "no such durable job is registered"
     REFUSED = "its job no longer accepts the context"
-    NO_MESSAGE = "what came is no message"
-    UNKNOWN_HISTORY = "what became of earlier replays cannot be seen"
+    NO_MESSAGE = "its content is not a valid message"
+    UNKNOWN_HISTORY = "the result of earlier replays is unknown"
 
 
 RAISED = frozenset(

@@ -47,7 +47,7 @@ class Group:
             "event": "horae.dead_letters.raised",
             "resource": {
                 "prefect.resource.id": f"horae.job.{self.job or 'none'}",
-                "prefect.resource.name": self.job or "messages that are no run",
+                "prefect.resource.name": self.job or "invalid messages",
                 "horae.namespace": namespace,
             },
             "payload": {"cause": self.cause, "fate": self.fate.value, "letters": self.count, "newest_says": self.says},

@@ -57,7 +57,7 @@ async def check_prefect(settings: Settings, _limits: HealthSettings) -> Seen:
     address = settings.prefect.api_url.get_secret_value()
     async with PrefectApi(address, key.get_secret_value() if key else None) as api:
         well, url = await api.health(), api.url
-    return Seen(ok=well, detail=f"{url} is well" if well else f"{url} does not answer, or says that it is not well")
+    return Seen(ok=well, detail=f"{url} is healthy" if well else f"{url} does not answer, or reports a problem")
 
 
 async def check_store(settings: Settings, _limits: HealthSettings) -> Seen:

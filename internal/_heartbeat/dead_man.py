@@ -42,11 +42,11 @@ async def send(url: str, ping: Ping, body: str, timeout_seconds: float, rid: str
     except httpx.TimeoutException:
         return f"{host} did not answer a ping within {timeout_seconds:g} s"
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        return f"{host} does not answer pings: {type(error).__name__}"
+        return f"{host} does not answer a ping: {type(error).__name__}"
     if not answer.is_success:
         return f"{host} refused a ping with status {answer.status_code}; check jobs.heartbeat.ping_url"
     if refused := REFUSED.fullmatch(answer.text[:200]):
-        return f"{host} did not take a ping: {refused['why']}; check jobs.heartbeat.ping_url"
+        return f"{host} did not accept a ping: {refused['why']}; check jobs.heartbeat.ping_url"
     return ""
 
 

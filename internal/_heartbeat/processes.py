@@ -70,7 +70,10 @@ async def look_at(client: "httpx.AsyncClient", name: str, url: str) -> Beat:
         said = answer.json()
         live, stalled = bool(said["live"]), [str(duty) for duty in said["stalled"]]
     except (ValueError, KeyError, TypeError):
-        detail = f"answers {answer.status_code} and not as a Horae process does; is the URL the base of its /health?"
+        detail = (
+            f"answers {answer.status_code}, which is not the answer of a Horae process; is the URL the base of "
+            "its /health?"
+        )
         return Beat(name=name, alive=False, detail=detail)
     if not live:
         return Beat(name=name, alive=False, detail=f"answers, but these duties are stalled: {', '.join(stalled)}")
@@ -91,9 +94,11 @@ async def look_at_workers(settings: Settings, own: HeartbeatSettings) -> Beat | 
             async with prefect_of(settings) as api:
                 online = await api.online_workers(pool)
     except TimeoutError:
-        return Beat(name="prefect-worker", alive=False, detail=f"Prefect gave no answer in {own.timeout_seconds:g} s")
+        return Beat(
+            name="prefect-worker", alive=False, detail=f"Prefect did not answer within {own.timeout_seconds:g} s"
+        )
     except HoraeError as error:
-        return Beat(name="prefect-worker", alive=False, detail=f"Prefect cannot be asked: {error.message}")
+        return Beat(name="prefect-worker", alive=False, detail=f"Prefect does not answer: {error.message}")
     if online is None:
         return Beat(name="prefect-worker", alive=False, detail=f"Prefect has no work pool {pool!r}")
     enough = len(online) >= own.prefect_workers

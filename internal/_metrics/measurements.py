@@ -122,7 +122,11 @@ async def queues(settings: Settings, _own: MetricsSettings) -> list[Measured]:
                 found.append(Measured(name=f"queue {provider}", ok=False, detail=error.message))
                 continue
             if backlog is None:
-                found.append(Measured(name=f"queue {provider}", ok=None, detail="its broker does not say how much"))
+                found.append(
+                    Measured(
+                        name=f"queue {provider}", ok=None, detail="its broker does not report the number of messages"
+                    )
+                )
                 continue
             age = backlog.oldest / SECOND
             figures = {"messages": backlog.messages, "oldest_seconds": round(age, 3)}
@@ -152,7 +156,7 @@ async def ledger(settings: Settings, _own: MetricsSettings) -> list[Measured]:
         "running_runs": found.running,
         "dead_letters": found.dead_letters,
     }
-    detail = f"{found.running} runs on, {found.outbox} in the outbox, {found.dead_letters} dead letters"
+    detail = f"{found.running} active runs, {found.outbox} entries in the outbox, {found.dead_letters} dead letters"
     return [Measured(name="ledger", ok=True, detail=detail, figures=figures)]
 
 

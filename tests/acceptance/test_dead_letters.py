@@ -186,7 +186,7 @@ def test_a_failed_run_is_shown_replayed_with_another_context_and_runs(user: User
     assert (old["replayed_as"], old["verdict"]) == (new["run_id"], "failed")
     assert old["story"][-1]["what"] == "replayed"
     assert "it was the wrong folder" in user.horae("show", new["run_id"])
-    assert f"replayed already, as {new['run_id']}" in user.horae("dead", "replay", dead, status=2)
+    assert f"already replayed as {new['run_id']}" in user.horae("dead", "replay", dead, status=2)
     assert [fire["run_id"] for fire in user.json("fires", "--cause", "replay")] == [new["run_id"]]
 
 
@@ -200,12 +200,12 @@ def test_what_cannot_be_replayed_is_said_with_what_to_do(user: User, valkey_url:
     [buried] = [letter["run_id"] for letter in letters if not letter["is_message"]]
     assert user.json("dead", "show", buried)["body"] == "this is { no message"
     refused = user.horae("dead", "replay", buried, status=2)
-    assert "is no message" in refused
+    assert "is not a valid message" in refused
     assert f"horae dead drop {buried}" in refused
 
     (user.project / "infra" / "jobs.py").write_text(JOBS.replace("copy_files", "copy_all_files"))
     refused = user.horae("dead", "replay", removed, status=2)
-    assert "no job 'copy-files' is registered any more, did you mean 'copy-all-files'?" in refused
+    assert "no job 'copy-files' is registered now; did you mean 'copy-all-files'?" in refused
     for fate in user.json("dead", "replay", "--all", status=1):
         assert fate["outcome"] == "refused"
     assert len(user.json("dead", "list", "--job", "copy-files")) == 1, "letters of a removed job are still there"
@@ -221,9 +221,9 @@ def test_what_cannot_be_replayed_is_said_with_what_to_do(user: User, valkey_url:
 def test_many_are_replayed_exported_and_dropped_only_when_somebody_says_so(user: User, tmp_path: Path) -> None:
     user.running.start("queue_worker")
     runs = [user.failed(f"count={count}") for count in range(3)]
-    assert "say --yes" in user.horae("dead", "replay", "--job", "copy-files", status=2)
-    assert "say --yes" in user.horae("dead", "drop", *runs, status=2)
-    assert "say which" in user.horae("dead", "drop", status=2)
+    assert "add --yes" in user.horae("dead", "replay", "--job", "copy-files", status=2)
+    assert "add --yes" in user.horae("dead", "drop", *runs, status=2)
+    assert "no dead letters selected" in user.horae("dead", "drop", status=2)
 
     lines = user.horae("dead", "export").splitlines()
     user.horae("dead", "export", "--job", "copy-files", "--output", str(tmp_path / "dead.jsonl"))
@@ -280,7 +280,7 @@ def test_a_run_is_named_by_a_part_of_its_id(user: User) -> None:
     asyncio.run(accept())
     assert user.json("show", runs[0][-8:])["run_id"] == user.json("show", "aaaaaaaa-1")["run_id"] == runs[0]
     listed = user.horae("cancel", "aaaaaaaa", status=2)
-    assert "could be one of 2 runs" in listed
+    assert "matches 2 runs" in listed
     assert all(f"{run}  " in listed for run in runs)
     assert "at least 8 characters" in user.horae("show", runs[0][:7], status=2)
     assert "unknown run" in user.horae("show", "f" * 36, status=2)
@@ -331,7 +331,7 @@ def test_follow_tells_each_change_and_outlives_the_store(project: Path, tmp_path
 def test_a_paused_job_waits_and_goes_on(user: User) -> None:
     user.running.start("queue_worker")
     assert "is paused" in user.horae("pause", "copy-files")
-    assert "is paused already" in user.horae("pause", "copy-files")
+    assert "is already paused" in user.horae("pause", "copy-files")
     run = user.enqueue("copy-files", "source=/data")
     wait_for(lambda: user.row(run).story[-1].what == "waits", "the run to wait", 30)
     jobs = {job["name"]: job["paused"] for job in user.json("jobs")}
@@ -346,14 +346,14 @@ def test_a_paused_job_waits_and_goes_on(user: User) -> None:
     wait_for(lambda: user.state(run) == "ran", "the run to go on", 30)
     assert "was not paused" in user.horae("resume", "copy-files")
     assert "did you mean 'copy-files'?" in user.horae("pause", "copy-file", status=2)
-    assert "say which" in user.horae("pause", status=2)
+    assert "no job selected" in user.horae("pause", status=2)
 
 
 def test_a_run_is_cancelled_while_it_waits_and_while_it_runs(user: User) -> None:
     waits = str(user.json("enqueue", "slow", "--at", "2036-12-01T02:00:00Z")["run_id"])
     assert "is cancelled" in user.horae("cancel", waits)
     assert (user.state(waits), user.row(waits).reason) == ("cancelled", "requested")
-    assert "had its verdict already: cancelled: requested" in user.horae("cancel", waits)
+    assert "already had its verdict: cancelled: requested" in user.horae("cancel", waits)
 
     user.running.start("queue_worker", HORAE_WORKER__LEASE_SECONDS="1")
     runs = user.enqueue("slow")

@@ -83,15 +83,15 @@ def test_a_new_and_an_edited_job_run_without_a_new_start(up: Up) -> None:
     (up.project / "infra/first.py").write_text(JOB.format(name="first", answer="new one"))
     (up.project / "infra/second.py").write_text(JOB.format(name="second", answer="2"))
     (up.project / "infra/broken.py").write_text("import no_such_module\n")
-    wait_for(lambda: "the queue worker knows the changed jobs" in up.told(), "the reload", 40)
-    assert "infra/broken.py, infra/first.py, infra/second.py changed: taking up 2 jobs" in up.told()
+    wait_for(lambda: "the queue worker has loaded the changed jobs" in up.told(), "the reload", 40)
+    assert "infra/broken.py, infra/first.py, infra/second.py changed: loading 2 jobs" in up.told()
     assert "HR701 infra/broken.py:1" in up.told()
     assert up.run("first")["result"] == "new one"
     assert up.run("second")["result"] == "2"
     assert " died" not in up.told()
     with (up.project / "horae.toml").open("a") as file:
         file.write("# more\n")
-    wait_for(lambda: "horae.toml changed; stop `horae up`" in up.told(), "word on the settings", 20)
+    wait_for(lambda: "horae.toml changed; restart `horae up`" in up.told(), "word on the settings", 20)
 
 
 @pytest.mark.requires("valkey")
@@ -102,7 +102,7 @@ def test_a_job_that_no_worker_knows_is_named_as_such(project: Path, environment:
         (project / "infra/late.py").write_text(JOB.format(name="late", answer="x"))
         accepted = up.command("enqueue", "late")
         assert accepted.returncode == 0
-        assert "the `horae up` that runs here has not read late yet" in accepted.stderr
+        assert "the running `horae up` does not know late yet" in accepted.stderr
         for command in (["fires"], ["jobs"]):
             wait_for(
                 lambda command=command: "no running worker knows the job" in up.command(*command).stdout,  # type: ignore[misc]

@@ -52,10 +52,10 @@ def schema_of(server: OwnValkey) -> int:
 def test_a_preview_changes_nothing_and_an_upgrade_needs_a_word(upgrade: Upgrade, server: OwnValkey) -> None:
     preview = upgrade("--preview")
     assert (preview.returncode, preview.stderr) == (0, "")
-    assert "holds schema 2, and stays so" in preview.stdout
+    assert "has schema 2, unchanged" in preview.stdout
     asked = upgrade()
     assert (asked.returncode, asked.stdout) == (2, "")
-    assert "say --yes, or --preview" in asked.stderr
+    assert "add --yes or --preview" in asked.stderr
     assert schema_of(server) == 2
     done = upgrade("--yes", "--json")
     assert done.returncode == 0, done.stderr
@@ -64,7 +64,7 @@ def test_a_preview_changes_nothing_and_an_upgrade_needs_a_word(upgrade: Upgrade,
     assert (found["schema"], found["newest"], found["rewritten"], found["older_clients"]) == (3, 3, 0, [])
     assert schema_of(server) == 3
     again = upgrade("--yes")
-    assert (again.returncode, again.stdout) == (0, "the store holds schema 3; 0 of 0 runs were rewritten\n")
+    assert (again.returncode, again.stdout) == (0, "the store has schema 3; 0 of 0 runs were rewritten\n")
 
 
 def test_a_connection_that_may_be_of_an_older_release_stops_it(upgrade: Upgrade, server: OwnValkey) -> None:
@@ -73,7 +73,7 @@ def test_a_connection_that_may_be_of_an_older_release_stops_it(upgrade: Upgrade,
         refused = upgrade("--yes")
         assert refused.returncode == 1
         assert address in refused.stderr
-        assert "say --despite-older" in refused.stderr
+        assert "add --despite-older" in refused.stderr
         assert schema_of(server) == 2
         assert upgrade("--yes", "--despite-older").returncode == 0
     assert schema_of(server) == 3
@@ -84,5 +84,5 @@ def test_what_is_too_old_is_refused_with_the_way_out(upgrade: Upgrade, server: O
         client.set("{horae}:schema", 1)
     refused = upgrade("--yes")
     assert refused.returncode == 1
-    assert "start the release before this one on it once" in refused.stderr
+    assert "start the previous release on it once" in refused.stderr
     assert "Traceback" not in refused.stderr

@@ -84,9 +84,9 @@ def test_it_has_the_library_with_all_its_files_and_no_more(wheel: Path) -> None:
 def test_an_empty_folder_is_told_what_makes_it_a_project(horae: str, tmp_path: Path) -> None:
     answer = done(horae, "up", cwd=tmp_path)
     assert answer.returncode == 2
-    assert "An empty file of that name makes a folder a project" in answer.stderr
+    assert "create an empty file of that name" in answer.stderr
     (tmp_path / "horae.toml").touch()
-    assert "there is no job to check yet" in done(horae, "check", cwd=tmp_path).stdout
+    assert "this project has no jobs yet" in done(horae, "check", cwd=tmp_path).stdout
 
 
 @pytest.mark.timeout(200)

@@ -176,5 +176,5 @@ async def test_the_release_before_and_this_one_share_the_work_and_lose_nothing(t
 
 
 def test_a_revision_that_is_not_here_is_refused_with_the_way_to_get_it() -> None:
-    with pytest.raises(UsageError, match="no such revision is here; `git fetch --unshallow`"):
+    with pytest.raises(UsageError, match="does not have this revision; `git fetch --unshallow`"):
         prepared("0123456789")

@@ -53,17 +53,17 @@ def settled_twice() -> Run:
 @pytest.mark.parametrize(
     ("told", "rows", "text"),
     [
-        (done, [], "accepted, and the ledger does not know it"),
-        (done, [row(state=State.RUNNING)], "no verdict, it is running"),
-        (done, [settled_twice()], "settled 2 times"),
+        (done, [], "the run was accepted, but the ledger does not have it"),
+        (done, [row(state=State.RUNNING)], "the run has no verdict; its state is running"),
+        (done, [settled_twice()], "the run was settled 2 times"),
         (
             done,
             [row(state=State.SKIPPED, reason=Reason.OVERLAP)],
-            "skipped: overlap, says the ledger, and it was begun 1 times",
+            "the ledger says skipped: overlap, but the run began 1 times",
         ),
-        (done, [row(state=State.FAILED, reason=Reason.RAISED)], "failed: raised, says the ledger"),
-        (done, [row(attempts=0)], "0 attempts, says the ledger, and the journal has attempt 1"),
-        (given_up, [row(attempts=DEATHS)], "ran, says the ledger, and its effect was never done"),
+        (done, [row(state=State.FAILED, reason=Reason.RAISED)], "the ledger says failed: raised"),
+        (done, [row(attempts=0)], "the ledger says 0 attempts, but the journal has attempt 1"),
+        (given_up, [row(attempts=DEATHS)], "the ledger says ran, but the effect never happened"),
     ],
 )
 def test_a_verdict_that_the_journal_contradicts_is_found(told: Callable[[], Told], rows: list[Run], text: str) -> None:

@@ -200,7 +200,7 @@ async def test_a_server_that_stays_away_leaves_it_open(valkey_url: str, proxy: C
     await store.now()
     await store.outbox.accept([one("r0")])
     proxy.cut("accept\r\n", for_good=True)
-    with pytest.raises(StoreUncertain, match=r"may have been accepted as r1: ask with `horae show r1`"):
+    with pytest.raises(StoreUncertain, match=r"may have accepted r1: ask with `horae show r1`"):
         await store.outbox.accept([one("r1")])
     await store.close()
     direct = RedisStore(valkey_url, namespace, StoreSettings())

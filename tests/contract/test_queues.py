@@ -250,7 +250,17 @@ class TestAcknowledging:
         await consumer.ack(found[::-2])
         await consumer.close()
         left = {one.message.run_id for one in found[-2::-2] if one.message}
-        assert {one.message.run_id for one in await receive_all(broker.consumer("w2"), 4) if one.message} == left
+        other = broker.consumer("w2")
+        again: set[str] = set()
+
+        async def all_came() -> bool:
+            again.update(one.message.run_id for one in await other.receive(9, MOMENT) if one.message)
+            return left <= again
+
+        await wait_until(all_came, "what was not acknowledged")
+        if broker.capabilities.ordering is not Ordering.PARTITION:
+            assert again == left
+        # A broker with partitions keeps one offset for each. It sends again what was acknowledged after a gap.
 
 
 class TestShutdown:

@@ -117,7 +117,7 @@ class TestTheMark:
 
     async def test_a_newer_one_is_refused_and_left_alone(self, old: Old, opened: Opened) -> None:
         await old.mark(SCHEMA + 1)
-        with pytest.raises(UnsafeStore, match="holds schema 4 and this Horae knows 3"):
+        with pytest.raises(UnsafeStore, match="has schema 4, but this Horae reads only up to 3"):
             await opened().check()
         with pytest.raises(UnsafeStore):
             await opened().outbox.accept([new()])
@@ -125,7 +125,7 @@ class TestTheMark:
 
     async def test_one_from_before_that_is_refused_with_the_way_out(self, old: Old, opened: Opened) -> None:
         await old.mark(1)
-        with pytest.raises(UnsafeStore, match=r"holds schema 1 .* reads 2 and 3; start the release before this one"):
+        with pytest.raises(UnsafeStore, match=r"has schema 1, .* reads only 2 and 3; start the previous release"):
             await opened().check()
         assert await old.marked() == 1
 

@@ -190,7 +190,7 @@ async def test_a_slot_that_moves_is_followed_and_not_entered_halfway(nodes: Clus
         [message] = await send(store, new())
         target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", names[source.port])
         source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", names[target.port])
-        with pytest.raises(StoreUnavailable, match="is being moved"):
+        with pytest.raises(StoreUnavailable, match="is moving the slot"):
             await claim(store, message)
         keys = source.ask("CLUSTER", "GETKEYSINSLOT", slot, 1000)
         source.ask("MIGRATE", LOOPBACK, target.port, "", 0, 5000, "KEYS", *keys)
@@ -306,7 +306,7 @@ async def test_a_replica_that_does_not_keep_up_holds_nothing_up_for_long(
         with sentinels.replica.suspended():
             [message] = await send(store, new())
             assert (await claim(store, message)).token
-        assert "no replica has what was written" in caplog.text
+        assert "no replica has confirmed a write" in caplog.text
     finally:
         await store.close()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.util
+import logging
 import sys
 from pathlib import Path
 
@@ -37,4 +38,6 @@ async def main(project: Path) -> None:
 
 
 if __name__ == "__main__":
+    logging.getLogger("horae").addHandler(logging.StreamHandler())
+    logging.getLogger("horae").setLevel(logging.INFO)
     asyncio.run(main(Path(sys.argv[1])))

@@ -80,12 +80,12 @@ async def test_horae_jobs_shows_the_snapshot_while_the_store_is_away(user: User,
         server.kill()
     found, said = user.verdict(server.url)
     assert found == "failed"
-    assert said.startswith("horae: these verdicts are from a snapshot, ")
+    assert said.startswith("horae: the verdicts come from a snapshot, ")
     assert "does not answer" in said
     found, said = user.verdict(None)
     assert (found, "no state store is configured" in said) == ("failed", True)
     found, said = user.verdict("redis://127.0.0.1:1/0")
-    assert (found, said.startswith("horae: no verdicts: ")) == (None, True), "it is another store's"
+    assert (found, said.startswith("horae: the verdicts cannot be shown: ")) == (None, True), "it is another store's"
 
 
 async def test_a_store_that_is_away_or_refuses_leaves_the_snapshot_before(
@@ -99,7 +99,7 @@ async def test_a_store_that_is_away_or_refuses_leaves_the_snapshot_before(
         monkeypatch.setenv("HORAE_STORE__URL", url)
         with running(context):
             assert (await cache_warming())["ok"] is False
-        assert told[-1].startswith("read no job, the last snapshot stays: ")
+        assert told[-1].startswith("the jobs were not read, so the last snapshot stays: ")
         assert "s3cret" not in told[-1]
     monkeypatch.setenv("HORAE_STORE__URL", valkey_url)
     with running(context):

@@ -42,7 +42,7 @@ def test_one_broken_repository_is_named_and_the_others_are_reported(seen: dict[s
     mixed = seen["mixed"]
     assert mixed["state"] == "COMPLETED"
     assert mixed["result"]["swept"] == ["sound"]
-    assert mixed["result"]["broken"] == {"missing": "there is no such folder"}
+    assert mixed["result"]["broken"] == {"missing": "the folder does not exist"}
     statuses = {entry["name"]: entry["status"] for entry in mixed["latest"]["repositories"]}
     assert statuses == {"sound": "swept", "missing": "broken"}
 
@@ -53,7 +53,7 @@ def test_each_repository_is_a_task_of_its_own(seen: dict[str, Any]) -> None:
 
 
 def test_the_ui_gets_a_table_and_a_markdown_report(seen: dict[str, Any]) -> None:
-    assert "- **missing**: there is no such folder" in seen["markdown"]
+    assert "- **missing**: the folder does not exist" in seen["markdown"]
     assert [(row["repository"], row["lines"]) for row in seen["table"]] == [("sound", 1), ("missing", "-")]
 
 
@@ -69,7 +69,7 @@ def test_it_fails_when_nothing_could_be_swept_and_still_reports(seen: dict[str, 
     broken = seen["broken"]
     assert broken["state"] == "FAILED"
     found = re.fullmatch(
-        r"NothingSwept: (/.*): there is no such folder; (/.*): there is no such folder\. (.*)", broken["result"]
+        r"NothingSwept: (/.*): the folder does not exist; (/.*): there is no such folder\. (.*)", broken["result"]
     )
     assert found, broken["result"]
     assert [Path(place).name for place in found.groups()[:2]] == ["missing", "gone"]
@@ -79,7 +79,7 @@ def test_it_fails_when_nothing_could_be_swept_and_still_reports(seen: dict[str, 
 
 def test_no_repository_at_all_is_refused(seen: dict[str, Any]) -> None:
     assert seen["none"]["state"] == "FAILED"
-    assert "name some in horae.toml" in seen["none"]["result"]
+    assert "give some in horae.toml" in seen["none"]["result"]
     assert seen["none"]["latest"] is None
 
 

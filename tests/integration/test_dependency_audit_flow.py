@@ -68,7 +68,7 @@ def test_a_repository_that_is_not_there_makes_it_incomplete(seen: dict[str, Any]
     mixed = seen["mixed"]
     assert mixed["state"] == "COMPLETED"
     assert mixed["result"]["headline"].startswith("INCOMPLETE: 1 of 1 packages were checked")
-    assert "missing was not audited: there is no such folder." in mixed["result"]["unseen"]
+    assert "missing was not audited: the folder does not exist." in mixed["result"]["unseen"]
     assert (mixed["latest"]["appeared"], mixed["latest"]["gone"]) == ([], [])
 
 
@@ -77,7 +77,7 @@ def test_a_service_that_is_away_fails_it_and_says_so_first(seen: dict[str, Any])
     assert away["state"] == "FAILED"
     assert away["result"].startswith("NothingAudited: NOTHING WAS CHECKED for vulnerabilities. 1 of 1 packages")
     assert away["markdown"].startswith("**NOTHING WAS CHECKED for vulnerabilities.**")
-    assert away["table"][0]["severity"] == "not seen"
+    assert away["table"][0]["severity"] == "not checked"
     assert (away["latest"]["gone"], len(away["latest"]["carried"])) == ([], 1)
 
 
@@ -110,7 +110,7 @@ def test_pip_audit_that_reaches_nothing_is_no_clean_audit(monkeypatch: pytest.Mo
         pass
     for name in ("HTTPS_PROXY", "https_proxy"):
         monkeypatch.setenv(name, away)
-    with pytest.raises(services.ServiceUnavailable, match=r"does not answer: .*; pip-audit failed and says"):
+    with pytest.raises(services.ServiceUnavailable, match=r"does not answer: .*; pip-audit failed: "):
         services.ask_services(away, [JINJA, LODASH_OLD], pypi=True, timeout_seconds=2)
 
 

@@ -86,11 +86,24 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serv
     (project / "flows").mkdir()
     (project / "flows/tick.py").write_text(FLOW)
     (project / "prefect.yaml").write_text(HEAD)
+    git(project, "init", "-q")
+    git(project, "remote", "add", "origin", "https://git.example/team/jobs.git")
+    commit(project)
     state, port = project / ".horae", free_port()
     async with Parts(state) as parts, PrefectApi(f"http://{LOOPBACK}:{port}/api") as api:
         await parts.start(server_part(project, state, port))
         await prepare(api, project, "horae", ours=True)
         yield Server(project=project, api=api)
+
+
+def git(project: Path, *arguments: str) -> None:
+    subprocess.run(["git", *arguments], cwd=project, check=True)
+
+
+def commit(project: Path) -> None:
+    """With a remote, Prefect takes the commit as the version of a deployment that does not give one."""
+    author = ("-c", "user.name=a", "-c", "user.email=a@example.com")
+    git(project, *author, "commit", "-q", "--allow-empty", "-m", "Change jobs")
 
 
 async def test_what_has_not_changed_is_not_written(server: Server) -> None:
@@ -120,6 +133,14 @@ async def test_what_has_changed_is_written(server: Server) -> None:
     assert after == {"same": "unchanged"} | {
         name: f"written ({field})" for name, field in zip(names, fields, strict=True)
     }
+
+
+async def test_a_new_commit_is_a_new_version(server: Server) -> None:
+    deployments = {"committed": "tags: [a]", "versioned": "version: '2'"}
+    await server.deploy(**deployments)
+    commit(server.project)
+    assert await server.deploy(**deployments) == {"committed": "written (version)", "versioned": "unchanged"}
+    assert await server.deploy(**deployments) == dict.fromkeys(deployments, "unchanged")
 
 
 async def test_a_write_shortly_before_a_fire_waits_and_nothing_is_lost_or_doubled(server: Server) -> None:
@@ -199,7 +220,7 @@ async def test_what_is_deployed_and_in_no_file_is_told(server: Server) -> None:
     registry = load_registry(settings)
     told = {(one.code, one.job): one for one in leftovers(settings, registry.deployments)}
     assert ("HR518", "tick/removed") in told
-    assert "it fires on" in told["HR518", "tick/removed"].message
+    assert "it continues to fire" in told["HR518", "tick/removed"].message
     assert [job for code, job in told if code == "HR519"] == ["tick/kept"]
     assert "the slug 'daily'" in told["HR519", "tick/kept"].message
 

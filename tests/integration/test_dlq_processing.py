@@ -227,7 +227,7 @@ async def test_what_it_did_not_look_at_is_its_first_line(world: World) -> None:
     await world.die(5)
     world.own = DlqSettings(look_at=3)
     found = await world.beat()
-    assert (len(found.letters), found.unseen) == (3, ["looked only at the 3 newest of 5 dead letters"])
+    assert (len(found.letters), found.unseen) == (3, ["checked only the 3 newest of 5 dead letters"])
     world.own = DlqSettings(look_at=5)
     assert (await world.beat()).unseen == []
 
@@ -248,7 +248,7 @@ async def test_without_a_store_it_looked_at_nothing(project: Path) -> None:
     with running(RunContext(job=NAME, run_id="r", project=project, report=told.append)):
         result = await dlq_processing()
     assert result["letters"] is None
-    assert told == ["looked at no dead letter: no state store is configured, and no `horae up` is running here"]
+    assert told == ["the dead letters were not read: no state store is configured, and no `horae up` is running here"]
 
 
 async def test_a_store_that_is_away_or_refuses_fails_the_run(

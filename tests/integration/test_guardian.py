@@ -117,7 +117,7 @@ async def test_a_lock_held_for_ever_ends_the_worker_and_then_the_run(
         accepted = (await scheduler.enqueue_workflow("locks")).run_id
         await wait_until(lambda: first.process.poll() is not None, "the guardian to end the worker", 20)
         assert first.process.returncode == 75
-        assert "is over its time limit" in first.log.read_text()
+        assert "exceeds its time limit" in first.log.read_text()
         second = running.start("queue_worker")
         run = await settled(store, accepted)
     assert (run.verdict, run.reason, run.attempts) == (Verdict.FAILED, "timed out", 2)

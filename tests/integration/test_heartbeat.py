@@ -105,16 +105,16 @@ async def test_the_switch_is_not_told_that_all_is_well_by_a_watch_that_saw_nothi
     watch = Watch(project, ping_url=SecretStr(switch.url))
     result = await watch.beat()
     assert result["ok"] is None
-    assert watch.told[-1].startswith("checked no process")
+    assert watch.told[-1].startswith("no process was checked")
     assert switch.paths == [f"/{SECRET}/start", f"/{SECRET}/log"]
-    assert "checked no process" in switch.pings[-1][1]
+    assert "no process was checked" in switch.pings[-1][1]
 
 
 @pytest.mark.parametrize(
     ("status", "answer", "said"),
     [
-        (200, "OK (not found)", "did not take a ping: not found"),  # the trap: a wrong UUID is answered with 200
-        (200, "OK (rate limited)", "did not take a ping: rate limited"),
+        (200, "OK (not found)", "did not accept a ping: not found"),  # the trap: a wrong UUID is answered with 200
+        (200, "OK (rate limited)", "did not accept a ping: rate limited"),
         (404, "not found", "refused a ping with status 404"),
         (302, "", "refused a ping with status 302"),
         (500, "", "refused a ping with status 500"),
@@ -138,7 +138,7 @@ async def test_a_switch_that_hangs_or_is_away_does_not_hold_up_the_watch(project
     switch.hang = True
     assert "did not answer a ping within 0.3 s" in (await watch.beat())["unseen"][0]
     gone = Watch(project, ping_url=SecretStr(f"http://127.0.0.1:{free_port()}/{SECRET}"))
-    assert "does not answer pings: ConnectError" in (await gone.beat())["unseen"][0]
+    assert "does not answer a ping: ConnectError" in (await gone.beat())["unseen"][0]
 
 
 async def test_a_dry_run_pings_and_writes_nothing(project: Path, switch: PingServer) -> None:
@@ -151,7 +151,7 @@ async def test_a_dry_run_pings_and_writes_nothing(project: Path, switch: PingSer
 async def test_what_is_no_horae_process_gives_no_proof_of_life(project: Path, switch: PingServer) -> None:
     watch = Watch(project, processes={"web": switch.url.rpartition("/")[0]})
     await watch.beat()
-    assert "in doubt: web answers 501 and not as a Horae process does" in watch.told[-1]
+    assert "uncertain: web answers 501, which is not the answer of a Horae process" in watch.told[-1]
 
 
 async def test_a_state_that_cannot_be_written_or_read_is_named(project: Path) -> None:
@@ -159,7 +159,7 @@ async def test_a_state_that_cannot_be_written_or_read_is_named(project: Path) ->
     watch.state.mkdir(parents=True)
     result = await watch.beat()
     assert any("cannot read" in line for line in result["unseen"])
-    assert any("the same change may be reported again" in line for line in result["unseen"])
+    assert any("may report the same change again" in line for line in result["unseen"])
 
 
 def test_killed_in_the_middle_of_a_ping_it_goes_on_at_the_next_beat(project: Path, switch: PingServer) -> None:

@@ -92,7 +92,7 @@ async def test_a_wrong_clock_is_named(store: RedisStore, host: type[HostTime]) -
     host.shift = DAY
     clock = SteadyClock(trusts_host=False, wall=lambda: host.now(UTC))
     async with InternalScheduler(Fired(), clock) as scheduler:
-        with pytest.raises(ClockDiffers, match=r"differs from the store's by \+(1d|23h59m)"):
+        with pytest.raises(ClockDiffers, match=r"differs from the store's clock by \+(1d|23h59m)"):
             await HostClock(store, scheduler).step()
 
 

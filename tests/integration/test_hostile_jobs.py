@@ -98,7 +98,7 @@ async def test_each_has_its_verdict_after_one_attempt(project: Path, valkey_url:
             assert line.endswith("\\xff")
             assert runs["returns_half_a_pair"].result == {"name": "?"}
             assert runs["returns_no_number"].result == "nan"
-            assert "over the limit" in runs["returns_a_lot"].result
+            assert "exceeds the limit" in runs["returns_a_lot"].result
 
 
 FORKS = '''

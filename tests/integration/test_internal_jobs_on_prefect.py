@@ -58,7 +58,7 @@ async def workers(settings: Settings, own: HeartbeatSettings) -> Beat:
 
     async def answered() -> Beat | None:
         found = await look_at_workers(settings, own)
-        return found if found and "gave no answer" not in found.detail else None
+        return found if found and "did not answer" not in found.detail else None
 
     found = await wait_until(answered, "Prefect to answer in time", 60)
     assert found
@@ -196,4 +196,4 @@ async def test_a_wrong_key_is_no_proof_of_life(project: Path) -> None:
         key = PrefectSettings(api_url=refusing.url, api_key=SecretStr("s3cret"))
         found = await look_at_workers(Settings(project=project, prefect=key), HeartbeatSettings())
     assert found
-    assert (found.alive, "refuses the key" in found.detail, "s3cret" in found.detail) == (False, True, False)
+    assert (found.alive, "refuses the API key" in found.detail, "s3cret" in found.detail) == (False, True, False)

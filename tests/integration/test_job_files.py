@@ -78,8 +78,8 @@ EFFECTS = {
 NO_END = {
     "loop": ("while True: pass", "it does not end within 1 s"),
     "stubborn": ("while True:\n    try: time.sleep(9)\n    except BaseException: pass", "it does not end within 1 s"),
-    "os._exit": ("os._exit(0)", "it ends its process with status 0"),
-    "killed": ("os.kill(os.getpid(), 9)", "it is ended by SIGKILL"),
+    "os._exit": ("os._exit(0)", "it ended its process with status 0"),
+    "killed": ("os.kill(os.getpid(), 9)", "it was ended by SIGKILL"),
 }
 
 
@@ -170,5 +170,5 @@ def test_processes_that_live_long_leave_such_a_file_alone(project: Path, valkey_
     (project / "infra/x.py").write_text(JOB.format("os._exit(3)"))
     with services(project, valkey_url, namespace) as running:
         for kind in ("sidecar", "queue_worker"):
-            assert "ends its process with status 3" in running.start(kind).log.read_text()
+            assert "ended its process with status 3" in running.start(kind).log.read_text()
         wait_for(lambda: (project / "ticks").exists() and len((project / "ticks").read_text()) > 1, "ticks", 30)

@@ -45,7 +45,7 @@ async def test_a_topic_that_could_lose_messages_is_refused_with_the_remedy(
 
 async def test_more_replicas_than_brokers_are_refused_by_name(kafka_bootstrap: str, namespace: str) -> None:
     publisher = of(namespace, bootstrap_servers=kafka_bootstrap, replicas=3).open_publisher()
-    with pytest.raises(QueueError, match=f"does not make the topic {namespace}.queue"):
+    with pytest.raises(QueueError, match=f"does not create the topic {namespace}.queue"):
         await publisher.publish([Message(job="backup")])
     await publisher.close()
 

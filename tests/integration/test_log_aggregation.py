@@ -182,9 +182,9 @@ def test_truncation_without_a_copy_is_said_first(project: Path) -> None:
     run(project, "app.log")
     write(log, 5, mode="w")
     told: list[str] = []
-    with pytest.raises(LogsNotCollected, match=r"app\.log: the file that was read before is gone.* 1 new entries"):
+    with pytest.raises(LogsNotCollected, match=r"app\.log: the file that was read before is missing.* 1 new entries"):
         run(project, "app.log", reported=told)
-    assert told[0].startswith("not seen: app.log: the file that was read before is gone")
+    assert told[0].startswith("not read: app.log: the file that was read before is missing")
     assert numbers(project) == [0, 1, 5]
     assert run(project, "app.log")["unseen"] == []
 
@@ -280,9 +280,9 @@ def test_a_long_entry_is_cut_and_marked(project: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "make", "said"),
     [
-        (["gone.log"], lambda project: None, r"gone\.log is not there"),
+        (["gone.log"], lambda project: None, r"gone\.log does not exist"),
         (["logs"], lambda project: (project / "logs").mkdir(), "logs is a folder"),
-        (["b.log"], lambda project: (project / "b.log").write_bytes(b"\0\1\2"), "b.log holds no text"),
+        (["b.log"], lambda project: (project / "b.log").write_bytes(b"\0\1\2"), "b.log contains no text"),
         (["*.nothing"], lambda project: None, r"no file matches \*\.nothing"),
     ],
 )
@@ -290,7 +290,7 @@ def test_what_cannot_be_read_fails_the_run(
     project: Path, files: Sequence[str], make: Callable[[Path], object], said: str
 ) -> None:
     make(project)
-    with pytest.raises(LogsNotCollected, match=f"not seen: .*{said}"):
+    with pytest.raises(LogsNotCollected, match=f"not read: .*{said}"):
         run(project, *files)
 
 
@@ -308,8 +308,8 @@ def test_one_that_cannot_be_read_hurts_no_other(project: Path) -> None:
 
 def test_without_any_log_it_says_so_first(project: Path) -> None:
     told: list[str] = []
-    assert run(project, reported=told)["unseen"][0].startswith("nothing was read: there is no log in ")
-    assert told[0].startswith("not seen: nothing was read")
+    assert run(project, reported=told)["unseen"][0].startswith("no log was read: there is no log in ")
+    assert told[0].startswith("not read: no log was read")
 
 
 def test_offsets_that_are_gone_or_damaged_stop_it_before_it_repeats_all(project: Path) -> None:
@@ -320,7 +320,7 @@ def test_offsets_that_are_gone_or_damaged_stop_it_before_it_repeats_all(project:
     with pytest.raises(LogsNotCollected, match=r"offsets in .*offsets\.json cannot be read .*Restore that file"):
         run(project, "app.log")
     offsets.unlink()
-    with pytest.raises(LogsNotCollected, match=r"offsets\.json is gone: .* collect all of it twice"):
+    with pytest.raises(LogsNotCollected, match=r"offsets\.json is missing, so all logs would be collected again"):
         run(project, "app.log")
     assert numbers(project) == [1]
 
@@ -328,7 +328,7 @@ def test_offsets_that_are_gone_or_damaged_stop_it_before_it_repeats_all(project:
 def test_two_runs_do_not_collect_at_once(project: Path) -> None:
     with (
         collected.locked(project / ".horae/collected-logs"),
-        pytest.raises(LogsNotCollected, match="another run is collecting"),
+        pytest.raises(LogsNotCollected, match="another run collects into"),
     ):
         run(project)
 

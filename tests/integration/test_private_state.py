@@ -48,7 +48,7 @@ def command_lines() -> str:
 
 def repaired(detail: str, file: Path) -> None:
     """Do what the sentence says."""
-    command = detail.partition("damage begins with ")[2].partition(", and start")[0].replace("FILE", str(file))
+    command = detail.partition("at the damage with ")[2].partition(". Then start")[0].replace("FILE", str(file))
     subprocess.run(command, shell=True, input=b"y\n", check=True, capture_output=True)
 
 
@@ -99,7 +99,7 @@ class TestPassword:
 
     def test_a_file_that_is_not_ours_is_named(self, tmp_path: Path) -> None:
         (tmp_path / "valkey.conf").write_text("appendonly no\n")
-        with pytest.raises(StartError, match="is not what Horae wrote"):
+        with pytest.raises(StartError, match="does not have the content that Horae wrote"):
             secret_of(tmp_path)
 
 
@@ -136,4 +136,4 @@ def test_a_disk_without_room_is_a_sentence(project: Path, room: int) -> None:
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
     assert "cannot write" in done.stderr
-    assert "make room" in done.stderr
+    assert "free space" in done.stderr

@@ -184,7 +184,7 @@ class TestEmbedded:
 
     async def test_a_state_folder_that_cannot_be_written_is_named(self, project: Path) -> None:
         (project / ".horae").write_text("in the way")
-        with pytest.raises(StartError, match=r"the embedded store cannot be kept in .*HORAE_STATE_DIR"):
+        with pytest.raises(StartError, match=r"cannot store the data of the embedded store in .*HORAE_STATE_DIR"):
             async with program(project).lifecycle():
                 raise AssertionError
 

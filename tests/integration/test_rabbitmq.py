@@ -104,7 +104,7 @@ async def test_a_deleted_queue_is_noticed_and_made_again(rabbit: RabbitServer, n
     publisher = of(namespace, url=rabbit.url).open_publisher()
     await publisher.publish([Message(job="backup")])
     rabbit.control("delete_queue", f"{namespace}.queue.normal")
-    with pytest.raises(QueueUnavailable, match="did not take a message"):
+    with pytest.raises(QueueUnavailable, match="did not accept a message"):
         await publisher.publish([Message(job="backup")])
     await publisher.publish([Message(job="backup")])
     await publisher.close()
@@ -114,7 +114,7 @@ async def test_a_deleted_queue_is_noticed_and_made_again(rabbit: RabbitServer, n
     ("table", "says"),
     [
         ({"url": "http://rabbit"}, "amqp://"),
-        ({"url": "amqp://a:b@rabbit", "username": "c", "password": "d"}, "say it once"),
+        ({"url": "amqp://a:b@rabbit", "username": "c", "password": "d"}, "give only one of them"),
         ({"url": "amqp://rabbit", "tls_ca_file": "ca.pem"}, "amqps://"),
         ({"url": "amqp://rabbit", "heartbeat_seconds": 0}, "heartbeat_seconds"),
         ({"url": "amqp://rabbit:port"}, "cannot be read"),

@@ -51,7 +51,7 @@ def test_a_store_that_is_away_is_no_quiet_week(seen: dict[str, Any]) -> None:
 def test_a_week_without_data_fails_and_is_still_written(seen: dict[str, Any]) -> None:
     empty = seen["empty"]
     assert empty["state"] == "FAILED"
-    assert empty["result"].startswith("NoData: NO DATA: the ledger has no run of this time.")
+    assert empty["result"].startswith("NoData: NO DATA: the ledger has no runs of this period.")
     assert empty["markdown"].startswith("**NO DATA")
     assert empty["latest"]["runs"] == 0
 

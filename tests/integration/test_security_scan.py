@@ -84,7 +84,7 @@ def test_what_is_there_at_the_first_scan_is_known_and_only_what_comes_is_new(pro
     told: list[str] = []
     first = run(project, reported=told, fail_at="high")
     assert first["new"] == []
-    assert "first scan of shop: 1 high, 1 low found, and known from now on" in told
+    assert "first scan of shop: found 1 high, 1 low, which count as known from now on" in told
     assert any(line.startswith("known high: shop/old.py:1: github-token") for line in told)
     commit(repo, {"new.py": f'import subprocess\nsubprocess.call(input(), shell=True)\nk = "{OTHER}"\n'})
     told.clear()
@@ -211,7 +211,9 @@ def test_a_tool_that_fails_is_not_a_clean_scan(
     told: list[str] = []
     with monkeypatch.context() as broken:
         broken.setenv("PYTHONPATH", broken_bandit["PYTHONPATH"])
-        with pytest.raises(ScanFailed, match=r"the scan is not complete: shop: bandit: .* it said: .*half upgraded"):
+        with pytest.raises(
+            ScanFailed, match=r"the scan is incomplete: shop: bandit: .* Its last output: .*half upgraded"
+        ):
             run(project, reported=told)
     assert next(line for line in told if "scanning" not in line).startswith("not scanned: shop: bandit: ")
     by_tool = {part["tool"]["driver"]["name"]: part["invocations"][0] for part in report(project)["runs"]}
@@ -266,7 +268,7 @@ def test_a_history_that_takes_several_scans_is_searched_to_its_end(
     lost.chmod(0o600)
     lost.unlink()
     told: list[str] = []
-    with pytest.raises(ScanFailed, match="2 commits were searched, the rest is left for the next scan"):
+    with pytest.raises(ScanFailed, match="2 commits were searched, and the next scan continues"):
         run(project, reported=told)
     assert [line for line in told if line.startswith("new high") and "github-token" in line]
     lost.write_bytes(content)
@@ -285,14 +287,14 @@ def test_code_of_the_repository_is_not_run(project: Path, repo: Path) -> None:
 
 @pytest.mark.parametrize(
     ("place", "said"),
-    [("gone", "there is no such folder"), ("file", "it is not a folder"), ("nothing/*", "there is no such folder")],
+    [("gone", "the folder does not exist"), ("file", "it is not a folder"), ("nothing/*", "the folder does not exist")],
 )
 def test_a_repository_that_cannot_be_scanned_hurts_no_other(project: Path, repo: Path, place: str, said: str) -> None:
     (project / "file").touch()
     run(project)
     commit(repo, {"key.md": f"{TOKEN}\n"})
     told: list[str] = []
-    with pytest.raises(ScanFailed, match=f"{said}.* Of the rest: 1 new"):
+    with pytest.raises(ScanFailed, match=f"{said}.* The rest: 1 new"):
         run(project, repos=[place, "shop"], reported=told)
 
 
@@ -300,7 +302,7 @@ def test_a_folder_without_git_is_scanned_and_said(project: Path) -> None:
     (project / "plain").mkdir()
     (project / "plain/a.md").write_text(f"{TOKEN}\n")
     found = run(project, repos=["plain"])
-    assert found["not_seen"][0].startswith("plain: repository: it has no git: there is no history to look at")
+    assert found["not_seen"][0].startswith("plain: repository: it is not a git repository: there is no history to scan")
     assert found["by_severity"]["known"] == {"high": 1}
 
 
@@ -309,7 +311,7 @@ def test_what_a_tool_left_out_is_said(project: Path, repo: Path) -> None:
     shallow = project / "shallow"
     subprocess.run(["git", "clone", "-q", "--depth=1", f"file://{repo}", str(shallow)], check=True)
     said = run(project, repos=["shop", "shallow"], exclude=("vendor/*",), file_limit_mib=1)["not_seen"]
-    assert "shop: repository: 1 files are left out by `exclude`" in said
+    assert "shop: repository: `exclude` leaves out 1 files" in said
     assert "shop: secrets: big.txt is larger than 1 MiB" in said
     assert any(one.startswith("shop: bandit: old.py cannot be parsed by bandit") for one in said)
     assert any(one.startswith("shallow: history: it is a shallow clone") for one in said)
@@ -412,7 +414,7 @@ def test_the_oldest_reports_are_removed(project: Path, repo: Path) -> None:
 def test_a_damaged_memory_stops_the_scan_before_all_is_new(project: Path, repo: Path) -> None:
     run(project)
     (project / ".horae/security/known.json").write_text("{")
-    with pytest.raises(ScanFailed, match=r"known\.json cannot be read .*move it away to begin anew"):
+    with pytest.raises(ScanFailed, match=r"known\.json cannot be read .*move it away to begin again"):
         run(project)
 
 

@@ -48,11 +48,11 @@ async def test_the_flow_snippets_deploy_and_are_scheduled(project: Path) -> None
         runs = await api.flow_runs([etl.id])
         assert {run.expected_start.weekday() for run in runs} == {0}, "`0 6 * * 1` is Monday"
         before = await written(api)
-        await deploy(project, api_url)
-        assert await written(api) == before, "what has not changed is not written from code either"
+        said = await deploy(project, api_url)
+        assert await written(api) == before, f"an unchanged deployment is not written from code either: {said}"
 
 
-async def deploy(project: Path, api_url: str) -> None:
+async def deploy(project: Path, api_url: str) -> str:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.integration.specification_flows", str(project)),
         cwd=ROOT,
@@ -61,6 +61,7 @@ async def deploy(project: Path, api_url: str) -> None:
     )
     _, said = await asyncio.wait_for(process.communicate(), 90)
     assert process.returncode == 0, said.decode()[-4000:]
+    return said.decode()
 
 
 async def written(api: PrefectApi) -> dict[str, list[str]]:

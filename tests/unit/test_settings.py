@@ -20,9 +20,12 @@ from horae.settings import Settings, load
             r"store\.url: unknown scheme .* 'http'\. Known: redis, .*\(horae\.toml:2\)",
         ),
         ('[store]\nurl = ""', "this one has no ://"),
-        ('[store]\nurl = "redis://u:secret@x:70000/0"', "its host is not HOST or HOST:PORT"),
+        ('[store]\nurl = "redis://u:secret@x:70000/0"', "its host is not of the form HOST or HOST:PORT"),
         ('[queue]\nredis_url = "amqp://x"', r"queue\.redis_url: unknown scheme .* 'amqp'"),
-        ('[prefect]\napi_url = "127.0.0.1:4200/api"', r"prefect\.api_url: .*http://, https:// is wanted"),
+        (
+            '[prefect]\napi_url = "127.0.0.1:4200/api"',
+            r"prefect\.api_url: .*must begin with one of http:// and https://",
+        ),
         ("nonsense = 1", r"unknown setting 'nonsense'\. Known: .*\(horae\.toml:1\)"),
         ("\n[store]\nprot = 1", r"unknown setting 'prot', did you mean 'port'\?.*\(horae\.toml:3 in \[store\]\)"),
         (
@@ -36,11 +39,11 @@ from horae.settings import Settings, load
         ("[store]\nkeep_runs_per_job = 1e300", r"store\.keep_runs_per_job: .*\(horae\.toml:2\)"),
         ("[store]\nkeep_runs_per_job = " + "9" * 5000, r"horae\.toml: Exceeds the limit"),
         ("revision = 99999999999999999999999", r"revision: .*\(horae\.toml:1\)"),
-        ('state_dir = "a\\u0000b"', r"state_dir: it has a NUL character \(horae\.toml:1\)"),
+        ('state_dir = "a\\u0000b"', r"state_dir: it contains a NUL character \(horae\.toml:1\)"),
         ('state_dir = "a\0b"', r"horae\.toml: "),
-        ("[jobs.x]\na = " + "[" * 30 + "]" * 30, r"nested deeper than 20"),
-        ("[jobs.x]\na = " + "[" * 100_000, r"nested deeper than 20"),
-        ("jobs." + ".".join("a" * 50) + " = 1", r"nested deeper than 20"),
+        ("[jobs.x]\na = " + "[" * 30 + "]" * 30, r"more than 20 levels of nesting"),
+        ("[jobs.x]\na = " + "[" * 100_000, r"more than 20 levels of nesting"),
+        ("jobs." + ".".join("a" * 50) + " = 1", r"more than 20 levels of nesting"),
         ("repos = [", r"horae\.toml"),
     ],
 )
@@ -170,7 +173,7 @@ class TestSources:
             ("HORAE_STORE", "s3cret", "HORAE_STORE is a table; set HORAE_STORE__NAME"),
             ("HORAE_JOBS__BACKUP", "s3cret", "unknown setting 'HORAE_JOBS__BACKUP'"),
             ("HORAE_STORE", '{"ulr": "s3cret"}', "unknown setting 'ulr', did you mean 'url'?"),
-            ("HORAE_JOBS__BACKUP__FILES", "[" * 900 + "]" * 900, "nested deeper than 20"),
+            ("HORAE_JOBS__BACKUP__FILES", "[" * 900 + "]" * 900, "more than 20 levels of nesting"),
             ("HORAE_STORE__PORT", "s3cret", "store.port: Input should be a valid integer"),
             ("HORAE_STORE__KEEP_RUNS_DAYS", "inf", "store.keep_runs_days: Input should be a finite number"),
             ("HORAE_STORE__KEEP_RUNS_DAYS", "1e300", "store.keep_runs_days: Input should be less than"),
@@ -203,8 +206,8 @@ class TestSources:
     @pytest.mark.parametrize(
         ("line", "said"),
         [
-            ("HORAE_STORE__PORT", ".env:1: this line is not NAME=value"),
-            ("HORAE_STATE_DIR='a", ".env:1: this line is not NAME=value"),
+            ("HORAE_STORE__PORT", ".env:1: this line is not of the form NAME=value"),
+            ("HORAE_STATE_DIR='a", ".env:1: this line is not of the form NAME=value"),
         ],
     )
     def test_a_line_that_cannot_be_read(self, project: Path, line: str, said: str) -> None:
@@ -219,7 +222,7 @@ class TestSources:
     @pytest.mark.parametrize("name", ["horae.toml", ".env"])
     def test_a_file_that_is_not_utf_8_is_named(self, project: Path, name: str) -> None:
         (project / name).write_bytes("namespace = 'é'".encode("utf-16"))
-        with pytest.raises(InvalidSettings, match=rf"{name}: not UTF-8 text"):
+        with pytest.raises(InvalidSettings, match=rf"{name}: it is not UTF-8 text"):
             load(project, {})
 
     def test_a_byte_order_mark_is_no_mistake(self, project: Path) -> None:

@@ -21,10 +21,14 @@ from horae.store.values import DeadLetter
 from horae.terminal import escaped
 
 BATCH = 200
-OfJob = Annotated[str | None, typer.Option("--job", metavar="JOB", autocompletion=job_names, help="Of this job only.")]
+OfJob = Annotated[
+    str | None, typer.Option("--job", metavar="JOB", autocompletion=job_names, help="Only dead letters of this job.")
+]
 Output = Annotated[
     Path | None,
-    typer.Option("--output", "-o", metavar="FILE", help="Write it there, whole or not at all. Default: stdout."),
+    typer.Option(
+        "--output", "-o", metavar="FILE", help="Write the whole export to this file, or nothing. Default: stdout."
+    ),
 ]
 
 

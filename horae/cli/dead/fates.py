@@ -14,7 +14,7 @@ def settle(fate: Fate, accepted: Accepted) -> None:
     elif accepted.run_id == fate.run_id:
         fate.outcome = Outcome.BEFORE
     else:
-        fate.outcome, fate.why = Outcome.HELD, f"run {accepted.run_id} has its uniqueness key"
+        fate.outcome, fate.why = Outcome.HELD, f"run {accepted.run_id} has the same uniqueness key"
         fate.run_id = None
 
 

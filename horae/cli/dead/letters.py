@@ -17,14 +17,17 @@ from horae.store.base import DeadLetters, Ledger
 RunIds = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[RUN_ID]...", help="Ids of runs that failed, or unambiguous beginnings of 8 characters or more."
+        metavar="[RUN_ID]...", help="Ids of failed runs, or unambiguous beginnings of at least 8 characters."
     ),
 ]
 OfJob = Annotated[
     str | None, typer.Option("--job", metavar="JOB", autocompletion=job_names, help="All dead letters of this job.")
 ]
 All = Annotated[bool, typer.Option("--all", help="All dead letters.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask. Without a terminal, more than one needs it.")]
+Yes = Annotated[
+    bool,
+    typer.Option("--yes", "-y", help="Do not ask. Needed for more than one dead letter if there is no terminal."),
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +40,9 @@ class Selection:
 
     def __post_init__(self) -> None:
         if sum((bool(self.run_ids), self.job is not None, self.all)) != 1:
-            raise UsageError("say which: ids of runs, or --job JOB, or --all; `horae dead list` lists them")
+            raise UsageError(
+                "no dead letters selected: give ids of runs, --job JOB or --all; `horae dead list` lists them"
+            )
 
     async def ids(self, ledger: Ledger, letters: DeadLetters) -> list[str] | None:
         """Of the named ones; None for a filter. Raises UnknownName, or NotReplayable for a run without a letter."""
@@ -64,5 +69,5 @@ def confirm(what: str, count: int, yes: bool) -> bool:
     if count <= 1 or yes:
         return True
     if not sys.stdin.isatty():
-        raise UsageError(f"this would {what} {count} dead letters, and there is no terminal to ask on; say --yes")
+        raise UsageError(f"this would {what} {count} dead letters, and there is no terminal to ask on; add --yes")
     return typer.confirm(f"{what.capitalize()} {count} dead letters?", err=True)

@@ -13,8 +13,12 @@ from horae.reasons import worded
 from horae.settings import Settings
 from horae.store.values import DeadLetter
 
-OfJob = Annotated[str | None, typer.Option("--job", metavar="JOB", autocompletion=job_names, help="Of this job only.")]
-Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="At most so many, the newest.")]
+OfJob = Annotated[
+    str | None, typer.Option("--job", metavar="JOB", autocompletion=job_names, help="Only dead letters of this job.")
+]
+Limit = Annotated[
+    int, typer.Option("--limit", "-n", min=1, max=100_000, help="List at most this many, the newest first.")
+]
 
 
 def command(context: typer.Context, job: OfJob = None, limit: Limit = 20, json: Json = False) -> int:
@@ -48,7 +52,7 @@ def _draw(letters: list[DeadLetter]) -> None:
     from horae.cli.columns import print_columns
 
     if not letters:
-        print("no dead letter")
+        print("no dead letters")
         return
     print_columns(
         ("when", "job", "reason", "run id", "error"),

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 BATCH = 200
 SHOWN = 20
-Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; `horae show` tells it.")]
+Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="The reason; `horae show` prints it.")]
 Without = Annotated[
     list[str] | None,
-    typer.Option("--without", metavar="KEY", help="Leave this key of the old context out; may be repeated."),
+    typer.Option("--without", metavar="KEY", help="Leave this key out of the old context. May be repeated."),
 ]
-Preview = Annotated[bool, typer.Option("--preview", help="Say what would be done, and do nothing.")]
+Preview = Annotated[bool, typer.Option("--preview", help="Print what the command would do, and change nothing.")]
 
 
 def command(
@@ -98,7 +98,9 @@ async def _do(scheduler: "Scheduler", wanted: Sequence[Fate], edit: Edit) -> Non
             accepted = await scheduler.replay_all(replays)
         except StoreUnavailable as error:
             done = sum(fate.outcome is Outcome.REPLAYED for fate in wanted)
-            raise StoreUnavailable(f"{error.message}; {done} were replayed, say it again for the rest") from error
+            raise StoreUnavailable(
+                f"{error.message}; {done} dead letters were replayed; run the command again for the rest"
+            ) from error
         for one, became in zip(replays, accepted, strict=True):
             settle(batch[one.letter.run_id], became)
 
@@ -107,7 +109,7 @@ def _draw(fates: Sequence[Fate], preview: bool) -> None:
     from horae.cli.columns import print_columns
 
     if not fates:
-        print("no dead letter")
+        print("no dead letters")
         return
     rows = [
         (
@@ -121,7 +123,7 @@ def _draw(fates: Sequence[Fate], preview: bool) -> None:
     ]
     print_columns(("dead letter", "job", "outcome", "as", "context"), rows, below=("context", "as"))
     if len(fates) > SHOWN:
-        print(f"… and {len(fates) - SHOWN} more; --json prints them all")
+        print(f"… and {len(fates) - SHOWN} more; --json prints all of them")
     for fate in fates[:SHOWN]:
         if fate.why:
             print(f"horae: {fate.why}", file=sys.stderr)

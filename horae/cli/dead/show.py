@@ -47,12 +47,12 @@ def _draw(letter: DeadLetter, run: Run | None) -> None:
 
     why = paint(worded(letter.reason, letter.note), "red")
     print(f"{paint(letter.job or '(no job)', 'bold')}  {why}  {paint(letter.run_id, 'dim')}")
-    print(f"  died {clock.isoformat(letter.at)}")
+    print(f"  died at {clock.isoformat(letter.at)}")
     if letter.message:
         draw_values("context", letter.message.context)
         draw_values("metadata", letter.message.metadata)
     else:
-        print(f"\n{paint('what came, and is no message', 'bold', 'underline')}")
+        print(f"\n{paint('the content, which is not a valid message', 'bold', 'underline')}")
         for line in letter.body.split("\n"):
             print(f"  {line}")
     draw_failure(letter.failure)
@@ -63,5 +63,5 @@ def _draw(letter: DeadLetter, run: Run | None) -> None:
 
 def _way_out(letter: DeadLetter) -> str:
     if letter.message:
-        return f"→ horae dead replay {letter.run_id}, with --context KEY=VALUE to change what it gets"
-    return f"→ have the right message sent, or horae enqueue the job; then horae dead drop {letter.run_id}"
+        return f"→ horae dead replay {letter.run_id}; --context KEY=VALUE changes its context"
+    return f"→ send the right message again, or enqueue the job; then run horae dead drop {letter.run_id}"

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from horae.store.redis.schema import SchemaState
 
 SHOWN = 5
-Preview = Annotated[bool, typer.Option("--preview", help="Say what would be done, and do nothing.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask. Without a terminal this is needed.")]
+Preview = Annotated[bool, typer.Option("--preview", help="Print what the command would do, and change nothing.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask. Needed if there is no terminal.")]
 Despite = Annotated[
     bool,
-    typer.Option("--despite-older", help="Upgrade although connections are there that may be of an older release."),
+    typer.Option("--despite-older", help="Upgrade even if there are connections that may be of an older release."),
 ]
 
 
@@ -73,16 +73,21 @@ async def _upgrade(
 
 def _warn(state: "SchemaState") -> None:
     if state.older is None:
-        said = "the server does not list the libraries of its clients, so stop all processes of an older release first"
+        said = (
+            "the server does not tell which client libraries are connected. Stop all processes of an older "
+            "release before the upgrade"
+        )
         print(f"horae: {said}", file=sys.stderr)
         return
     for one in state.older[:SHOWN]:
         said = f"{one.address}, connected for {one.age_seconds} s, last command {one.last_command}"
-        print(f"horae: perhaps of an older release: {said}", file=sys.stderr)
+        print(f"horae: this connection may be of an older release: {said}", file=sys.stderr)
     if len(state.older) > SHOWN:
         print(f"horae: … and {len(state.older) - SHOWN} more such connections", file=sys.stderr)
     if state.older:
-        said = "stop the processes of the older release; if these are other programs, say --despite-older"
+        said = (
+            "stop the processes of the older release; if these connections are of other programs, add --despite-older"
+        )
         print(f"horae: {said}", file=sys.stderr)
 
 
@@ -91,14 +96,14 @@ def _confirmed(yes: bool) -> bool:
     if yes:
         return True
     if not sys.stdin.isatty():
-        raise UsageError("this cannot be undone, and there is no terminal to ask on; say --yes, or --preview")
-    return typer.confirm(f"Raise the store's schema to {SCHEMA}? The release before cannot read it.", err=True)
+        raise UsageError("this cannot be undone, and there is no terminal to ask on; add --yes or --preview")
+    return typer.confirm(f"Raise the store's schema to {SCHEMA}? The previous release cannot read it.", err=True)
 
 
 def _sentence(state: "SchemaState", rewritten: int | None) -> str:
     if rewritten is not None:
-        return f"the store holds schema {SCHEMA}; {rewritten} of {state.runs} runs were rewritten"
+        return f"the store has schema {SCHEMA}; {rewritten} of {state.runs} runs were rewritten"
     if state.schema == SCHEMA:
-        return f"the store holds schema {SCHEMA} already"
+        return f"the store already has schema {SCHEMA}"
     could = f"an upgrade to {SCHEMA} rewrites up to {state.runs} runs"
-    return f"the store holds schema {state.schema}, and stays so; {could}"
+    return f"the store has schema {state.schema}, unchanged; {could}"

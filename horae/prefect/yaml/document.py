@@ -80,7 +80,7 @@ def _refuse_bombs(root: yaml.Node) -> None:
             known = sizes[id(node)] = 1 + (sum(map(size, inside)) if isinstance(inside, list) else 0)
         if known > VALUES:
             raise Unreadable(
-                f"its aliases repeat more than {VALUES} values, or an alias stands inside what it repeats",
+                f"its aliases repeat more than {VALUES} values, or an alias is inside the value that it repeats",
                 node.start_mark.line + 1,
             )
         return known

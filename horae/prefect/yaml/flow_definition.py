@@ -66,13 +66,13 @@ def locate(base: Path, place: str, folder: str = Tier.PREFECT.folder) -> Path:
             raise InvalidJob(unknown("flow file", place, there))
         return path
     if not all(part.isidentifier() for part in place.split(".")):
-        raise InvalidJob(f"{place!r} is neither a file that ends in .py nor the name of a module")
+        raise InvalidJob(f"{place!r} is neither a file whose name ends in .py nor the name of a module")
     inside = Path(*place.split("."))
     for candidate in (base / inside.with_suffix(".py"), base / inside / "__init__.py"):
         if candidate.is_file():
             return candidate
     if (base / inside.parts[0]).is_dir():
-        raise InvalidJob(f"there is no module {place!r} in {base / inside.parts[0]}")
+        raise InvalidJob(f"the module {place!r} does not exist in {base / inside.parts[0]}")
     raise Unread(f"the module {place!r} is not in this project")
 
 
@@ -87,7 +87,7 @@ def parse(base: Path, path: Path) -> Module:
     except (OSError, ValueError) as error:
         raise InvalidJob(f"{file} cannot be read: {error}") from error
     except (RecursionError, MemoryError) as error:
-        raise InvalidJob(f"{file} is nested too deeply to be read") from error
+        raise InvalidJob(f"{file} has too deep nesting to be read") from error
     return Module(file=file, path=path, tree=tree, prefect=_prefect_names(tree))
 
 
@@ -103,7 +103,7 @@ class _Search:
     def find(self, module: Module, name: Sequence[str], within: ast.ClassDef | None = None) -> Definition:
         self._left -= 1
         if self._left < 0:
-            raise Unread(f"{'.'.join(name)!r} in {module.file} is defined by too many names")
+            raise Unread(f"{'.'.join(name)!r} in {module.file} is defined through too many names")
         bound = dict(_bound(within.body if within else module.tree.body))
         first, *rest = name
         node = bound.get(first)
@@ -113,7 +113,9 @@ class _Search:
             case ast.ClassDef() if rest:
                 return self.find(module, rest, node)
             case ast.ClassDef():
-                raise InvalidJob(f"{first!r} in {module.file} is a class; name a flow in it, as in {first}.method")
+                raise InvalidJob(
+                    f"{first!r} in {module.file} is a class; name a flow in the class, such as {first}.method"
+                )
             case ast.ImportFrom():
                 return self._imported(module, node, first, rest)
             case ast.FunctionDef() | ast.AsyncFunctionDef() if not rest:
@@ -122,7 +124,7 @@ class _Search:
                 return self.find(module, [node.id], within)
             case ast.Call() if not rest:
                 return self._made(module, node, bound)
-        raise Unread(f"{'.'.join(name)!r} in {module.file} is computed")
+        raise Unread(f"{'.'.join(name)!r} in {module.file} is computed, so Horae cannot read it")
 
     def _decorated(self, module: Module, node: Function, bound: dict[str, Node]) -> Definition:
         maker = module.decorator(node, "flow")
@@ -131,10 +133,12 @@ class _Search:
         strange = [_called(one) for one in node.decorator_list if _called(one) not in _PLAIN]
         strange = [one for one in strange if module.prefect.get(one) != "task"]
         if strange:
-            raise Unread(f"{node.name!r} in {module.file} is decorated by {strange[0]}, which may make a flow of it")
+            raise Unread(
+                f"{node.name!r} in {module.file} has the decorator {strange[0]}, which may turn it into a flow"
+            )
         flows = [key for key, one in bound.items() if isinstance(one, _FUNCTIONS) and module.decorator(one, "flow")]
-        hint = f"; flows there: {', '.join(flows)}" if flows else ""
-        message = f"{node.name!r} in {module.file} is a plain function, not decorated by Prefect's @flow{hint}"
+        hint = f"; flows in this file: {', '.join(flows)}" if flows else ""
+        message = f"{node.name!r} in {module.file} is a plain function without Prefect's @flow decorator{hint}"
         raise InvalidJob(message)
 
     def _made(self, module: Module, call: ast.Call, bound: dict[str, Node]) -> Definition:
@@ -144,7 +148,7 @@ class _Search:
             function = bound.get(call.args[0].id)
             if isinstance(function, _FUNCTIONS):
                 return Definition(module=module, node=function, maker=maker)
-        raise Unread(f"the flow in {module.file} line {call.lineno} is made by a call that is not plain flow(function)")
+        raise Unread(f"the flow in {module.file} line {call.lineno} is made by a call other than flow(function)")
 
     def _imported(self, module: Module, node: ast.ImportFrom, name: str, rest: Sequence[str]) -> Definition:
         original = next(alias.name for alias in node.names if (alias.asname or alias.name) == name)
@@ -155,12 +159,14 @@ class _Search:
         try:
             path = locate(base, node.module or "__init__")
         except InvalidJob as error:
-            raise Unread(f"{name!r} in {module.file} is imported from {node.module!r}, not in this project") from error
+            raise Unread(
+                f"{name!r} in {module.file} is imported from {node.module!r}, which is not in this project"
+            ) from error
         return self.find(parse(self._base, path), [original, *rest])
 
     def _absent(self, module: Module, name: str, bound: dict[str, Node]) -> Exception:
         if "*" in bound or "__getattr__" in bound:
-            return Unread(f"{name!r} in {module.file} may come from an import of everything")
+            return Unread(f"{name!r} in {module.file} may come from an `import *`")
         return InvalidJob(f"{module.file}: " + unknown("function", name, bound))
 
 

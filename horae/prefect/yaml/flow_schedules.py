@@ -60,8 +60,10 @@ class Schedules:
         old, listed = self._raw.get("schedule"), self._raw.get("schedules")
         place = self._entry.get("schedules")
         if old and "schedules" in self._raw:
-            message = "both `schedule` and `schedules` are there, at which `prefect deploy` stops"
-            self._say(FLOW_SCHEDULE, message, self._entry.get("schedule"), "Move the one into the list of the other.")
+            message = "`schedule` and `schedules` are both given, and `prefect deploy` fails on that"
+            self._say(
+                FLOW_SCHEDULE, message, self._entry.get("schedule"), "Move the schedule into the list `schedules`."
+            )
         elif old is not None and old != {} and (entry := self._entry.get("schedule")):
             # Prefect ignores an empty mapping under `schedule`, but refuses one in the list.
             self._one(entry, old)
@@ -69,7 +71,7 @@ class Schedules:
             for entry, raw in zip(place.list(), listed, strict=True):
                 self._one(entry, raw)
         if None in self._slugs and any(self._slugs):
-            message = "some schedules have a slug and some have none; Prefect refuses that at the next deploy"
+            message = "some schedules have a slug and some have none; Prefect refuses this at the next deploy"
             self._say(SCHEDULE_SLUG, message, place)
 
     def _one(self, entry: Entry, raw: Any) -> None:
@@ -91,7 +93,7 @@ class Schedules:
     def _check(self, entry: Entry, raw: Any) -> None:
         """Check keys and types: whether Prefect accepts the file with this schedule."""
         if not isinstance(raw, dict) or not raw:
-            message = f"{reprlib.repr(raw)} is no schedule, which is a mapping with cron, interval or rrule"
+            message = f"{reprlib.repr(raw)} is not a schedule. A schedule is a mapping with cron, interval or rrule"
             self._say(FLOW_SCHEDULE, message, entry)
             return
         for key, value in entry.items():
@@ -102,14 +104,17 @@ class Schedules:
             return
         anchor, instant = entry.get("anchor_date"), raw.get("anchor_date")
         if anchor and not isinstance(instant, str):
-            message = f'anchor_date {instant} is not text, such as "{_quoted(instant)}"'
+            message = f'anchor_date {instant} is not text. Write "{_quoted(instant)}"'
             self._say(FLOW_SCHEDULE, message, anchor, f"Quote it. {SKIPS}")
             raw = {key: value for key, value in raw.items() if key != "anchor_date"}
         known = {key: value for key, value in raw.items() if str(key) in keys.SCHEDULE}
         self.findings += self._shape.refused(models.Schedule, known, entry, self._job)
         given = [kind for kind in KINDS if raw.get(kind) is not None]
         if len(given) != 1:
-            message = f"a schedule has exactly one of cron, interval and rrule, not {' and '.join(given) or 'none'}"
+            message = (
+                "a schedule must have exactly one of cron, interval and rrule, but it has "
+                f"{' and '.join(given) or 'none'}"
+            )
             self._say(FLOW_SCHEDULE, message, entry)
 
     def _slug(self, entry: Entry) -> None:
@@ -117,19 +122,19 @@ class Schedules:
         if slug is None or not slug.value:
             self._say(SCHEDULE_SLUG, "a schedule has no slug", entry)
         elif slug.value in self._slugs:
-            message = f"the slug {slug.value!r} is there twice, which Prefect refuses"
-            self._say(FLOW_SCHEDULE, message, slug, "Give each schedule of a deployment a slug of its own.")
+            message = f"the slug {slug.value!r} is given twice, which Prefect refuses"
+            self._say(FLOW_SCHEDULE, message, slug, "Give each schedule of a deployment its own slug.")
         self._slugs.append(slug.value if slug else None)
 
     def _schedule(self, entry: Entry, raw: dict[str, Any]) -> FlowSchedule:
         for key in (*KINDS, "timezone", "active", "day_or", "anchor_date"):
             if is_template(raw.get(key)):
-                message = f"`{key}` is a template: nobody can tell before the deploy when this fires"
+                message = f"`{key}` is a template, so Horae cannot know before the deploy when this fires"
                 raise _Unfollowed(message, TEMPLATE)
         active, day_or = (models.switch(raw.get(key), default=True) for key in ("active", "day_or"))
         for key, value in (("active", active), ("day_or", day_or)):
             if value is None:
-                raise _Refused(f"`{key}` is {raw[key]!r}, not true or false")
+                raise _Refused(f"`{key}` is {raw[key]!r}. Allowed: true, false")
         slug, zone = raw.get("slug"), raw.get("timezone")
         return FlowSchedule(
             schedule=_meant(raw, zone or "UTC", day_or=bool(day_or)),
@@ -144,12 +149,12 @@ class Schedules:
         if read.cron is not None:
             return
         if entry.get("anchor_date") is None:
-            message = "an interval without anchor_date is counted from the moment of each deploy, not from the epoch"
+            message = "an interval without anchor_date counts from the moment of each deploy, not from the epoch"
             yield FLOATING_INTERVAL.finding(message, job=self._job, at=read.at)
         gap = read.schedule.shortest_gap()
         if read.timezone != "UTC" and gap is not None and gap >= timedelta(days=1):
             message = (
-                f"an interval of a day or more keeps to the wall clock of {read.timezone} in Prefect, not to real time"
+                f"Prefect counts an interval of a day or more by the wall clock of {read.timezone}, not by real time"
             )
             yield FLOATING_INTERVAL.finding(message, job=self._job, at=read.at)
 
@@ -176,7 +181,7 @@ def _meant(raw: dict[str, Any], zone: str, *, day_or: bool) -> Schedule:
     if raw.get("rrule") is not None:
         if why := _rrule_refusal(raw["rrule"]):
             raise _Refused(f"Prefect refuses rrule {raw['rrule']!r}: {why}")
-        raise _Unfollowed("an rrule is fired by Prefect, and Horae cannot tell when; a cron can be followed")
+        raise _Unfollowed("Prefect fires an rrule, but Horae cannot compute when; Horae can follow a cron")
     return _cron(raw["cron"], zone, day_or=day_or)
 
 
@@ -187,7 +192,7 @@ def _rrule_refusal(text: str) -> str:
     except ValueError:
         given = {"rrule": text}
     if not isinstance(given, dict) or not isinstance(given.get("rrule"), str) or not given["rrule"]:
-        return "it is no rule, such as FREQ=DAILY"
+        return "it is not a rule, such as FREQ=DAILY"
     try:
         from dateutil.rrule import rrulestr  # type: ignore[import-untyped]
     except ImportError:
@@ -204,14 +209,14 @@ def _cron(text: str, zone: str, *, day_or: bool) -> Schedule:
         raise _Refused("cron is empty")
     if not day_or and "*" not in text.split()[2:5:2]:
         raise _Unfollowed(
-            "day_or is false, so Prefect requires both day fields; in a cron of Horae either one suffices"
+            "day_or is false, so Prefect requires both day fields to match; a cron of Horae requires only one"
         )
     try:
         found = cron(text, zone)
     except InvalidSchedule as error:
         if why := _refusal(text, error.message):
             raise _Refused(f"Prefect refuses cron {text!r}: {why}") from error
-        raise _Unfollowed(f"Prefect fires cron {text!r}, and Horae cannot follow it: {error.message}") from error
+        raise _Unfollowed(f"Prefect fires cron {text!r}, but Horae cannot follow it: {error.message}") from error
     # Loading Prefect's engine takes a tenth of a second, and most crons are valid in both dialects.
     if not PLAIN_CRON.fullmatch(text) and (why := _refusal(text, "")):
         raise _Refused(f"Prefect refuses cron {text!r}: {why}")
@@ -234,12 +239,12 @@ def _refusal(text: str, otherwise: str) -> str:
 def _interval(raw: dict[str, Any]) -> Schedule:
     span = models.Schedule.model_validate({"interval": raw["interval"]}).interval
     if span is None or span <= timedelta(0):
-        raise _Refused(f"interval {raw['interval']!r} is not longer than zero")
+        raise _Refused(f"interval {raw['interval']!r} is not positive")
     anchor = raw.get("anchor_date")
     try:
         return every(span, anchor=_anchor(anchor) if anchor else None)
     except UsageError as error:
-        raise _Unfollowed(f"Prefect fires this interval, and Horae cannot follow it: {error.message}") from error
+        raise _Unfollowed(f"Prefect fires this interval, but Horae cannot follow it: {error.message}") from error
 
 
 def _anchor(given: Any) -> datetime:
@@ -260,11 +265,13 @@ def _freely(given: str) -> datetime:
     try:
         from dateutil.parser import ParserError, parse  # type: ignore[import-untyped]
     except ImportError as error:
-        raise _Unfollowed(f"anchor_date {given!r} is not ISO 8601, such as 2026-01-01T00:00:00Z") from error
+        raise _Unfollowed(f"anchor_date {given!r} is not an ISO 8601 instant, such as 2026-01-01T00:00:00Z") from error
     try:
         found: datetime = parse(given)
     except (ParserError, OverflowError) as error:
-        raise _Refused(f'anchor_date {given!r} is no instant; write one such as "2026-01-01T00:00:00Z"') from error
+        raise _Refused(
+            f'anchor_date {given!r} is not an instant; write an instant such as "2026-01-01T00:00:00Z"'
+        ) from error
     return found
 
 

@@ -72,7 +72,7 @@ def _describe(found: Definition) -> FlowSource:
     spread = isinstance(found.maker, ast.Call) and any(keyword.arg is None for keyword in found.maker.keywords)
     unread = ""
     if not isinstance(name, str) or (spread and "name" not in options):
-        unread = f"the name of the flow in {module.file} line {node.lineno} is computed; it is taken to be {default!r}"
+        unread = f"the name of the flow in {module.file} line {node.lineno} is computed; Horae assumes {default!r}"
     timeout = _literal(options.get("timeout_seconds"), constants, None)
     described = _literal(options.get("description"), constants, None)
     arguments = node.args

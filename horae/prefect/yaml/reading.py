@@ -108,7 +108,7 @@ def _file(
         else:
             there = other.job.source
             place = f"in line {there.line} of {there.file}" if there else "elsewhere"
-            message = f"a deployment {address!r} is already {place}"
+            message = f"the deployment {address!r} already exists {place}"
             findings.append(DUPLICATE_DEPLOYMENT.finding(message, job=address, at=shape.at(entry)))
     return PrefectFile(path=path, base=base)
 
@@ -192,10 +192,10 @@ class _Reader:
     def _flow(self, entrypoint: str) -> FlowSource | None:
         given = self.entry.get("entrypoint")
         if is_template(entrypoint):
-            self._say(TEMPLATE, f"entrypoint {entrypoint!r} is a template: nobody can tell which flow it is", given)
+            self._say(TEMPLATE, f"entrypoint {entrypoint!r} is a template, so Horae cannot know the flow", given)
             return None
         if not entrypoint:
-            self._say(ENTRYPOINT, "no entrypoint", given)
+            self._say(ENTRYPOINT, "the deployment has no entrypoint", given)
             return None
         try:
             flow = read_flow(self.base, entrypoint, self.folder)
@@ -205,7 +205,9 @@ class _Reader:
         if flow.unread:
             self._say(UNREAD_FLOW, flow.unread, given)
         if (named := self.raw.get("flow_name")) and named != flow.name:
-            message = f"flow_name {reprlib.repr(named)} is overruled by the name of the flow itself, {flow.name!r}"
+            message = (
+                f"flow_name {reprlib.repr(named)} has no effect, because the flow itself has the name {flow.name!r}"
+            )
             self._say(YAML_IGNORED, message, self.entry.get("flow_name"))
         return flow
 
@@ -224,11 +226,11 @@ class _Reader:
     def _work_pool(self) -> None:
         pool = self.raw.get("work_pool", {})
         if isinstance(pool, dict) and pool.get("name") is None:
-            self._say(WORK_POOL, "no work pool is named", self.entry.get("work_pool"))
+            self._say(WORK_POOL, "the deployment names no work pool", self.entry.get("work_pool"))
 
     def _brake(self, schedules: Sequence[FlowSchedule]) -> None:
         if any(one.active for one in schedules) and self.entry.get("concurrency_limit") is None:
-            self._say(NO_BRAKE, "it is scheduled and has no concurrency_limit")
+            self._say(NO_BRAKE, "the deployment has a schedule and no concurrency_limit")
 
     def _parameters(self, flow: FlowSource, given: models.Deployment, run_on_start: bool) -> Iterator[Finding]:
         place, listed = self.entry.get("parameters"), self.entry.get("schedules")
@@ -243,7 +245,7 @@ class _Reader:
         for there in [*occasions, *([always] if run_on_start else [])]:
             missing = [name for name in flow.required if name not in there]
             if missing:
-                message = f"flow {flow.name!r} needs {', '.join(missing)}, and a run that nobody is asked for has none"
+                message = f"flow {flow.name!r} needs {', '.join(missing)}, but a scheduled run has no value for this"
                 yield FLOW_PARAMETERS.finding(message, job=self.name, at=self.shape.at(place or self.entry))
                 return
 

@@ -13,7 +13,7 @@ from horae.prefect.yaml import keys, models
 from horae.prefect.yaml.document import Document, Entry
 
 FILE = "prefect.yaml"
-SKIPS = "For such a value `prefect deploy` skips the whole file."
+SKIPS = "For such a value, `prefect deploy` skips the whole file."
 MAPPING, TEXT, NUMBER, SWITCH = "a mapping", "text", "a whole number", "true or false"
 EXPECTED = {
     "string_type": TEXT,
@@ -56,13 +56,13 @@ class Shape:
     def document(self, document: Document) -> Iterator[Finding]:
         """Findings on the whole file, without its deployments."""
         for key, line in document.repeated:
-            message = f"the key {key!r} is written twice; the later one wins"
+            message = f"the key {key!r} is given twice; the later one applies"
             at = Source(file=self.file, line=line)
             yield YAML_IGNORED.finding(message, at=at, remedy="Remove one of them.")
         root = document.root
         if not isinstance(root.value, dict):
-            what = "the file is empty" if root.value is None else "the file is not a mapping with `deployments`"
-            yield YAML_UNREADABLE.finding(what, at=self.at(root), remedy="Write `deployments:` and a list of them.")
+            what = "the file is empty" if root.value is None else "the file is not a mapping with the key `deployments`"
+            yield YAML_UNREADABLE.finding(what, at=self.at(root), remedy="Write `deployments:` and a list below it.")
             return
         yield from self._unknown(root, keys.TOP, "key", None)
         yield from self.refused(models.File, document.raw, root, None)
@@ -105,29 +105,29 @@ class Shape:
                 yield self._refusal(path, place, value, [kind for kind in kinds if kind], job)
 
     def _refusal(self, path: str, place: Entry, value: Any, kinds: list[str], job: str | None) -> Finding:
-        expected = " or ".join(kinds) or "what Prefect takes there"
+        expected = " or ".join(kinds) or "a value that Prefect accepts here"
         message = f"`{path}` is {reprlib.repr(value)}, not {expected}"
         if kinds == ["there"]:
             message = f"`{path}` is missing"
         remedy = f"Correct the value. {SKIPS}"
         if value is None:
-            remedy = f"Leave the key out, or give it {expected}. {SKIPS}"
+            remedy = f"Remove the key, or give it {expected}. {SKIPS}"
         elif TEXT in kinds and isinstance(value, bool | int | float):
             remedy = f'Quote it: "{str(value).lower()}". {SKIPS}'
         elif is_template(value):
-            remedy = f"Prefect checks types before it fills in templates, so one can only stand for text. {SKIPS}"
+            remedy = f"Prefect checks types before it fills in templates, so a template can only replace text. {SKIPS}"
         return YAML_UNREADABLE.finding(message, job=job, at=self.at(place), remedy=remedy)
 
     def _deployed(self, entry: Entry, raw: dict[Any, Any], job: str | None) -> Iterator[Finding]:
         """Values that the schema allows but `prefect deploy` fails at. It exits 1 after deploying the items before."""
         for key in ("tags", "work_pool"):
             if key in raw and raw[key] is None:
-                message = f"`{key}` is null, at which `prefect deploy` ends in a traceback"
+                message = f"`{key}` is null, and `prefect deploy` fails on that with a traceback"
                 line = entry.value[key]
-                yield YAML_UNREADABLE.finding(message, job=job, at=self.at(line), remedy="Leave the key out.")
+                yield YAML_UNREADABLE.finding(message, job=job, at=self.at(line), remedy="Remove the key.")
         tags, kind = raw.get("tags"), raw.get("version_type")
         if isinstance(tags, str) and len(tags.strip()) > 1 and not is_template(tags):
-            message = f"`tags` is the text {tags!r}, of which Prefect makes a tag of each letter"
+            message = f"`tags` is the text {tags!r}, and Prefect makes a tag of each letter"
             yield YAML_UNREADABLE.finding(message, job=job, at=self.at(entry.get("tags")), remedy="Write a list.")
         if isinstance(kind, str) and not is_template(kind) and kind not in VERSION_TYPES:
             message = unknown("version_type", kind, VERSION_TYPES)
@@ -143,24 +143,24 @@ class Shape:
         if isinstance(given, models.ConcurrencyLimit):
             strategy, grace, known = given.collision_strategy, given.grace_period_seconds, STRATEGIES
             if strategy is None:
-                message = f"`concurrency_limit` has no collision_strategy; it is one of {', '.join(sorted(known))}"
-                yield YAML_UNREADABLE.finding(message, job=job, at=self.at(limit), remedy="Name the strategy.")
+                message = f"`concurrency_limit` has no collision_strategy. Allowed: {', '.join(sorted(known))}"
+                yield YAML_UNREADABLE.finding(message, job=job, at=self.at(limit), remedy="Write the strategy.")
             elif strategy not in known and not is_template(strategy):
                 message = unknown("collision_strategy", strategy, known)
                 at = self.at(limit.get("collision_strategy"))
                 yield YAML_UNREADABLE.finding(message, job=job, at=at, remedy="Correct the value.")
             if grace is not None and grace not in models.GRACE_SECONDS:
-                message = f"`grace_period_seconds` is {grace}; Prefect takes 60 to 86400"
+                message = f"`grace_period_seconds` is {grace}. Allowed: 60 to 86400"
                 at = self.at(limit.get("grace_period_seconds"))
                 yield YAML_UNREADABLE.finding(message, job=job, at=at, remedy="Correct the value.")
             if given.limit is None:
-                message = "`concurrency_limit` says no `limit`, so nothing is limited"
-                yield YAML_IGNORED.finding(message, job=job, at=self.at(limit), remedy="Give the limit.")
+                message = "`concurrency_limit` has no `limit`, so it limits nothing"
+                yield YAML_IGNORED.finding(message, job=job, at=self.at(limit), remedy="Write the limit.")
         number = given.limit if isinstance(given, models.ConcurrencyLimit) else given
         if number is not None and number < 1:
             at = self.at(limit.get("limit") or limit)
-            message = f"a concurrency limit of {number} lets nothing run"
-            yield YAML_UNREADABLE.finding(message, job=job, at=at, remedy="Give 1 or more.")
+            message = f"a concurrency limit of {number} prevents every run"
+            yield YAML_UNREADABLE.finding(message, job=job, at=at, remedy="Write 1 or more.")
 
     def _sla(self, entry: Entry, raw: Any, job: str | None) -> Iterator[Finding]:
         for model in models.SLAS:

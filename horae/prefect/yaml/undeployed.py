@@ -29,7 +29,7 @@ def undeployed(project: Path, deployments: Sequence[Deployment], folder: str = "
             continue  # no deployment uses this file, so a fault in it breaks nothing
         found = _flow(module)
         if found is not None and not _deploys_itself(module.tree):
-            message = f"{shown} has the flow {found.name!r}, and no deployment leads to it"
+            message = f"{shown} has the flow {found.name!r}, but no deployment leads to it"
             yield NO_DEPLOYMENT.finding(message, at=Source(file=shown, line=found.lineno))
 
 

@@ -47,9 +47,9 @@ class KafkaSettings(BrokerAccess):
         for server in self.servers:
             host, separator, port = server.rpartition(":")
             if not host or not separator or not port.isdigit() or "/" in server or "@" in server:
-                raise ValueError("bootstrap_servers: HOST:PORT is wanted for each broker, such as kafka:9092")
+                raise ValueError("bootstrap_servers: give HOST:PORT for each broker, such as kafka:9092")
         if self.password_given and not self.username:
-            raise ValueError("a password is given, and username is not")
+            raise ValueError("a password is given, but username is not; give both")
         return self
 
     @property

@@ -207,7 +207,7 @@ class KafkaConsumer:
             if len(self._arrived) >= limit or not await self._expected(partitions):
                 return
             if monotonic() > deadline:
-                raise QueueUnavailable(f"the queue at {self._topics.url} has messages and hands none out")
+                raise QueueUnavailable(f"the queue at {self._topics.url} has messages but does not deliver them")
             self._keep(await self._poll(partitions, limit - len(self._arrived), FETCH_MILLIS / 1000))
 
     async def _expected(self, partitions: Iterable[TopicPartition]) -> bool:
@@ -251,12 +251,12 @@ class KafkaConsumer:
                 lost = True
         if self._client is None:
             raise QueueUnavailable(
-                f"the connection to the queue at {self._topics.url} ended; its deliveries come again"
+                f"the connection to the queue at {self._topics.url} ended; the broker delivers its messages again"
             )
         await asyncio.shield(self._commit())
         if lost:
             raise QueueUnavailable(
-                f"partitions at {self._topics.url} went to another worker; their deliveries come again"
+                f"the broker gave partitions at {self._topics.url} to another worker; it delivers their messages again"
             )
 
     async def _commit(self) -> None:

@@ -43,8 +43,8 @@ def translated(url: str) -> Iterator[None]:
         raise QueueUnavailable(f"the queue at {url} refuses these credentials: {_text(error)}") from error
     except FORBIDDEN as error:
         raise QueueUnavailable(
-            f"the queue at {url} refuses: {_text(error)}. The user needs to create, describe, read and write the "
-            "topics NAMESPACE.queue.* and to read the group NAMESPACE.workers: kafka-acls.sh --add"
+            f"the queue at {url} refuses this user: {_text(error)}. Allow the user to create, describe, read and "
+            "write the topics NAMESPACE.queue.* and to read the group NAMESPACE.workers: kafka-acls.sh --add"
         ) from error
     except (errors.KafkaError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
         raise QueueUnavailable(f"the queue at {url} does not answer: {_text(error)}") from error
@@ -53,7 +53,7 @@ def translated(url: str) -> Iterator[None]:
         if task is None or task.cancelling():
             raise
         # The client cancels what waits on a connection that ends.
-        raise QueueUnavailable(f"the queue at {url} is gone") from error
+        raise QueueUnavailable(f"the connection to the queue at {url} is closed") from error
 
 
 def _text(error: BaseException) -> str:
@@ -105,7 +105,7 @@ async def first_contact(table: KafkaSettings, options: Mapping[str, Any]) -> Non
         else:
             connection.close()
             return
-    raise failed or ConnectionError("no broker is given")
+    raise failed or ConnectionError("no broker is configured")
 
 
 async def ended(step: Coroutine[Any, Any, None]) -> None:
@@ -156,16 +156,16 @@ class Topics:
                 error = errors.for_code(code)
                 if issubclass(error, FORBIDDEN):
                     raise error(name)
-                raise QueueError(f"Kafka at {self.url} does not make the topic {name}: {text[0] or error.__name__}")
+                raise QueueError(f"Kafka at {self.url} does not create the topic {name}: {text[0] or error.__name__}")
 
     async def _check(self, admin: AIOKafkaAdminClient) -> None:
         found = await self._described(admin)
         for one in found:
             if len(one["partitions"]) < self._table.partitions:
                 raise QueueError(
-                    f"the topic {one['topic']} on Kafka at {self.url} has {len(one['partitions'])} partitions, and "
-                    f"queue.kafka.partitions is {self._table.partitions}: kafka-topics.sh --alter --topic "
-                    f"{one['topic']} --partitions {self._table.partitions}"
+                    f"the topic {one['topic']} on Kafka at {self.url} has {len(one['partitions'])} partitions, but "
+                    f"queue.kafka.partitions is {self._table.partitions}. Correct it: kafka-topics.sh --alter "
+                    f"--topic {one['topic']} --partitions {self._table.partitions}"
                 )
         wanted = [ConfigResource(ConfigResourceType.TOPIC, name) for name in self.names.values()]
         for answer in await admin.describe_configs(wanted):
@@ -199,7 +199,8 @@ class Topics:
         for key, right in wrong.items():
             if right:
                 raise QueueError(
-                    f"the topic {name} on Kafka at {self.url} has {key} {found[key]}, and needs {right}: it could lose "
-                    f"what it accepted, or hand it out when the ledger has forgotten its run. Correct it: "
-                    f"kafka-configs.sh --alter --entity-type topics --entity-name {name} --add-config {key}={right}"
+                    f"the topic {name} on Kafka at {self.url} has {key} {found[key]}. Required: {right}. Otherwise "
+                    "Kafka can lose accepted messages, or deliver them after the ledger has deleted their runs. "
+                    f"Correct it: kafka-configs.sh --alter --entity-type topics --entity-name {name} --add-config "
+                    f"{key}={right}"
                 )

@@ -109,7 +109,7 @@ class NatsConsumer:
         deadline = loop.time() + wait.total_seconds()
         while not self._spare and (left := deadline - loop.time()) > 0:
             if not client.is_connected:
-                raise QueueUnavailable(f"the queue at {self._link.url} is gone")
+                raise QueueUnavailable(f"the connection to the queue at {self._link.url} is closed")
             with suppress(TimeoutError):
                 self._keep(await asyncio.wait_for(self._arrived.get(), min(left, 0.25)))
         self._collect()

@@ -107,7 +107,8 @@ class Link:
         except QueueUnavailable as error:
             if isinstance(error.__cause__, NoRespondersError):
                 raise QueueUnavailable(
-                    f"NATS at {self.url} has no JetStream for this account; start it with -js, or enable it there"
+                    f"NATS at {self.url} has no JetStream for this account; start the server with -js, or enable "
+                    "JetStream for the account"
                 ) from error
             raise
         found: dict[str, Any] = json.loads(said.data)
@@ -131,8 +132,9 @@ class Link:
         for key in ("retention", "discard", "max_age", "storage"):
             if found["config"].get(key, 0) != wanted[key]:
                 raise QueueError(
-                    f"the stream {self.stream} on NATS at {self.url} has {key} {found['config'].get(key)!r} and has to "
-                    f"have {wanted[key]!r}: it could lose what it accepted. Correct it: nats stream edit {self.stream}"
+                    f"the stream {self.stream} on NATS at {self.url} has {key} {found['config'].get(key)!r}. "
+                    f"Required: {wanted[key]!r}. Otherwise NATS can lose accepted messages. Correct it: nats stream "
+                    f"edit {self.stream}"
                 )
         for priority in Priority:
             await self._declare_consumer(priority)

@@ -35,7 +35,7 @@ class NatsPublisher:
             )
         answer = json.loads(said.data)
         if "error" in answer:
-            raise QueueUnavailable(f"NATS at {self._link.url} takes no message: {answer['error'].get('description')}")
+            raise QueueUnavailable(f"NATS at {self._link.url} refuses a message: {answer['error'].get('description')}")
 
     async def check(self) -> None:
         await self._link.client()

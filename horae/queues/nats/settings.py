@@ -27,7 +27,7 @@ class NatsSettings(BrokerAccess):
         for address in addresses:
             parts = urlsplit(address.strip())
             if parts.scheme not in ("nats", "tls") or not parts.hostname:
-                raise ValueError("url: an address begins with nats:// or tls:// and names a host")
+                raise ValueError("url: an address must begin with nats:// or tls:// and name a host")
         return self
 
 

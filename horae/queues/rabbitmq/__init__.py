@@ -41,16 +41,16 @@ class RabbitSettings(BrokerAccess):
                 parts = urlsplit(address)
                 _ = parts.port
             except ValueError:
-                raise ValueError("url: host or port of an address cannot be read") from None
+                raise ValueError("url: the host or port of the address cannot be read") from None
             schemes.add(parts.scheme)
             if parts.scheme not in SCHEMES or not parts.hostname:
-                raise ValueError("url: an address begins with amqp:// or amqps:// and names a host")
+                raise ValueError("url: an address must begin with amqp:// or amqps:// and name a host")
             if parts.username and self.username:
-                raise ValueError("username is given, and url has one too: say it once")
+                raise ValueError("username is given, and url has a user too; give only one of them")
             if parts.password and (self.password or self.password_file):
-                raise ValueError("a password is given, and url has one too: say it once")
+                raise ValueError("a password is given, and url has one too; give only one of them")
         if self.tls_given and schemes - {"amqps"}:
-            raise ValueError(f"{self.tls_given} is given, and url is amqp://, which has no TLS: say amqps://")
+            raise ValueError(f"{self.tls_given} is given, but url is amqp://, which has no TLS; use amqps://")
         return self
 
 

@@ -171,7 +171,7 @@ class RabbitConsumer:
             gone.cancel()
             came.cancel()
         if self._link.ended.is_set():
-            raise QueueUnavailable(f"the queue at {self._link.url} is gone")
+            raise QueueUnavailable(f"the connection to the queue at {self._link.url} is closed")
 
     async def _hear(self, message: Any) -> None:
         if message.channel is not self._channel:
@@ -194,7 +194,9 @@ class RabbitConsumer:
 
     async def _acknowledge(self, deliveries: Sequence[Delivery]) -> None:
         if not self._link.usable() or any(one.receipt[0] is not self._channel for one in deliveries):
-            raise QueueUnavailable(f"the connection to the queue at {self._link.url} ended; its deliveries come again")
+            raise QueueUnavailable(
+                f"the connection to the queue at {self._link.url} ended; the broker delivers its messages again"
+            )
         tags = {one.receipt[1] for one in deliveries} & self._unsettled.keys()
         if not tags:
             return

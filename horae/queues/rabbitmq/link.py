@@ -30,13 +30,13 @@ def translated(url: str) -> Iterator[None]:
         raise QueueUnavailable(f"the queue at {url} refuses these credentials: {_text(error)}") from error
     except (ChannelAccessRefused, ConnectionNotAllowed) as error:
         raise QueueUnavailable(
-            f"the queue at {url} refuses: {_text(error)}. The user needs the virtual host and its queues: "
-            "rabbitmqctl set_permissions -p VHOST USER '.*' '.*' '.*'"
+            f"the queue at {url} refuses this user: {_text(error)}. Give the user rights on the virtual host and "
+            "its queues: rabbitmqctl set_permissions -p VHOST USER '.*' '.*' '.*'"
         ) from error
     except amqp.ChannelPreconditionFailed as error:
         raise QueueError(f"the queue at {url}: {_text(error)}") from error
     except amqp.DeliveryError as error:
-        raise QueueUnavailable(f"the queue at {url} did not take a message: {_text(error)}") from error
+        raise QueueUnavailable(f"the queue at {url} did not accept a message: {_text(error)}") from error
     except (*amqp.CONNECTION_EXCEPTIONS, TimeoutError) as error:
         raise QueueUnavailable(f"the queue at {url} does not answer: {_text(error)}") from error
     except asyncio.CancelledError as error:
@@ -44,7 +44,7 @@ def translated(url: str) -> Iterator[None]:
         if task is None or task.cancelling():
             raise
         # The client cancels what waits on a connection that ends.
-        raise QueueUnavailable(f"the queue at {url} is gone") from error
+        raise QueueUnavailable(f"the connection to the queue at {url} is closed") from error
 
 
 def _text(error: BaseException) -> str:
@@ -105,7 +105,7 @@ class Link:
                 raise
             except (*amqp.CONNECTION_EXCEPTIONS, TimeoutError) as error:
                 failed = error
-        raise failed or ConnectionError("no address is given")
+        raise failed or ConnectionError("no address is configured")
 
     async def _connect_to(self, address: str) -> Any:
         plain, login = without_login(address)
@@ -123,8 +123,8 @@ class Link:
                 await channel.queue_declare(name, durable=True, arguments=dict(self._arguments()))
             except amqp.ChannelPreconditionFailed as error:
                 raise QueueError(
-                    f"the queue {name} at {self.url} is not as Horae needs it: {_text(error)}. "
-                    f"Delete it when it is empty, and Horae makes it again: rabbitmqctl delete_queue {name}"
+                    f"the queue {name} at {self.url} does not have the settings that Horae needs: {_text(error)}. "
+                    f"Delete the queue when it is empty, and Horae creates it again: rabbitmqctl delete_queue {name}"
                 ) from error
 
     def _arguments(self) -> Mapping[str, Any]:

@@ -52,7 +52,7 @@ class RabbitPublisher:
             if isinstance(outcome, BaseException):
                 raise outcome
             if isinstance(outcome, spec.Basic.Nack | spec.Basic.Reject):
-                raise QueueUnavailable(f"the queue at {self._link.url} is full: it did not take a message")
+                raise QueueUnavailable(f"the queue at {self._link.url} is full and did not accept a message")
 
     async def check(self) -> None:
         channel = await self._link.channel()

@@ -24,7 +24,7 @@ end
 local function grant(id, row, worker, lease)
   local key = k('run:' .. id)
   if row.accepted <= gap and tonumber(row.started or 0) <= gap then
-    row.story = (row.story or '') .. line('at least once', row.generation, 'the store came back; that it ran before may be lost')
+    row.story = (row.story or '') .. line('at least once', row.generation, 'the store restarted, and may have lost that the run began before')
   end
   local token = redis.call('INCR', k('token'))
   local attempts = tonumber(row.attempts or 0) + 1

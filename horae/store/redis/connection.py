@@ -83,10 +83,10 @@ def translated(url: str) -> Iterator[None]:
     except AWAY as error:
         raise StoreUnavailable(f"the store at {shown(url)} does not answer: {error}") from error
     except OutOfMemoryError as error:
-        raise StoreUnavailable(f"the store at {shown(url)} is full, raise its maxmemory: {error}") from error
+        raise StoreUnavailable(f"the store at {shown(url)} is full; raise its maxmemory: {error}") from error
     except RedisError as error:
         if str(error).startswith(REFUSES_FOR_NOW):
-            raise StoreUnavailable(f"the store at {shown(url)} takes no writes now: {error}") from error
+            raise StoreUnavailable(f"the store at {shown(url)} does not accept writes now: {error}") from error
         raise StoreError(f"the store at {shown(url)}: {error}") from error
 
 
@@ -161,7 +161,7 @@ class Connection:
                         raise
                     if wait is None or isinstance(error, TimeoutError | AuthenticationError):
                         raise StoreUncertain(
-                            f"{_sentence(error, self.url)}; it may have done what was asked"
+                            f"{_sentence(error, self.url)}; the store may have executed the request"
                         ) from error
                     await asyncio.sleep(wait)
         raise AssertionError("the last round returns or raises")
@@ -185,7 +185,7 @@ class Connection:
         if waits and not said:
             # The store itself has the write. Go on without a copy, because refusing all work would be worse.
             self._looks_again_at = 0.0
-            log.warning("no replica has what was written", extra={"action": "replica_behind", "noun": noun})
+            log.warning("no replica has confirmed a write", extra={"action": "replica_behind", "noun": noun})
         return answer
 
     async def _wait_for_replica(self) -> int:
@@ -257,12 +257,13 @@ def check_schema(schema: int) -> None:
     """Raises UnsafeStore for a schema that this release cannot read. The message says what to do."""
     if schema > SCHEMA:
         raise UnsafeStore(
-            f"the store holds schema {schema} and this Horae knows {SCHEMA}; upgrade it, or use another namespace"
+            f"the store has schema {schema}, but this Horae reads only up to {SCHEMA}; upgrade Horae, or use "
+            "another namespace"
         )
     if schema < SCHEMA - 1:
         raise UnsafeStore(
-            f"the store holds schema {schema} and this Horae reads {SCHEMA - 1} and {SCHEMA}; start the release before "
-            "this one on it once, which raises it, or use another namespace"
+            f"the store has schema {schema}, but this Horae reads only {SCHEMA - 1} and {SCHEMA}; start the "
+            "previous release on it once, which raises the schema, or use another namespace"
         )
 
 
@@ -280,13 +281,13 @@ def check_safety(config: dict[str, str], allow_without_append_only: bool, server
     policy = config.get("maxmemory-policy", "noeviction")
     if policy != "noeviction" and config.get("maxmemory", "0") != "0":
         raise UnsafeStore(
-            f"the store at {server} evicts keys (maxmemory-policy {policy}), so it could drop accepted runs; "
-            "set maxmemory-policy noeviction"
+            f"the store at {server} evicts keys (maxmemory-policy {policy}), so it can lose accepted runs; set "
+            "maxmemory-policy noeviction"
         )
     if config.get("appendonly", "yes") != "yes" and not allow_without_append_only:
         raise UnsafeStore(
-            f"the store at {server} does not write an append-only file, so it forgets its last minutes when it dies; "
-            "set appendonly yes, or accept that with store.allow_without_append_only = true"
+            f"the store at {server} does not write an append-only file, so it loses its last minutes when it dies; "
+            "set appendonly yes, or accept the loss with store.allow_without_append_only = true"
         )
 
 

@@ -39,7 +39,7 @@ def _readable(text: str) -> Notice | None:
         return _notice(text)
     except UNREADABLE as error:
         extra = {"action": "notice_unreadable", "notice": text[:SHOWN]}
-        log.error("a notice in the store cannot be read, and is dropped: %r", error, extra=extra)
+        log.error("dropped a notice in the store that cannot be read: %r", error, extra=extra)
         return None
 
 

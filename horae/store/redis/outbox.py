@@ -42,11 +42,13 @@ def _unsaid(runs: Sequence[NewRun], known: int, error: StoreUnavailable) -> Stor
         first, others = runs[known].run_id, len(runs) - known - 1
         more = f" and {others} more" if others else ""
         return StoreUncertain(
-            f"it may have been accepted as {first}{more}: ask with `horae show {first}`, or enqueue it again with the "
-            f"same run_id, which makes it one run. {error}"
+            f"the store may have accepted {first}{more}: ask with `horae show {first}`, or enqueue again with the "
+            f"same run_id, which never makes a second run. {error}"
         )
     if known:
-        return StoreUncertain(f"{known} of {len(runs)} runs were accepted, up to {runs[known - 1].run_id}. {error}")
+        return StoreUncertain(
+            f"the store accepted {known} of {len(runs)} runs, up to {runs[known - 1].run_id}. {error}"
+        )
     return error
 
 
@@ -84,7 +86,7 @@ class RedisOutbox:
                 entries.append(_due(run_id, *rest))
             except UNREADABLE as error:
                 extra = {"action": "row_unreadable", "run_id": run_id}
-                log.error("the row of run %s cannot be read, and is set aside: %r", run_id, error, extra=extra)
+                log.error("set aside the row of run %s, which cannot be read: %r", run_id, error, extra=extra)
                 unreadable.append(run_id)
         if unreadable:
             await self.set_aside(unreadable)

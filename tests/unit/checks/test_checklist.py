@@ -202,7 +202,7 @@ def test_collisions_of_tree_and_mistakes_propose_the_split() -> None:
     for given in (traits(T.DASHBOARD), traits(T.SURVIVES_RESTARTS)):
         (finding,) = review(given, OFTEN)
         assert "fires every 10s" in finding.message
-        assert finding.remedy.startswith("Split it: the fast check as an internal job")
+        assert finding.remedy.startswith("Split it: write the fast check as an internal job")
 
 
 def bullets(heading: str) -> list[str]:

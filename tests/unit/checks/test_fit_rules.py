@@ -86,7 +86,7 @@ def test_a_job_is_faster_than_its_fires_follow() -> None:
     assert codes(job, took=[60.0] * 100) == []
     assert codes(job, took=[61.0] * 9) == []
     [finding] = findings(job, took=[61.0] * 10)
-    assert "`queue`" in finding.message
+    assert "overlap='queue'" in finding.message
     assert codes(durable(schedule=None), took=[61.0] * 10) == []
 
 

@@ -64,7 +64,7 @@ def said(findings: list[Finding], code: str, file: str) -> Finding:
 
 def test_a_disagreement_shows_the_path_that_led_elsewhere(findings: list[Finding]) -> None:
     message = said(findings, "HR401", "infra/watched.py").message
-    assert "watched is in infra/ (Oneiric queue), but the matrix leads to Prefect" in message
+    assert "watched is in infra/ (Oneiric queue), but the decision matrix leads to Prefect" in message
     assert "step 1 yes (`horae explain watched`" in message
 
 

@@ -57,7 +57,7 @@ def test_decide_says_where_tree_and_mistakes_collide(capsys: Output) -> None:
         (("decide", "--trait", "dashbord"), "did you mean 'dashboard'?"),
         (("decide", "--every", "30"), "'30' is not a duration"),
         (("decide", "--every", "30s", "--cron", "* * * * *"), "--cron and --every together"),
-        (("decide", "--tz", "Europe/Berlin"), "--tz is the zone of --cron"),
+        (("decide", "--tz", "Europe/Berlin"), "--tz is given without --cron"),
         (("next",), "give a job, or a schedule"),
         (("next", "x", "--every", "1h"), "a job or a schedule, not both"),
         (("next", "--every", "1h", "--after", "yesterday"), "--after: 'yesterday' is not an instant"),
@@ -68,7 +68,7 @@ def test_decide_says_where_tree_and_mistakes_collide(capsys: Output) -> None:
         (("next", "--every", "1h", "--count", "0"), "0"),
         (("jbos",), "did you mean 'jobs'?"),
         (("jobs", "--jsn"), "--json"),
-        (("up", "--json"), "--json goes with --once"),
+        (("up", "--json"), "--json is given without --once"),
         (("check", "--json", "--format", "sarif"), "not both"),
     ],
 )
@@ -85,7 +85,9 @@ def test_next_gives_the_fires_strictly_after(capsys: Output) -> None:
 def test_next_ends_where_the_schedule_does(capsys: Output) -> None:
     arguments = ("next", "--at", "2026-12-01T02:00:00+01:00", "--after", "2026-11-01T00:00:00Z", "--json")
     assert json.loads(said(capsys, *arguments)) == ["2026-12-01T01:00:00Z"]
-    assert "it is over" in said(capsys, "next", "--at", "2026-12-01T02:00:00Z", "--after", "2026-12-01T02:00:00Z")
+    assert "the schedule has ended" in said(
+        capsys, "next", "--at", "2026-12-01T02:00:00Z", "--after", "2026-12-01T02:00:00Z"
+    )
 
 
 def test_next_reads_the_pinned_zones_whatever_the_host_has(capsys: Output, tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_the_project_may_be_named_before_and_after_the_command(small: Path, caps
     assert run(["--project", str(small), "jobs"]) == run(["jobs", "--project", str(small)]) == 0
     assert capsys.readouterr().out.count("greet") == 2
     assert run(["jobs", "--project", str(small / "nowhere")]) == 2
-    assert "there is no folder" in capsys.readouterr().err
+    assert "does not exist" in capsys.readouterr().err
 
 
 def test_without_a_project_the_way_out_is_named(
@@ -210,7 +210,7 @@ def test_check_says_that_there_is_no_job_yet(small: Path, capsys: Output) -> Non
     (small / "internal/greet.py").unlink()
     assert run(["check"]) == 0
     shown = capsys.readouterr().out
-    assert "ok: there is no job to check yet" in shown
+    assert "ok: this project has no jobs yet" in shown
     assert "@job in infra/ or internal/" in shown
 
 
@@ -235,11 +235,11 @@ def test_context_values_are_json_or_text() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (b"[jobs.x]\na = " + b"[" * 100_000, "nested deeper than 20"),
+        (b"[jobs.x]\na = " + b"[" * 100_000, "more than 20 levels of nesting"),
         (b"[worker]\ngrace_seconds = inf", "worker.grace_seconds: Input should be a finite number (horae.toml:2)"),
         (b"[worker]\ngrace_seconds = 1e300", "worker.grace_seconds: Input should be less than or equal to 86400"),
-        (b'state_dir = "a\\u0000"', "state_dir: it has a NUL character (horae.toml:1)"),
-        (b"\xff\xfe", "horae.toml: not UTF-8 text"),
+        (b'state_dir = "a\\u0000"', "state_dir: it contains a NUL character (horae.toml:1)"),
+        (b"\xff\xfe", "horae.toml: it is not UTF-8 text"),
     ],
 )
 def test_settings_that_cannot_be_used_are_a_sentence(

@@ -174,5 +174,5 @@ def test_a_fate_has_its_documented_shape() -> None:
 
 @pytest.mark.parametrize(("runs", "job", "every"), [((), None, False), (("a",), "b", False), (("a",), None, True)])
 def test_letters_are_chosen_in_one_way(runs: tuple[str, ...], job: str | None, every: bool) -> None:
-    with pytest.raises(UsageError, match="say which"):
+    with pytest.raises(UsageError, match="no dead letters selected"):
         Selection(run_ids=runs, job=job, all=every)

@@ -259,7 +259,7 @@ def corrupt(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (lambda path: None, "there is no such folder"),
+        (lambda path: None, "the folder does not exist"),
         (a_file, "it is not a folder"),
         (no_repository, "not a git repository"),
         (bare, "bare repository"),

@@ -176,7 +176,7 @@ def test_requirements_with_continuations_inclusions_and_what_has_no_version(tmp_
     assert names(found) == {"jinja2 2.11.2", "requests 2.30.0"}
     assert any("urllib3 is not pinned" in sentence for sentence in found.unread)
     assert any("'-e .' is not a requirement" in sentence for sentence in found.unread)
-    assert any("../../outside.txt, which is not there or outside" in sentence for sentence in found.unread)
+    assert any("../../outside.txt, which does not exist or is outside" in sentence for sentence in found.unread)
 
 
 @pytest.mark.parametrize(
@@ -203,8 +203,8 @@ def test_what_the_audit_does_not_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "node_modules" / "x" / "package-lock.json").write_text(json.dumps(NPM))
     found = taken(tmp_path, **{"yarn.lock": "", "package.json": "{}", "Cargo.toml": "", "Cargo.lock": CARGO})
     assert names(found) == {"smallvec 0.6.3"}
-    assert "yarn.lock is of a kind that the audit does not read" in found.unread
-    assert "package.json has no package-lock.json, so its versions are not known" in found.unread
+    assert "yarn.lock is a file of an unsupported kind" in found.unread
+    assert "package.json has no package-lock.json, so its versions are unknown" in found.unread
     assert not any("Cargo.toml" in sentence for sentence in found.unread)
 
 
@@ -216,7 +216,7 @@ def test_a_lock_file_speaks_for_its_pyproject(tmp_path: Path) -> None:
 def test_a_repository_without_any_file_is_not_audited(tmp_path: Path) -> None:
     with pytest.raises(NotAudited, match="no lock file or manifest"):
         take("empty", tmp_path)
-    with pytest.raises(NotAudited, match="there is no such folder"):
+    with pytest.raises(NotAudited, match="the folder does not exist"):
         take("gone", tmp_path / "gone")
 
 
@@ -319,7 +319,7 @@ def audited(answer: Answer, *packages: Package, **more: Any) -> report.Report:
     return report.Report(**(made | more))
 
 
-CLEAN = "All 1 packages were checked, and no vulnerability of them is known."
+CLEAN = "All 1 packages were checked, and they have no known vulnerabilities."
 
 
 def test_an_empty_snapshot_is_never_clean(tmp_path: Path) -> None:
@@ -327,7 +327,7 @@ def test_an_empty_snapshot_is_never_clean(tmp_path: Path) -> None:
     found = audited(answer, JINJA_NEW)
     assert rendering.headline(found) == "NOTHING WAS CHECKED for vulnerabilities."
     assert "has no record of PyPI" in found.unseen[0]
-    assert rendering.rows(found)[0]["severity"] == "not seen"
+    assert rendering.rows(found)[0]["severity"] == "not checked"
     assert found.as_dict()["complete"] is False
 
 
@@ -348,7 +348,7 @@ def test_an_old_snapshot_is_never_clean(tmp_path: Path, days: int, warned: bool)
     assert rendering.headline(found).startswith("INCOMPLETE: 1 of 1 packages were checked")
     assert "15 days old (limit 14)" in found.unseen[0]
     text = rendering.markdown(found, [])
-    assert text.index("15 days old") < text.index("## Asked")
+    assert text.index("15 days old") < text.index("## Services asked")
 
 
 @pytest.mark.parametrize("place", ["gone", "a file"])
@@ -385,13 +385,13 @@ def test_the_service_is_asked_page_by_page() -> None:
 def test_a_service_without_data_is_never_clean() -> None:
     with osv_server(LODASH) as url:
         answer = services.ask_osv(url, [JINJA_NEW, LODASH_OLD], 5)
-    assert "knows no vulnerability of jinja2 2.4.1, so it has no data on PyPI" in answer.unchecked[JINJA_NEW]
+    assert "has no vulnerability of jinja2 2.4.1, so it has no data on PyPI" in answer.unchecked[JINJA_NEW]
     assert [one.id for one in answer.checked[LODASH_OLD]] == ["GHSA-jf85-cpcp-j695"]
 
 
 def test_what_is_no_osv_is_unavailable() -> None:
     with registry({"/v1/querybatch": {"hello": "world"}}) as url:
-        with pytest.raises(services.ServiceUnavailable, match="is not OSV's API"):
+        with pytest.raises(services.ServiceUnavailable, match="not as OSV's API"):
             services.ask_osv(url, [JINJA_NEW], 5)
         with pytest.raises(services.ServiceUnavailable, match="404"):
             services.ask_osv(f"{url}/elsewhere", [JINJA_NEW], 5)
@@ -449,8 +449,8 @@ def test_a_registry_that_lacks_a_package_or_is_away_is_told() -> None:
     with registry({"/npm/odd": []}) as url:
         odd = package(Ecosystem.NPM, "odd", "1.0.0")
         found = registries.ask(Ecosystem.NPM, [LODASH_OLD, odd], settings(url))
-        assert found.unknown[LODASH_OLD] == f"{url}/npm does not have it"
-        assert "no answer of the expected form" in found.unknown[odd]
+        assert found.unknown[LODASH_OLD] == f"{url}/npm does not have this package"
+        assert "an answer of an unexpected form" in found.unknown[odd]
     away = registries.ask(Ecosystem.NPM, many, settings(url))
     assert len(away.unknown) == 40
     assert "does not answer" in away.unknown[many[-1]]
@@ -555,7 +555,7 @@ def test_the_markdown_has_all_and_nothing_breaks_out_of_its_cell() -> None:
     assert "a\\|b c" in text
     for part in ("## Withdrawn releases", "## Outdated", "| lodash 4.17.11 | GPL-3.0-only |", "`/x/shop.cdx.json`"):
         assert part in text
-    assert text.startswith("**All 1 packages were checked: 1 known vulnerabilities (1 unknown).**")
+    assert text.startswith("**All 1 packages were checked. Found: 1 known vulnerabilities (1 unknown).**")
 
 
 def test_the_page_names_every_setting_with_its_default() -> None:

@@ -122,8 +122,8 @@ def test_missing_values_are_kept_and_told() -> None:
     assert int((found.features["city"] == MISSING).sum()) == 20
     told = " ".join(found.notes)
     assert "20 of 120 rows have no left" in told
-    assert "note: left out, it is empty" in told
-    assert "same: left out, it has one value only" in told
+    assert "note: left out, because it is empty" in told
+    assert "same: left out, because it has only one value" in told
     assert "35 cells (17.5 %) are missing" in told
     fitted, scores = models.train("linear", found.problem, found.features, found.target, SETTINGS)
     assert numpy.isfinite(scores["scores"]).all()
@@ -139,7 +139,7 @@ def test_a_target_without_any_value_is_refused() -> None:
     ("column", "why"),
     [
         (range(ROWS), "numbers the rows"),
-        ([f"person {number}" for number in range(ROWS)], "nearly each row has a value of its own"),
+        ([f"person {number}" for number in range(ROWS)], "nearly each row has its own value"),
     ],
 )
 def test_a_column_that_names_rows_is_left_out(column: Any, why: str) -> None:
@@ -184,7 +184,7 @@ def test_the_problem_follows_from_the_target(values: list[Any], problem: str) ->
         ({"exclude": ("agee",)}, "did you mean 'age'"),
         ({"exclude": ("left",)}, "cannot be excluded"),
         ({"exclude": ("age", "city")}, "no column is left"),
-        ({"problem": "regression"}, "holds no numbers"),
+        ({"problem": "regression"}, "values that are not numbers"),
         ({"problem": "clustering"}, "auto, classification, regression"),
     ],
 )
@@ -194,7 +194,7 @@ def test_what_cannot_be_asked_for(more: dict[str, Any], words: str) -> None:
 
 
 def test_a_target_of_free_text_is_refused() -> None:
-    with pytest.raises(InvalidDataset, match="120 distinct values in 120 rows, which are no classes"):
+    with pytest.raises(InvalidDataset, match="120 distinct values in 120 rows, which is too many for classes"):
         prepared(customers(said=[f"text {number}" for number in range(ROWS)]), "said")
 
 
@@ -219,8 +219,8 @@ def test_files_are_read_and_known_by_their_content(tmp_path: Path, suffix: str) 
     ("dataset", "words"),
     [
         ("iriss", "did you mean 'iris'"),
-        ("gone.csv", "there is no file .*gone.csv"),
-        ("notes.txt", "unknown data set .*Or name a file: .csv"),
+        ("gone.csv", "the file .*gone.csv does not exist"),
+        ("notes.txt", "unknown data set .*Or give a file: .csv"),
     ],
 )
 def test_a_data_set_that_is_not_there(tmp_path: Path, dataset: str, words: str) -> None:
@@ -248,7 +248,7 @@ def test_the_target_is_named_or_nearly(tmp_path: Path) -> None:
     customers().to_csv(tmp_path / "c.csv", index=False)
     source = datasets.locate("c.csv", tmp_path)
     table = datasets.read(source, 1000)
-    with pytest.raises(InvalidDataset, match=r"name the column to predict: .*age, city, left"):
+    with pytest.raises(InvalidDataset, match=r"no column to predict is given; .*age, city, left"):
         datasets.target_of(table, source, None)
     with pytest.raises(InvalidDataset, match="did you mean 'left'"):
         datasets.target_of(table, source, "lefft")
@@ -361,7 +361,7 @@ def test_a_model_that_is_no_better_than_a_guess_says_so_first() -> None:
     }  # fmt: skip
     text = card.card(about, validated, scores, judged, datetime(2026, 11, 26, tzinfo=UTC))
     assert text.startswith("> **The model is no better than a guess without features")
-    assert "Not looked at for leaks, as asked: city." in text
+    assert "These columns were not checked for leaks, because of `trust`: city." in text
 
 
 def test_the_page_names_every_setting_with_its_default() -> None:

@@ -88,7 +88,7 @@ def test_percentiles(values: list[float], p50: float | None, p95: float | None) 
 
 def test_a_week_without_data_is_never_a_good_week() -> None:
     found = made(figures(expected=7))
-    assert rendering.headline(found) == "NO DATA: the ledger has no run of this time."
+    assert rendering.headline(found) == "NO DATA: the ledger has no runs of this period."
     assert any("the store was emptied" in sentence for sentence in found.unseen)
     assert any("7 of 7 expected fires are not in the ledger" in sentence for sentence in found.unseen)
     page = rendering.html(found)

@@ -125,7 +125,7 @@ def test_prefects_variables_say_where_else_it_is(project: Path, tmp_path: Path) 
 
 
 def test_without_any_database_it_says_what_to_do(project: Path) -> None:
-    with pytest.raises(InvalidSettings, match=r"Prefect has none at .*prefect\.db; name some in horae\.toml"):
+    with pytest.raises(InvalidSettings, match=r"Prefect has none at .*prefect\.db; give some in horae\.toml"):
         run(project)
 
 
@@ -148,7 +148,7 @@ def bad(project: Path, kind: str) -> str:
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
-        ("missing", "there is no database at .*missing.db"),
+        ("missing", "the database .*missing.db does not exist"),
         ("empty", "is empty"),
         ("text", "is not an SQLite database"),
         ("damaged", "integrity check failed|malformed"),

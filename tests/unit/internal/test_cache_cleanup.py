@@ -119,7 +119,7 @@ class TestLinks:
         book = put(project / "infra" / "book.py", days=99)
         cache.symlink_to(project / "infra")
         done = cleaned(project)
-        assert "which is no cache" in done.unseen
+        assert "which is not a cache" in done.unseen
         assert (done.files, book.exists()) == (0, True)
 
     def test_a_file_with_another_hard_link_frees_nothing(self, project: Path, cache: Path) -> None:
@@ -151,7 +151,7 @@ class TestLinks:
 )
 def test_what_is_no_cache_is_refused(project: Path, path: str) -> None:
     settings = Settings(project=project)
-    assert "which is no cache" in refusal(folder_of(Place(path=path, most_mib=0), settings), settings)
+    assert "which is not a cache" in refusal(folder_of(Place(path=path, most_mib=0), settings), settings)
 
 
 def test_a_git_repository_is_refused(project: Path, tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ class TestTroubles:
     ) -> None:
         put(cache / "old", days=99)
         done = cleaned(project, seconds=-1)
-        assert done.unseen == "looked at 0 files of cache only: the time was over"
+        assert done.unseen == "checked only 0 files of cache, because the time was over"
         assert (cache / "old").exists()
 
     def test_a_place_that_is_not_there_is_not_clean(self, project: Path) -> None:
@@ -237,7 +237,7 @@ def run_job(project: Path, **fields: Any) -> tuple[dict[str, Any], str]:
 
 def test_where_no_place_is_there_it_looked_at_nothing(project: Path) -> None:
     result, told = run_job(project)
-    assert told == f"looked at nothing: none of {len(DEFAULT_PLACES)} places is there"
+    assert told == f"nothing was checked: none of {len(DEFAULT_PLACES)} places exists"
     assert result["deleted"] == 0
 
 
@@ -245,11 +245,11 @@ def test_what_could_not_be_looked_at_comes_first(project: Path) -> None:
     put(project / "cache" / "old", days=99)
     places = (Place(path="infra", older_than_days=1), Place(path="cache", older_than_days=1))
     result, told = run_job(project, places=places)
-    assert told.startswith(f"{project / 'infra'} is, holds or lies in")
+    assert told.startswith(f"{project / 'infra'} is, contains or is inside")
     assert told.endswith("; deleted 1 of 1 files in 1 places, 0.0 MiB")
     assert len(result["unseen"]) == 1
 
 
 def test_settings_refuse_a_place_where_nothing_would_ever_go() -> None:
-    with pytest.raises(ValidationError, match="say older_than_days, most_mib or both"):
+    with pytest.raises(ValidationError, match="set older_than_days, most_mib or both"):
         Place(path="cache")

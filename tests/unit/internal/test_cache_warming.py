@@ -99,4 +99,4 @@ async def test_without_a_store_it_looked_at_nothing(project: Path) -> None:
     with running(RunContext(job="cache-warming", run_id="r", project=project, report=told.append)):
         result = await cache_warming()
     assert result == {"ok": None, "jobs": 0, "file": None}
-    assert told[0].startswith("read no job: no state store is configured")
+    assert told[0].startswith("the jobs were not read: no state store is configured")

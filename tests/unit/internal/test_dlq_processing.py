@@ -208,7 +208,9 @@ class TestRaising:
         fates = dict.fromkeys((one.run_id for one in letters), Fate.NOT_TRANSIENT)
         groups = grouped(letters, fates)
         [news], marks = unraised(groups, {}, [])
-        assert news.text == "9 dead letters, backup: raised ValueError (no rule calls it transient): bad 8"
+        assert (
+            news.text == "9 dead letters, backup: raised ValueError (no rule classifies its error as transient): bad 8"
+        )
         assert unraised(groups, marks, []) == ([], marks)
         one_more = [*letters, letter(10, error="ValueError")]
         more = grouped(one_more, {**fates, "r10": Fate.NOT_TRANSIENT})

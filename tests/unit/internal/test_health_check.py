@@ -189,7 +189,7 @@ async def test_the_job_reports_in_a_sentence_and_returns_json(
     with running(context):
         result = await health_check()
     assert result["ok"] is True
-    assert told == ["1 checks are well"]
+    assert told == ["1 checks are healthy"]
     assert [check["name"] for check in result["checks"]] == ["prefect", "store", "queue", "disk", "fires"]
 
     monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{free_port()}/api")

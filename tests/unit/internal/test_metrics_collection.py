@@ -94,8 +94,8 @@ async def test_the_report_begins_with_what_was_not_measured(project: Path, monke
     monkeypatch.setenv("HORAE_STORE__URL", "redis://:s3cret@127.0.0.1:1/0")
     result, told = await run_job(project)
     assert result["ok"] is False
-    assert told.startswith("queue redis is not measured: ")
-    assert "ledger is not measured: " in told
+    assert told.startswith("cannot measure queue redis: ")
+    assert "cannot measure ledger: " in told
     assert "s3cret" not in told + str(result)
     absent = {check["name"]: check["figures"] for check in result["checks"] if check["ok"] is False}
     assert absent == {"metrics/queue redis": {}, "metrics/ledger": {}}, "never 0"

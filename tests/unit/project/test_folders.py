@@ -72,7 +72,9 @@ def test_jobs_load_from_the_folders_that_are_set(moved: Settings) -> None:
 def test_the_check_names_the_folders_that_are_set(moved: Settings) -> None:
     findings = check_project(moved, datetime(2026, 1, 1, tzinfo=UTC)).findings
     [misplaced] = [finding for finding in findings if finding.code == "HR401"]
-    assert misplaced.message.startswith("tidy is in upkeep/ (APScheduler), but the matrix leads to Oneiric queue")
+    assert misplaced.message.startswith(
+        "tidy is in upkeep/ (APScheduler), but the decision matrix leads to Oneiric queue"
+    )
     assert misplaced.remedy.startswith("Move it to jobs/durable/ ")
     [durable] = [finding for finding in findings if finding.code == "HR304"]
     assert "`jobs/durable/`" in durable.remedy
@@ -87,14 +89,14 @@ def test_the_revision_is_that_of_the_job_files(moved: Settings) -> None:
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ('infra = "../infra"', "folders.infra: '../infra' is not a folder below the project"),
-        ('infra = "/srv/jobs"', "whose parts are Python names, such as jobs/durable"),
-        ('infra = ""', "is not a folder below the project"),
-        ('infra = "my-jobs"', "'my-jobs' is not a folder"),
+        ('infra = "../infra"', "folders.infra: '../infra' must be a folder below the project"),
+        ('infra = "/srv/jobs"', "its parts must be Python names, such as jobs/durable"),
+        ('infra = ""', "must be a folder below the project"),
+        ('infra = "my-jobs"', "'my-jobs' must be a folder"),
         ('infra = "json/jobs"', "begins with 'json', which is the name of a library"),
         ('flows = "prefect"', "begins with 'prefect', which is the name of a library"),
-        ('infra = "internal"', "internal = 'internal' is in the folder of infra; keep them apart"),
-        ('internal = "infra/small"', "internal = 'infra/small' is in the folder of infra"),
+        ('infra = "internal"', "internal = 'internal' is inside the folder of infra; choose separate folders"),
+        ('internal = "infra/small"', "internal = 'infra/small' is inside the folder of infra"),
         ('infar = "jobs"', "unknown setting 'infar', did you mean 'infra'?"),
     ],
 )

@@ -126,7 +126,7 @@ def test_an_error_in_a_helper_is_reported_at_the_import_of_it(project: Path) -> 
 def test_a_file_name_that_is_no_module_name_is_refused(project: Path) -> None:
     write(project, "infra/my-job.py", SOUND)
     finding = only(load(settings(project)).problems)
-    assert "`_` for `-`" in finding.message
+    assert "`_` instead of `-`" in finding.message
 
 
 def test_a_name_taken_is_reported_with_both_places_and_the_first_stays(project: Path) -> None:
@@ -224,7 +224,7 @@ def test_a_job_without_a_model_has_no_settings(project: Path) -> None:
     ("toml", "code", "line", "message"),
     [
         ("\n[jobs.database-bakup]\n", "HR704", 2, "did you mean 'database-backup'"),
-        ("\n[jobs.sound]\nkeep = 1\n", "HR704", 2, "takes no settings"),
+        ("\n[jobs.sound]\nkeep = 1\n", "HR704", 2, "has no settings"),
         ('\n\n[jobs."database-backup"]\nkep = 1\n', "HR705", 3, "unknown setting 'kep', did you mean 'keep'"),
         ("[jobs.database-backup]\nkeep = 'many'\n", "HR705", 1, "keep: Input should be a valid integer"),
     ],

@@ -57,7 +57,7 @@ def test_a_flow_has_its_address_for_a_name_and_a_short_one_while_that_is_its_own
     assert registry.get("hourly").name == "ingest/hourly"
     assert registry.get("heartbeat").tier is Tier.APSCHEDULER
     with pytest.raises(
-        UsageError, match="'nightly' is the short name of 2 jobs; say which: export/nightly, ingest/nightly"
+        UsageError, match="'nightly' is the short name of 2 jobs; give the full name: export/nightly, ingest/nightly"
     ):
         registry.get("nightly")
     assert registry.ambiguous == {

@@ -66,11 +66,11 @@ BAD = {
     "redis://a,b": "several hosts",
     "redis://db?password=s3cret": "db=NUMBER",
     "rediss://db?ssl_cert_reqs=none": "tls_ca_file",
-    "redis://db#s3cret": "has a #",
-    "unix://s3cret": "no path",
+    "redis://db#s3cret": "contains a #",
+    "unix://s3cret": "no socket path",
     "redis+sentinel://a,b": "no service",
     "redis+sentinel://a,s3 cret/horae": "host no. 2",
-    "redis+cluster://a/1": "no database but 0",
+    "redis+cluster://a/1": "only database 0",
     "redis+cluster://": "HOST or HOST:PORT",
 }
 
@@ -123,7 +123,7 @@ def project(tmp_path: Path, **variables: str) -> dict[str, str]:
         ({"store__url": "redis://db", "store__sentinel_password": SECRET}, "use redis+sentinel://"),
         ({"store__passwort": SECRET}, "did you mean 'HORAE_STORE__PASSWORD'? (HORAE_STORE__PASSWORT)"),
         ({"queue__redis_url": "redis://a,b"}, "queue.redis_url: this redis:// address"),
-        ({"queue__redis__password": SECRET}, "password is given, and redis_url is not"),
+        ({"queue__redis__password": SECRET}, "password is given, but redis_url is not"),
         ({"store__url": "redis://db", "store__password": SECRET, "store__port": "x"}, "store.port"),
     ],
 )

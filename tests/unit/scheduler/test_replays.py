@@ -101,12 +101,12 @@ async def test_what_there_is_no_letter_of_is_refused_with_the_reason(scheduler: 
         await scheduler.replay("no-such-run")
     ran = (await scheduler.enqueue_workflow("copy", context={"source": "/data"})).run_id
     await settled(scheduler, ran)
-    with pytest.raises(NotReplayable, match="it is a run of copy that is ran"):
+    with pytest.raises(NotReplayable, match="but a run of copy with the state ran"):
         await scheduler.replay(ran)
     with pytest.raises(NotReplayable, match="unknown context key 'sorce', did you mean 'source'"):
         await scheduler.replay(old, {"sorce": "/data"})
     new = (await scheduler.replay(old)).run_id
-    with pytest.raises(NotReplayable, match=f"replayed already, as {new}"):
+    with pytest.raises(NotReplayable, match=f"already replayed as {new}"):
         await scheduler.replay(old)
     await settled(scheduler, new)
     await scheduler.dead_letters.drop([new])
@@ -126,8 +126,8 @@ async def test_while_another_run_has_the_uniqueness_key_the_letter_stays(schedul
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        (b"{", "what came is no message"),
-        (b'{"job": "copi"}', "no job 'copi' is registered any more, did you mean 'copy'"),
+        (b"{", "is not a valid message"),
+        (b'{"job": "copi"}', "no job 'copi' is registered now; did you mean 'copy'"),
         (b'{"job": "report"}', "it is a flow"),
     ],
 )

@@ -15,7 +15,7 @@ def test_a_crontab_may_name_the_zone() -> None:
     expected = cron("0 2 * * *", "Europe/Berlin")
     assert cron("CRON_TZ=Europe/Berlin 0 2 * * *") == cron("TZ=Europe/Berlin 0 2 * * *", "Europe/Berlin") == expected
     assert parse_schedule(cron="CRON_TZ=Europe/Berlin 0 2 * * *") == expected
-    with pytest.raises(InvalidSchedule, match="names the zone Europe/Berlin, and tz='UTC' another"):
+    with pytest.raises(InvalidSchedule, match="names the time zone Europe/Berlin, but tz='UTC' is another"):
         cron("CRON_TZ=Europe/Berlin 0 2 * * *", "UTC")
 
 

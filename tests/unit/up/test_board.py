@@ -107,7 +107,7 @@ def test_without_utf_8_the_end_of_a_line_that_was_cut_is_ascii() -> None:
 def test_jobs_that_do_not_fit_are_counted() -> None:
     shown = drawn(50, 130, 24)
     named = [line for line in shown if line.startswith("job-")]
-    assert f"… and {50 - len(named)} more: `horae jobs` shows them all" in shown
+    assert f"… and {50 - len(named)} more: `horae jobs` shows all" in shown
     assert len(named) > 10
 
 

@@ -15,7 +15,7 @@ ROWS = [
         says=Text(SAYS),
     ),
     JobRow(
-        cells=("health-check", "APScheduler", "every 30s", "in 20 s", "ran", "80 ms"), says=Text("5 checks are well")
+        cells=("health-check", "APScheduler", "every 30s", "in 20 s", "ran", "80 ms"), says=Text("5 checks are healthy")
     ),
 ]
 
@@ -28,7 +28,7 @@ def test_every_cell_is_whole_and_no_line_too_long(width: int) -> None:
     for row in ROWS:
         for cell in row.cells:
             assert str(cell) in shown, cell
-    assert "5 checks are well" in shown
+    assert "5 checks are healthy" in shown
 
 
 def test_a_wide_terminal_has_a_line_for_each_job() -> None:
