@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -232,6 +233,8 @@ class _Git:
             raise UnreadableSource(f"git cannot be started: {error}") from error
         except subprocess.TimeoutExpired as error:
             raise SourceUnavailable(f"git {arguments[0]} took longer than {self._timeout:g} s") from error
+        if done.returncode < 0:
+            raise UnreadableSource(f"git {arguments[0]} was ended by {signal.Signals(-done.returncode).name}")
         if done.returncode:
             raise UnreadableSource(_reason(self._path, done.stderr.decode(errors="replace")))
         return done.stdout or b""

@@ -1,7 +1,7 @@
 """Runs the ETL job as a process that dies or that the operating system stops: `etl_child.py FOLDER TABLE REPO HOW`.
 
 HOW is `extract`, `transform`, `load` or `record`, after which it kills itself; a number, the move of a file by dlt at
-which it kills itself; `full`, on a disk that is full; `calls`, which prints each address that it connects to; `moves`,
+which it kills itself; `full-N`, no file may have more than N bytes, as if the disk were full; `calls`, which prints each address that it connects to; `moves`,
 which prints the number of moves of files.
 """
 
@@ -46,9 +46,9 @@ def each(step: str, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
 def main() -> None:
     project = Project(folder=Path(sys.argv[1]), table=json.loads(sys.argv[2]), repos=[sys.argv[3]])
     sys.addaudithook(watch)
-    if sys.argv[4] == "full":
+    if sys.argv[4].startswith("full-"):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4][5:]),) * 2)
     try:
         found = project.run(each=each)
     except HoraeError as error:

@@ -41,7 +41,7 @@ def tasks(flow_run_id: Any) -> dict[str, str]:
 
 def main() -> None:
     seen: dict[str, Any] = {}
-    with prefect_test_harness(server_startup_timeout=60):
+    with prefect_test_harness(server_startup_timeout=120):
         seen["none"] = run(repos=[])
         seen["unknown"] = run(sources=["order"])
         seen["dry"] = run(dry_run=True)
