@@ -1,8 +1,10 @@
 """Runs the ETL job as a process that dies or that the operating system stops: `etl_child.py FOLDER TABLE REPO HOW`.
 
-HOW is `extract`, `transform`, `load` or `record`, after which it kills itself; a number, the move of a file by dlt at
-which it kills itself; `full-N`, no file may have more than N bytes, as if the disk were full; `calls`, which prints each address that it connects to; `moves`,
-which prints the number of moves of files.
+HOW is one of
+- `extract`, `transform`, `load` or `record`: after this step it kills itself,
+- a number: it kills itself at this move of a file by dlt,
+- `full-N`: no file may have more than N bytes, as if the disk were full,
+- `calls`: it prints each address that it connects to.
 """
 
 import json
@@ -54,7 +56,7 @@ def main() -> None:
     except HoraeError as error:
         print(f"refused: {error.message}")
         return
-    print({"calls": "; ".join(addresses), "moves": moved}.get(sys.argv[4], found.headline))
+    print("; ".join(addresses) if sys.argv[4] == "calls" else found.headline)
     print(*found.unseen, sep="\n")
 
 
