@@ -17,6 +17,8 @@ KEY_TYPES = ("bigint", "date", "text")
 DECIMAL = re.compile(r"decimal\((\d{1,2}),(\d{1,2})\)")
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 """A name that dlt leaves as it is."""
+LONGEST_NAME = 60
+"""PostgreSQL cuts names of more than 63 bytes."""
 RESERVED = ("deleted", "repository")
 """Columns that the job itself adds."""
 
@@ -77,10 +79,10 @@ class Contract:
 def of(table: str, columns: dict[str, str], key: tuple[str, ...], **more: Any) -> Contract:
     """The contract of these columns. Raises ValueError for a name, type or key that is not allowed."""
     for name, kind in columns.items():
-        if not NAME.fullmatch(name) or name in RESERVED or name.startswith("dlt_"):
+        if not NAME.fullmatch(name) or len(name) > LONGEST_NAME or name in RESERVED:
             raise ValueError(
                 f"column {name!r}: a name has small letters, digits and single underscores, begins with a letter, "
-                f"and is none of {', '.join(RESERVED)}"
+                f"has at most {LONGEST_NAME} characters, and is none of {', '.join(RESERVED)}"
             )
         decimal = DECIMAL.fullmatch(kind)
         if decimal and not 0 <= int(decimal[2]) <= int(decimal[1]) <= 38:

@@ -86,7 +86,7 @@ def _csv(file: Path, staged: Staged, rejects: bool) -> str:
     return (
         f"SELECT {chosen} FROM read_csv({quoted(str(file))}, header = true, auto_detect = false, "
         f"columns = {{{types}}}, delim = {quoted(staged.delimiter)}, quote = '\"', escape = '\"', "
-        f"max_line_size = {LONGEST_LINE}{null}{store})"
+        f"max_line_size = {LONGEST_LINE}, parallel = false{null}{store})"
     )
 
 

@@ -29,7 +29,7 @@ def value(column: Column) -> str:
     if column.kind == "double":
         return f"CASE WHEN isfinite({cast}) THEN {cast} END"
     if column.kind == "date":
-        return f"CASE WHEN regexp_full_match({text}, '\\d{{4}}-\\d\\d-\\d\\d') THEN {cast} END"
+        return f"CASE WHEN regexp_full_match({text}, '\\d{{4}}-\\d\\d-\\d\\d') AND year({cast}) > 0 THEN {cast} END"
     if column.kind == "timestamp":
         return f"CASE WHEN year({cast}) BETWEEN 1 AND 9999 THEN {cast} END"
     return cast

@@ -206,7 +206,7 @@ def _csv(path: Path, types: str, null: str = "") -> str:
     return (
         f"read_csv({quoted(str(path))}, header = true, delim = ',', quote = '\"', escape = '\"', auto_detect = false, "
         f"columns = {{{types}}}, allow_quoted_nulls = false, nullstr = {quoted(null)}, "
-        "max_line_size = 16777216)"
+        f"max_line_size = {files.LONGEST_LINE}, parallel = false)"
     )
 
 
