@@ -11,13 +11,13 @@ from benchmarks import contenders, report
 from benchmarks.bench import Bench, say
 from benchmarks.figures import Figure
 from benchmarks.goals import goals
-from benchmarks.measurements import dispatch, drain, enqueue, idle, internal, pickup, throughput
+from benchmarks.measurements import dispatch, drain, enqueue, idle, internal, pickup, steps, throughput
 from benchmarks.options import Options, parse
 from benchmarks.processes import INTERRUPTS, Processes
 from benchmarks.valkey import Valkey
 
 MEASURES: dict[str, Callable[[Bench], Iterator[Figure]]] = {
-    one.NAME: one.measure for one in (throughput, enqueue, pickup, dispatch, drain, internal, idle)
+    one.NAME: one.measure for one in (throughput, enqueue, pickup, dispatch, drain, internal, idle, steps)
 }
 
 

@@ -15,6 +15,7 @@ MEASUREMENTS = {
     "drain": "10,000 jobs due at one instant (Horae alone)",
     "internal": "lateness of 1,000 internal jobs (Horae alone)",
     "idle": "memory and CPU of an idle sidecar and queue worker (Horae alone)",
+    "steps": "the longest time that one command holds the store (Horae alone)",
 }
 CONTENDERS = ("horae", "raw", "arq", "saq", "taskiq", "dramatiq", "celery", "docket")
 REPORT = ROOT / ".horae/bench/report.json"
@@ -32,6 +33,7 @@ class Options:
     cron_jobs: int = 100_000
     due_jobs: int = 10_000
     internal_jobs: int = 1_000
+    rows: int = 100_000
     report: Path = REPORT
 
 
@@ -64,6 +66,7 @@ def parse(arguments: Sequence[str]) -> Options:
         "cron_jobs": "number of jobs of the large dispatch measurement; each fires once an hour",
         "due_jobs": "number of jobs of drain",
         "internal_jobs": "number of jobs of internal",
+        "rows": "number of dead letters of steps; half as many wait, three tenths are pruned, a fifth superseded",
     }
     for name, meaning in counts.items():
         given = getattr(default, name)

@@ -35,6 +35,8 @@ class Valkey:
         """As if just started: no key, and a short append-only file, so that no rewrite falls into a measurement."""
         self.process.must_live()
         self.client.flushall()
+        # The server may be at a rewrite of its own accord.
+        wait_for(self._rewritten, "the append-only file to be rewritten", REWRITE_SECONDS)
         self.client.bgrewriteaof()
         wait_for(self._rewritten, "the append-only file to be rewritten", REWRITE_SECONDS)
 

@@ -1,12 +1,10 @@
-"""`make chaos`: 20,000 jobs under a seeded plan of kills, pauses and cuts; a report; status 0 only if all is well."""
+"""`make chaos`: 20,000 jobs under a seeded plan of blows; a report; status 0 only if all is well."""
 
 import argparse
 import asyncio
 import json
-import os
 import random
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -14,8 +12,10 @@ from pathlib import Path
 
 from chaos.beside import prepared
 from chaos.driver import Progress, play
+from chaos.host_clock import can_step
 from chaos.plan import Plan, plan_of
 from chaos.report import Report, report_of
+from chaos.signals import be_stopped_by_signals
 from horae.errors import UsageError
 from tests.processes import Checkout
 
@@ -65,12 +65,6 @@ def run(plan: Plan, folder: Path, beside: Checkout | None = None) -> Report:
     return report_of(plan, played)
 
 
-def _be_stopped_by_signals() -> None:
-    """SIGTERM as Ctrl-C, and Ctrl-C even where a shell's `&` has it ignored: what was started must not stay."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
-
-
 def main() -> int:
     given = arguments()
     plan = plan_of(
@@ -79,6 +73,7 @@ def main() -> int:
         jobs_a_second=given.jobs_a_second,
         seconds_between_kills=given.seconds_between_kills,
         beside=bool(given.beside),
+        clocks=can_step(),
     )
     if given.print_plan:
         print(plan.as_json())
@@ -89,7 +84,7 @@ def main() -> int:
         print(f"chaos: {error.message}", file=sys.stderr)
         return 2
     print(f"seed {plan.seed}: {len(plan.enqueues)} jobs, {len(plan.strikes)} blows", file=sys.stderr)
-    _be_stopped_by_signals()
+    be_stopped_by_signals()
     folder, keep = Path(tempfile.mkdtemp(prefix="horae-chaos-")), True
     try:
         report = run(plan, folder, beside)

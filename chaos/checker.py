@@ -1,23 +1,26 @@
 """Judges a chaos run by the journal and the driver's record alone: the ledger is not asked.
 
 An extra run is explained only by a blow that fell on the earlier attempt: on its worker or on the store, while it ran
-or before its end can have been settled. A blow on a sidecar, or on another worker, explains none.
+or before its end can have been settled. A blow on a sidecar, or on another worker, explains none; nor does a wrong
+clock or a lost key.
 """
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import pairwise
 
+from chaos.fires import Fires
 from chaos.journal import Attempt, Journal
+from chaos.loops import Loops
 from chaos.plan import Blow
 from chaos.record import STORE, Hit, Record
 from chaos.violation import Fault, Violation
-from chaos.workload import How
 
 CLAIM_SECONDS = 1.0
-"""From a claim to the job's first line."""
+"""From a claim to the job's first line, of time in which the worker's event loop was seen at work."""
 SETTLE_SECONDS = 2.0
-"""From the job's last line to its settling, on a worker whose event loop is free."""
+"""From the job's last line to its settling, of time in which its worker's event loop was seen at work."""
 REDELIVERY_SECONDS = 10.0
 """The promise, for a killed worker whose fellow is left in peace."""
 DEATHS = 10
@@ -33,12 +36,14 @@ class Findings:
     """Extra runs, by the blow that fell on the earlier attempt; on its worker before on the store."""
     gaps: int = 0
     """Claims whose worker was hit before the job's first line."""
+    forgotten: set[tuple[str, datetime]] = field(default_factory=set)
+    """Fires (job, instant) that were due while the store had lost their schedule and a sidecar was started."""
     given_up: set[str] = field(default_factory=set)
     """Runs without an effect that were hit so often that the rule fails them. The ledger must agree."""
     redeliveries: list[float] = field(default_factory=list)
     """Seconds from a worker's `kill -9` to the next beginning of each run that it was in, ascending."""
     undisturbed: list[float] = field(default_factory=list)
-    """Those of them during which no other blow fell."""
+    """Those of them during which no other blow fell, without the time in which a job blocked the other worker."""
 
     @property
     def unexplained(self) -> int:
@@ -59,14 +64,12 @@ class Checker:
         self._jobs = {job.name: job for job in record.jobs}
         self._found = Findings()
         self._done = journal.done
+        self._blows = [hit for hit in record.hits if hit.blow.repeats]
         self._hits: dict[str, list[Hit]] = defaultdict(list)
-        for hit in record.hits:
+        for hit in self._blows:
             self._hits[hit.on].append(hit)
-        self._blocked: dict[str, list[Attempt]] = defaultdict(list)
-        for attempts in journal.attempts.values():
-            for attempt in attempts:
-                if self._jobs[attempt.begin.job].how is How.BLOCKING:
-                    self._blocked[attempt.begin.worker].append(attempt)
+        self._fires = Fires(journal, record)
+        self._loops = Loops(journal, self._jobs)
 
     def findings(self) -> Findings:
         for run, attempts in self._journal.attempts.items():
@@ -99,7 +102,7 @@ class Checker:
         for attempt in attempts:
             missing = attempt.begin.attempt - before - 1
             if missing > 0:
-                blows = [hit for hit in self._record.hits if self._touches(hit, since, attempt.begin.at)]
+                blows = [hit for hit in self._blows if self._touches(hit, since, attempt.begin.at)]
                 self._found.gaps += missing
                 if not blows:
                     text = f"{_said(attempt)} follows attempt {before}, but no blow hit in between"
@@ -116,20 +119,10 @@ class Checker:
         begin = earlier.begin
         until = later.begin.at
         if earlier.end:
-            until = min(until, self._settled_by(earlier))
+            until = min(until, self._loops.worked(begin.worker, earlier.end.at, SETTLE_SECONDS))
         blows = (*self._hits[begin.worker], *self._hits[STORE])
-        return next((hit for hit in blows if hit.began <= until and hit.ended >= begin.at - CLAIM_SECONDS), None)
-
-    def _settled_by(self, attempt: Attempt) -> float:
-        """When an attempt that ended must have been settled: a job that blocks its worker's event loop delays it."""
-        assert attempt.end
-        at = attempt.end.at
-        for blocker in sorted(self._blocked[attempt.begin.worker], key=lambda blocker: blocker.begin.at):
-            if blocker.begin.at - SETTLE_SECONDS <= at:
-                # One that died with its worker has no end.
-                whole = blocker.begin.at + self._jobs[blocker.begin.job].seconds
-                at = max(at, blocker.end.at if blocker.end else whole)
-        return at + SETTLE_SECONDS
+        since = self._loops.worked_before(begin.worker, begin.at, CLAIM_SECONDS)
+        return next((hit for hit in blows if hit.began <= until and hit.ended >= since), None)
 
     def _check_tokens(self) -> None:
         """Each claim has a token of its own, and on one run a later attempt has a higher one."""
@@ -187,7 +180,7 @@ class Checker:
         """The last claim that the rule allows was hit, seen in the journal or before its first line."""
         begin = last.begin
         own = [hit for hit in (*self._hits[begin.worker], *self._hits[STORE]) if hit.ended >= begin.at - CLAIM_SECONDS]
-        later = [hit for hit in self._record.hits if self._touches(hit, begin.at, float("inf"))]
+        later = [hit for hit in self._blows if self._touches(hit, begin.at, float("inf"))]
         return bool(own) and begin.attempt + (len(later) > 1) >= DEATHS
 
     def _check_fires(self) -> None:
@@ -198,12 +191,15 @@ class Checker:
             period = self._jobs[job].period_seconds
             if not period or instant.timestamp() % period:
                 self._say(Fault.STRAY, job, runs[0], f"{instant.isoformat()} is not a fire of this job")
+        self._found.violations += self._fires.violations()
         for workload in filter(lambda job: job.every_fire_runs, self._record.jobs):
             for instant in self._record.expected_fires(workload):
                 self._found.fires += 1
                 runs = runs_of.get((workload.name, instant), [])
                 if runs:
                     self._check_done(runs[0], workload.name, f"fired for {instant:%H:%M:%S}")
+                elif self._fires.forgotten(workload.name, instant):
+                    self._found.forgotten.add((workload.name, instant))
                 else:
                     self._say(Fault.MISSING_FIRE, workload.name, "", instant.isoformat())
 
@@ -221,7 +217,7 @@ class Checker:
                     self._say(Fault.OVERLAP, job.name, later.begin.run_id, f"beside {earlier.begin.run_id}")
 
     def _check_redeliveries(self) -> None:
-        kills = {hit.on: hit for hit in self._record.hits if hit.blow is Blow.KILL_WORKER}
+        kills = {hit.on: hit for hit in self._blows if hit.blow is Blow.KILL_WORKER}
         for attempts in self._journal.attempts.values():
             for earlier, later in pairwise(attempts):
                 kill, begin = kills.get(earlier.begin.worker), later.begin
@@ -229,6 +225,7 @@ class Checker:
                     continue
                 took = begin.at - kill.began
                 self._found.redeliveries.append(took)
+                took -= self._loops.blocked(kill.on, kill.began, begin.at)
                 if self._disturbed(kill, begin.at):
                     continue
                 self._found.undisturbed.append(took)
@@ -239,8 +236,7 @@ class Checker:
 
     def _disturbed(self, kill: Hit, until: float) -> bool:
         return any(
-            hit is not kill and hit.began <= until and hit.ended >= kill.began - SETTLE_SECONDS
-            for hit in self._record.hits
+            hit is not kill and hit.began <= until and hit.ended >= kill.began - SETTLE_SECONDS for hit in self._blows
         )
 
 

@@ -74,7 +74,8 @@ class Driver:
         worker ends its child too."""
         self._outstanding: set[str] = set()
         self._ended = 0
-        self._record = Record(jobs=plan.jobs, window=(now(), now()), hits=stage.hits)
+        epoch = now().timestamp() - monotonic()
+        self._record = Record(jobs=plan.jobs, window=(now(), now()), epoch=epoch, hits=stage.hits, starts=stage.starts)
 
     async def play(self) -> Played:
         async with front_door(self._project, self._stage.front_door.url, NAMESPACE) as (scheduler, store):

@@ -21,14 +21,27 @@ class Blow(StrEnum):
     CUT_SIDECAR = "cut sidecar"
     CUT_FRONT_DOOR = "cut front door"
     RESTART_STORE = "restart store"
+    STEP_WORKER = "step worker clock"
+    STEP_SIDECAR = "step sidecar clock"
+    LOSE_KEY = "lose key"
 
     @property
     def on_worker(self) -> bool:
-        return self in (Blow.KILL_WORKER, Blow.PAUSE_WORKER, Blow.CUT_WORKER)
+        return self in (Blow.KILL_WORKER, Blow.PAUSE_WORKER, Blow.CUT_WORKER, Blow.STEP_WORKER)
 
     @property
     def on_sidecar(self) -> bool:
-        return self in (Blow.KILL_SIDECAR, Blow.PAUSE_SIDECAR, Blow.CUT_SIDECAR)
+        return self in (Blow.KILL_SIDECAR, Blow.PAUSE_SIDECAR, Blow.CUT_SIDECAR, Blow.STEP_SIDECAR)
+
+    @property
+    def steps(self) -> bool:
+        """It sets the host's clock of a process wrong, or right again."""
+        return self in (Blow.STEP_WORKER, Blow.STEP_SIDECAR)
+
+    @property
+    def repeats(self) -> bool:
+        """A run that it hits may be run again. A wrong clock and a lost key are no reason for that."""
+        return not self.steps and self is not Blow.LOSE_KEY
 
 
 class Cut(StrEnum):
@@ -50,7 +63,14 @@ DECK = (
     (Blow.CUT_SIDECAR, 1),
     (Blow.CUT_FRONT_DOOR, 1),
     (Blow.RESTART_STORE, 1),
+    (Blow.STEP_WORKER, 1),
+    (Blow.STEP_SIDECAR, 1),
+    (Blow.LOSE_KEY, 1),
 )
+STEPS = (-86_400.0, -3_600.0, -120.0, 0.0, 120.0, 3_600.0, 86_400.0)
+"""Seconds by which a host's clock is ahead afterwards. Internal jobs follow one that is wrong by less than a minute."""
+KEYS = ("next", "token", "server", "schema", "gap", "bounds", "newest", "heirs", "last", "counts", "notices", "noticed")
+"""Keys whose loss loses no accepted run and no fire, beside those of the schedules: docs/explanation/guarantees.md."""
 PRIORITIES = ("normal", "normal", "normal", "high", "low")
 
 
@@ -64,6 +84,10 @@ class Strike:
     hold: float
     """For how many seconds it lasts; 0 for a kill."""
     cut: Cut | None = None
+    step: float = 0.0
+    """Seconds by which the host's clock of the process is ahead from then on."""
+    key: str = ""
+    """The key of the store that is lost."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,11 +122,19 @@ def plan_of(
     seconds_between_kills: float,
     lease_seconds: float = 3.0,
     beside: bool = False,
+    clocks: bool = True,
 ) -> Plan:
-    """`beside`: an older revision takes part, which does not survive the jobs of SURVIVED."""
+    """`beside`: an older revision takes part, which does not survive the jobs of SURVIVED, a lost key or a wrong clock.
+
+    `clocks`: processes can be given a wrong clock here.
+    """
     mixture, seconds = workloads(lease_seconds), jobs / jobs_a_second
     if beside:
-        mixture = tuple(job for job in mixture if job.how not in SURVIVED)
+        mixture = tuple(job for job in mixture if job.how not in SURVIVED and not job.internal)
+    deck = [blow for blow, cards in DECK for _ in range(cards) if (clocks and not beside) or not blow.steps]
+    if beside:
+        deck.remove(Blow.LOSE_KEY)
+    keys = [*KEYS, *2 * [f"job:{job.name}" for job in mixture if job.schedule and not job.internal]]
     enqueues, strikes = random.Random(f"enqueues {seed}"), random.Random(f"strikes {seed}")
     return Plan(
         seed=seed,
@@ -110,7 +142,7 @@ def plan_of(
         seconds=seconds,
         jobs=mixture,
         enqueues=tuple(_enqueue(enqueues, mixture, number / jobs_a_second) for number in range(jobs)),
-        strikes=tuple(_strikes(strikes, seconds, seconds_between_kills, lease_seconds)),
+        strikes=tuple(_strikes(strikes, deck, seconds, seconds_between_kills, lease_seconds, keys)),
     )
 
 
@@ -125,21 +157,29 @@ def _enqueue(dice: random.Random, mixture: tuple[Workload, ...], at: float) -> E
     )
 
 
-def _strikes(dice: random.Random, seconds: float, between: float, lease_seconds: float) -> Iterator[Strike]:
+def _strikes(
+    dice: random.Random, deck: list[Blow], seconds: float, between: float, lease_seconds: float, keys: list[str]
+) -> Iterator[Strike]:
     at = between * dice.uniform(0.5, 1.5)
     while at < seconds:
-        deck = [blow for blow, cards in DECK for _ in range(cards)]
         dice.shuffle(deck)
         for blow in deck:
             if at >= seconds:
                 return
-            yield _strike(dice, blow, at, lease_seconds)
+            yield _strike(dice, blow, at, lease_seconds, keys)
             at += between * dice.uniform(0.5, 1.5)
 
 
-def _strike(dice: random.Random, blow: Blow, at: float, lease_seconds: float) -> Strike:
+def _strike(dice: random.Random, blow: Blow, at: float, lease_seconds: float, keys: list[str]) -> Strike:
     longer = round(lease_seconds * dice.uniform(1.2, 2), 3)
     cut = dice.choice(list(Cut)) if "cut" in blow else None
     holds = "pause" in blow or cut in (Cut.REFUSE, Cut.STALL)
-    place = dice.randrange(2)
-    return Strike(at=round(at, 3), blow=blow, place=place, hold=longer if holds else 0.0, cut=cut)
+    return Strike(
+        at=round(at, 3),
+        blow=blow,
+        place=dice.randrange(2),
+        hold=longer if holds else 0.0,
+        cut=cut,
+        step=dice.choice(STEPS) if blow.steps else 0.0,
+        key=dice.choice(keys) if blow is Blow.LOSE_KEY else "",
+    )

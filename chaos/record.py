@@ -9,6 +9,8 @@ from chaos.workload import Workload
 
 STORE = "store"
 """Where a blow falls that every process feels."""
+KEY = "key "
+"""Begins what a lost key is called in a record."""
 OLDER = "-beside"
 """Ends the name of a process of the revision that runs beside this one."""
 
@@ -19,7 +21,7 @@ class Hit:
 
     blow: Blow
     on: str
-    """The process, by the name that no later one has, or STORE."""
+    """The process, by the name that no later one has; or STORE; or KEY and the key that was lost."""
     began: float
     ended: float
 
@@ -38,10 +40,14 @@ class Record:
     jobs: tuple[Workload, ...]
     window: tuple[datetime, datetime]
     """Fires after the first and up to the second instant are judged: all jobs were declared, and all was awaited."""
+    epoch: float = 0.0
+    """Seconds since the Unix epoch at which the monotonic clock stood at 0."""
     accepted: list[Accepted] = field(default_factory=list)
     refused: int = 0
     """Enqueues that were refused with an error, and asked for again under the same run."""
     hits: list[Hit] = field(default_factory=list)
+    starts: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Of each process: when it was started and when it was up, CLOCK_MONOTONIC in seconds."""
     exits: dict[str, int] = field(default_factory=dict)
     """Exit status of each process that was asked to end."""
     dead_letters: dict[str, str] = field(default_factory=dict)
@@ -58,6 +64,10 @@ class Record:
             datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=number * job.period_seconds)
             for number in range(first, last + 1)
         ]
+
+    def monotonic(self, instant: datetime) -> float:
+        """That instant on the monotonic clock."""
+        return instant.timestamp() - self.epoch
 
     def as_json(self) -> str:
         return json.dumps(asdict(self), indent=1, default=str)

@@ -53,6 +53,7 @@ class Report:
             "extra_explained_by": {blow.value: times for blow, times in sorted(findings.explained.items())},
             "extra_unexplained": findings.unexplained,
             "claims_without_beginning": findings.gaps,
+            "fires_forgotten": len(findings.forgotten),
             "given_up": len(findings.given_up),
             "dead_letters": self.dead_letters,
             "beside": asdict(sharing(self.played.journal)),
@@ -73,7 +74,8 @@ class Report:
         rows = {
             "seed": values["seed"],
             "jobs": f"{values['jobs']} enqueued in {values['window_seconds']} s, {values['refused']} refusals repeated",
-            "fires": f"{values['fires']}; every fire of the plan was checked",
+            "fires": f"{values['fires']}; every fire of the plan was checked; "
+            f"{values['fires_forgotten']} lost with their schedule",
             "kills": ", ".join(f"{blow} {times}" for blow, times in values["kills"].items()) or "none",
             "lost": values["lost"],
             "extra": f"{values['extra_explained']} explained ({by}), {values['extra_unexplained']} unexplained",

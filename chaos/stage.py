@@ -7,9 +7,13 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import redis
+
+from chaos.host_clock import HostClock, can_step, library
 from chaos.plan import Blow, Cut, Strike
-from chaos.record import STORE, Hit
+from chaos.record import KEY, STORE, Hit
 from horae.clock import monotonic
+from horae.redis.keys import key_prefix
 from tests.processes import HERE, Checkout, Service, Services, services
 from tests.proxy import Proxy
 from tests.servers import OwnValkey
@@ -25,6 +29,8 @@ class Place:
 
     kind: str
     proxy: Proxy
+    clock: HostClock | None
+    """That of its processes; None where none can be set wrong."""
     older: bool = False
     """Its next process is of the revision that runs beside this one."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -44,21 +50,28 @@ class Stage:
         self._beside = beside
         self._store_lock = asyncio.Lock()
         self.hits: list[Hit] = []
+        self.starts: dict[str, tuple[float, float]] = {}
 
     async def start(self) -> None:
         await asyncio.gather(*(self._start(place) for kind in self.places.values() for place in kind))
 
     async def _start(self, place: Place) -> None:
         checkout = self._beside if self._beside and place.older else HERE
+        clock = place.clock.environment if place.clock else {}
+        began = monotonic()
         place.service = await asyncio.to_thread(
-            self._running.start, place.kind, checkout, HORAE_STORE__URL=place.proxy.url
+            self._running.start, place.kind, checkout, HORAE_STORE__URL=place.proxy.url, **clock
         )
+        self.starts[place.service.name] = began, monotonic()
 
     async def strike(self, strike: Strike) -> None:
         """Until it is over and what was killed has a successor. One blow at a time falls on a place."""
         if strike.blow is Blow.RESTART_STORE:
             async with self._store_lock:
                 await self._restart_store()
+        elif strike.blow is Blow.LOSE_KEY:
+            async with self._store_lock:
+                await asyncio.to_thread(self._lose, strike.key)
         elif strike.blow is Blow.CUT_FRONT_DOOR:
             await self._cut(self.front_door, "front door", strike)
         else:
@@ -71,6 +84,11 @@ class Stage:
         name = place.service.name
         if strike.cut:
             await self._cut(place.proxy, name, strike)
+        elif strike.blow.steps:
+            assert place.clock
+            began = monotonic()
+            place.clock.move(strike.step)
+            self._hit(strike.blow, name, began)
         elif strike.hold:
             began = monotonic()
             place.service.hold()
@@ -99,6 +117,12 @@ class Stage:
         self._store.kill()
         await asyncio.to_thread(self._store.start)
         self._hit(Blow.RESTART_STORE, STORE, began)
+
+    def _lose(self, key: str) -> None:
+        began = monotonic()
+        with redis.Redis(port=self._store.port) as client:
+            client.delete(key_prefix(NAMESPACE) + key)
+        self._hit(Blow.LOSE_KEY, f"{KEY}{key}", began)
 
     def _hit(self, blow: Blow, on: str, began: float) -> None:
         self.hits.append(Hit(blow=blow, on=on, began=began, ended=monotonic()))
@@ -138,8 +162,16 @@ async def staged(
                 **{MARK: mark_of(project)},
             )
         )
+        preloaded = library(folder) if can_step() and not beside else None
+
+        def clock(name: str) -> HostClock | None:
+            return HostClock(folder / f"{name}.clock", preloaded) if preloaded else None
+
         places = {
-            kind: [Place(kind=kind, proxy=await proxy(), older=older) for older in (False, True)]
+            kind: [
+                Place(kind=kind, proxy=await proxy(), clock=clock(f"{kind}-{older}"), older=older)
+                for older in (False, True)
+            ]
             for kind in ("sidecar", "queue_worker")
         }
         yield Stage(running, store, places, await proxy(), beside)

@@ -15,6 +15,7 @@ BEGIN = datetime(2026, 12, 1, 2, 0, 0, 500_000, tzinfo=UTC)
 JOBS = (
     TICK,
     Workload(name="work"),
+    Workload(name="child", how=How.CHILD),
     Workload(name="blocks", how=How.BLOCKING, seconds=9),
     Workload(name="alone", overlap="skip"),
 )
@@ -26,7 +27,7 @@ class Told:
     def __init__(self, *, fires: int = 3) -> None:
         self.lines: list[Line] = []
         self.effects: list[Entry] = []
-        self.record = Record(jobs=JOBS, window=(BEGIN, BEGIN + timedelta(seconds=fires)))
+        self.record = Record(jobs=JOBS, window=(BEGIN, BEGIN + timedelta(seconds=fires)), epoch=BEGIN.timestamp())
         self._token = 0
         for number in range(fires):
             self.attempt(f"fire-{number}", job="tick", at=number + 0.6, fire=number)
@@ -69,6 +70,13 @@ class Told:
             if effect in ("done", "refused"):
                 self.effects.append(Entry(run_id=run_id, token=self._token, what=effect))
         return self._token
+
+    def busy(self, worker: str, *, since: float, until: float) -> None:
+        """Its event loop is seen at work, five times a second."""
+        for number in range(round((until - since) * 5) + 1):
+            run_id = f"{worker} {since} {number}"
+            self.accept(run_id)
+            self.attempt(run_id, at=since + number / 5, worker=worker)
 
     def hit(self, blow: Blow, on: str, began: float, ended: float | None = None) -> None:
         self.record.hits.append(Hit(blow=blow, on=on, began=began, ended=began if ended is None else ended))

@@ -20,6 +20,8 @@ class Fault(StrEnum):
     """Two valid fencing tokens at once, or tokens that do not grow."""
     LATE = "late redelivery"
     """A killed worker's run began elsewhere later than promised, and no other blow fell meanwhile."""
+    EARLY = "early fire"
+    """A run began before its fire was due."""
     OVERLAP = "overlap"
     """Two runs at once of a job that runs alone."""
     UNDONE = "begun and not finished"

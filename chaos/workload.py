@@ -38,6 +38,19 @@ except ImportError:  # the release before, where `horae` has no front page
         {body}
 '''
 
+INTERNAL_TEMPLATE = '''"""Generated."""
+
+from chaos.journal import attempt
+from horae import cron, every, job
+
+
+@job(schedule={schedule}, overlap="{overlap}", catch_up="{catch_up}")
+async def {function}() -> None:
+    """{how}, internal."""
+    with attempt():
+        pass
+'''
+
 
 class How(StrEnum):
     ASYNC = "async"
@@ -54,6 +67,11 @@ class How(StrEnum):
 
 SURVIVED = frozenset({How.LOCKING, How.LEAVING, How.FLOODING})
 """What jobs may do to their process since this release: a guardian and fresh processes stand against it."""
+
+BLOCKERS = frozenset({How.BLOCKING, How.LOCKING})
+"""Jobs that keep their worker's event loop from all else."""
+ON_LOOP = BLOCKERS | {How.ASYNC}
+"""Jobs that run on their worker's event loop, unless they are suspects."""
 
 BODIES = {
     How.ASYNC: ("async def", "await asyncio.sleep(seconds)"),
@@ -81,17 +99,21 @@ class Workload:
     overlap: str = "allow"
     catch_up: str = "all"
     raises_first: bool = False
+    internal: bool = False
+    """It runs in a sidecar, and is lost with it."""
 
     @property
     def every_fire_runs(self) -> bool:
         """By its policies no fire is skipped or missed, so that each must be in the journal."""
-        return bool(self.schedule) and self.overlap == "allow" and self.catch_up == "all"
+        return bool(self.schedule) and self.overlap == "allow" and self.catch_up == "all" and not self.internal
 
     @property
     def file(self) -> str:
         define, body = BODIES[self.how]
-        return TEMPLATE.format(
-            schedule=f"schedule={self.schedule},\n    " if self.schedule else "",
+        template = INTERNAL_TEMPLATE if self.internal else TEMPLATE
+        schedule = self.schedule if self.internal else f"schedule={self.schedule},\n    " if self.schedule else ""
+        return template.format(
+            schedule=schedule,
             overlap=self.overlap,
             catch_up=self.catch_up,
             define=define,
@@ -104,6 +126,7 @@ class Workload:
 
 
 TICK = Workload(name="tick", schedule='every("1s")', period_seconds=1)
+BEAT = Workload(name="beat", schedule='every("1s")', period_seconds=1, internal=True)
 
 
 def workloads(lease_seconds: float) -> tuple[Workload, ...]:
@@ -113,6 +136,7 @@ def workloads(lease_seconds: float) -> tuple[Workload, ...]:
         TICK,
         Workload(name="tick-child", how=How.CHILD, schedule='every("3s")', period_seconds=3),
         Workload(name="tick-long", seconds=long, schedule='every("7s")', period_seconds=7),
+        BEAT,
         Workload(name="minutely", schedule='cron("* * * * *")', period_seconds=60),
         Workload(
             name="alone", seconds=1.2, schedule='every("2s")', period_seconds=2, overlap="skip", catch_up="latest"
@@ -134,4 +158,6 @@ def write(project: Path, *jobs: Workload) -> None:
     """Put their files, and what they write to, into a project."""
     Fence(project / FENCE_FILE).create()
     for job in jobs:
-        (project / "infra" / f"{job.name.replace('-', '_')}.py").write_text(job.file)
+        folder = project / ("internal" if job.internal else "infra")
+        folder.mkdir(exist_ok=True)
+        (folder / f"{job.name.replace('-', '_')}.py").write_text(job.file)

@@ -7,6 +7,7 @@ import time
 from datetime import UTC, datetime
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_WITH_SLEEP: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # macOS: its CLOCK_MONOTONIC goes on in sleep
 
 
 def now() -> datetime:
@@ -17,6 +18,11 @@ def now() -> datetime:
 def monotonic() -> float:
     """Seconds on the monotonic clock. Use it to measure durations."""
     return time.monotonic()
+
+
+def asleep() -> float:
+    """Seconds that this machine slept, from an unknown origin: `monotonic` stands still meanwhile."""
+    return time.clock_gettime(_WITH_SLEEP) - time.monotonic()
 
 
 def to_millis(instant: datetime) -> int:

@@ -129,6 +129,10 @@ class QueueUnavailable(QueueError):
     """The broker does not answer."""
 
 
+class ProviderNotServed(QueueError):
+    """Runs wait for a provider that this process cannot publish to."""
+
+
 class MessageTooLarge(QueueError):
     """The message is over the size limit."""
 

@@ -5,7 +5,16 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+)
 from pydantic_core import PydanticSerializationError, from_json
 
 from horae.clock import in_utc
@@ -68,6 +77,19 @@ class Message(BaseModel):
     """The keyword arguments of the job."""
     metadata: dict[str, Any] = Field(default_factory=dict)
     """Other data about the run. The job does not get it as arguments."""
+    _resent: int = PrivateAttr(default=0)
+
+    def again(self, resent: int) -> Self:
+        """The message for its `resent`th publishing beyond the first, after the broker may have lost the others."""
+        copy = self.model_copy()
+        copy._resent = resent
+        return copy
+
+    @property
+    def delivery_id(self) -> str:
+        """An id for brokers that discard a message whose id they know. Another one for each generation and each time
+        that it is published again."""
+        return ":".join([self.run_id, str(self.generation), *([str(self._resent)] if self._resent else [])])
 
     @property
     def made_at(self) -> datetime | None:

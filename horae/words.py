@@ -53,6 +53,10 @@ def unknown_to_workers(run: "Run") -> bool:
     return last is not None and last.what == "handed back" and last.note.endswith(UNKNOWN_JOB)
 
 
+def runs_wait(count: int) -> str:
+    return "1 run waits" if count == 1 else f"{count} runs wait"
+
+
 def took(seconds: float | None) -> str:
     """A measured duration: `120 ms`, `3.4 s`, `12 min`. Empty for None."""
     if seconds is None:

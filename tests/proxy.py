@@ -11,8 +11,9 @@ from horae.local.ports import LOOPBACK
 class Proxy:
     """Use it as a context; then `port` is where the process connects."""
 
-    def __init__(self, target_port: int) -> None:
-        self._target_port = target_port
+    def __init__(self, target_port: int, rewrite: Callable[[bytes], bytes] | None = None) -> None:
+        """`rewrite`: what the process is told instead of a piece of what the server says."""
+        self._target_port, self._rewrite = target_port, rewrite
         self._refuses = self._stalls = False
         self._ends: set[End] = set()
         self._connecting: set[asyncio.Task[None]] = set()
@@ -77,7 +78,8 @@ class Proxy:
     async def _connect(self, near: "End") -> None:
         try:
             loop = asyncio.get_running_loop()
-            _, far = await loop.create_connection(lambda: End(self._ends), LOOPBACK, self._target_port)
+            far_end = End(self._ends, rewrite=self._rewrite)
+            _, far = await loop.create_connection(lambda: far_end, LOOPBACK, self._target_port)
         except OSError:
             near.abort()
             return
@@ -93,8 +95,13 @@ class Proxy:
 class End(asyncio.Protocol):
     """One side of a relayed connection. It reads nothing until it is resumed."""
 
-    def __init__(self, ends: "set[End]", opened: "Callable[[End], None] | None" = None) -> None:
-        self._ends, self._opened = ends, opened
+    def __init__(
+        self,
+        ends: "set[End]",
+        opened: "Callable[[End], None] | None" = None,
+        rewrite: Callable[[bytes], bytes] | None = None,
+    ) -> None:
+        self._ends, self._opened, self._rewrite = ends, opened, rewrite
         self._peer: End | None = None
         self._transport: asyncio.Transport | None = None
         self.lost = False
@@ -113,7 +120,7 @@ class End(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         assert self._peer
         assert self._peer._transport
-        self._peer._transport.write(data)
+        self._peer._transport.write(self._rewrite(data) if self._rewrite else data)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.lost = True

@@ -8,6 +8,7 @@ from horae.checks.checklist import check_job
 from horae.checks.fit_rules import misfits
 from horae.checks.import_cost import LIMIT, slow_imports
 from horae.checks.project_rules import IGNORED_CODE, PROVIDER_TABLE, SLOW_IMPORT, UNKNOWN_PROVIDER
+from horae.checks.provider_rules import misrouted
 from horae.errors import InvalidSettings, unknown
 from horae.findings import Finding, Level, Source
 from horae.jobs.job import Job
@@ -21,6 +22,7 @@ from horae.queues.configured import configured
 from horae.queues.providers import names
 from horae.settings import FILE as SETTINGS_FILE
 from horae.settings import Settings
+from horae.store.values import Routes
 
 HORIZON = timedelta(days=365)
 """How far ahead Prefect's fires are compared with Horae's."""
@@ -42,12 +44,13 @@ def check_project(
     ask: Callable[[Sequence[str]], Mapping[str, Sequence[float]]] = lambda jobs: {},
     look: Callable[[Registry], Sequence[Finding]] = lambda registry: (),
     probed: Mapping[str, Probed] | None = None,
+    routes: Callable[[], Routes | None] = lambda: None,
 ) -> Checked:
     """All findings on a project; `start` begins the year whose fires are compared.
 
     `ask`: how many seconds the latest settled runs of these jobs took, by job, as far as that can be said. `look`: what
     is deployed at Prefect beside what the files say. `probed`: what `probe` said of the job files; None: it is asked
-    now.
+    now. `routes`: where runs wait and where they go; None: the store does not say.
     """
     probed = probe(settings) if probed is None else probed
     registry = load(settings, probed)
@@ -59,6 +62,8 @@ def check_project(
     findings += _imports(settings, registry, probed)
     findings += _differences(registry, start)
     findings += look(registry)
+    if found := routes():
+        findings += misrouted(settings, registry, found)
     findings = [one for one in findings if one.level is Level.ERROR or one.code not in settings.check.ignore]
     findings += _ignored(settings)
     ordered = sorted(findings, key=lambda f: (f.file or "", f.line or 0, f.code))

@@ -61,6 +61,20 @@ PROVIDER_TABLE = Rule(
     ),
 )
 
+DROPPED_PROVIDER = Rule(
+    code="HR713",
+    level=ERROR,
+    says="runs wait for a provider that is not configured; asked of the store, where one is configured and answers",
+    remedy="Give its settings again until its runs have ended, or move what it has not got yet: "
+    "`horae move --all --to PROVIDER`.",
+)
+MOVED = Rule(
+    code="HR714",
+    level=HINT,
+    says="a move record in the store sends the runs of a job to another provider than the code says",
+    remedy="Say so in the code: `provider=` of the job, or `provider` in `[queue]`. Then the record ends by itself.",
+)
+
 PROJECT_RULES = (
     WRONG_FOLDER,
     IGNORED_CODE,
@@ -70,4 +84,6 @@ PROJECT_RULES = (
     OUTGROWN,
     OUTLASTS_GRACE,
     PROVIDER_TABLE,
+    DROPPED_PROVIDER,
+    MOVED,
 )

@@ -30,6 +30,7 @@ COMMANDS = (
     "cancel",
     "pause",
     "resume",
+    "move",
     "dead",
     "store",
     "sidecar",

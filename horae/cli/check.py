@@ -11,6 +11,7 @@ import typer
 from horae import clock
 from horae.cli.options import Json
 from horae.cli.project import configured, settings_of
+from horae.cli.routes import routes_of
 from horae.errors import StoreError, UsageError
 from horae.findings import Finding, Level
 from horae.settings import Settings
@@ -58,6 +59,7 @@ def command(context: typer.Context, hints: Hints = False, json: Json = False, fo
         clock.now(),
         ask=lambda jobs: _took(found, jobs),
         look=lambda registry: leftovers(found, registry.deployments),
+        routes=lambda: routes_of(found),
     )
     chosen = Format.JSON if json else format or Format.TEXT
     if chosen is Format.TEXT:

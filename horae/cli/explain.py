@@ -1,5 +1,6 @@
 """`horae explain JOB`: why a job is where it is, what there is to say about it, and what comes next."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,13 +12,14 @@ from horae.checks.checklist import check_job
 from horae.cli.next import coming, fire_lines
 from horae.cli.options import JobName, Json
 from horae.cli.project import jobs_of, settings_of
-from horae.errors import UnknownName
+from horae.cli.routes import PATIENCE, overdue_words, routes_of
 from horae.findings import Finding
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier
 from horae.matrix import Decision, decide
 from horae.schedules.kinds import wall_zone
 from horae.settings import Settings
+from horae.store.values import Move, ProviderRuns, Routes
 
 FIRES_SHOWN = 5
 
@@ -29,6 +31,8 @@ class Explanation:
     findings: list[Finding]
     providers: list[dict[str, Any]] | None
     """Oneiric's ranking, the chosen one first; None for a job that no queue carries."""
+    move: Move | None
+    """The record in the store that its runs follow, whatever the code says."""
     fires: list[datetime]
 
 
@@ -45,7 +49,9 @@ def command(context: typer.Context, job: JobName, json: Json = False) -> int:
         from horae.shapes.jobs import explanation_shape
 
         found = explanation
-        print_json(explanation_shape(found.job, found.decision, found.findings, found.providers, found.fires))
+        print_json(
+            explanation_shape(found.job, found.decision, found.findings, found.providers, found.move, found.fires)
+        )
     else:
         _draw(explanation)
     return 0
@@ -58,17 +64,22 @@ def explain(settings: Settings, name: str) -> Explanation:
     name = job.name
     deployment = registry.deployments.get(name)
     here = [problem for problem in registry.problems if problem.job in {name, job.short_name}]
+    durable = job.tier is Tier.ONEIRIC
+    routes = (routes_of(settings) if durable else None) or Routes(runs=[], moves={})
+    move = routes.moved(name) if durable else None
     return Explanation(
         job=job,
         decision=decide(job.traits, job.schedule),
         findings=[*here, *check_job(job, deployment.flow if deployment else None, settings.folders.names)],
-        providers=_ranking(settings, job) if job.tier is Tier.ONEIRIC else None,
+        providers=_ranking(settings, job, move, routes.runs) if durable else None,
+        move=move,
         fires=coming(job, clock.now(), FIRES_SHOWN),
     )
 
 
-def _ranking(settings: Settings, job: Job) -> list[dict[str, Any]]:
-    """What Oneiric's resolver says; nothing connects. A provider that the job names goes before every ranking."""
+def _ranking(settings: Settings, job: Job, move: Move | None, waiting: Sequence[ProviderRuns]) -> list[dict[str, Any]]:
+    """What Oneiric's resolver says; no broker is asked. A move record goes before the job, and the job before every
+    ranking."""
     from pydantic import SecretStr
 
     from horae.queues.opened import open_queues
@@ -77,23 +88,21 @@ def _ranking(settings: Settings, job: Job) -> list[dict[str, Any]]:
         own = SecretStr(f"redis://127.0.0.1:{settings.store.port}/0")
         settings = settings.model_copy(update={"store": settings.store.model_copy(update={"url": own})})
     router = open_queues(settings).router
-    refused = ""
-    try:
-        chosen = router.choose(job.provider)
-    except UnknownName as error:
-        chosen, refused = router.choose(), error.message
-    ranked = [
-        {"provider": entry["provider"], "chosen": entry["provider"] == chosen, "reasons": list(entry["reasons"])}
-        for entry in router.explain()["ordered"]
-    ]
-    if job.provider and not refused:
-        for entry in ranked:
-            if entry["chosen"]:
-                entry["reasons"].insert(0, "the job names this provider")
-    if refused:
-        why = f"the job names this provider, and {refused}; the default provider carries its fires"
-        ranked.append({"provider": job.provider, "chosen": False, "reasons": [why]})
-    return sorted(ranked, key=lambda entry: not entry["chosen"])
+    chosen, why = router.choose(), ""
+    if move:
+        chosen, why = move.provider, f"a move record of {clock.isoformat(move.at)} names this provider"
+    elif job.provider:
+        chosen, why = job.provider, "the job names this provider"
+    ranked = {str(entry["provider"]): list(entry["reasons"]) for entry in router.explain()["ordered"]}
+    if refused := router.refusal(chosen):
+        ranked[chosen] = [f"{why}, and its runs wait: {refused}"]
+    elif why:
+        ranked[chosen].insert(0, why)
+    for runs in waiting:
+        if runs.provider in ranked and runs.overdue > PATIENCE:
+            ranked[runs.provider].append(overdue_words(runs))
+    found = [{"provider": name, "chosen": name == chosen, "reasons": reasons} for name, reasons in ranked.items()]
+    return sorted(found, key=lambda entry: not entry["chosen"])
 
 
 def _draw(explanation: Explanation) -> None:

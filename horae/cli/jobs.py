@@ -42,6 +42,7 @@ def command(context: typer.Context, json: Json = False) -> int:
     else:
         _draw(rows, settings)
     _warn(settings, registry)
+    _warn_of_providers(settings)
     return 0
 
 
@@ -55,6 +56,16 @@ def _warn(settings: Settings, registry: Registry) -> None:
     for finding in (*here, *there):
         if finding.code not in settings.check.ignore:
             print(f"horae: {finding.code} {finding.message}", file=sys.stderr)
+
+
+def _warn_of_providers(settings: Settings) -> None:
+    """A line on stderr for each provider whose relay does not publish what is due."""
+    from horae.cli.routes import PATIENCE, overdue_words, routes_of
+
+    found = routes_of(settings)
+    for runs in found.runs if found else ():
+        if runs.overdue > PATIENCE:
+            print(f"horae: provider {runs.provider or 'of the default'}: {overdue_words(runs)}", file=sys.stderr)
 
 
 def _paused(job: Job, standing: "Standing | None") -> bool | None:

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Sequence
 from datetime import timedelta
 
+from horae.clock import monotonic
 from horae.errors import QueueError, UnknownName
 from horae.execution.work import Work
 from horae.jobs.job import Job
@@ -19,6 +20,8 @@ from horae.store.values import Answer, Claim, Policy, Wanted
 
 log = logging.getLogger(__name__)
 WAIT = timedelta(seconds=1)
+LATE_SHARE = 2 / 3
+"""Of the lease. The first renewal is within the last third."""
 AT_ONCE = 100
 """Claimed in one step, however many slots are free: while the store works on some, the ones before them run."""
 
@@ -66,10 +69,14 @@ class Consumer:
         valid = [(delivery, delivery.message) for delivery in deliveries if delivery.message]
         if valid:
             wanted = [self._want(message) for _, message in valid]
+            asked = monotonic()
             claims = await self._store.claims.claim(wanted, self._worker, self._lease)
+            late = monotonic() - asked > self._lease.total_seconds() * LATE_SHARE
             for (delivery, message), claim in zip(valid, claims, strict=True):
                 if claim.answer is Answer.TOO_OLD:
                     await self._bury(delivery, Reason.TOO_OLD, job=message.job)
+                elif late and claim.answer is Answer.RUN:
+                    self._leave(claim)
                 else:
                     self._begin(claim)
         # Nobody waits for it: what is not acknowledged comes again, and the claim discards it.
@@ -95,6 +102,15 @@ class Consumer:
         elif log.isEnabledFor(logging.INFO):
             extra = {"action": "claim_answered", "job": claim.message.job, "run_id": claim.message.run_id}
             log.info("%s: %s %s", claim.message.job, claim.answer.value, claim.reason, extra=extra)
+
+    def _leave(self, claim: Claim) -> None:
+        """Do not begin it: the lease is that of the request, and may be gone before the first renewal."""
+        extra = {"action": "claim_late", "job": claim.message.job, "run_id": claim.message.run_id}
+        log.warning(
+            "%s does not begin here: the store's answer came too late for the lease; another worker gets the run",
+            claim.message.job,
+            extra=extra,
+        )
 
     async def _acknowledge(self, deliveries: Sequence[Delivery]) -> None:
         try:

@@ -27,7 +27,7 @@ JOBS_A_STEP = 200
 VERIFY_SECONDS = 5.0
 VERIFY_SHARES = 10
 """Looks in which all jobs are seen once."""
-FIRES_A_STEP = 500
+FIRES_A_STEP = 200
 """Fires of one job that are written in one atomic step; a longer gap takes several."""
 
 
@@ -46,6 +46,8 @@ class Dispatcher:
         self._aside: Mapping[str, str] = {}
         self._verified_at = 0.0
         self._unverified: list[str] = []
+        self._seen: dict[str, datetime] = {}
+        """When the store was last seen to have the schedule of a job, by its clock: if it loses it, no fire is lost."""
 
     async def step(self) -> float:
         try:
@@ -87,16 +89,42 @@ class Dispatcher:
             log.warning("this sidecar does not fire %s: %s", name, why, extra=extra)
 
     async def _declare(self) -> None:
-        await self._end_former_definitions()
+        known = await self._store.cursors.in_force(list(self._jobs))
+        await self._end_former_definitions(known)
         self._aside = {}
-        self._stand_aside(await self._store.cursors.declare(await self._declarations(self._jobs), self._revision))
+        await self._declare_these(self._jobs, known)
+        await self._end_moves()
         self._declared, self._verified_at, self._unverified = True, monotonic(), []
 
-    async def _declarations(self, jobs: Iterable[str]) -> list[Declared]:
+    async def _end_moves(self) -> None:
+        """End the move records that say the same as the code. An older revision leaves them to the newer one."""
+        default, moves = self._router.choose(), await self._store.moves.all()
+        said = {name: job.provider or default for name, job in self._jobs.items()}
+        for name, record in moves.items():
+            if name is None:
+                agrees = not self._aside and {default, *said.values()} == {record.provider}
+            else:
+                agrees = name not in self._aside and said.get(name) == record.provider
+            if agrees and await self._store.moves.end(record.provider, name):
+                extra = {"action": "move_ended", "job": name or "", "provider": record.provider}
+                log.info(
+                    "the code sends %s to %s now; the move record ends",
+                    name or "all jobs",
+                    record.provider,
+                    extra=extra,
+                )
+
+    async def _declare_these(self, jobs: Iterable[str], known: Mapping[str, InForce]) -> None:
         now = await self._store.now()
+        declared = await self._declarations(jobs, known, now)
+        self._stand_aside(await self._store.cursors.declare(declared, self._revision))
+        self._seen |= {one.job: now for one in declared if one.job not in self._aside}
+
+    async def _declarations(self, jobs: Iterable[str], known: Mapping[str, InForce], now: datetime) -> list[Declared]:
         declared: list[Declared] = []
         for name in jobs:
             job = self._jobs[name]
+            since = self._since(name, known.get(name))
             declared.append(
                 Declared(
                     job=name,
@@ -104,15 +132,22 @@ class Dispatcher:
                     next_after_now=job.next_fire(now),
                     schedule=str(job.schedule) if job.schedule else "",
                     offset=job.offset,
+                    since=since,
+                    next_after_since=job.next_fire(since) if since else None,
                 )
             )
             if len(declared) % JOBS_A_STEP == 0:
                 await asyncio.sleep(0)  # a hundred thousand of them take seconds, and others share this loop
         return declared
 
-    async def _end_former_definitions(self) -> None:
+    def _since(self, name: str, known: InForce | None) -> datetime | None:
+        """Up to when the fires of a job are written whose schedule, or next fire, the store has lost; else None."""
+        if known is None:
+            return self._seen.get(name)
+        return known.cursor if known.fingerprint == self._fingerprints[name] and known.next_fire is None else None
+
+    async def _end_former_definitions(self, known: Mapping[str, InForce]) -> None:
         """Write what fell due by schedules that this revision replaces: each fire gets its verdict by the catch-up."""
-        known = await self._store.cursors.in_force(list(self._jobs))
         for name, former in known.items():
             if former.fingerprint == self._fingerprints[name] or former.revision >= self._revision:
                 continue
@@ -134,26 +169,27 @@ class Dispatcher:
         self._unverified = self._unverified or list(self._jobs)
         share = max(JOBS_A_STEP, len(self._jobs) // VERIFY_SHARES + 1)
         looked, self._unverified = self._unverified[:share], self._unverified[share:]
-        known = await self._store.cursors.in_force(looked)
         now = await self._store.now()
-        lost = [name for name in looked if name not in self._aside and self._is_lost(name, known.get(name), now)]
+        known = await self._store.cursors.in_force(looked)
+        lost = [name for name in looked if name not in self._aside and self._is_lost(name, known.get(name))]
+        self._seen |= {name: now for name in looked if name in known}
         if lost:
             extra = {"action": "schedules_lost", "jobs": len(lost)}
             log.error(
-                "the store lost %d schedules, such as %s; this sidecar declares them again, and they fire from now on",
+                "the store lost %d schedules, such as %s; this sidecar declares them again",
                 len(lost),
                 lost[0],
                 extra=extra,
             )
-            self._stand_aside(await self._store.cursors.declare(await self._declarations(lost), self._revision))
+            await self._declare_these(lost, known)
 
-    def _is_lost(self, name: str, known: InForce | None, now: datetime) -> bool:
+    def _is_lost(self, name: str, known: InForce | None) -> bool:
         if known is None:
             return True
         return (
             known.fingerprint == self._fingerprints[name]
             and known.next_fire is None
-            and self._jobs[name].next_fire(now) is not None
+            and self._jobs[name].next_fire(known.cursor) is not None
         )
 
     def _advance(self, job: Job, cursor: Cursor, now: datetime) -> Advance:
@@ -171,7 +207,7 @@ class Dispatcher:
             tier=job.tier,
             cause=Cause.SCHEDULE,
             scheduled_for=at,
-            provider=self._router.fitting(job.provider),
+            provider=job.provider or self._router.choose(),
             verdict=Verdict.MISSED if missed else None,
             reason=missed,
         )

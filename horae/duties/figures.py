@@ -5,8 +5,11 @@ from datetime import timedelta
 from horae.metrics.process import Metrics
 from horae.project.registry import Registry
 from horae.store.base import Store
+from horae.store.values import ProviderRuns
 
 POLL_SECONDS = 5.0
+DEFAULT = "(default)"
+"""The label of runs that name no provider."""
 
 
 class Figures:
@@ -18,6 +21,7 @@ class Figures:
 
     async def step(self) -> float:
         found = await self._store.ledger.figures()
+        providers = await self._store.outbox.by_provider()
         self._metrics.ledger.show(
             self._jobs,
             {(job, verdict.value): count for (job, verdict), count in found.settled.items()},
@@ -29,5 +33,15 @@ class Figures:
                 "runs_claimed": found.running,
                 "dead_letters": found.dead_letters,
             },
+            {one.provider or DEFAULT: _gauges(one) for one in providers},
         )
         return POLL_SECONDS
+
+
+def _gauges(runs: ProviderRuns) -> dict[str, float]:
+    return {
+        "provider_outbox_entries": runs.outbox,
+        "provider_overdue_seconds": runs.overdue / timedelta(seconds=1),
+        "provider_queued_runs": runs.queued,
+        "provider_queued_seconds": runs.oldest / timedelta(seconds=1),
+    }

@@ -3,7 +3,7 @@
 from horae.store.base import Store
 
 POLL_SECONDS = 0.25
-BATCH = 1000
+BATCH = 200
 
 
 class OwnMessages:

@@ -1,6 +1,7 @@
 """Returns the runs whose lease ran out to the outbox, and drops what is older than the retention."""
 
 import logging
+from collections.abc import AsyncIterator
 from datetime import timedelta
 
 from horae.clock import monotonic
@@ -23,6 +24,7 @@ class Sweeper:
         self._first_word_seconds = lease.total_seconds() / 3 + SPARE_SECONDS
         self._away, self._sweeps_from = False, 0.0
         self._pruned_at = -PRUNE_SECONDS
+        self._pruning: AsyncIterator[int] | None = None
 
     async def step(self) -> float:
         if self._away:
@@ -49,6 +51,17 @@ class Sweeper:
                 outcome,
                 extra={"action": "lease_lapsed", "job": one.job, "run_id": one.run_id, "worker": one.worker},
             )
-        if monotonic() - self._pruned_at >= PRUNE_SECONDS and await self._store.ledger.prune() == 0:
-            self._pruned_at = monotonic()
-        return 0.0 if len(lapsed) == BATCH else POLL_SECONDS
+        if self._pruning is None and monotonic() - self._pruned_at >= PRUNE_SECONDS:
+            self._pruning = self._store.ledger.prune()
+        if self._pruning is not None:
+            await self._prune(self._pruning)
+        return 0.0 if len(lapsed) == BATCH or self._pruning else POLL_SECONDS
+
+    async def _prune(self, pruning: AsyncIterator[int]) -> None:
+        """Take one step, so that a long pruning does not delay the next sweep."""
+        try:
+            if await anext(pruning, None) is None:
+                self._pruning, self._pruned_at = None, monotonic()
+        except StoreError:
+            self._pruning = None  # begin again when the store answers
+            raise

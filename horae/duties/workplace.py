@@ -8,7 +8,9 @@ from datetime import timedelta
 from horae.duties.consumer import Consumer
 from horae.duties.duty import Duty
 from horae.duties.own_messages import OwnMessages
+from horae.duties.reconciler import Reconciler
 from horae.duties.relay import Relay
+from horae.duties.strays import Strays
 from horae.duties.sweeper import Sweeper
 from horae.execution.capture import capturing
 from horae.execution.guardian import Guard
@@ -36,12 +38,18 @@ class Workplace:
         return Consumer(provider, source, self.store, registry, self.work, self.name, self.work.lease)
 
     def movers(self, *, own_only: bool = False) -> list[Duty]:
-        """The duties that must go on until the last run here is settled: relay and sweeper.
+        """The duties that must go on until the last run here is settled: relays, reconcilers and sweeper.
 
         `own_only`: publish nothing but messages of jobs that one program alone declares.
         """
-        relay = OwnMessages(self.store) if own_only else Relay(self.store, self.queues.router, self.metrics)
-        return [relay, Sweeper(self.store, self.metrics, self.work.lease)]
+        sweeper = Sweeper(self.store, self.metrics, self.work.lease)
+        if own_only:
+            return [OwnMessages(self.store), sweeper]
+        router = self.queues.router
+        after = timedelta(seconds=self.settings.queue.republish_after_seconds)
+        relays = [Relay(self.store, router, self.metrics, name) for name in router.names]
+        reconcilers = [Reconciler(self.store, router, name, after) for name in router.names]
+        return [*relays, *reconcilers, Strays(self.store, router, after), sweeper]
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from horae.errors import StoreError
 from horae.execution.channel import MESSAGE_LIMIT_BYTES, encoded
 from horae.execution.guardian import RESTART_WANTED, Guard
 from horae.execution.runner import Active
+from horae.execution.watch import RETRY_SECONDS
 from horae.store.base import Claims
 from horae.store.values import Stop
 
@@ -129,22 +130,26 @@ class ThreadRenewer:
             self._held.discard(active)
 
     def _renew_for_ever(self) -> None:
-        while not self._ended.wait(self._lease.total_seconds() / 3):
+        third = wait = self._lease.total_seconds() / 3
+        while not self._ended.wait(wait):
             with self._lock:
                 held = list(self._held)
-            if held:
-                self._renew(held)
+            kept = self._renew(held, said=wait < third) if held else True
+            wait = third if kept else min(third, RETRY_SECONDS)
 
-    def _renew(self, held: list[Active]) -> None:
+    def _renew(self, held: list[Active], *, said: bool) -> bool:
+        """Whether the store answered; `said`: that it does not is in the log already."""
         try:
             stops = self._claims.renew([active.claim for active in held], self._lease)
         except StoreError as error:
             # The run goes on: whether its lease is lost, only the store can say.
-            log.warning("cannot renew leases: %s", error, extra={"action": "renewal_waits"})
-            return
+            if not said:
+                log.warning("cannot renew leases: %s", error, extra={"action": "renewal_waits"})
+            return False
         for active, stop in zip(held, stops, strict=True):
             if stop:
                 self._stop(active, stop)
+        return True
 
     def _stop(self, active: Active, why: Stop) -> None:
         assert self._loop

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 QUIET_SECONDS = 5.0
 """An event loop that has not moved for so long is blocked by something."""
 BEYOND_LIMIT_SECONDS = 5.0
+RETRY_SECONDS = 0.5
+"""A renewal that failed is tried again so soon: after a failover a lease must not run out for want of asking."""
 SILENCE_SECONDS = 60.0
 """How long a run without a time limit may block the event loop."""
 AT_ONCE = 200
@@ -33,7 +35,9 @@ class Watch:
         self._renew, self._lease = renew, lease
         self._held: dict[int, tuple[str, float | None]] = {}
         """By token: the run, and when its time limit and a little more have passed, on the monotonic clock."""
-        self._moved = self._renewed = monotonic()
+        self._moved = monotonic()
+        self._due = self._moved + lease.total_seconds() / 3
+        self._away = False
         self.stopped = False
         """The worker is stopped, as by SIGSTOP: it holds nothing that it could not take up again in time."""
 
@@ -48,7 +52,7 @@ class Watch:
 
     def wait(self, at_most_seconds: float) -> float:
         """For how long there is nothing to do but to hear."""
-        return max(0.0, min(at_most_seconds, self._renewed + self._lease.total_seconds() / 3 - monotonic()))
+        return max(0.0, min(at_most_seconds, self._due - monotonic()))
 
     def why_stuck(self) -> str:
         """Why the worker has to be killed; empty while it may go on.
@@ -69,9 +73,9 @@ class Watch:
 
     def renewed(self) -> Iterator[bytes]:
         """Renew what is held if it is time; what the worker has to be told."""
-        if monotonic() - self._renewed < self._lease.total_seconds() / 3:
+        if monotonic() < self._due:
             return
-        self._renewed = monotonic()
+        self._due = monotonic() + self._lease.total_seconds() / 3
         if self.stopped or not self._held:
             return
         held = list(self._held.items())
@@ -81,8 +85,11 @@ class Watch:
                 answers = self._renew(some, self._lease)
             except StoreError as error:
                 # The runs go on: whether their leases are lost, only the store can say.
-                log.warning("cannot renew leases: %s", error, extra={"action": "renewal_waits"})
+                if not self._away:
+                    log.warning("cannot renew leases: %s", error, extra={"action": "renewal_waits"})
+                self._away, self._due = True, min(self._due, monotonic() + RETRY_SECONDS)
                 return
+            self._away = False
             stops = [(claim.token, stop) for claim, stop in zip(some, answers, strict=True) if stop]
             for token, stop in stops:
                 if stop is Stop.LEASE_LOST:

@@ -27,6 +27,12 @@ GAUGES = {
     "runs_claimed": "Runs that a worker has claimed and not yet settled",
     "dead_letters": "Dead letters",
 }
+PROVIDER_GAUGES = {
+    "provider_outbox_entries": "Runs that wait for their time or for the relay of the provider",
+    "provider_overdue_seconds": "How long the first of these has been due",
+    "provider_queued_runs": "Runs whose message is at the provider",
+    "provider_queued_seconds": "How long ago the first of these messages was published",
+}
 
 
 class LedgerMetrics(Collector):
@@ -36,6 +42,7 @@ class LedgerMetrics(Collector):
         self._jobs: Collection[str] = ()
         self._counts: Mapping[str, Mapping[tuple[str, ...], int]] | None = None
         self._gauges: Mapping[str, float] = {}
+        self._providers: Mapping[str, Mapping[str, float]] = {}
 
     def show(
         self,
@@ -43,10 +50,12 @@ class LedgerMetrics(Collector):
         settled: Mapping[tuple[str, str], int],
         noticed: Mapping[tuple[str, str], int],
         gauges: Mapping[str, float],
+        providers: Mapping[str, Mapping[str, float]],
     ) -> None:
         """Set the values to expose. Each of `jobs` has its own series from 0, so that its first failure is an increase.
 
-        `settled` is by job and verdict, `noticed` by job and kind (missed, failed, late).
+        `settled` is by job and verdict, `noticed` by job and kind (missed, failed, late), `providers` by provider and
+        gauge.
         """
         by_verdict: Counter[tuple[str, ...]] = Counter()
         for (job, verdict), count in settled.items():
@@ -54,7 +63,7 @@ class LedgerMetrics(Collector):
         noted = {what: Counter[tuple[str, ...]]() for what in ("missed", "failed", "late")}
         for (job, what), count in noticed.items():
             noted[what][(job if job in jobs else STRANGERS,)] += count
-        self._jobs, self._gauges = jobs, gauges
+        self._jobs, self._gauges, self._providers = jobs, gauges, providers
         self._counts = {"ledger_runs": by_verdict, **{f"fires_{what}": found for what, found in noted.items()}}
 
     def describe(self) -> Iterator[Metric]:
@@ -62,6 +71,8 @@ class LedgerMetrics(Collector):
             yield CounterMetricFamily(f"horae_{name}", text, labels=labels)
         for name, text in GAUGES.items():
             yield GaugeMetricFamily(f"horae_{name}", text)
+        for name, text in PROVIDER_GAUGES.items():
+            yield GaugeMetricFamily(f"horae_{name}", text, labels=["provider"])
 
     def collect(self) -> Iterator[Metric]:
         if self._counts is None:
@@ -73,6 +84,11 @@ class LedgerMetrics(Collector):
             yield family
         for name, text in GAUGES.items():
             yield GaugeMetricFamily(f"horae_{name}", text, value=self._gauges[name])
+        for name, text in PROVIDER_GAUGES.items():
+            gauge = GaugeMetricFamily(f"horae_{name}", text, labels=["provider"])
+            for provider, figures in self._providers.items():
+                gauge.add_metric([provider], figures[name])
+            yield gauge
 
     def _zeros(self, labels: tuple[str, ...]) -> dict[tuple[str, ...], int]:
         if "verdict" in labels:

@@ -25,8 +25,12 @@ from horae.settings import Settings
 
 GROUP = "workers"
 ABANDONED = timedelta(seconds=5)
+LOOKS = 5
+"""How often in that time a consumer looks for abandoned entries."""
 FORGOTTEN = timedelta(days=1)
 TIMEOUT_SECONDS = 5.0
+SILENCE_SECONDS = TIMEOUT_SECONDS + 2.0
+"""The timeout of a consumer, which waits a second for a message before the server answers."""
 ACCESS = RedisAccess()
 
 
@@ -123,7 +127,7 @@ class RedisConsumer:
         self._streams: dict[Priority, list[str]] = {priority: [] for priority in Priority}
         for queue in queues:
             self.listen(queue)
-        self._client = client_of(url, TIMEOUT_SECONDS * 4, namespace, access)
+        self._client = client_of(url, SILENCE_SECONDS, namespace, access)
         self._polling = self._client.register_script(POLL)
         self._wheel = wheel()
         self._spare: deque[Delivery] = deque()
@@ -180,7 +184,7 @@ class RedisConsumer:
                 await self._client.xgroup_delconsumer(stream, GROUP, one["name"])
 
     async def _abandoned(self, limit: int) -> list[Delivery]:
-        if limit <= 0 or monotonic() - self._looked_for_abandoned < ABANDONED.total_seconds() / 2:
+        if limit <= 0 or monotonic() - self._looked_for_abandoned < ABANDONED.total_seconds() / LOOKS:
             return []
         found: list[Delivery] = []
         for stream in self._all_streams:

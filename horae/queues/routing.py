@@ -4,7 +4,6 @@ Each provider has its own Oneiric key (`queue.redis`), because a key has one liv
 routing: it chooses the default by selection and capability.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +14,6 @@ from horae.queues.closing import close_all
 from horae.queues.configured import Configured, not_configured
 from horae.settings import Settings
 
-log = logging.getLogger(__name__)
 DOMAIN = "adapter"
 KEY = "queue"
 
@@ -47,7 +45,6 @@ class Router:
         self._providers = {one.name: one for one in providers}
         self._default = self.known(settings.queue.provider)
         self._open: dict[str, Publisher] = {}
-        self._replaced: set[str] = set()
         self._resolver, self._lifecycle = self._register()
 
     def _register(self) -> tuple[Any, Any]:
@@ -84,22 +81,13 @@ class Router:
             return self.known(provider)
         return str(self._resolver.resolve(DOMAIN, KEY).provider)
 
-    def fitting(self, provider: str | None) -> str:
-        """The given provider if it is configured, else the default, because an accepted message must be published."""
+    def refusal(self, provider: str) -> str:
+        """Why the provider cannot be used here, with the missing setting; empty if it can."""
         try:
-            return self.choose(provider)
+            self.known(provider)
         except UnknownName as error:
-            if provider not in self._replaced:
-                self._replaced.add(str(provider))
-                extra = {"action": "provider_replaced", "provider": provider}
-                log.warning(
-                    "the default provider, %s, carries the messages for %s: %s",
-                    self._default,
-                    provider,
-                    error,
-                    extra=extra,
-                )
-            return self._default
+            return error.message
+        return ""
 
     def explain(self) -> Mapping[str, Any]:
         """Oneiric's ranking of the providers, with scores and reasons."""

@@ -51,12 +51,14 @@ async def run(settings: Settings, start: str | None = None, guard: Guard | None 
         fires = InternalFires(store, place.work, place.name, place.metrics.checked, clock.now)
         process.health.details = lambda: _details(fires)
         scheduler = await stack.enter_async_context(InternalScheduler(fires.fire, clock))
+        host_clock = HostClock(store, scheduler)
+        await host_clock.begin()
         internal = process.registry.by_tier(Tier.APSCHEDULER)
         for job in internal:
             scheduler.add(job)
         revision = revision_of(settings)
         taking: list[Duty] = [Dispatcher(store, process.registry, place.queues.router, place.metrics, revision)]
-        taking += [HostClock(store, scheduler), Absences(store, process.registry, revision)]
+        taking += [host_clock, Absences(store, process.registry, revision)]
         prefect = await _prefect(settings, stack)
         if prefect and process.registry.by_tier(Tier.PREFECT):
             keep = timedelta(days=settings.store.keep_runs_days)

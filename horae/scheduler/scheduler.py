@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -14,7 +15,7 @@ from horae.duties.relay import publish
 from horae.errors import InvalidJob, MessageTooLarge, QueueError, UsageError
 from horae.jobs.job import Job
 from horae.jobs.policies import Scope, Tier
-from horae.messages import Priority
+from horae.messages import Message, Priority
 from horae.project.loading import load as load_registry
 from horae.project.registry import Registry
 from horae.redis.keys import OWN
@@ -203,6 +204,7 @@ class Scheduler:
             due=due,
             priority=priority,
             provider=self._provider(job, provider),
+            pinned=provider is not None,
             context=context,
             metadata=metadata,
             unique=job.uniqueness(context),
@@ -211,12 +213,21 @@ class Scheduler:
         return new
 
     def _provider(self, job: Job, asked: str | None) -> str:
-        """The provider for a run; always `OWN` for a job that only this program can run.
-
-        Raises NotConfigured or UnknownName.
+        """The provider for a run, unless a move record names another one; always `OWN` for a job that only this program
+        can run. Raises NotConfigured or UnknownName for one that the call asked for.
         """
-        chosen = self._here.place.queues.router.choose(asked or job.provider)
+        router = self._here.place.queues.router
+        chosen = router.known(asked) if asked else job.provider or router.choose()
         return OWN if is_own(job) else chosen
+
+    async def _refuse_unserved(self, news: Sequence[NewRun]) -> None:
+        """Raises NotConfigured or UnknownName for a provider that is not configured, unless a record moves the run."""
+        router = self._here.place.queues.router
+        refused = [new for new in news if new.provider != OWN and router.refusal(new.provider)]
+        moves = await self._here.place.store.moves.all() if refused else {}
+        for new in refused:
+            if not (moves.get(new.job) or moves.get(None)):
+                router.known(new.provider)
 
     async def replay(
         self, run_id: str, context: Mapping[str, Any] | None = None, *, without: Collection[str] = (), reason: str = ""
@@ -248,6 +259,8 @@ class Scheduler:
                 metadata_of(letter, message, edit.reason),
                 priority=message.priority,
             )
+            if new.provider != OWN:
+                self._here.place.queues.router.known(new.provider)
         except (UsageError, MessageTooLarge) as error:
             return Replay(letter=letter, new=None, refused=refused(letter, error))
         return Replay(letter=letter, new=replace(new, replays=letter.run_id))
@@ -260,24 +273,30 @@ class Scheduler:
         here = self._here
         for new in news:
             here.worker.include(self.registry.get(new.job))
+        await self._refuse_unserved(news)
         accepted = await here.place.store.outbox.accept(news, HOLD)
-        at_once = [new for new, one in zip(news, accepted, strict=True) if one.new and not one.published]
+        at_once = [(one, new) for new, one in zip(news, accepted, strict=True) if one.new and not one.published]
         if at_once:
             now = await here.place.store.now()
-            await self._publish([new for new in at_once if new.due is None or new.due <= now])
+            messages: dict[str, list[Message]] = defaultdict(list)
+            for one, new in at_once:
+                if new.due is None or new.due <= now:
+                    messages[one.provider].append(new.message)
+            await asyncio.gather(*(self._publish(*of_one) for of_one in messages.items()))
         return accepted
 
-    async def _publish(self, news: Sequence[NewRun]) -> None:
-        for provider in {new.provider for new in news}:
-            messages = [new.message for new in news if new.provider == provider]
-            try:
-                await publish(self._here.place.store.outbox, self._here.place.queues.router, provider, messages)
-            except QueueError as error:
-                log.warning(
-                    "the run is accepted, and the relay will publish its message: %s",
-                    error,
-                    extra={"action": "publish_left"},
-                )
+    async def _publish(self, provider: str, messages: Sequence[Message]) -> None:
+        place = self._here.place
+        try:
+            # A move record may name a provider that only other processes have settings for.
+            if not place.queues.router.refusal(provider):
+                await publish(place.store.outbox, place.queues.router, provider, messages)
+        except QueueError as error:
+            log.warning(
+                "the run is accepted, and the relay will publish its message: %s",
+                error,
+                extra={"action": "publish_left"},
+            )
 
     def _durable(self, key: str) -> Job:
         name = key if key in self.registry else key.replace("_", "-")

@@ -87,6 +87,9 @@ class QueueSettings(Table):
     """`[queue.redis]`: user, password and TLS for `redis_url`."""
     message_limit_bytes: int = Field(256 * 1024, ge=1024, le=2**29)
     """The largest message in bytes. Horae refuses to enqueue a larger one."""
+    republish_after_seconds: float = Field(3600, ge=1, le=YEAR_SECONDS)
+    """A run whose message no worker took within this many seconds is published again, unless the broker says that it
+    still has as many messages as runs are queued. If the broker has no message at all, 30 seconds are enough."""
     tables: dict[str, dict[str, Any]] = Field({}, repr=False)
     """The tables `[queue.NAME]` of all other providers, unparsed. `read_table` parses one with the provider's model."""
 

@@ -9,7 +9,7 @@ from horae.findings import Finding
 from horae.jobs.job import Job
 from horae.matrix import Decision
 from horae.shapes.findings import finding_shape
-from horae.store.values import Latest
+from horae.store.values import Latest, Move
 
 
 def job_shape(job: Job, latest: Latest, paused: bool | None, now: datetime) -> dict[str, Any]:
@@ -47,6 +47,7 @@ def explanation_shape(
     decision: Decision,
     findings: Sequence[Finding],
     providers: Sequence[dict[str, Any]] | None,
+    move: Move | None,
     fires: Sequence[datetime],
 ) -> dict[str, Any]:
     """The JSON of `horae explain`."""
@@ -61,5 +62,6 @@ def explanation_shape(
         "decision": decision_shape(decision),
         "findings": [finding_shape(finding) for finding in findings],
         "providers": providers,
+        "move": {"provider": move.provider, "at": clock.isoformat(move.at)} if move else None,
         "next_fires": [clock.isoformat(fire) for fire in fires],
     }

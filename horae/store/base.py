@@ -1,8 +1,10 @@
 """The interface of the state store, which holds runs, the outbox, claims, cursors, dead letters and logs.
 
-`horae.store.redis` implements it on Redis and Valkey; `tests/model` is an independent model of it. Every method is one
-atomic step and uses the store's clock. A method that takes many items does one step for each batch of them. All methods
-raise StoreUnavailable if the store does not answer.
+`horae.store.redis` implements it on Redis and Valkey; `tests/model` is an independent model of it. Every method
+uses the store's clock and is one atomic step, unless it has much to do. A step blocks the store for all other callers,
+so each step touches a bounded number of runs, and a method that takes many items does one step for each batch of them.
+If the caller dies between two steps, the store still holds what is left to do. All methods raise StoreUnavailable if
+the store does not answer.
 """
 
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -26,9 +28,11 @@ from horae.store.values import (
     InForce,
     Lapsed,
     Latest,
+    Move,
     NewRun,
     Notice,
     Only,
+    ProviderRuns,
     Settlement,
     Stop,
     Taken,
@@ -44,14 +48,33 @@ class Outbox(Protocol):
         For the time `hold`, the relay does not take entries that are due now, because the caller publishes them.
         """
 
-    async def take(self, limit: int, hold: timedelta) -> Taken:
-        """Take the due entries, oldest first. No other relay gets them before `hold` has passed."""
+    async def take(self, providers: Sequence[str], limit: int, hold: timedelta) -> Taken:
+        """Take the due entries of these providers, each provider's oldest first.
+
+        No other relay gets them before `hold` has passed.
+        """
 
     async def publish_own(self, limit: int) -> int:
-        """Publish the first `limit` due entries, but only of jobs that one program alone declares. Returns how many."""
+        """Publish the first `limit` due entries of jobs that one program alone declares. Returns how many."""
 
-    async def published(self, messages: Sequence[Message]) -> None:
-        """Remove the outbox entries of these messages. Call it after the broker has accepted them."""
+    async def published(self, messages: Sequence[Message], provider: str = "") -> None:
+        """Remove the outbox entries of these messages. Call it after the broker has accepted them.
+
+        `provider`: where the messages are, if that is not the provider of their rows.
+        """
+
+    async def republish(self, provider: str, age: timedelta, note: str, limit: int) -> int:
+        """Hand out again runs whose message was published that long ago and which no worker has claimed.
+
+        They keep their generation, so the claim discards one of two copies. `note`: why, for the story. Returns how
+        many runs were found, at most `limit`.
+        """
+
+    async def by_provider(self) -> list[ProviderRuns]:
+        """The runs that wait for each provider that ever had one. The call is cheap."""
+
+    async def sort(self) -> None:
+        """Sort entries of the previous release by their provider: a part of them at each call, all of them in turn."""
 
 
 class Claims(Protocol):
@@ -110,6 +133,23 @@ class Pauses(Protocol):
 
     async def paused(self) -> frozenset[str | None]:
         """The names of the paused jobs. None in the set means that all jobs are paused."""
+
+
+class Moves(Protocol):
+    """Move records. A run goes to the provider that its call names, else its job's record, else the record of all
+    jobs, else its job, else the default."""
+
+    async def move(self, provider: str, job: str | None = None) -> None:
+        """Write the record of that job, or of all jobs. It holds from the next time that a run is handed out."""
+
+    async def end(self, provider: str, job: str | None = None) -> bool:
+        """Remove that record. Returns False if there is none."""
+
+    async def follow(self, provider: str) -> int:
+        """Move runs that wait in the outbox of that provider to where they go by now. Returns how many moved."""
+
+    async def all(self) -> dict[str | None, Move]:
+        """All records, by job. None in it is the record of all jobs."""
 
 
 class Cursors(Protocol):
@@ -178,8 +218,8 @@ class Ledger(Protocol):
     async def figures(self) -> Figures:
         """The numbers for metrics. The call is cheap: any process may make it every few seconds."""
 
-    async def prune(self) -> int:
-        """Drop runs that exceed the retention by age or number. Returns how many."""
+    def prune(self) -> AsyncIterator[int]:
+        """Drop runs that exceed the retention by age or number. Yields after each step how many it dropped."""
 
 
 class Notices(Protocol):
@@ -194,6 +234,9 @@ class Notices(Protocol):
 
 class DeadLetters(Protocol):
     async def newest(self, limit: int = 50, job: str | None = None) -> list[DeadLetter]: ...
+
+    async def ids(self, job: str | None = None) -> list[str]:
+        """The run ids of all letters, oldest first."""
 
     async def get(self, run_id: str) -> DeadLetter | None: ...
 
@@ -218,6 +261,8 @@ class Store(Protocol):
     def claims(self) -> Claims: ...
     @property
     def pauses(self) -> Pauses: ...
+    @property
+    def moves(self) -> Moves: ...
     @property
     def cursors(self) -> Cursors: ...
     @property

@@ -1,4 +1,4 @@
-"""Read the latest runs and the pauses of jobs over a plain socket.
+"""Read the latest runs and the pauses of jobs, and where runs wait, over a plain socket.
 
 `import redis` alone takes longer than `horae jobs` may take in all. The answer equals that of `Ledger.latest`. TLS,
 unix sockets and commands that the server refuses are not supported here: callers use the ordinary store for them.
@@ -8,18 +8,19 @@ import socket
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from hiredis import ProtocolError, Reader, ReplyError, pack_command
 
 from horae.errors import StoreUnavailable
 from horae.redis.keys import key_prefix
-from horae.store.rows import paused_of, run_of
-from horae.store.values import Latest
+from horae.store.rows import MILLI, moves_of, paused_of, run_of
+from horae.store.values import Latest, ProviderRuns, Routes
 
 TIMEOUT_SECONDS = 2.0
-DURATIONS_TIMEOUT_SECONDS = 0.3
-"""For each socket operation of `durations`. `horae check` has two seconds in all."""
+CHECK_TIMEOUT_SECONDS = 0.3
+"""For each socket operation of `durations` and `routes`. `horae check` has two seconds in all."""
 SAMPLE = 100
 """How many runs of each job `durations` reads, the newest."""
 PORT = 6379
@@ -71,7 +72,7 @@ def durations(url: str, namespace: str, jobs: Iterable[str]) -> dict[str, list[f
     """
     names, key = list(jobs), key_prefix(namespace)
     try:
-        with _connected(url, DURATIONS_TIMEOUT_SECONDS) as line:
+        with _connected(url, CHECK_TIMEOUT_SECONDS) as line:
             lists = _ask(line, *(("ZREVRANGE", f"{key}ledger:{name}", "0", str(SAMPLE - 1)) for name in names))
             run_ids = [run_id for found in lists for run_id in found]
             rows = _ask(line, *(("HMGET", f"{key}run:{run_id}", "started_at", "ended_at") for run_id in run_ids))
@@ -86,6 +87,38 @@ def durations(url: str, namespace: str, jobs: Iterable[str]) -> dict[str, list[f
         name: [seconds[run_id] for run_id in found if run_id in seconds]
         for name, found in zip(names, lists, strict=True)
     }
+
+
+def routes(url: str, namespace: str) -> Routes | None:
+    """Where runs wait and where they go, or None if only the ordinary store can tell. Raises StoreUnavailable.
+
+    Answers within a second. The same as `Outbox.by_provider` and `Moves.all`.
+    """
+    key = key_prefix(namespace)
+    hashes = (("HGETALL", f"{key}moves"), ("HGETALL", f"{key}moved_at"))
+    try:
+        with _connected(url, CHECK_TIMEOUT_SECONDS) as line:
+            (seconds, micros), providers, *pairs = _ask(line, ("TIME",), ("SMEMBERS", f"{key}providers"), *hashes)
+            sets = [f"{key}{name}:{one}" for one in sorted(providers) for name in ("outbox", "queued")]
+            asked = [("ZRANGE", name, "0", "0", "WITHSCORES") for name in sets]
+            told = _ask(line, *(("ZCARD", name) for name in sets), *asked) if sets else []
+    except (OutOfTheOrdinary, ProtocolError, ReplyError, ValueError):
+        return None
+    now = int(seconds) * 1000 + int(micros) // 1000
+    counts: list[int] = [int(str(count)) for count in told[: len(sets)]]
+    ages = [max(0, now - int(float(first[1]))) * MILLI if first else timedelta(0) for first in told[len(sets) :]]
+    runs = [
+        ProviderRuns(
+            provider=provider,
+            outbox=counts[2 * place],
+            overdue=ages[2 * place],
+            queued=counts[2 * place + 1],
+            oldest=ages[2 * place + 1],
+        )
+        for place, provider in enumerate(sorted(providers))
+    ]
+    records, instants = (dict(zip(pair[::2], pair[1::2], strict=True)) for pair in pairs)
+    return Routes(runs=runs, moves=moves_of(records, instants))
 
 
 @contextmanager

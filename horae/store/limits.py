@@ -18,3 +18,7 @@ OPERATION = timedelta(seconds=60)
 """How long the store keeps the answer to an operation, for a sender that lost the answer and sends it again."""
 NOTICES = 10_000
 """How many notices the store keeps if no process takes them. The oldest are dropped."""
+STEP = 100
+"""How many runs one step of the store hands out, settles or drops at most, beyond those that it was given."""
+LOOKS = 500
+"""How many entries of an index one step of the store looks at, at most."""

@@ -10,6 +10,7 @@ from horae.jobs.policies import Tier
 from horae.messages import Message
 from horae.reasons import Reason
 from horae.runs import Cause, Event, Failure, Run, State
+from horae.store.values import Move
 
 MILLI = timedelta(milliseconds=1)
 
@@ -58,7 +59,14 @@ def reason_of(row: Mapping[str, str]) -> tuple[Reason | None, str]:
 
 
 EVERYTHING = "*"
-"""The name among the paused jobs that stands for all jobs."""
+"""The name among paused jobs and move records that stands for all jobs."""
+
+
+def moves_of(providers: Mapping[str, str], instants: Mapping[str, str]) -> dict[str | None, Move]:
+    return {
+        None if job == EVERYTHING else job: Move(provider=provider, at=from_millis(int(instants.get(job, 0))))
+        for job, provider in providers.items()
+    }
 
 
 def paused_of(names: Iterable[str]) -> frozenset[str | None]:

@@ -25,7 +25,9 @@ class NewRun:
     """When the run may be published; None: at once."""
     priority: Priority = Priority.NORMAL
     provider: str = ""
-    """Empty: the relay uses routing to choose it."""
+    """Empty: the relay publishes it to the default provider. A move record in the store replaces it."""
+    pinned: bool = False
+    """True: the call named the provider, so that no move record replaces it."""
     context: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
     unique: str = ""
@@ -57,6 +59,7 @@ class Accepted:
     """The id of the run in the store. With a uniqueness key this may be an earlier run."""
     job: str
     provider: str
+    """The provider that the store chose: that of the call, of a move record, of the job, or the default."""
     due: datetime | None
     """When the run was asked to begin; None: at once."""
     new: bool
@@ -70,7 +73,6 @@ class Due:
     """An entry that the relay took from the outbox. The relay must publish it before `hold` has passed."""
 
     message: Message
-    provider: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +84,45 @@ class Taken:
     published: int
     """How many entries the store itself published."""
     next_in: timedelta | None
-    """The time from now until the next entry is due; None if the outbox is empty."""
+    """The time from now until the next entry is due; None if these providers have no entry."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProviderRuns:
+    """The runs that wait for a provider."""
+
+    provider: str
+    """Empty: runs for the default provider, whichever that is."""
+    outbox: int
+    """The number of runs that wait for their time or for the provider's relay."""
+    overdue: timedelta
+    """How long the first of these has been due; zero if none is due."""
+    queued: int
+    """The number of runs whose message is at the provider."""
+    oldest: timedelta
+    """How long ago the first of these messages was published; zero if there is none."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Move:
+    """A move record: where runs go, whatever the code says."""
+
+    provider: str
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Routes:
+    """Where runs wait, and where they go."""
+
+    runs: Sequence[ProviderRuns]
+    """By provider."""
+    moves: Mapping[str | None, Move]
+    """By job; None is the record of all jobs."""
+
+    def moved(self, job: str) -> Move | None:
+        """The record that the runs of that job follow."""
+        return self.moves.get(job) or self.moves.get(None)
 
 
 class Answer(StrEnum):
@@ -235,6 +275,9 @@ class Declared:
     """The schedule as text, so that the sidecar that replaces it can still compute its fires."""
     offset: timedelta = timedelta(0)
     """How far jitter moves the fires."""
+    since: datetime | None = None
+    """Fires up to this instant have their runs. It counts if the store has lost the schedule; None: up to now."""
+    next_after_since: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -61,8 +61,8 @@ def test_a_small_run_measures_horae_against_the_raw_client(tmp_path: Path) -> No
 def test_a_small_run_measures_horae_alone(tmp_path: Path) -> None:
     # Two seconds, in which each of them falls due many times.
     cron = ("--few-cron-jobs", "600", "--cron-jobs", "36000")
-    others = ("--seconds", "2", "--due-jobs", "20", "--internal-jobs", "600")
-    report, table = run(tmp_path, "--only", "dispatch,drain,internal,idle", *cron, *others)
+    others = ("--seconds", "2", "--due-jobs", "20", "--internal-jobs", "600", "--rows", "1000")
+    report, table = run(tmp_path, "--only", "dispatch,drain,internal,idle,steps", *cron, *others)
     figures = measured(report)
     for what in (
         "600 cron jobs: begun, p99",
@@ -70,6 +70,10 @@ def test_a_small_run_measures_horae_alone(tmp_path: Path) -> None:
         "600 internal jobs: begun, p99",
         "20 due at once: run",
         "idle sidecar: memory",
+        "prune of 300 runs: a step, max",
+        "resume with 500 runs waiting: a step, max",
+        "claim that supersedes 200 fires: a step, max",
+        "dead letters of one job in 1,000: a step, max",
     ):
         assert figures[what, "horae"] >= 0
     written, begun = (figures[f"600 cron jobs: {what}, p50", "horae"] for what in ("written", "begun"))

@@ -28,7 +28,7 @@ async def fire(store: RedisStore, seconds_ago: int) -> Message:
     id = fire_id(store.namespace, "alone", at)
     new = NewRun(run_id=id, job="alone", tier=Tier.ONEIRIC, cause=Cause.SCHEDULE, scheduled_for=at)
     await store.outbox.accept([new])
-    [due] = (await store.outbox.take(10, LEASE)).entries
+    [due] = (await store.outbox.take([""], 10, LEASE)).entries
     await store.outbox.published([due.message])
     return due.message
 
@@ -44,7 +44,7 @@ async def interrupted(store: RedisStore, overlap: Overlap) -> Message:
     first = await fire(store, 3)
     assert (await claim(store, first, SHORT, overlap)).answer is Answer.RUN
     await wait_until(lambda: store.claims.sweep(10), "the lease to run out")
-    [again] = [due.message for due in (await store.outbox.take(10, LEASE)).entries]
+    [again] = [due.message for due in (await store.outbox.take([""], 10, LEASE)).entries]
     assert (again.run_id, again.generation) == (first.run_id, 2)
     await store.outbox.published([again])
     return again

@@ -14,7 +14,12 @@ from horae.store import Store
 from horae.store.redis import RedisStore
 from horae.store.values import Accepted, NewRun, Policy
 from tests.contract.server_law import ServerLaw
-from tests.contract.stores import NONE, Clock, steered_store
+from tests.contract.stores import (
+    NONE,
+    PROVIDERS,
+    Clock,
+    steered_store,
+)
 from tests.model import ModelStore
 
 ALL = 1000
@@ -52,16 +57,19 @@ class BothStores:
 
     def relayed(self) -> list[Message]:
         """Relay all due messages of both stores, check that they are equal, and return them."""
-        mine = [due.message for due in self.wait(self.model.outbox.take(ALL, NONE)).entries]
-        left = [due.message for due in self.wait(self.server.outbox.take(ALL, NONE)).entries]
+        mine = [due.message for due in self.wait(self.model.outbox.take(PROVIDERS, ALL, NONE)).entries]
+        left = [due.message for due in self.wait(self.server.outbox.take(PROVIDERS, ALL, NONE)).entries]
         self.wait(self.model.outbox.published(mine))
         self.wait(self.server.outbox.published(left))
         sent = [*self.wait(self._law.published()), *left]
-        assert sorted(mine, key=repr) == sorted(sent, key=repr)
+        assert sorted(map(repr, mine)) == sorted(map(repr, sent))
         return mine
 
-    def hold(self, jobs: dict[str, Policy], broker: Iterable[Message]) -> None:
-        """Check that both stores keep the invariants and are equal."""
+    def hold(self, jobs: dict[str, Policy], sent: set[tuple[str, int]]) -> None:
+        """Check that both stores keep the invariants and are equal.
+
+        `sent`: run_id and generation of each message that is at the broker, or that it has lost.
+        """
         runs = self(lambda store: store.ledger.runs(limit=ALL))
         self(self._next_in)
         # Runs of another scheduler may be dropped and recorded again.
@@ -72,11 +80,11 @@ class BothStores:
         for job, policy in jobs.items():
             running = sum(run.job == job and run.state is State.RUNNING for run in runs)
             assert not policy.most or running <= policy.most, f"{running} runs of {job} at once"
-        self.wait(self._law.holds(ours, {(one.run_id, one.generation) for one in broker}))
+        self.wait(self._law.holds(ours, sent))
 
     @staticmethod
     async def _next_in(store: Store) -> Any:
-        return (await store.outbox.take(0, NONE)).next_in
+        return (await store.outbox.take(PROVIDERS, 0, NONE)).next_in
 
     def hold_whole(self, jobs: Iterable[str]) -> None:
         """Check that the other readable state is equal too."""
@@ -84,7 +92,10 @@ class BothStores:
             self(lambda store, job=job: store.ledger.runs(job=job, limit=ALL))  # type: ignore[misc]
         self(lambda store: store.ledger.latest(jobs))
         self(lambda store: store.dead_letters.newest(ALL))
+        self(lambda store: store.dead_letters.ids())
         self(lambda store: store.pauses.paused())
+        self(lambda store: store.moves.all())
+        self(lambda store: store.outbox.by_provider())
         self(lambda store: store.ledger.figures())
 
     def open_runs(self) -> list[Run]:

@@ -25,7 +25,11 @@ from horae.runs import Verdict
 from horae.schedules.making import every
 from horae.settings import Settings, StoreSettings
 from horae.store import Store
-from tests.contract.stores import NONE, Clock
+from tests.contract.stores import (
+    NONE,
+    PROVIDERS,
+    Clock,
+)
 
 NOWHERE = Settings(store=StoreSettings(url=SecretStr("redis://127.0.0.1:1/0")))
 """Routing chooses a provider and connects to none."""
@@ -174,7 +178,7 @@ class DispatcherMachine(RuleBasedStateMachine):
     @rule()
     def publish(self) -> None:
         """Publish; no message may be published twice without a new generation."""
-        messages = [due.message for due in self.wait(self.store.outbox.take(ALL, NONE)).entries]
+        messages = [due.message for due in self.wait(self.store.outbox.take(PROVIDERS, ALL, NONE)).entries]
         assert not self.published & {one.run_id for one in messages}
         self.wait(self.store.outbox.published(messages))
         self.published |= {one.run_id for one in messages}

@@ -1,6 +1,6 @@
 """A state machine that takes the same steps with two stores, and checks the invariants of both.
 
-Its broker loses no message but duplicates and reorders messages. Its relays may die after they took messages, or after
+Its broker duplicates, reorders and loses messages. Its relays may die after they took messages, or after
 they published them and before they told the store.
 """
 
@@ -19,7 +19,7 @@ from horae.store import Store
 from horae.store.values import Answer, Claim, NewRun, Policy, Settlement, Wanted
 from tests.contract.both_stores import ALL, BothStores
 from tests.contract.store_plans import AGES, CONTEXTS, DELAYS, ENDINGS, HOUR, POLICIES, SPANS
-from tests.contract.stores import LEASE, NONE, T0, id_made_at
+from tests.contract.stores import LEASE, NONE, PROVIDERS, T0, id_made_at, pruned
 
 ANY = st.integers(0, 1_000_000)
 MOSTLY = st.sampled_from([True, True, True, False])
@@ -39,6 +39,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.internal: set[str] = set()
         self.untold: list[Message] = []
         self.broker: list[Message] = []
+        self.lost: set[tuple[str, int]] = set()
         self.held: list[Claim] = []
         self.notices: list[Any] = []
         self.newest_token = self.steps = 0
@@ -61,9 +62,9 @@ class StoreMachine(RuleBasedStateMachine):
         return self.runs[-1]
 
     def new_run(self, pick: int, kind: str = "job", **fields: Any) -> NewRun:
-        return NewRun(
-            run_id=self.fresh_id(), job=self.job_of(pick, kind), tier=Tier.ONEIRIC, provider=self.both.carried, **fields
-        )
+        provider = "nats" if pick % 3 == 0 else self.both.carried
+        given: dict[str, Any] = {"provider": provider, "pinned": pick % 7 == 0}
+        return NewRun(run_id=self.fresh_id(), job=self.job_of(pick, kind), tier=Tier.ONEIRIC, **(given | fields))
 
     # New runs.
 
@@ -95,7 +96,8 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(pick=ANY, cause=st.sampled_from([Cause.SCHEDULE, Cause.MANUAL, Cause.ENQUEUE]))
     def begin(self, pick: int, cause: Cause) -> None:
         due = self.both.clock() if cause is Cause.SCHEDULE else None
-        run = replace(self.new_run(pick, "inner", cause=cause, scheduled_for=due), tier=Tier.APSCHEDULER, provider="")
+        run = self.new_run(pick, "inner", cause=cause, scheduled_for=due, provider="", pinned=False)
+        run = replace(run, tier=Tier.APSCHEDULER)
         self.internal.add(run.run_id)
         overlap = self.jobs[run.job].overlap
         self.hold([self.both(lambda store: store.claims.begin(run, overlap, "s1", LEASE))])
@@ -123,7 +125,7 @@ class StoreMachine(RuleBasedStateMachine):
         """Relay messages; the relay may die after it took them, or after it published them."""
         if self.both.carried:
             return
-        found = self.both(lambda store: store.outbox.take(limit, timedelta(seconds=5)))
+        found = self.both(lambda store: store.outbox.take(PROVIDERS, limit, timedelta(seconds=5)))
         messages = [due.message for due in found.entries]
         if until != "taken":
             self.broker += messages
@@ -131,6 +133,30 @@ class StoreMachine(RuleBasedStateMachine):
             self.untold += messages
         elif until == "the end":
             self.both(lambda store: store.outbox.published(messages))
+
+    @precondition(lambda self: self.broker)
+    @rule(every=st.booleans())
+    def lose(self, every: bool) -> None:
+        """The broker loses messages; the store finds their runs in its index of queued runs."""
+        gone = self.broker if every else self.broker[:1]
+        self.lost |= {(one.run_id, one.generation) for one in gone}
+        del self.broker[: len(gone)]
+
+    @rule(provider=st.sampled_from(PROVIDERS), age=st.sampled_from([NONE, LEASE]), limit=st.sampled_from([100, 1]))
+    def republish(self, provider: str, age: timedelta, limit: int) -> None:
+        self.both(lambda store: store.outbox.republish(provider, age, "no worker took it", limit))
+
+    @rule(pick=ANY, everything=st.booleans(), provider=st.sampled_from(["nats", "redis"]), on=st.booleans())
+    def move(self, pick: int, everything: bool, provider: str, on: bool) -> None:
+        job = None if everything else self.any_job(pick)
+        if on:
+            self.both(lambda store: store.moves.move(provider, job))
+        else:
+            self.both(lambda store: store.moves.end(provider, job))
+
+    @rule(provider=st.sampled_from(PROVIDERS))
+    def follow(self, provider: str) -> None:
+        self.both(lambda store: store.moves.follow(provider))
 
     @precondition(lambda self: self.untold)
     @rule(pick=ANY)
@@ -218,7 +244,7 @@ class StoreMachine(RuleBasedStateMachine):
     def hear_and_prune(self, limit: int) -> None:
         self.both(lambda store: store.notices.put_back(self.notices))
         self.notices = self.both(lambda store: store.notices.take(limit))
-        self.both(lambda store: store.ledger.prune())
+        self.both(pruned)
 
     @rule(span=st.sampled_from(SPANS))
     def pass_time(self, span: timedelta) -> None:
@@ -231,7 +257,7 @@ class StoreMachine(RuleBasedStateMachine):
     def the_law_holds(self) -> None:
         if self.both.carried:
             self.broker += self.both.relayed()
-        self.both.hold(self.jobs, self.broker)
+        self.both.hold(self.jobs, self.lost | {(one.run_id, one.generation) for one in self.broker})
         self.steps += 1
         if self.steps % 8 == 0:
             self.both.hold_whole([*self.jobs, "flow"])
@@ -254,6 +280,8 @@ class StoreMachine(RuleBasedStateMachine):
             if not self.both.open_runs():
                 return
             self.both.clock.move(HOUR)
+            for provider in PROVIDERS:
+                self.republish(provider, LEASE, ALL)
             self.sweep(ALL, NONE)
             self.relay(ALL, "the end")
             self.the_law_holds()

@@ -23,6 +23,8 @@ from horae.store.values import Claim, NewRun, Policy, Settlement, Wanted
 
 LEASE = timedelta(seconds=30)
 NONE = timedelta(0)
+PROVIDERS = ("", "redis", "nats", "own")
+"""All that the tests use. The empty one is the default."""
 ANY_AGE = timedelta(days=36_500)
 T0 = datetime(2026, 3, 1, 2, tzinfo=UTC)
 MILLI = timedelta(milliseconds=1)
@@ -51,9 +53,12 @@ class SteeredConnection(Connection):
         self._clock = clock
         texts = scripts()
         assert all(text.count(self.ASKS) == 1 for text in texts.values()), "the scripts have one clock, in the prelude"
-        told = {name: text.replace(self.ASKS, self.IS_TOLD) for name, text in texts.items()}
+        told = {name: self.told(text) for name, text in texts.items()}
         self._scripts = {name: self.client.register_script(text) for name, text in told.items()}
         self._blocking_scripts = {name: self._blocking.register_script(text) for name, text in told.items()}
+
+    def told(self, text: str) -> str:
+        return text.replace(self.ASKS, self.IS_TOLD)
 
     def _arguments(self, function: str, arguments: dict[str, Any]) -> tuple[str | bytes, ...]:
         now = self._clock()
@@ -64,11 +69,16 @@ class SteeredConnection(Connection):
 
 
 def steered_store(
-    url: str, namespace: str, settings: StoreSettings, clock: Callable[[], datetime], carried: str = ""
+    url: str,
+    namespace: str,
+    settings: StoreSettings,
+    clock: Callable[[], datetime],
+    carried: str = "",
+    connection: type[SteeredConnection] = SteeredConnection,
 ) -> RedisStore:
     """A store on a real server with the clock `clock`. Keys still expire by the server's own clock."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("horae.store.redis.Connection", partial(SteeredConnection, clock))
+        patch.setattr("horae.store.redis.Connection", partial(connection, clock))
         return RedisStore(url, namespace, settings, carried)
 
 
@@ -106,11 +116,11 @@ def wants(message: Message, unique: str = "", **policy: object) -> Wanted:
 
 async def taken(store: Store, hold: timedelta = LEASE) -> list[Message]:
     """The messages that a relay takes."""
-    return [due.message for due in (await store.outbox.take(100, hold)).entries]
+    return [due.message for due in (await store.outbox.take(PROVIDERS, 100, hold)).entries]
 
 
 async def next_in(store: Store) -> timedelta | None:
-    return (await store.outbox.take(0, NONE)).next_in
+    return (await store.outbox.take(PROVIDERS, 0, NONE)).next_in
 
 
 async def handed_out(store: Store) -> list[Message]:
@@ -153,6 +163,11 @@ async def state(store: Store, run_id: str) -> Run:
 async def verdict_of(store: Store, run_id: str) -> tuple[Verdict | None, Reason | None]:
     row = await state(store, run_id)
     return row.verdict, row.reason
+
+
+async def pruned(store: Store) -> int:
+    """Prune like the sweeper, until nothing is left to prune. Returns how many were dropped."""
+    return sum([gone async for gone in store.ledger.prune()])
 
 
 async def died(store: Store, *runs: NewRun) -> list[str]:

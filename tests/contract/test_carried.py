@@ -21,6 +21,7 @@ from tests.contract.stores import (
     LEASE,
     MILLI,
     NONE,
+    PROVIDERS,
     T0,
     Clock,
     claim,
@@ -115,17 +116,18 @@ class TestAccepting:
         [accepted] = await carrying.store.outbox.accept([run])
         assert not accepted.published
         await carrying.nothing_more()
-        taken_up = await carrying.store.outbox.take(10, LEASE)
-        assert [(due.message.run_id, due.provider) for due in taken_up.entries] == [(run.run_id, provider)]
+        assert (await carrying.store.outbox.take(["redis", "own"], 10, LEASE)).entries == []
+        taken_up = await carrying.store.outbox.take([provider], 10, LEASE)
+        assert [due.message.run_id for due in taken_up.entries] == [run.run_id]
         assert taken_up.published == 0
 
     async def test_what_is_due_later_is_published_by_whoever_looks_then(self, carrying: Carrying, clock: Clock) -> None:
         [accepted] = await carrying.store.outbox.accept([ours(due=T0 + LEASE)])
         assert not accepted.published
         clock.move(LEASE - MILLI)
-        assert (await carrying.store.outbox.take(10, LEASE)).published == 0
+        assert (await carrying.store.outbox.take(PROVIDERS, 10, LEASE)).published == 0
         clock.move(MILLI)
-        found = await carrying.store.outbox.take(10, LEASE)
+        found = await carrying.store.outbox.take(PROVIDERS, 10, LEASE)
         assert (found.entries, found.published, found.next_in) == ([], 1, None)
         await carrying.received()
 
@@ -168,7 +170,7 @@ class TestHandingOutAgain:
         await settle(carrying.store, held, None, retry_after=LEASE)
         await carrying.nothing_more()
         clock.move(LEASE)
-        assert (await carrying.store.outbox.take(10, LEASE)).published == 1
+        assert (await carrying.store.outbox.take(PROVIDERS, 10, LEASE)).published == 1
         assert [message.generation for message in await carrying.received()] == [2]
 
     async def test_a_swept_run_comes_to_another_as_a_suspect_until_ten_died(
@@ -221,7 +223,7 @@ class TestHandingOutAgain:
         answer, begin = await begun(carrying, known=False), clock.at
         while answer.answer is Answer.LATER:
             clock.move(timedelta(seconds=5))
-            assert (await carrying.store.outbox.take(10, LEASE)).published == 1
+            assert (await carrying.store.outbox.take(PROVIDERS, 10, LEASE)).published == 1
             [again] = await carrying.received()
             answer = await claim(carrying.store, again, known=False)
         assert (answer.reason, clock.at - begin) == ("failed: unknown job", timedelta(minutes=10))
@@ -271,7 +273,7 @@ class TestOwn:
     ) -> None:
         await own.store.outbox.accept([new(provider=OWN, due=T0 + LEASE)])
         clock.move(LEASE)
-        found = await own.store.outbox.take(10, LEASE)
+        found = await own.store.outbox.take(PROVIDERS, 10, LEASE)
         assert (found.entries, found.published) == ([], 1)
         await own.received()
 
@@ -284,7 +286,8 @@ class TestOwn:
         assert await own.store.outbox.publish_own(10) == 1
         await own.received()
         assert (await own.store.ledger.figures()).overdue == LEASE
-        assert [message.run_id for message in await taken(own.store)] == [other.run_id]
+        left = await own.store.outbox.take(["elsewhere"], 10, LEASE)
+        assert [due.message.run_id for due in left.entries] == [other.run_id]
 
     async def test_no_worker_sees_it(self, own: Carrying, valkey_url: str, namespace: str) -> None:
         worker = RedisConsumer(valkey_url, namespace, LIMIT_BYTES, "worker")

@@ -15,6 +15,7 @@ from horae.store.values import Answer, Claim
 from tests.contract.stores import (
     MILLI,
     NONE,
+    PROVIDERS,
     T0,
     Clock,
     claim,
@@ -124,4 +125,4 @@ async def test_a_late_fire_asks_no_other_run_to_end(steered: Store, clock: Clock
     policy: dict[str, Any] = {"overlap": Overlap.CANCEL_OTHER, "catch_up": CatchUp.NONE}
     assert (await claim(steered, late, **policy)).answer is Answer.SETTLED
     assert steered.claims.renew([held], HOUR) == [None]
-    assert (await steered.outbox.take(10, NONE)).entries == []
+    assert (await steered.outbox.take(PROVIDERS, 10, NONE)).entries == []

@@ -1,5 +1,6 @@
 """Cursors: each fire enters the outbox once."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from horae.reasons import Reason
@@ -69,6 +70,20 @@ class TestCursors:
         assert await self.declare(store, revision=4, fingerprint="old") == {"backup": "a newer revision is in force"}
         assert await self.declare(store, revision=4, fingerprint="new") == {}
         assert [cursor.fingerprint for cursor in (await store.cursors.due(10)).cursors] == ["new"]
+
+    async def test_a_lost_cursor_goes_on_from_what_its_sidecar_saw(self, store: Store) -> None:
+        now = (await store.now()).replace(microsecond=0)
+        seen, following = now - timedelta(hours=2), now - timedelta(hours=1)
+        declared = Declared(
+            job="backup", fingerprint="f1", next_after_now=now + LEASE, since=seen, next_after_since=following
+        )
+        await store.cursors.declare([declared], 1)
+        assert (await store.cursors.due(10)).cursors == [Cursor(job="backup", fingerprint="f1", at=seen)]
+        again = replace(declared, since=now, next_after_since=now)
+        await store.cursors.declare([again], 2)
+        assert (await store.cursors.due(10)).cursors == [Cursor(job="backup", fingerprint="f1", at=seen)], "not lost"
+        await store.cursors.declare([replace(again, fingerprint="f2")], 3)
+        assert (await store.cursors.due(10)).cursors == [], "an edit takes effect from now"
 
     async def test_a_removed_job_is_forgotten_by_a_newer_revision_only(self, store: Store) -> None:
         await self.declare(store, revision=5)

@@ -40,6 +40,9 @@ class TestLetters:
         assert [one.run_id for one in await steered.dead_letters.newest(job="backup")] == [ids[2], ids[0]]
         assert [one.run_id for one in await steered.dead_letters.newest(1)] == [ids[2]]
         assert await steered.dead_letters.newest(job="none") == []
+        assert await steered.dead_letters.ids() == ids
+        assert await steered.dead_letters.ids("backup") == [ids[0], ids[2]]
+        assert await steered.dead_letters.ids("none") == []
 
     @pytest.mark.parametrize("verdict", [verdict for verdict in Verdict if verdict is not Verdict.FAILED])
     async def test_no_other_verdict_leaves_one(self, store: Store, verdict: Verdict) -> None:

@@ -13,6 +13,7 @@ from horae.runs import Cause, Run, State, Verdict, new_run_id
 from horae.settings import StoreSettings
 from horae.store import Store
 from horae.store.values import Claim, Figures, Happening, NewRun, Policy, Settlement, Wanted
+from tests.contract.stores import pruned
 from tests.waiting import wait_until
 
 LEASE, NONE = timedelta(seconds=30), timedelta(0)
@@ -129,7 +130,7 @@ async def test_what_the_ledger_let_go_is_not_recorded_and_counted_again(valkey_u
         ]
         for run in runs:
             await store.ledger.record([run])
-        await store.ledger.prune()
+        await pruned(store)
         kept = await store.ledger.runs(job="sweep")
         assert [run.run_id for run in kept] == [run.run_id for run in reversed(runs[2:])]
         await store.ledger.record(runs)

@@ -16,8 +16,9 @@ from horae.local.valkey import command
 from horae.reasons import Reason
 from horae.runs import Cause, Failure, Run, State, fire_id
 from horae.settings import StoreSettings
-from horae.store.glance import Standing, durations, glance
+from horae.store.glance import Standing, durations, glance, routes
 from horae.store.redis import RedisStore
+from horae.store.values import NewRun, Routes
 from tests.waiting import wait_for
 
 T0 = datetime(2026, 11, 1, 2, tzinfo=UTC)
@@ -46,6 +47,30 @@ RUNS = (
     a_run("report", 0, State.SKIPPED, reason=Reason.OVERLAP),
 )
 NAMES = ("sweep", "report", "never-ran")
+
+
+@pytest.mark.requires("valkey")
+async def test_the_routes_equal_those_of_the_store(valkey_url: str, namespace: str) -> None:
+    store = RedisStore(valkey_url, namespace, StoreSettings())
+    try:
+        assert routes(valkey_url, namespace) == Routes(runs=[], moves={})
+        due = await store.now() + timedelta(hours=1)
+        runs = [
+            NewRun(run_id=f"r{place}", job="backup", tier=Tier.ONEIRIC, cause=Cause.ENQUEUE, provider=provider, due=due)
+            for place, provider in enumerate(["nats", "nats", ""])
+        ]
+        await store.outbox.accept(runs)
+        await store.moves.move("redis", "report")
+        await store.moves.move("nats")
+        wanted = Routes(runs=await store.outbox.by_provider(), moves=await store.moves.all())
+        assert [(one.provider, one.outbox) for one in wanted.runs] == [("", 1), ("nats", 2)]
+        assert routes(valkey_url, namespace) == wanted
+        await store.outbox.published([runs[0].message])
+        found = routes(valkey_url, namespace)
+        assert found
+        assert [(one.outbox, one.queued) for one in found.runs] == [(1, 0), (1, 1)]
+    finally:
+        await store.close()
 
 
 @pytest.mark.requires("valkey")

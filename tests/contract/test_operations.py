@@ -13,17 +13,19 @@ from typing import Any, cast
 import pytest
 
 from horae.errors import StoreUncertain
-from horae.jobs.policies import Overlap, Tier
+from horae.jobs.policies import CatchUp, Overlap, Tier
 from horae.reasons import Reason
 from horae.redis.keys import PROVIDER, SCHEMA
 from horae.runs import Cause, Run, State, Verdict
 from horae.settings import StoreSettings
 from horae.store.base import Store
+from horae.store.limits import STEP
 from horae.store.redis import RedisStore
+from horae.store.redis.claims import RedisClaims
 from horae.store.redis.connection import REPEATABLE, Connection, scripts
 from horae.store.redis.schema import RedisSchema
 from horae.store.values import Advance, Cursor, Declared, Happening, NewRun, Notice, Settlement, Watched
-from tests.contract.stores import LEASE, T0, Clock, claim, new, steered_store
+from tests.contract.stores import LEASE, PROVIDERS, T0, Clock, claim, new, pruned, steered_store, wants
 from tests.cutting_proxy import CuttingProxy
 
 type Ask = Callable[[Store], Awaitable[Any]]
@@ -91,6 +93,15 @@ async def accepted(store: Store) -> Any:
     return await store.outbox.accept([one("r1")])
 
 
+async def published(store: Store) -> None:
+    await store.outbox.accept([one("r1")])
+    await store.outbox.published([one("r1").message], "nats")
+
+
+async def moved(store: Store) -> None:
+    await store.moves.move("nats")
+
+
 async def buried(store: Store) -> Any:
     held_claim = await held(store)
     return await store.claims.settle([settlement(held_claim, verdict=Verdict.FAILED, reason=Reason.RAISED)])
@@ -106,16 +117,48 @@ async def paused(store: Store) -> None:
     await claim(store, one("r1").message)
 
 
+async def left(store: Store) -> None:
+    """A caller died after the first step of a resumption."""
+    await store.pauses.pause("backup")
+    runs = [one(f"r{number}") for number in range(STEP + 1)]
+    await store.outbox.accept(runs)
+    await store.claims.claim([wants(run.message) for run in runs], "w1", LEASE)
+    await connection_of(store).call("pauses", "resume", job="backup")
+
+
+async def left_by_claim(store: Store) -> str:
+    """A caller died after the first step of a claim that supersedes older fires. Returns where to continue."""
+    await store.pauses.pause("backup")
+    *older, newest = [fire(at) for at in range(STEP + 2)]
+    await store.outbox.accept([*older, newest])
+    await store.claims.claim([wants(run.message) for run in older], "w1", LEASE)
+    wanted = wants(newest.message, catch_up=CatchUp.LATEST)
+    [answer] = await RedisClaims(connection_of(store))._claimed([wanted], "w1", LEASE)
+    start: str = answer[6]
+    return start
+
+
+async def supersede(store: Store, start: str) -> Any:
+    return await connection_of(store).call("claims", "supersede", job="backup", start=start)
+
+
 async def watched(store: Store) -> Any:
     return await store.cursors.watch([WATCHED], 1)
 
 
 case("outbox", "accept", nothing, lambda s, _: s.outbox.accept([one("r1", unique="k"), one("r2", unique="k")]))
-case("outbox", "take", accepted, lambda s, _: s.outbox.take(10, LEASE))
+case("outbox", "take", accepted, lambda s, _: s.outbox.take(PROVIDERS, 10, LEASE))
 case("outbox", "set_aside", accepted, lambda s, _: cast(RedisStore, s).outbox.set_aside(["r1"]))
 case("outbox", "publish_own", accepted, lambda s, _: s.outbox.publish_own(10))
 case("outbox", "published", accepted, lambda s, _: s.outbox.published([one("r1").message]))
+case("outbox", "republish", published, lambda s, _: s.outbox.republish("nats", T0 - T0, "gone", 10))
+case("outbox", "by_provider", accepted, lambda s, _: s.outbox.by_provider())
+case("outbox", "sort", accepted, lambda s, _: s.outbox.sort())
+case("moves", "move", nothing, lambda s, _: s.moves.move("nats", "backup"))
+case("moves", "end_move", moved, lambda s, _: s.moves.end("nats"))
+case("moves", "follow", accepted, lambda s, _: s.moves.follow(""))
 case("claims", "claim", accepted, lambda s, _: claim(s, one("r1").message))
+case("claims", "supersede", left_by_claim, supersede)
 case("claims", "begin", nothing, lambda s, _: begin(s))
 case("claims", "again", held, lambda s, c: s.claims.again(settlement(c, retry_after=LEASE, reason=Reason.RAISED)))
 case("claims", "renew", held, renewed)
@@ -132,16 +175,20 @@ case("cursors", "due", declared, lambda s, _: s.cursors.due(10))
 case("cursors", "advance", declared, lambda s, _: s.cursors.advance([ADVANCE]))
 case("ledger", "record", nothing, lambda s, _: record(s))
 case("ledger", "append_log", held, lambda s, _: s.ledger.append_log("r1", ["a", "b"]))
-case("ledger", "prune", nothing, lambda s, _: s.ledger.prune())
+case("ledger", "prune", buried, lambda s, _: pruned(s))
+case("ledger", "prune_letters", buried, lambda s, _: pruned(s))
+case("ledger", "waiting", paused, lambda s, _: s.ledger.figures())
 case("ledger", "figures", held, lambda s, _: s.ledger.figures())
 case("notices", "take", put_back, lambda s, _: s.notices.take(10))
 case("notices", "put_back", nothing, lambda s, _: put_back(s))
 case("dead_letters", "bury", nothing, lambda s, _: s.dead_letters.bury(b"{", Reason.INVALID_MESSAGE))
 case("dead_letters", "drop", buried, lambda s, _: s.dead_letters.drop(["r1"]))
+case("dead_letters", "page", buried, lambda s, _: s.dead_letters.newest())
 case("schema", "raise", nothing, lambda s, _: connection_of(s).call("schema", "raise", to=SCHEMA))
 case("schema", "rewrite", held, lambda s, _: RedisSchema(connection_of(s)).upgrade())
 case("pauses", "pause", nothing, lambda s, _: s.pauses.pause("backup"))
 case("pauses", "resume", paused, lambda s, _: s.pauses.resume("backup"))
+case("pauses", "release", left, lambda s, _: connection_of(s).call("pauses", "release"))
 
 
 def test_each_function_of_each_script_has_a_case() -> None:

@@ -14,6 +14,7 @@ from tests.contract.stores import (
     LEASE,
     MILLI,
     NONE,
+    PROVIDERS,
     T0,
     Clock,
     claim,
@@ -167,7 +168,7 @@ class TestTime:
         due = [T0 + timedelta(seconds=seconds) for seconds in (3, 1, 2)]
         await steered.outbox.accept([new(due=at, context={"at": place}) for place, at in enumerate(due)])
         clock.move(SOON)
-        limited = (await steered.outbox.take(2, LEASE)).entries
+        limited = (await steered.outbox.take(PROVIDERS, 2, LEASE)).entries
         assert [one.message.context["at"] for one in limited] == [1, 2]
         assert [message.context["at"] for message in await taken(steered)] == [0]
 

@@ -1,15 +1,21 @@
 """A paused job still fires and can be enqueued; at the claim its runs wait, or are skipped by their policy."""
 
+from datetime import timedelta
+
 from horae.jobs.policies import CatchUp, Overlap, Tier
+from horae.reasons import Reason
 from horae.runs import Cause, State, Verdict
 from horae.store import Store
+from horae.store.limits import STEP
 from horae.store.values import Answer
 from tests.contract.stores import (
     LEASE,
     NONE,
+    PROVIDERS,
     T0,
     claim,
     fire,
+    fire_at,
     handed_out,
     new,
     send,
@@ -17,7 +23,10 @@ from tests.contract.stores import (
     state,
     taken,
     verdict_of,
+    wants,
 )
+
+SECOND = timedelta(seconds=1)
 
 
 async def test_what_is_paused_is_told(store: Store) -> None:
@@ -154,3 +163,36 @@ async def test_what_waits_can_be_cancelled(store: Store) -> None:
     await claim(store, message)
     await store.claims.cancel(message.run_id)
     assert await store.pauses.resume("backup") == 0
+
+
+async def test_more_runs_than_one_step_hands_out_go_on(steered: Store) -> None:
+    await steered.pauses.pause("backup")
+    runs = [fire(-minute) for minute in range(STEP + 10, 0, -1)]
+    await steered.outbox.accept(runs)
+    await steered.claims.claim([wants(run.message) for run in runs], "w1", LEASE)
+    assert await steered.pauses.resume("backup") == len(runs)
+    assert (await steered.ledger.figures()).waiting == 0
+    assert (await steered.outbox.take(PROVIDERS, 1000, LEASE)).next_in == LEASE
+    assert await steered.pauses.resume("backup") == 0
+
+
+async def test_more_fires_than_one_step_settles_give_way(steered: Store) -> None:
+    await steered.pauses.pause("backup")
+    *older, newest = [fire(minute - STEP - 11) for minute in range(STEP + 11)]
+    await steered.outbox.accept([*older, newest])
+    await steered.claims.claim([wants(run.message) for run in older], "w1", LEASE)
+    answer = await claim(steered, newest.message, catch_up=CatchUp.LATEST)
+    assert (answer.answer, answer.reason) == (Answer.LATER, "paused")
+    rows = await steered.ledger.many([run.run_id for run in older])
+    assert {(row.verdict, row.reason) for row in rows} == {(Verdict.MISSED, Reason.SUPERSEDED)}
+    assert await steered.pauses.resume("backup") == 1
+
+
+async def test_a_cancelled_fire_supersedes_nothing_that_waits_later(steered: Store) -> None:
+    await steered.pauses.pause("backup")
+    old, newest = await send(steered, fire_at(T0 - 2 * SECOND), fire_at(T0 - SECOND))
+    await claim(steered, newest, catch_up=CatchUp.LATEST)
+    await steered.claims.cancel(newest.run_id)
+    assert (await claim(steered, old, catch_up=CatchUp.LATEST)).answer is Answer.LATER
+    assert await steered.pauses.resume("backup") == 1
+    assert [message.run_id for message in await taken(steered)] == [old.run_id]

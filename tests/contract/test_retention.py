@@ -18,6 +18,7 @@ from tests.contract.stores import (
     fire,
     id_made_at,
     new,
+    pruned,
     run_through,
     send,
     settle,
@@ -31,14 +32,6 @@ KEEP = timedelta(milliseconds=600)
 """The retention in the tests of age. A server expires rows by its own clock, so the tests wait for this time."""
 SHORT = StoreSettings(keep_runs_days=KEEP / timedelta(days=1))
 FEW = StoreSettings(keep_runs_per_job=10, keep_dead_letters=3)
-
-
-async def pruned(store: Store) -> int:
-    """Prune like the sweeper, until nothing is left to prune."""
-    gone = 0
-    while found := await store.ledger.prune():
-        gone += found
-    return gone
 
 
 @pytest.mark.parametrize("store_settings", [SHORT])
@@ -103,7 +96,7 @@ async def test_pruning_looks_past_what_it_may_not_prune(valkey_url: str, namespa
     await run_through(store, run)
 
     async def index() -> list[str]:
-        await store.ledger.prune()
+        await pruned(store)
         found: list[str] = await store._connection.client.zrange(store._connection.key("ledger"), 0, -1)
         return found
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -21,8 +22,20 @@ from horae.store.redis import RedisStore
 from horae.store.redis.connection import check_version
 from horae.store.redis.schema import RedisSchema
 from horae.store.redis.schema import opened as opened_schema
-from horae.store.values import Answer, Cancelled, Stop
-from tests.contract.stores import LEASE, NONE, T0, claim, died, handed_out, new, settle, state, verdict_of
+from horae.store.values import Answer, Cancelled, NewRun, Stop
+from tests.contract.stores import (
+    LEASE,
+    NONE,
+    PROVIDERS,
+    T0,
+    claim,
+    died,
+    handed_out,
+    new,
+    settle,
+    state,
+    verdict_of,
+)
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.requires("valkey")
@@ -67,8 +80,18 @@ class Old:
         """As they are written."""
         return [json.loads(text) for text in await self._client.lrange(f"{self._prefix}notices", 0, -1)]
 
-    async def index(self, name: str, id: str) -> None:
-        await self._client.zadd(self._prefix + name, {id: to_millis(T0)})
+    async def index(self, name: str, id: str, at: datetime = T0) -> None:
+        await self._client.zadd(self._prefix + name, {id: to_millis(at)})
+
+    async def fill(self, name: str, count: int) -> None:
+        await self._client.zadd(self._prefix + name, {f"r{number}": to_millis(T0) for number in range(count)})
+
+    async def unindex(self, name: str, id: str) -> None:
+        await self._client.zrem(self._prefix + name, id)
+
+    async def indexed(self, name: str) -> list[str]:
+        found: list[str] = await self._client.zrange(self._prefix + name, 0, -1)
+        return found
 
 
 @pytest.fixture
@@ -245,6 +268,52 @@ class TestUpgrade:
         assert (theirs in shown, ours in shown) == (True, False)
 
 
+class TestRelaysOfTheReleaseBefore:
+    """They know only the set `outbox`, which has the entries of all providers."""
+
+    @pytest.fixture
+    async def sent(self, opened: Opened) -> NewRun:
+        run = new(provider="nats")
+        await opened().outbox.accept([run])
+        return run
+
+    async def found(self, store: RedisStore) -> list[str]:
+        return [due.message.run_id for due in (await store.outbox.take(["nats"], 10, NONE)).entries]
+
+    async def test_what_one_took_is_left_to_it_for_its_hold(self, old: Old, opened: Opened, sent: NewRun) -> None:
+        store = opened()
+        await old.index("outbox", sent.run_id, await store.now() + LEASE)
+        assert await self.found(store) == []
+        await old.index("outbox", sent.run_id)
+        await store.outbox.sort()
+        [runs] = await store.outbox.by_provider()
+        assert (runs.provider, runs.outbox) == ("nats", 1)
+
+    async def test_what_one_published_is_gone(self, old: Old, opened: Opened, sent: NewRun) -> None:
+        store = opened()
+        await old.unindex("outbox", sent.run_id)
+        assert await self.found(store) == []
+        [runs] = await store.outbox.by_provider()
+        assert runs.outbox == 0
+
+    async def test_they_see_what_this_release_writes(self, old: Old, sent: NewRun) -> None:
+        assert await old.indexed("outbox") == [sent.run_id]
+
+    async def test_thousands_of_their_entries_are_sorted_in_turn(self, old: Old, opened: Opened) -> None:
+        store = opened()
+        await old.mark(SCHEMA - 1)
+        await old.fill("outbox", 2500)
+        for number in (0, 2499):
+            await old.write(f"r{number}", provider="nats")
+
+        async def sorted_in() -> bool:
+            await store.outbox.sort()
+            found = [one.outbox for one in await store.outbox.by_provider() if one.provider == "nats"]
+            return found == [2]
+
+        await wait_until(sorted_in, "both rows to be sorted in")
+
+
 class TestRows:
     async def test_a_row_is_read_whole(self, schema1: Old, opened: Opened) -> None:
         await schema1.write(
@@ -262,7 +331,9 @@ class TestRows:
             scheduled_for=str(to_millis(T0)),
         )  # fmt: skip
         await schema1.index("outbox", "r1")
-        [message] = await handed_out(opened())
+        store = opened()
+        await store.outbox.sort()
+        [message] = await handed_out(store)
         assert message == Message(
             job="backup",
             run_id="r1",
@@ -278,8 +349,9 @@ class TestRows:
     ) -> None:
         await schema1.write("r1", context='{"a": 1}', scheduled_for=str(to_millis(T0)))
         await schema1.index("outbox", "r1")
+        await opened().outbox.sort()
         store, consumer = opened(PROVIDER), RedisConsumer(valkey_url, namespace, 1024, "w1")
-        assert (await store.outbox.take(10, LEASE)).published == 1
+        assert (await store.outbox.take(PROVIDERS, 10, LEASE)).published == 1
         for attempt in (1, 2, 3):
             [delivery] = await consumer.receive(1, LEASE)
             assert delivery.message

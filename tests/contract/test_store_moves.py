@@ -372,6 +372,18 @@ async def test_tokens_do_not_go_backwards_when_claims_were_lost(tmp_path: Path, 
     assert tokens[3] > to_millis(now()) * 1000, "beyond what counting can have reached by a clock that is ahead"
 
 
+async def test_tokens_do_not_go_backwards_when_their_counter_is_lost(lone: Server, namespace: str) -> None:
+    store, tokens = store_at(lone.url, namespace), []
+    try:
+        for _ in range(3):
+            [message] = await send(store, new())
+            tokens.append((await claim(store, message)).token)
+            lone.ask("DEL", f"{key_prefix(namespace)}token")
+    finally:
+        await store.close()
+    assert tokens == sorted(set(tokens))
+
+
 async def test_the_first_write_after_a_replica_came_waits_for_it(tmp_path: Path, namespace: str) -> None:
     with server(tmp_path / "primary") as primary, server(tmp_path / "replica") as replica:
         store = store_at(primary.url, namespace)

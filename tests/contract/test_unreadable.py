@@ -14,7 +14,17 @@ from horae.store import Store
 from horae.store.glance import glance
 from horae.store.redis import RedisStore
 from horae.store.values import Answer, Declared, Happening, Watched
-from tests.contract.stores import NONE, claim, new, run_through, send, settle, state, taken
+from tests.contract.stores import (
+    NONE,
+    PROVIDERS,
+    claim,
+    new,
+    run_through,
+    send,
+    settle,
+    state,
+    taken,
+)
 
 pytestmark = pytest.mark.requires("valkey")
 
@@ -90,7 +100,8 @@ class TestOutbox:
         raw.hset(key(opened, f"run:{broken.run_id}"), mapping=bad)  # type: ignore[arg-type]
         for one in (broken, sound):
             raw.zadd(key(opened, "outbox"), {one.run_id: 1})
-        found = await opened.outbox.take(10, NONE)
+            raw.zadd(key(opened, "outbox:redis"), {one.run_id: 1})
+        found = await opened.outbox.take(PROVIDERS, 10, NONE)
         assert len(found.entries) + found.published == 1
         assert (await state(opened, broken.run_id)).verdict is Verdict.FAILED
 
@@ -99,6 +110,7 @@ class TestOutbox:
         raw.hset(key(opened, "run:few"), mapping={"attempt": "1", "message": "{", "state": "pending"})
         for name in ("text", "few", "nothing"):
             raw.zadd(key(opened, "outbox"), {name: 1})
+        await opened.outbox.sort()
         assert await taken(opened) == []
         assert raw.zcard(key(opened, "outbox")) == 0
         letters = await opened.dead_letters.newest()

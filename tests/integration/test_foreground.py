@@ -75,7 +75,7 @@ async def test_the_last_failure_is_the_verdict_and_leaves_nothing_to_a_worker(
     run = await ran(settings, "flaky", [], how="always")
     assert (run.verdict, run.reason, run.attempts) == (Verdict.FAILED, "raised", 2)
     async with connect(settings) as store:
-        assert (await store.outbox.take(10, timedelta(seconds=1))).entries == []
+        assert (await store.outbox.take([""], 10, timedelta(seconds=1))).entries == []
 
 
 async def test_a_run_that_is_cancelled_while_it_waits_for_its_retry_is_cancelled(

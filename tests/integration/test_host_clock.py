@@ -13,13 +13,14 @@ from apscheduler.schedulers import base
 from horae.apscheduler.host_clock import HostClock
 from horae.apscheduler.scheduler import InternalScheduler
 from horae.apscheduler.steady_clock import SteadyClock
-from horae.clock import now
-from horae.errors import ClockDiffers
+from horae.clock import asleep, now
+from horae.errors import ClockDiffers, StoreUnavailable
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier
 from horae.schedules.making import at, every
 from horae.settings import StoreSettings
 from horae.store.redis import RedisStore
+from tests.servers import OwnValkey
 from tests.waiting import wait_until
 
 DAY = timedelta(days=1)
@@ -104,6 +105,53 @@ async def test_while_the_store_is_away_the_host_is_followed(tmp_path: Path, host
         assert await HostClock(away, scheduler).step() > 0
         assert abs(clock.now() - host.now(UTC)) < timedelta(seconds=5)
     await away.close()
+
+
+@pytest.mark.parametrize("away_first", [True, False])
+async def test_what_the_store_said_holds_while_it_is_away(
+    tmp_path: Path, host: type[HostTime], namespace: str, away_first: bool
+) -> None:
+    valkey = OwnValkey(tmp_path)
+    valkey.start()
+    known = RedisStore(valkey.url, namespace, StoreSettings())
+    clock = SteadyClock(trusts_host=False, wall=lambda: host.now(UTC))
+    try:
+        async with InternalScheduler(Fired(), clock) as scheduler:
+            duty = HostClock(known, scheduler)
+            await duty.step()
+            if away_first:
+                valkey.kill()
+            host.shift = DAY
+            with pytest.raises(ClockDiffers):
+                await duty.step()
+            valkey.kill()
+            with pytest.raises(ClockDiffers):
+                await duty.step()
+            assert abs(clock.now() - now()) < timedelta(minutes=1)
+            host.shift = timedelta(0)
+            await duty.step()
+            assert clock.ahead == timedelta(0), "the host's clock is right again"
+    finally:
+        valkey.kill()
+        await known.close()
+
+
+async def test_a_machine_that_slept_knows_it_without_the_store(
+    store: RedisStore, host: type[HostTime], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SteadyClock(trusts_host=False, wall=lambda: host.now(UTC))
+    async with InternalScheduler(Fired(), clock) as scheduler:
+        duty = HostClock(store, scheduler)
+        await duty.step()
+        host.shift = DAY
+        monkeypatch.setattr("horae.apscheduler.host_clock.asleep", lambda: asleep() + DAY.total_seconds())
+
+        async def away() -> datetime:
+            raise StoreUnavailable("away")
+
+        monkeypatch.setattr(store, "now", away)
+        await duty.step()
+        assert abs(clock.now() - host.now(UTC)) < timedelta(seconds=5)
 
 
 async def test_a_year_ahead_makes_few_instants(host: type[HostTime]) -> None:

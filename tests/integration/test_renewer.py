@@ -19,7 +19,7 @@ POLICY = Policy(overlap=Overlap.ALLOW, catch_up=CatchUp.ALL, catch_up_window=tim
 
 
 async def claimed(store: ModelStore, lease: timedelta) -> Claim:
-    [due] = (await store.outbox.take(10, LEASE)).entries
+    [due] = (await store.outbox.take([""], 10, LEASE)).entries
     [claim] = await store.claims.claim([Wanted(message=due.message, policy=POLICY)], "w1", lease)
     assert claim.answer is Answer.RUN
     return claim

@@ -10,6 +10,7 @@ from tests.model.claims import ModelClaims
 from tests.model.cursors import ModelCursors
 from tests.model.dead_letters import ModelDeadLetters
 from tests.model.ledger import ModelLedger
+from tests.model.moves import ModelMoves
 from tests.model.notices import ModelNotices
 from tests.model.outbox import ModelOutbox
 from tests.model.pauses import ModelPauses
@@ -30,6 +31,7 @@ class ModelStore:
         self.outbox = ModelOutbox(books)
         self.claims = ModelClaims(books)
         self.pauses = ModelPauses(books)
+        self.moves = ModelMoves(books)
         self.cursors = ModelCursors(books)
         self.ledger = ModelLedger(books)
         self.dead_letters = ModelDeadLetters(books)

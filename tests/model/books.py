@@ -13,7 +13,7 @@ from horae.messages import Message, Priority
 from horae.reasons import Reason, worded
 from horae.runs import Cause, Event, Run, State, Verdict
 from horae.settings import StoreSettings
-from horae.store.values import Claim, DeadLetter, Happening, NewRun, Notice
+from horae.store.values import Claim, DeadLetter, Happening, Move, NewRun, Notice
 from tests.model.retention import Retention, in_order
 
 DEATHS = 3
@@ -39,6 +39,8 @@ class Row:
     token: int = 0
     cancel: str = ""
     unique: str = ""
+    pinned: bool = False
+    resent: int = 0
     unknown_since: datetime | None = None
     waits_since: datetime | None = None
 
@@ -53,6 +55,9 @@ class Books:
         self.rows: dict[str, Row] = {}
         self.retention = Retention(self.rows, clock, settings)
         self.outbox: dict[str, datetime] = {}
+        self.queued: dict[str, datetime] = {}
+        self.providers: set[str] = set()
+        self.moves: dict[str | None, Move] = {}
         self.leases: dict[str, datetime] = {}
         self.active: dict[str, dict[str, datetime]] = defaultdict(dict)
         self.waiting: dict[str, dict[str, datetime]] = defaultdict(dict)
@@ -119,12 +124,23 @@ class Books:
             context=dict(new.context),
             metadata=dict(new.metadata),
         )
-        self.rows[new.run_id] = Row(run=run, priority=new.priority, unique=new.unique)
+        self.rows[new.run_id] = Row(run=run, priority=new.priority, unique=new.unique, pinned=new.pinned)
         self.retention.index(run)
         self.tell(new.run_id, "accepted", f"{new.cause.value} of {new.replays}" if new.replays else new.cause.value)
         if new.cause is Cause.SCHEDULE and new.scheduled_for:
             self.newest[new.job] = max(new.scheduled_for, self.newest.get(new.job, new.scheduled_for))
         return True
+
+    def route(self, job: str, provider: str, pinned: bool) -> str:
+        move = self.moves.get(job) or self.moves.get(None)
+        return provider if pinned or provider == "own" or not move else move.provider
+
+    def hand_out(self, run_id: str, due: datetime | None = None) -> None:
+        """Put a run into the outbox of the provider that it has by now."""
+        row = self.rows[run_id]
+        self.change(run_id, provider=self.route(row.run.job, row.run.provider, row.pinned))
+        self.providers.add(row.run.provider)
+        self.outbox[run_id] = due or self.clock()
 
     def release(self, job: str) -> int:
         """Hand out as many waiting runs of a job as may be active, longest wait first. Returns how many."""
@@ -135,7 +151,7 @@ class Books:
         while self.waiting[job] and (most == 0 or len(self.active[job]) + went < most):
             first = in_order(self.waiting[job])[0]
             del self.waiting[job][first]
-            self.outbox[first] = self.clock()
+            self.hand_out(first)
             went += 1
         return went
 
@@ -144,7 +160,7 @@ class Books:
         words = worded(reason, note)
         self.tell(run_id, "settled", f"{verdict.value}: {words}" if words else verdict.value)
         run, unique = self.rows[run_id].run, (self.rows[run_id].run.job, self.rows[run_id].unique)
-        for index in (self.leases, self.active[run.job], self.waiting[run.job], self.outbox):
+        for index in (self.leases, self.active[run.job], self.waiting[run.job], self.outbox, self.queued):
             index.pop(run_id, None)
         if self.unique.get(unique) == run_id:
             del self.unique[unique]
@@ -181,7 +197,8 @@ class Books:
         row.generation, row.token = row.generation + 1, 0
         self.change(run_id, state=state, worker="")
         self.leases.pop(run_id, None)
-        self.outbox[run_id] = self.clock() + delay
+        self.queued.pop(run_id, None)
+        self.hand_out(run_id, self.clock() + delay)
         if delay:
             self.change(run_id, not_before=self.outbox[run_id])
         return None
@@ -196,7 +213,7 @@ class Books:
             priority=row.priority,
             context=row.run.context,
             metadata=row.run.metadata,
-        )
+        ).again(row.resent)
 
     def holds(self, claim: Claim) -> bool:
         row = self.rows.get(claim.message.run_id)

@@ -147,6 +147,7 @@ class ModelClaims(Noun):
         books.leases[run_id] = now + lease
         books.active[message.job][run_id] = now
         books.outbox.pop(run_id, None)
+        books.queued.pop(run_id, None)
         books.waiting[message.job].pop(run_id, None)
         due = row.run.scheduled_for if row.run.cause is Cause.SCHEDULE and attempts == 1 else None
         if due and now - due > books.late_after:
@@ -194,6 +195,7 @@ class ModelClaims(Noun):
         if fire and policy.catch_up is CatchUp.LATEST and self._supersede(message):
             return self._settled(message, Verdict.MISSED, Reason.SUPERSEDED)
         books.outbox.pop(message.run_id, None)
+        books.queued.pop(message.run_id, None)
         books.active[message.job].pop(message.run_id, None)  # so that it does not wait for itself
         row = books.rows[message.run_id]
         row.waits_since = row.waits_since or (row.run.scheduled_for if fire else None) or books.clock()

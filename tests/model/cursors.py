@@ -21,7 +21,11 @@ class ModelCursors(Noun):
                     )
                     continue
                 same = known is not None and known[0] == one.fingerprint
-                cursor = known[2] if known and same else max(books.clock(), known[2] if known else books.clock())
+                cursor, next_fire = max(books.clock(), known[2] if known else books.clock()), one.next_after_now
+                if known and same:
+                    cursor, next_fire = known[2], one.next_after_since or one.next_after_now
+                elif known is None and one.since:
+                    cursor, next_fire = one.since, one.next_after_since
                 books.schedules[one.job] = (
                     one.fingerprint,
                     max(revision, known[1] if known else 0),
@@ -29,8 +33,8 @@ class ModelCursors(Noun):
                 )
                 if not same or one.job not in books.declared:
                     books.declared[one.job] = (one.schedule, one.offset)
-                if one.next_after_now and not (same and one.job in books.next):
-                    books.next[one.job] = one.next_after_now
+                if next_fire and not (same and one.job in books.next):
+                    books.next[one.job] = next_fire
                 elif not same:
                     books.next.pop(one.job, None)
             here = {one.job for one in declared}
@@ -104,7 +108,7 @@ class ModelCursors(Noun):
                 if run.verdict:
                     books.settle(run.run_id, run.verdict, run.reason)
                 else:
-                    books.outbox[run.run_id] = books.clock()
+                    books.hand_out(run.run_id)
         books.schedules[cursor.job] = (fingerprint, revision, one.to)
         if one.next_fire:
             books.next[cursor.job] = one.next_fire

@@ -18,6 +18,9 @@ class ModelDeadLetters(Noun):
             run_ids = reversed(in_order({run_id: letter.at for run_id, letter in dead.items()}))
             return [dead[run_id] for run_id in run_ids if job is None or dead[run_id].job == job][:limit]
 
+    async def ids(self, job: str | None = None) -> list[str]:
+        return [letter.run_id async for letter in self.every(job)]
+
     async def get(self, run_id: str) -> DeadLetter | None:
         with self.books.lock:
             return self.books.dead.get(run_id)

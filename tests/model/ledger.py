@@ -1,6 +1,6 @@
 """The ledger of the model."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime, timedelta
 
 from horae.runs import Run, State
@@ -133,7 +133,7 @@ class ModelLedger(Noun):
                 dead_letters=len(books.dead),
             )
 
-    async def prune(self) -> int:
+    async def prune(self) -> AsyncIterator[int]:
         books = self.books
         with books.lock:
             gone = books.retention.drop_expired()
@@ -143,4 +143,4 @@ class ModelLedger(Noun):
                 del books.dead[run_id]
                 books.retention.expire(run_id)
                 gone += 1
-            return gone
+        yield gone

@@ -48,7 +48,7 @@ async def _ids(settings: Settings, selection: Selection) -> list[str]:
         named = await selection.ids(store.ledger, store.dead_letters)
         if named is not None:
             return named
-        return [letter.run_id async for letter in store.dead_letters.every(selection.job)]
+        return await store.dead_letters.ids(selection.job)
 
 
 async def _drop(settings: Settings, run_ids: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""The store on Redis or Valkey: outbox, claims, cursors, pauses, ledger, dead letters and notices on one connection."""
+"""The store on Redis or Valkey: all its parts on one connection."""
 
 from datetime import datetime
 
@@ -8,6 +8,7 @@ from horae.store.redis.connection import Connection
 from horae.store.redis.cursors import RedisCursors
 from horae.store.redis.dead_letters import RedisDeadLetters
 from horae.store.redis.ledger import RedisLedger
+from horae.store.redis.moves import RedisMoves
 from horae.store.redis.notices import RedisNotices
 from horae.store.redis.outbox import RedisOutbox
 from horae.store.redis.pauses import RedisPauses
@@ -24,6 +25,7 @@ class RedisStore:
         self.claims = RedisClaims(self._connection)
         self.cursors = RedisCursors(self._connection)
         self.pauses = RedisPauses(self._connection)
+        self.moves = RedisMoves(self._connection)
         self.ledger = RedisLedger(self._connection, settings)
         self.dead_letters = RedisDeadLetters(self._connection)
         self.notices = RedisNotices(self._connection)

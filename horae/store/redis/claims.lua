@@ -4,6 +4,13 @@ local OPEN = { pending = true, queued = true, retrying = true }
 -- also the one that says that a run began. After a restart the instant is the start of the server. The server does not report the
 -- instant of a failover, so then the instant is that of the first claim.
 local gap
+
+-- The last tokens may be lost, and must not be given again. Continue from the clock in microseconds, which is larger than any count of
+-- claims, plus a minute, in case the clock of another server was ahead.
+local function skip_tokens()
+  redis.call('SET', k('token'), int(math.max(tonumber(redis.call('GET', k('token')) or 0), NOW * 1000) + 60000000))
+end
+
 local function look_for_gap()
   local info, known = redis.call('INFO', 'server'), redis.call('GET', k('server'))
   local server = string.match(info, 'run_id:(%x+)')
@@ -13,10 +20,12 @@ local function look_for_gap()
       local promoted = not string.find(redis.call('INFO', 'replication'), 'second_repl_offset:%-1')
       local up = tonumber(string.match(info, 'uptime_in_seconds:(%d+)') or 0) * 1000
       redis.call('SET', k('gap'), promoted and NOW_TEXT or int(NOW - up))
-      -- The last tokens may be lost too, and must not be given again. Continue from the clock in microseconds, which is larger than
-      -- any count of claims, plus a minute, in case the clock of the other server was ahead.
-      redis.call('SET', k('token'), int(math.max(tonumber(redis.call('GET', k('token')) or 0), NOW * 1000) + 60000000))
+      skip_tokens()
+    else
+      redis.call('SET', k('token'), 0, 'NX')
     end
+  elseif redis.call('EXISTS', k('token')) == 0 then
+    skip_tokens()   -- the counter was lost
   end
   gap = tonumber(redis.call('GET', k('gap')) or 0)
 end
@@ -32,9 +41,10 @@ local function grant(id, row, worker, lease)
     'story', (row.story or '') .. line('claimed', row.generation, worker))
   if tonumber(row.generation) > 1 or row.state ~= 'queued' then
     redis.call('HDEL', key, 'cancel', 'unknown_since', 'progress')
-    redis.call('ZREM', k('outbox'), id)
+    out_of_outbox(id, row.provider)
     redis.call('ZREM', k('waiting:' .. row.job), id)
   end
+  out_of_queue(id, row.provider)
   redis.call('ZADD', k('leases'), int(NOW + lease), id)
   redis.call('ZADD', k('active:' .. row.job), NOW_TEXT, id)
   if attempts == 1 and row.fire and NOW - row.fire > LATE then
@@ -43,9 +53,9 @@ local function grant(id, row, worker, lease)
   return { 'run', token, attempts, tonumber(row.failures or 0), row.suspect and 1 or 0, '' }
 end
 
-local function settled(id, verdict, reason, note)
+local function settled(id, verdict, reason, note, more)
   settle_run(id, verdict, reason, note)
-  return { 'settled', 0, 0, 0, 0, verdict .. ': ' .. worded(reason, note) }
+  return { 'settled', 0, 0, 0, 0, verdict .. ': ' .. worded(reason, note), more }
 end
 
 -- A worker does not know the job: hand the run to another worker, or fail it after UNKNOWN.
@@ -77,40 +87,82 @@ local function missed(row, policy)
   return REASON.superseded
 end
 
--- Settle waiting fires that were never begun and have a newer fire as missed. Return true if this fire should be missed.
-local function supersede(id, row)
-  local newer = false
-  for _, other in ipairs(redis.call('ZRANGE', k('waiting:' .. row.job), 0, -1)) do
-    local cause, scheduled, attempts = unpack(redis.call('HMGET', k('run:' .. other), 'cause', 'scheduled_for', 'attempts'))
-    if cause == 'schedule' and tonumber(scheduled) > row.fire then
-      newer = true
-    elseif cause == 'schedule' and tonumber(scheduled) < row.fire and (attempts or '0') == '0' then
-      settle_run(other, 'missed', REASON.superseded)
+-- Settle waiting fires of a job that were never begun and are older than `at` as missed, oldest first, from the score `start`. Return the
+-- score from which the next call continues, or '' at the end.
+local function give_way(job, at, start)
+  local found = redis.call('ZRANGEBYSCORE', k('waiting:' .. job), start, '(' .. int(at), 'WITHSCORES', 'LIMIT', 0, LOOKS)
+  for i = 1, #found, 2 do
+    if may_give_way(found[i]) then
+      if spare <= 0 then return found[i + 1] end
+      spare = spare - 1
+      settle_run(found[i], 'missed', REASON.superseded)
     end
   end
-  return newer and not row.attempts
+  if #found < 2 * LOOKS then return '' end
+  local last = found[#found]
+  return last == start and '(' .. last or last
 end
 
--- Ask the running runs to stop; their workers get the request when they renew the lease. Settle runs that wait for a retry. Return
--- false if none is running.
-local function cancel_others(others)
-  local runs = false
-  for _, other in ipairs(others) do
-    if redis.call('HGET', k('run:' .. other), 'state') == 'running' then
-      redis.call('HSET', k('run:' .. other), 'cancel', REASON.overlap)
-      runs = true
-    else
-      settle_run(other, 'cancelled', REASON.overlap)
+-- Whether a fire newer than `at` waits. Beyond the heir, only the LOOKS next ones are looked at.
+local function newer_waits(job, at)
+  local _, heir_at = heir_of(job)
+  if heir_at and heir_at > at then return true end
+  for _, other in ipairs(redis.call('ZRANGEBYSCORE', k('waiting:' .. job), '(' .. int(at), '+inf', 'LIMIT', 0, LOOKS)) do
+    if redis.call('HGET', k('run:' .. other), 'cause') == 'schedule' then return true end
+  end
+  return false
+end
+
+-- Let older waiting fires give way to this one. Return whether this fire should be missed because a newer one waits, and the score from
+-- which `supersede` continues, or ''. If nobody calls it, `release` settles what is left when its turn comes.
+local function supersede(id, row)
+  local newer = newer_waits(row.job, row.fire)
+  if not newer then redis.call('HSET', k('waiting_heirs'), row.job, id) end
+  return newer and not row.attempts, give_way(row.job, row.fire, '-inf')
+end
+
+-- supersede {job, start} -> the score from which the next call continues, or '' at the end. Continue a claim that left older fires.
+function calls.supersede(a)
+  local _, at = heir_of(a.job)
+  local start = at and give_way(a.job, at, a.start) or ''
+  finish()
+  return start
+end
+
+-- Ask the running ones of the first LOOKS active runs, but for `id`, to stop; their workers get the request when they renew the lease.
+-- Settle those that wait for a retry. Return false if no other run is active any more.
+local function cancel_others(job, id)
+  local active = k('active:' .. job)
+  local waits = false
+  for _, other in ipairs(redis.call('ZRANGE', active, 0, LOOKS - 1)) do
+    if other ~= id then
+      local runs = redis.call('HGET', k('run:' .. other), 'state') == 'running'
+      if runs then
+        redis.call('HSET', k('run:' .. other), 'cancel', REASON.overlap)
+      elseif spare > 0 then
+        spare = spare - 1
+        settle_run(other, 'cancelled', REASON.overlap)
+      end
+      waits = waits or runs or spare <= 0
     end
   end
-  return runs
+  -- More than LOOKS are active only after an edit of the policy. The next claim asks the next ones.
+  return waits or redis.call('ZCARD', active) > LOOKS
 end
 
 -- Make the run wait. Raise the generation, so that copies of the old message count as duplicates and a late `published` for it
 -- removes nothing from the outbox. Remove the run from the active ones, so that it does not wait for itself.
 local function wait(id, row, policy, why, note)
-  if row.fire and policy.catch_up == 'latest' and supersede(id, row) then return settled(id, 'missed', REASON.superseded) end
-  redis.call('ZREM', k('outbox'), id)
+  local more = ''
+  if row.fire and policy.catch_up == 'latest' then
+    local missed
+    missed, more = supersede(id, row)
+    if missed then return settled(id, 'missed', REASON.superseded, nil, more) end
+  elseif row.fire then
+    redis.call('HDEL', k('waiting_heirs'), row.job)   -- the policy was edited
+  end
+  out_of_outbox(id, row.provider)
+  out_of_queue(id, row.provider)
   redis.call('ZREM', k('active:' .. row.job), id)
   -- A run that waits again keeps its place: a fire is ordered by its instant, any other run by the instant at which it first waited.
   if not row.fire then redis.call('HSETNX', k('run:' .. id), 'waits_since', NOW_TEXT) end
@@ -119,32 +171,35 @@ local function wait(id, row, policy, why, note)
   redis.call('HSET', k('bounds'), row.job, policy.most)
   redis.call('HSET', k('run:' .. id), 'state', 'pending', GENERATION, row.generation + 1,
     'story', (row.story or '') .. line('waits', row.generation, note))
-  return { 'later', 0, 0, 0, 0, why }
+  return { 'later', 0, 0, 0, 0, why, more }
+end
+
+-- How many other runs of the job are active.
+local function others_active(job, id)
+  local active = redis.call('ZCARD', k('active:' .. job))
+  return active > 0 and redis.call('ZSCORE', k('active:' .. job), id) and active - 1 or active
 end
 
 -- Apply the overlap policy. Return nil if this run may run, else the answer. `skip` applies only to fires that were never begun: runs
 -- that a user asked for, and runs that a worker began and lost, wait instead.
 local function overlap(id, row, policy)
   if policy.overlap == 'allow' and policy.most == 0 then return nil end
-  local others = redis.call('ZRANGE', k('active:' .. row.job), 0, -1)
-  for i, other in ipairs(others) do
-    if other == id then table.remove(others, i) end
-  end
-  if #others == 0 or (policy.overlap == 'allow' and #others < policy.most) then return nil end
+  local others = others_active(row.job, id)
+  if others == 0 or (policy.overlap == 'allow' and others < policy.most) then return nil end
   if policy.overlap == 'skip' and row.cause == 'schedule' and not row.attempts then return settled(id, 'skipped', REASON.overlap) end
-  if policy.overlap == 'cancel_other' and not cancel_others(others) then return nil end
+  if policy.overlap == 'cancel_other' and not cancel_others(row.job, id) then return nil end
   if policy.here then return settled(id, 'skipped', REASON.overlap) end
   return wait(id, row, policy, REASON.overlap, 'another run of the job is active')
 end
 
 local function row_of(id)
   local row = redis.call('HMGET', k('run:' .. id), 'state', 'attempt', 'job', 'cause', 'attempts', 'failures', 'story', 'scheduled_for', 'suspect',
-    'accepted_at', 'started_at', 'generation')
+    'accepted_at', 'started_at', 'generation', 'provider')
   if not row[1] then return nil end
   if row[5] == '0' then row[5] = nil end   -- schema 1 writes 0 before the first attempt
   return { state = row[1], generation = row[12] or row[2], job = row[3], cause = row[4], attempts = row[5], failures = row[6],
     story = row[7], fire = row[4] == 'schedule' and tonumber(row[8]) or nil, suspect = row[9] or nil,
-    accepted = tonumber(row[10] or 0), started = row[11] }
+    accepted = tonumber(row[10] or 0), started = row[11], provider = row[13] or '' }
 end
 
 -- Accept a message without a row, which was published straight to a broker. Refuse it if it is so old that it may have run before.
@@ -188,7 +243,8 @@ local function claim_one(id, job, generation, policy, record, worker, lease)
 end
 
 -- claim {wanted = [[id, job, generation, record?]], policies = {job: {overlap, catch_up, window, most}}, worker, lease}
--- -> for each {answer, token, attempts, failures, suspect, reason}. Each generation of a run is granted at most once.
+-- -> for each {answer, token, attempts, failures, suspect, reason, start?}. Each generation of a run is granted at most once. If `start`
+-- is neither missing nor '', older fires of the job are left: call `supersede` with it.
 -- A job without a policy is unknown to this worker.
 -- Answer `unknown`: the run has no row. Call again with the record {id, job, tier, generation, made, message, …} to accept it.
 function calls.claim(a)
@@ -204,9 +260,9 @@ end
 -- Whether a run that was asked for by name has to wait for others of its job; under cancel_other these are asked to end.
 local function busy(job, policy)
   if policy.overlap == 'allow' and policy.most == 0 then return false end
-  local others = redis.call('ZRANGE', k('active:' .. job), 0, -1)
-  if #others == 0 or (policy.overlap == 'allow' and #others < policy.most) then return false end
-  return policy.overlap ~= 'cancel_other' or cancel_others(others)
+  local others = redis.call('ZCARD', k('active:' .. job))
+  if others == 0 or (policy.overlap == 'allow' and others < policy.most) then return false end
+  return policy.overlap ~= 'cancel_other' or cancel_others(job)
 end
 
 -- begin {run, overlap, most, waits, worker, lease} -> an answer as from claim. Accept and claim in one step, without a broker, for a
@@ -273,6 +329,7 @@ end
 -- settle {settlements = [{id, token, verdict?, reason, note, retry_after?, died?, failure?, result?}]} -> 1, or 0 where the claim is stale.
 function calls.settle(a)
   local done = {}
+  spare = spare + #a.settlements   -- each may make room for one run
   for i, s in ipairs(a.settlements) do
     local key = k('run:' .. s.id)
     local state, token = unpack(redis.call('HMGET', key, 'state', 'token'))
@@ -296,7 +353,8 @@ function calls.settle(a)
 end
 
 -- sweep {limit} -> JSON: [{id, job, verdict?, worker}]. Settle runs whose lease expired. An internal run fails. A durable run is handed
--- out again as a suspect, and fails after LAPSES lost leases. With a limit of 0, only check that the server accepts writes.
+-- out again as a suspect, and fails after LAPSES lost leases. Continue resumptions whose
+-- caller died. With a limit of 0, only check that the server accepts writes.
 function calls.sweep(a)
   local found = {}
   if a.limit == 0 then
@@ -320,8 +378,9 @@ function calls.sweep(a)
       if job then found[#found + 1] = { id = id, job = job, verdict = verdict, worker = worker or '' } end
     end)
   end
+  local released = go_on_releasing()
   finish()
-  idle = #found == 0
+  idle = #found == 0 and released == 0
   return #found == 0 and '[]' or cjson.encode(found)
 end
 

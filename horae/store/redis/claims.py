@@ -10,12 +10,14 @@ from horae.clock import to_millis
 from horae.jobs.policies import Overlap, Tier
 from horae.messages import FIRST_GENERATIONS, Message
 from horae.runs import Verdict
-from horae.store.redis.connection import Connection
+from horae.store.redis.connection import Connection, batches
 from horae.store.redis.outbox import row_of
 from horae.store.rows import MILLI, message_text
 from horae.store.values import Answer, Cancelled, Claim, Lapsed, NewRun, Policy, Settlement, Stop, Wanted
 
 UNKNOWN = "unknown"
+BATCH = 200
+RENEWALS_A_CALL = 1000
 
 
 class RedisClaims:
@@ -23,10 +25,17 @@ class RedisClaims:
         self._connection = connection
 
     async def claim(self, wanted: Sequence[Wanted], worker: str, lease: timedelta) -> list[Claim]:
+        answers = [answer for batch in batches(wanted, BATCH) for answer in await self._claimed(batch, worker, lease)]
+        for want, answer in zip(wanted, answers, strict=True):
+            if rest := answer[6:]:
+                await self._supersede(want.message.job, rest[0])
+        return [_claim(want.message, answer) for want, answer in zip(wanted, answers, strict=True)]
+
+    async def _claimed(self, wanted: Sequence[Wanted], worker: str, lease: timedelta) -> list[list[Any]]:
         policies = {want.message.job: _policy(want.policy) for want in wanted if want.policy}
         fixed = {"policies": policies, "worker": worker, "lease": lease // MILLI}
         rows = [[want.message.run_id, want.message.job, want.message.generation] for want in wanted]
-        answers = await self._connection.call("claims", "claim", durable=True, wanted=rows, **fixed)
+        answers: list[list[Any]] = await self._connection.call("claims", "claim", durable=True, wanted=rows, **fixed)
         strangers = [place for place, answer in enumerate(answers) if answer[0] == UNKNOWN]
         for place in [place for place in strangers if wanted[place].message.generation > FIRST_GENERATIONS]:
             answers[place] = [Answer.TOO_OLD.value, 0, 0, 0, 0, f"its generation is over {FIRST_GENERATIONS}"]
@@ -36,7 +45,12 @@ class RedisClaims:
             later = await self._connection.call("claims", "claim", durable=True, wanted=again, **fixed)
             for place, answer in zip(strangers, later, strict=True):
                 answers[place] = answer
-        return [_claim(want.message, answer) for want, answer in zip(wanted, answers, strict=True)]
+        return answers
+
+    async def _supersede(self, job: str, start: str) -> None:
+        """Settle the older fires that a claim left, step by step."""
+        while start:
+            start = await self._connection.call("claims", "supersede", job=job, start=start)
 
     async def begin(
         self,
@@ -68,13 +82,19 @@ class RedisClaims:
         return answer == 1
 
     def renew(self, claims: Sequence[Claim], lease: timedelta) -> list[Stop | None]:
-        held = [[claim.message.run_id, claim.token] for claim in claims]
-        answers = self._connection.call_blocking("claims", "renew", claims=held, lease=lease // MILLI)
-        return [Stop(answer) if answer else None for answer in answers]
+        stops: list[Stop | None] = []
+        for batch in batches(claims, RENEWALS_A_CALL):
+            held = [[claim.message.run_id, claim.token] for claim in batch]
+            answers = self._connection.call_blocking("claims", "renew", claims=held, lease=lease // MILLI)
+            stops += [Stop(answer) if answer else None for answer in answers]
+        return stops
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
-        rows = [_settlement(settlement) for settlement in settlements]
-        return [answer == 1 for answer in await self._connection.call("claims", "settle", settlements=rows)]
+        done: list[bool] = []
+        for batch in batches(settlements, BATCH):
+            rows = [_settlement(settlement) for settlement in batch]
+            done += [answer == 1 for answer in await self._connection.call("claims", "settle", settlements=rows)]
+        return done
 
     async def sweep(self, limit: int) -> list[Lapsed]:
         lapsed = json.loads(await self._connection.call("claims", "sweep", limit=limit))
@@ -121,7 +141,7 @@ def _record(want: Wanted) -> dict[str, Any]:
 
 
 def _claim(message: Message, answer: list[Any]) -> Claim:
-    kind, token, attempts, failures, suspect, reason = answer
+    kind, token, attempts, failures, suspect, reason = answer[:6]
     return Claim(
         message=message,
         answer=Answer(kind),

@@ -40,6 +40,8 @@ SAFE_SECONDS = 30.0
 """How long the result of the safety check holds. The configuration of a running server may change."""
 ENDS = frozenset({"settle", "report", "append_log", "record", "published", "set_aside", "put_back"})
 """Functions that record what has already happened. Only these are allowed on a store that became unsafe."""
+READS = frozenset({"page"})
+"""Functions that write nothing and need no safe store."""
 LIMITS = (
     limits.DEATHS,
     limits.LAPSES,
@@ -49,6 +51,8 @@ LIMITS = (
     limits.FRESH,
     limits.NOTICES,
     limits.OPERATION,
+    limits.STEP,
+    limits.LOOKS,
 )
 """Passed to the scripts as numbers and milliseconds, in the order in which prelude.lua reads them."""
 TIMEOUT_SECONDS = 5.0
@@ -64,8 +68,8 @@ REFUSES_FOR_NOW = ("MISCONF", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "TRYAGA
 type Packed = tuple[str | bytes, ...]
 REPEATABLE = frozenset(
     (
-        *("due", "in_force", "watch", "account", "declare", "forget", "figures"),
-        *("renew", "report", "published", "publish_own", "pause", "prune"),
+        *("due", "in_force", "watch", "account", "declare", "forget", "figures", "by_provider", "waiting", "page"),
+        *("renew", "report", "published", "publish_own", "sort", "pause", "move", "prune", "prune_letters"),
     )
 )
 """Functions that have the same effect and answer if they are sent again. All other calls carry an operation id."""
@@ -139,7 +143,7 @@ class Connection:
 
         `durable`: if the server has replicas, wait until one of them has the write, at most REPLICA_WAIT_MILLIS.
         """
-        if not self._safe or function not in ENDS:
+        if function not in READS and not (self._safe and function in ENDS):
             await self.ensure_safe()
         repeats = function not in REPEATABLE
         if repeats:

@@ -4,8 +4,10 @@ local function instant(text)
   return millis and millis > -62135596800000 and millis < 253402300800000 and text or nil
 end
 
--- declare {jobs = [{job, fingerprint, next?, schedule, offset}], revision} -> flat list of job, why: the jobs that the caller must not
--- fire. The cursor of a new job is now; that of an edited job becomes max(cursor, now); that of an unchanged job stays.
+-- declare {jobs = [{job, fingerprint, next?, since?, next_after_since?, schedule, offset}], revision} -> flat list of job, why: the jobs
+-- that the caller must not fire. The cursor of a new job is now; that of an edited job becomes max(cursor, now); that of an unchanged job
+-- stays. The caller gives `since` if it has seen the schedule here before: then a lost cursor is since, and a lost next fire is the first
+-- one after it.
 function calls.declare(a)
   local aside = {}
   for _, d in ipairs(a.jobs) do
@@ -19,11 +21,14 @@ function calls.declare(a)
       aside[#aside + 1] = older and 'a newer revision is in force' or 'another definition has the same revision'
     else
       if differs then
-        redis.call('HSET', key, 'fingerprint', d.fingerprint, 'cursor', int(math.max(NOW, tonumber(cursor or 0))))
+        local lost = not fingerprint and d.since
+        local next_fire = d.next
+        if lost then next_fire = d.next_after_since end
+        redis.call('HSET', key, 'fingerprint', d.fingerprint, 'cursor', lost and d.since or int(math.max(NOW, tonumber(cursor or 0))))
         redis.call('HSET', key, 'schedule', d.schedule, 'offset', int(d.offset))
-        if d.next then redis.call('ZADD', k('next'), d.next, d.job) else redis.call('ZREM', k('next'), d.job) end
-      elseif d.next then
-        redis.call('ZADD', k('next'), 'NX', d.next, d.job)
+        if next_fire then redis.call('ZADD', k('next'), next_fire, d.job) else redis.call('ZREM', k('next'), d.job) end
+      elseif d.next or d.next_after_since then
+        redis.call('ZADD', k('next'), 'NX', d.next_after_since or d.next, d.job)
         if redis.call('HSETNX', key, 'schedule', d.schedule) == 1 then redis.call('HSET', key, 'offset', int(d.offset)) end
       end
       if not older then redis.call('HSET', key, 'revision', int(a.revision)) end
@@ -85,11 +90,11 @@ function calls.forget(a)
   return answer[1]
 end
 
--- due {limit} -> {now, milliseconds to the first fire after these or -1, then flat job, fingerprint, cursor}: the jobs with a fire
--- at or before now.
+-- due {start, limit} -> {now, milliseconds to the first fire after these or -1, then flat job, fingerprint, cursor}: the jobs with a
+-- fire at or before now, without the first `start` ones.
 function calls.due(a)
-  local jobs = redis.call('ZRANGEBYSCORE', k('next'), '-inf', NOW_TEXT, 'LIMIT', 0, a.limit)
-  local following = redis.call('ZRANGE', k('next'), #jobs, #jobs, 'WITHSCORES')
+  local jobs = redis.call('ZRANGEBYSCORE', k('next'), '-inf', NOW_TEXT, 'LIMIT', a.start, a.limit)
+  local following = redis.call('ZRANGE', k('next'), a.start + #jobs, a.start + #jobs, 'WITHSCORES')
   local found = { NOW_TEXT, following[2] and math.max(0, tonumber(following[2]) - NOW) or -1 }
   for _, job in ipairs(jobs) do
     local fingerprint, cursor = unpack(redis.call('HMGET', k('job:' .. job), 'fingerprint', 'cursor'))
@@ -109,9 +114,10 @@ local function advance(one)
   local fingerprint, cursor = unpack(redis.call('HMGET', key, 'fingerprint', 'cursor'))
   if fingerprint ~= one.fingerprint or tonumber(cursor) ~= one.from or one.to < one.from or one.to > NOW then return 0 end
   for _, r in ipairs(one.runs) do
+    r.provider = routed(r.job, r.provider or '')
     local new, published = put_run(r, not r.verdict)
     if new and r.verdict then settle_run(r.id, r.verdict, r.reason) end
-    if new and not r.verdict and not published then redis.call('ZADD', k('outbox'), NOW_TEXT, r.id) end
+    if new and not r.verdict and not published then into_outbox(r.id, r.provider, NOW_TEXT) end
   end
   redis.call('HSET', key, 'cursor', int(one.to))
   if one.next then redis.call('ZADD', k('next'), one.next, one.job) else redis.call('ZREM', k('next'), one.job) end

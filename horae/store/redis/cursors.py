@@ -11,7 +11,7 @@ from horae.store.rows import MILLI
 from horae.store.values import Advance, Cursor, Declared, DueJobs, InForce, Watched
 
 JOBS_A_CALL = 500
-RUNS_A_CALL = 500
+RUNS_A_CALL = 200
 
 
 class RedisCursors:
@@ -55,11 +55,16 @@ class RedisCursors:
             await self._connection.call("cursors", "account", jobs=rows, to=to_millis(until))
 
     async def due(self, limit: int) -> DueJobs:
-        now, millis, *flat = await self._connection.call("cursors", "due", limit=limit)
-        cursors = [
-            Cursor(job=job, fingerprint=fingerprint, at=from_millis(int(at)))
-            for job, fingerprint, at in (flat[start : start + 3] for start in range(0, len(flat), 3))
-        ]
+        cursors: list[Cursor] = []
+        for start in range(0, limit, JOBS_A_CALL):
+            page = min(JOBS_A_CALL, limit - start)
+            now, millis, *flat = await self._connection.call("cursors", "due", start=start, limit=page)
+            cursors += [
+                Cursor(job=job, fingerprint=fingerprint, at=from_millis(int(at)))
+                for job, fingerprint, at in (flat[place : place + 3] for place in range(0, len(flat), 3))
+            ]
+            if len(flat) < 3 * page:
+                break
         return DueJobs(cursors=cursors, now=from_millis(int(now)), next_in=None if millis < 0 else millis * MILLI)
 
     async def advance(self, advances: Sequence[Advance]) -> list[bool]:
@@ -91,7 +96,8 @@ def _declared(one: Declared) -> dict[str, Any]:
         "schedule": one.schedule,
         "offset": one.offset // MILLI,
     }
-    return row | ({"next": str(to_millis(one.next_after_now))} if one.next_after_now else {})
+    instants = {"next": one.next_after_now, "since": one.since, "next_after_since": one.next_after_since}
+    return row | {name: str(to_millis(instant)) for name, instant in instants.items() if instant}
 
 
 def _in_force(row: Sequence[Any]) -> InForce:

@@ -18,12 +18,40 @@ function calls.drop(a)
         tell(id, 'dropped')
         redis.call('PEXPIRE', k('run:' .. id), KEEP)
       else
-        redis.call('DEL', k('run:' .. id))
+        redis.call('UNLINK', k('run:' .. id))
       end
       dropped = dropped + 1
     end
   end
   return dropped
+end
+
+-- The rank after the entry {id, score} in the order of the page, or after all entries before its score if the entry is gone.
+local function rank_after(id, score, newest_first)
+  if id == '' then return 0 end
+  local rank = redis.call(newest_first and 'ZREVRANK' or 'ZRANK', k('dead'), id)
+  if rank then return rank + 1 end
+  if newest_first then return redis.call('ZCOUNT', k('dead'), '(' .. score, '+inf') end
+  return redis.call('ZCOUNT', k('dead'), '-inf', '(' .. score)
+end
+
+-- page {after = [id, score], newest_first, job?, limit} -> {1 if more is left, the `after` of the next call, then the ids}. Looks at the
+-- next LOOKS letters for up to `limit` letters of the job.
+function calls.page(a)
+  local rank = rank_after(a.after[1], a.after[2], a.newest_first)
+  local looks = a.job and LOOKS or math.min(LOOKS, a.limit)
+  local found = redis.call(a.newest_first and 'ZREVRANGE' or 'ZRANGE', k('dead'), rank, rank + looks - 1, 'WITHSCORES')
+  local answer, last = { #found == 2 * looks and 1 or 0, '', '' }, #found - 1
+  for i = 1, #found, 2 do
+    -- A key of another type makes HGET fail; it is no letter of the job.
+    if not a.job or redis.pcall('HGET', k('run:' .. found[i]), 'job') == a.job then answer[#answer + 1] = found[i] end
+    if #answer == a.limit + 3 then
+      answer[1], last = 1, i
+      break
+    end
+  end
+  if answer[1] == 1 then answer[2], answer[3] = found[last], found[last + 1] end
+  return answer
 end
 
 return respond()

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
+from typing import Any
 
 from horae.clock import EPOCH, from_millis
 from horae.messages import Message, Priority, kept_of
@@ -12,6 +13,7 @@ from horae.store.rows import UNREADABLE, read_run, reason_of, unreadable
 from horae.store.values import DeadLetter
 
 BATCH = 200
+IDS_A_PAGE = 1000
 
 
 class RedisDeadLetters:
@@ -19,18 +21,33 @@ class RedisDeadLetters:
         self._connection = connection
 
     async def newest(self, limit: int = 50, job: str | None = None) -> list[DeadLetter]:
-        found: list[DeadLetter] = []
-        start = 0
-        while len(found) < limit:
-            with translated(self._connection.url):
-                entries = await self._connection.client.zrevrange(
-                    self._connection.key("dead"), start, start + BATCH - 1, withscores=True
-                )
-            if not entries:
+        found: dict[str, DeadLetter] = {}
+        async for page in self._pages(job, min(limit, IDS_A_PAGE), newest_first=True):
+            for batch in batches(page, BATCH):
+                found |= {letter.run_id: letter for letter in await self._there(batch)}
+            if len(found) >= limit:
                 break
-            start += BATCH
-            found += [one for one in await self._letters(entries) if job is None or one.job == job]
-        return found[:limit]
+        return list(found.values())[:limit]
+
+    async def ids(self, job: str | None = None) -> list[str]:
+        pages = [page async for page in self._pages(job, IDS_A_PAGE, newest_first=False)]
+        return list(dict.fromkeys(run_id for page in pages for run_id in page))
+
+    async def _pages(self, job: str | None, limit: int, *, newest_first: bool) -> AsyncIterator[list[str]]:
+        """The ids of the letters of a job, in pages. If letters are dropped meanwhile, a page may repeat some."""
+        asked: dict[str, Any] = {"newest_first": newest_first, "limit": limit} | ({"job": job} if job else {})
+        more, after = 1, ["", ""]
+        while more:
+            more, run_id, at, *page = await self._connection.call("dead_letters", "page", after=after, **asked)
+            after = [run_id, at]
+            yield page
+
+    async def _there(self, run_ids: Sequence[str]) -> list[DeadLetter]:
+        """The letters with these ids, in order. Omits those dropped meanwhile."""
+        with translated(self._connection.url):
+            died = await self._connection.client.zmscore(self._connection.key("dead"), list(run_ids))
+        there = [(run_id, at) for run_id, at in zip(run_ids, died, strict=True) if at is not None]
+        return await self._letters(there)
 
     async def get(self, run_id: str) -> DeadLetter | None:
         with translated(self._connection.url):
@@ -39,15 +56,8 @@ class RedisDeadLetters:
         return found[0] if found else None
 
     async def every(self, job: str | None = None, run_ids: Sequence[str] | None = None) -> AsyncIterator[DeadLetter]:
-        key, client = self._connection.key("dead"), self._connection.client
-        if run_ids is None:
-            with translated(self._connection.url):
-                run_ids = await client.zrange(key, 0, -1)
-        for batch in batches(run_ids, BATCH):
-            with translated(self._connection.url):
-                died = await client.zmscore(key, list(batch))
-            there = [(run_id, at) for run_id, at in zip(batch, died, strict=True) if at is not None]
-            for letter in await self._letters(there):
+        for batch in batches(await self.ids(job) if run_ids is None else run_ids, BATCH):
+            for letter in await self._there(batch):
                 if job is None or letter.job == job:
                     yield letter
 

@@ -28,52 +28,98 @@ function calls.record(a)
         redis.call('HSET', key, 'state', r.state)
       end
     end
-    if a.keep then
-      for _, old in ipairs(redis.call('ZRANGE', k('ledger:' .. r.job), 0, -a.keep - 1)) do drop_run(old, r.job, 0) end
+    local over = a.keep and math.min(redis.call('ZCARD', k('ledger:' .. r.job)) - a.keep, drops) or 0
+    if over > 0 then
+      for _, old in ipairs(redis.call('ZRANGE', k('ledger:' .. r.job), 0, over - 1)) do drop_run(old, r.job, 0) end
+      drops = drops - over
     end
   end
   finish()
   return 1
 end
 
--- Return at most `limit` entries of an index, with their scores, that are older than the retention and whose row has expired. Entries
--- that still have a row, such as dead letters, are passed over.
-local function outlived(index, limit)
-  local found = {}
-  for start = 0, 99 * limit, limit do
-    local page = redis.call('ZRANGEBYSCORE', index, '-inf', int(NOW - KEEP), 'WITHSCORES', 'LIMIT', start, limit)
-    for i = 1, #page, 2 do
-      if redis.call('EXISTS', k('run:' .. page[i])) == 0 then found[#found + 1] = { page[i], page[i + 1] } end
-      if #found == limit then return found end
-    end
-    if #page < 2 * limit then break end
-  end
-  return found
+-- The rank in an index after the entry {id, score}, or after all older entries if the entry is gone. 0 for an empty id.
+local function rank_after(index, id, score)
+  if id == '' then return 0 end
+  local rank = redis.call('ZRANK', index, id)
+  return rank and rank + 1 or redis.call('ZCOUNT', index, '-inf', '(' .. score)
 end
 
--- prune {limit, keep_dead} -> how many were dropped. Drops index entries whose row has expired, the oldest settled runs of a job beyond
--- KEEP_EACH, and the oldest dead letters beyond `keep_dead`.
-function calls.prune(a)
-  local gone = 0
-  for _, job in ipairs(redis.call('HKEYS', k('last'))) do
-    -- Expired rows are dropped here; runs beyond the maximum number are dropped by trim.
-    for _, one in ipairs(outlived(k('ledger:' .. job), a.limit)) do
-      drop_run(one[1], job, one[2])
-      gone = gone + 1
+-- Walk through an index, oldest first, from behind the entry `after`, at most LOOKS entries and `drops` removals in all walks of a call.
+-- `visit(id, score, rank)` returns true for an entry that stays, false for one that it removed, and nil to end the walk. Return the entry
+-- behind which the next call continues, or nil at the end.
+local PAGE, looks, gone = 100, LOOKS, 0
+local function walk(index, after, visit)
+  local rank = rank_after(index, after[1], after[2])
+  while true do
+    local found = redis.call('ZRANGE', index, rank, rank + PAGE - 1, 'WITHSCORES')
+    for i = 1, #found, 2 do
+      if drops <= 0 or looks <= 0 then return after end
+      looks = looks - 1
+      local stays = visit(found[i], found[i + 1], rank)
+      if stays == nil then return nil end
+      if stays then after, rank = { found[i], found[i + 1] }, rank + 1 end
     end
-    gone = gone + trim(job, KEEP_EACH, a.limit)
+    if #found < 2 * PAGE then return nil end
   end
-  -- Entries that are not in the index of a job: invalid messages and dead letters.
-  for _, one in ipairs(outlived(k('ledger'), a.limit)) do gone = gone + redis.call('ZREM', k('ledger'), one[1]) end
-  local over = math.min(redis.call('ZCARD', k('dead')) - a.keep_dead, a.limit)
+end
+
+-- Drop the runs of a job whose row has expired, and the oldest settled ones beyond KEEP_EACH. Returns as `walk` does.
+local function prune_job(job, after)
+  local index = k('ledger:' .. job)
+  local card, all_fresh = redis.call('ZCARD', index), false
+  return walk(index, after, function(id, score, rank)
+    local over = rank < card - KEEP_EACH
+    if not over and tonumber(score) > NOW - KEEP then return nil end
+    local ended, state = unpack(redis.call('HMGET', k('run:' .. id), 'ended_at', 'state'))
+    local done
+    if not state then
+      drop_run(id, job, score)
+      done = 'dropped'
+    elseif over and not all_fresh then
+      done = drop_settled(id, job, score, ended, state)
+      all_fresh = done == 'fresh'
+    end
+    if done ~= 'dropped' and done ~= 'unlisted' then return true end
+    card, drops, gone = card - 1, drops - 1, done == 'dropped' and gone + 1 or gone
+    return false
+  end)
+end
+
+-- prune {jobs, after = [id, score]} -> {how many were dropped, how many of the jobs are done, the `after` of the next one}. Drop runs of
+-- the ledgers of these jobs: those whose row has expired, and the oldest settled ones beyond KEEP_EACH.
+function calls.prune(a)
+  local after, done = a.after, 0
+  for _, job in ipairs(a.jobs) do
+    after = prune_job(job, after)
+    if after then return { gone, done, after[1], after[2] } end
+    looks, done, after = looks - 1, done + 1, { '', '' }
+  end
+  return { gone, done, '', '' }
+end
+
+-- prune_letters {after = [id, score], keep_dead} -> {how many were dropped, 1 if more is left, the `after` of the next call}. Drop index
+-- entries of no job whose row has expired: invalid messages and dead letters. Drop the oldest dead letters beyond `keep_dead`.
+function calls.prune_letters(a)
+  local index = k('ledger')
+  local over = math.min(redis.call('ZCARD', k('dead')) - a.keep_dead, drops)
   if over > 0 then
     for _, id in ipairs(redis.call('ZRANGE', k('dead'), 0, over - 1)) do
       redis.call('ZREM', k('dead'), id)
       redis.call('PEXPIRE', k('run:' .. id), KEEP)
-      gone = gone + 1
+      drops, gone = drops - 1, gone + 1
     end
   end
-  return gone
+  local after = walk(index, a.after, function(id, score)
+    if tonumber(score) > NOW - KEEP then return nil end
+    if redis.call('EXISTS', k('run:' .. id)) == 1 then return true end
+    redis.call('ZREM', index, id)
+    drops, gone = drops - 1, gone + 1
+    return false
+  end)
+  local more = after or redis.call('ZCARD', k('dead')) > a.keep_dead
+  after = after or { '', '' }
+  return { gone, more and 1 or 0, after[1], after[2] }
 end
 
 -- append_log {id, lines, keep}: keep the newest `keep` lines, for the retention of settled runs.
@@ -85,18 +131,21 @@ function calls.append_log(a)
   return 1
 end
 
--- figures {} -> JSON: {counts and noticed (flat, by job|word), overdue: milliseconds since the first outbox entry was due, outbox:
--- entries, waiting: runs that wait for another run of their job or for the end of a pause, running: runs with a lease, dead: letters}.
+-- figures {} -> JSON: {overdue: milliseconds since the first outbox entry was due, outbox: entries, running: runs with a lease, dead:
+-- letters}.
 function calls.figures()
-  local first, waiting = redis.call('ZRANGE', k('outbox'), 0, 0, 'WITHSCORES'), 0
-  for _, job in ipairs(redis.call('SMEMBERS', k('waiters'))) do
-    waiting = waiting + redis.call('ZCARD', k('waiting:' .. job))
-  end
   return cjson.encode({
-    counts = redis.call('HGETALL', k('counts')), noticed = redis.call('HGETALL', k('noticed')),
-    overdue = first[2] and math.max(0, NOW - tonumber(first[2])) or 0, outbox = redis.call('ZCARD', k('outbox')), waiting = waiting,
+    overdue = since_first(k('outbox')), outbox = redis.call('ZCARD', k('outbox')),
     running = redis.call('ZCARD', k('leases')), dead = redis.call('ZCARD', k('dead')),
   })
+end
+
+-- waiting {start} -> {the cursor of the next call, '0' at the end; how many runs of the jobs that were looked at wait for another run of
+-- their job or for the end of a pause}.
+function calls.waiting(a)
+  local answer, waiting = redis.call('SSCAN', k('waiters'), a.start, 'COUNT', LOOKS), 0
+  for _, job in ipairs(answer[2]) do waiting = waiting + redis.call('ZCARD', k('waiting:' .. job)) end
+  return { answer[1], waiting }
 end
 
 return respond()

@@ -1,7 +1,7 @@
 """The ledger: every run, its states and its verdict."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -16,6 +16,10 @@ from horae.store.values import ALL_RUNS, Figures, Happening, Latest, Only
 LINES_A_CALL = 500
 PAGE = 500
 """How many entries of an index are read at a time."""
+FIELDS = 1000
+"""About how many fields of a hash are read at a time."""
+JOBS_A_CALL = 200
+RUNS_A_CALL = 100
 
 
 class RedisLedger:
@@ -40,31 +44,37 @@ class RedisLedger:
         only: Only = ALL_RUNS,
         limit: int = 50,
     ) -> list[Run]:
-        if only == ALL_RUNS:
-            return await self.many(await self._newest(job, since, until, 0, limit))
         found: dict[str, Run] = {}
-        start = 0
-        while len(found) < limit and (page := await self._newest(job, since, until, start, PAGE)):
-            start += PAGE
+        async for page in self._newest(job, since, until, PAGE if only != ALL_RUNS else min(PAGE, limit)):
             # A run that is added meanwhile shifts the pages, so a page may repeat runs. Keep each run once.
-            chosen = await self._chosen([run_id for run_id in page if run_id not in found], only)
+            fresh = [run_id for run_id in page if run_id not in found]
+            chosen = fresh if only == ALL_RUNS else await self._chosen(fresh, only)
             found |= {run.run_id: run for run in await self.many(chosen[: limit - len(found)])}
+            if len(found) >= limit:
+                break
         return list(found.values())
 
     async def ids(self, *, job: str | None = None, since: datetime | None = None, limit: int = 50) -> list[str]:
-        return await self._newest(job, since, None, 0, limit)
+        found: dict[str, None] = {}
+        async for page in self._newest(job, since, None, min(PAGE, limit)):
+            found |= dict.fromkeys(page)
+            if len(found) >= limit:
+                break
+        return list(found)[:limit]
 
     async def _newest(
-        self, job: str | None, since: datetime | None, until: datetime | None, start: int, limit: int
-    ) -> list[str]:
+        self, job: str | None, since: datetime | None, until: datetime | None, size: int
+    ) -> AsyncIterator[list[str]]:
+        """The ids between the bounds, newest first, in pages of `size`."""
         index = self._connection.key(f"ledger:{job}" if job else "ledger")
         low = to_millis(since) if since else "-inf"
         high = to_millis(until) if until else "+inf"
-        with translated(self._connection.url):
-            run_ids: list[str] = await self._connection.client.zrevrangebyscore(
-                index, high, low, start=start, num=limit
-            )
-        return run_ids
+        start, page = 0, [""] * size
+        while len(page) == size:
+            with translated(self._connection.url):
+                page = await self._connection.client.zrevrangebyscore(index, high, low, start=start, num=size)
+            start += size
+            yield page
 
     async def _chosen(self, run_ids: Sequence[str], only: Only) -> list[str]:
         """The ids that pass the filter. Reads three fields of each row, because whole rows may be large."""
@@ -107,10 +117,9 @@ class RedisLedger:
         }
 
     async def record(self, runs: Sequence[Run], keep: int | None = None) -> None:
-        arguments: dict[str, Any] = {"runs": [record_of(run) for run in runs]}
-        if keep is not None:
-            arguments["keep"] = keep
-        await self._connection.call("ledger", "record", **arguments)
+        kept: dict[str, Any] = {} if keep is None else {"keep": keep}
+        for batch in batches(runs, RUNS_A_CALL):
+            await self._connection.call("ledger", "record", runs=[record_of(run) for run in batch], **kept)
 
     async def append_log(self, run_id: str, lines: Sequence[str]) -> None:
         if not lines or not self._keep_log_lines:
@@ -125,26 +134,60 @@ class RedisLedger:
         return lines
 
     async def figures(self) -> Figures:
-        found = json.loads(await self._connection.call("ledger", "figures"))  # Lua encodes an empty list as `{}`
+        found = json.loads(await self._connection.call("ledger", "figures"))
         return Figures(
-            settled={(job, Verdict(verdict)): count for job, verdict, count in _by_job(found["counts"] or ())},
-            noticed={(job, Happening(what)): count for job, what, count in _by_job(found["noticed"] or ())},
+            settled={(job, Verdict(verdict)): count async for job, verdict, count in self._by_job("counts")},
+            noticed={(job, Happening(what)): count async for job, what, count in self._by_job("noticed")},
             overdue=found["overdue"] * MILLI,
             outbox=found["outbox"],
-            waiting=found["waiting"],
+            waiting=await self._waiting(),
             running=found["running"],
             dead_letters=found["dead"],
         )
 
-    async def prune(self) -> int:
-        return int(await self._connection.call("ledger", "prune", limit=500, keep_dead=self._keep_dead))
+    async def _by_job(self, name: str) -> AsyncIterator[tuple[str, str, int]]:
+        """A hash with the fields `job|word`: job, word and count. `%7C` in a job means `|`."""
+        async for fields in self._pages(name):
+            for field, count in fields.items():
+                job, _, word = field.rpartition("|")
+                yield job.replace("%7C", "|").replace("%25", "%"), word, int(count)
 
+    async def _pages(self, name: str) -> AsyncIterator[dict[str, str]]:
+        """A hash in pages, because one answer with all fields blocks the server. A field may come twice."""
+        cursor = 0
+        while True:
+            with translated(self._connection.url):
+                cursor, fields = await self._connection.client.hscan(self._connection.key(name), cursor, count=FIELDS)
+            yield fields
+            if not cursor:
+                return
 
-def _by_job(flat: Sequence[str]) -> Iterator[tuple[str, str, int]]:
-    """Read a hash with fields `job|word`, given as a flat list: job, word and count. `%7C` in a job means `|`."""
-    for field, count in zip(flat[::2], flat[1::2], strict=True):
-        job, _, word = field.rpartition("|")
-        yield job.replace("%7C", "|").replace("%25", "%"), word, int(count)
+    async def _waiting(self) -> int:
+        start, waiting = "0", 0
+        while True:
+            start, some = await self._connection.call("ledger", "waiting", start=start)
+            waiting += int(some)
+            if start == "0":
+                return waiting
+
+    async def prune(self) -> AsyncIterator[int]:
+        async for fields in self._pages("last"):
+            for jobs in batches(list(fields), JOBS_A_CALL):
+                async for gone in self._prune_jobs(jobs):
+                    yield gone
+        more, after = 1, ["", ""]
+        while more:
+            gone, more, *after = await self._connection.call(
+                "ledger", "prune_letters", after=after, keep_dead=self._keep_dead
+            )
+            yield gone
+
+    async def _prune_jobs(self, jobs: Sequence[str]) -> AsyncIterator[int]:
+        after = ["", ""]
+        while jobs:
+            gone, done, *after = await self._connection.call("ledger", "prune", jobs=list(jobs), after=after)
+            jobs = jobs[done:]
+            yield gone
 
 
 def record_of(run: Run) -> dict[str, Any]:

@@ -1,21 +1,22 @@
--- accept {runs, hold} -> for each {run, new, published}. Writes all runs and their outbox entries, or none. `published` is 1 if this
--- server carries the provider. `hold`: for this many milliseconds the relay leaves entries that are due now to the caller.
+-- accept {runs, hold} -> for each {run, new, published, provider}. Writes all runs and their outbox entries, or none. `published` is 1 if
+-- this server carries the provider. `hold`: for this many milliseconds the relay leaves entries that are due now to the caller.
 function calls.accept(a)
   local answers = {}
   for i, r in ipairs(a.runs) do
     local holder = r.unique and redis.call('HGET', k('unique'), of(r.job, r.unique))
+    r.provider = routed(r.job, r.provider, r.pinned)
     if holder then
-      answers[i] = { holder, 0, 0 }
+      answers[i] = { holder, 0, 0, r.provider }
     else
       local due = tonumber(r.due or 0)
       local new, published = put_run(r, due <= NOW)
-      if new and not published then redis.call('ZADD', k('outbox'), due > NOW and int(due) or int(NOW + a.hold), r.id) end
+      if new and not published then into_outbox(r.id, r.provider, due > NOW and int(due) or int(NOW + a.hold)) end
       if new and r.unique then redis.call('HSET', k('unique'), of(r.job, r.unique), r.id) end
       if new and r.replays and redis.call('ZREM', k('dead'), r.replays) == 1 then
         tell(r.replays, 'replayed', 'as ' .. r.id)
         redis.call('PEXPIRE', k('run:' .. r.replays), KEEP)
       end
-      answers[i] = { r.id, new and 1 or 0, published and 1 or 0 }
+      answers[i] = { r.id, new and 1 or 0, published and 1 or 0, r.provider }
     end
   end
   return answers
@@ -29,40 +30,67 @@ local function sound(message, generation)
   return ok and type(decoded) == 'table' and decoded.job ~= nil
 end
 
--- take {limit, hold} -> {how many this server published itself, milliseconds to the next entry or -1, then flat id, message,
--- generation, provider}: the due entries, oldest first. No other relay gets them for `hold` milliseconds.
+-- The due entries of a provider, oldest first. Drop those that are not in the common set any more, because a process of the previous
+-- release removed them there, and leave out those that one of its relays has taken.
+local function due_at(provider, limit)
+  local set, due = k('outbox:' .. provider), {}
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', set, '-inf', NOW_TEXT, 'LIMIT', 0, limit)) do
+    local at = redis.call('ZSCORE', k('outbox'), id)
+    if not at then
+      redis.call('ZREM', set, id)
+    elseif tonumber(at) > NOW then
+      redis.call('ZADD', set, at, id)
+    else
+      due[#due + 1] = id
+    end
+  end
+  return due
+end
+
+-- take {providers, limit, hold} -> {how many this server published itself, milliseconds to the next entry or -1, then flat id, message,
+-- generation, resent}: the due entries of these providers, each provider's oldest first. No other relay gets them for `hold` milliseconds.
 function calls.take(a)
-  local found, published = { 0, -1 }, 0
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', k('outbox'), '-inf', NOW_TEXT, 'LIMIT', 0, a.limit)) do
-    guarded(id, function()
-      local message, older, newer, provider = unpack(redis.call('HMGET', k('run:' .. id), 'message', 'attempt', 'generation', 'provider'))
-      local generation = newer or older
-      if not generation then
-        redis.call('ZREM', k('outbox'), id)
-      elseif carries(provider) and sound(message, generation) then
-        hand_out(id)
-        published = published + 1
-      else
-        redis.call('ZADD', k('outbox'), int(NOW + a.hold), id)
-        for _, v in ipairs({ id, message or message_of_parts(id), generation, provider or '' }) do found[#found + 1] = v end
-      end
-    end)
+  local found, published, first, seen = { 0, -1 }, 0, nil, 0
+  local function take(id, provider)
+    local message, older, newer, job, was, pinned, resent =
+      unpack(redis.call('HMGET', k('run:' .. id), 'message', 'attempt', 'generation', 'job', 'provider', 'pinned', 'resent'))
+    local generation = newer or older
+    local route = generation and reroute(id, job, was, pinned)
+    if not generation then
+      out_of_outbox(id, provider)
+    elseif route ~= provider then
+      out_of_outbox(id, provider)
+      into_outbox(id, route, NOW_TEXT)
+    elseif carries(provider) and sound(message, generation) then
+      hand_out(id)
+      published = published + 1
+    else
+      into_outbox(id, provider, int(NOW + a.hold))
+      for _, v in ipairs({ id, message or message_of_parts(id), generation, resent or 0 }) do found[#found + 1] = v end
+    end
+  end
+  for _, provider in ipairs(a.providers) do
+    for _, id in ipairs(due_at(provider, a.limit - seen)) do
+      seen = seen + 1
+      guarded(id, function() take(id, provider) end)
+    end
+  end
+  for _, provider in ipairs(a.providers) do
+    local next_one = redis.call('ZRANGE', k('outbox:' .. provider), 0, 0, 'WITHSCORES')[2]
+    if next_one and (not first or tonumber(next_one) < first) then first = tonumber(next_one) end
   end
   finish()
-  local first = redis.call('ZRANGE', k('outbox'), 0, 0, 'WITHSCORES')
-  idle = published == 0 and #found == 2
-  found[1], found[2] = published, first[2] and math.max(0, tonumber(first[2]) - NOW) or -1
+  idle = seen == 0
+  found[1], found[2] = published, first and math.max(0, first - NOW) or -1
   return found
 end
 
--- publish_own {limit} -> how many were published. Looks at the first `limit` due entries and publishes those of jobs that only one
--- program declares. Relays publish the others.
+-- publish_own {limit} -> how many were published. Publishes the due entries of jobs that only one program declares.
 function calls.publish_own(a)
   local published = 0
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', k('outbox'), '-inf', NOW_TEXT, 'LIMIT', 0, a.limit)) do
+  for _, id in ipairs(due_at(OWN, a.limit)) do
     guarded(id, function()
-      local message, older, newer, provider = unpack(redis.call('HMGET', k('run:' .. id), 'message', 'attempt', 'generation', 'provider'))
-      if provider ~= OWN then return end
+      local message, older, newer = unpack(redis.call('HMGET', k('run:' .. id), 'message', 'attempt', 'generation'))
       if sound(message, newer or older) then
         hand_out(id)
         published = published + 1
@@ -76,6 +104,57 @@ function calls.publish_own(a)
   return published
 end
 
+-- sort {start, limit} -> the cursor of the next call, '0' at the end. Gives each entry that a process of the previous release wrote to
+-- the set of its provider.
+function calls.sort(a)
+  local answer, sorted = redis.call('ZSCAN', k('outbox'), a.start, 'COUNT', a.limit), 0
+  for i = 1, #answer[2], 2 do
+    local id = answer[2][i]
+    guarded(id, function()
+      local provider = redis.call('HGET', k('run:' .. id), 'provider') or ''
+      if redis.call('ZSCORE', k('outbox:' .. provider), id) then return end
+      into_outbox(id, provider, answer[2][i + 1])
+      sorted = sorted + 1
+    end)
+  end
+  finish()
+  idle = sorted == 0
+  return answer[1]
+end
+
+-- republish {provider, age, note, limit} -> how many runs were found. Hands out again, with the same generation, what was published at
+-- least `age` milliseconds ago and no worker has claimed. A late copy of the first message is a duplicate at the claim.
+function calls.republish(a)
+  local queue, found = k('queued:' .. a.provider), 0
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', queue, '-inf', int(NOW - a.age), 'LIMIT', 0, a.limit)) do
+    redis.call('ZREM', queue, id)
+    guarded(id, function()
+      local key = k('run:' .. id)
+      if redis.call('HGET', key, 'state') ~= 'queued' then return end   -- a process of the previous release claimed it
+      tell(id, 'missing', a.note)
+      redis.call('HSET', key, 'state', 'pending')
+      redis.call('HINCRBY', key, 'resent', 1)
+      hand_out(id)
+      found = found + 1
+    end)
+  end
+  finish()
+  idle = found == 0
+  return found
+end
+
+-- by_provider {} -> JSON: for each provider {provider, outbox and queued: how many runs are there, overdue and oldest: for how many
+-- milliseconds the first of them has been}.
+function calls.by_provider()
+  local found = {}
+  for i, provider in ipairs(redis.call('SMEMBERS', k('providers'))) do
+    local outbox, queue = k('outbox:' .. provider), k('queued:' .. provider)
+    found[i] = { provider = provider, outbox = redis.call('ZCARD', outbox), queued = redis.call('ZCARD', queue),
+      overdue = since_first(outbox), oldest = since_first(queue) }
+  end
+  return cjson.encode(found)
+end
+
 -- set_aside {runs}: turn rows that cannot be read into dead letters.
 function calls.set_aside(a)
   for _, id in ipairs(a.runs) do guarded(id, function() set_aside(id) end) end
@@ -83,14 +162,17 @@ function calls.set_aside(a)
   return 1
 end
 
--- published {runs = [[id, generation]]}: remove the outbox entries, unless the run has a newer generation meanwhile.
+-- published {runs = [[id, generation]], provider?}: remove the outbox entries, unless the run has a newer generation meanwhile.
+-- `provider`: where the messages are, if that is not the provider of the rows.
 function calls.published(a)
   for _, r in ipairs(a.runs) do
     local key = k('run:' .. r[1])
-    local state, older, newer, story = unpack(redis.call('HMGET', key, 'state', 'attempt', 'generation', 'story'))
+    local state, older, newer, story, provider = unpack(redis.call('HMGET', key, 'state', 'attempt', 'generation', 'story', 'provider'))
     local generation = newer or older
     if tonumber(generation) == r[2] and (state == 'pending' or state == 'retrying') then
-      redis.call('ZREM', k('outbox'), r[1])
+      out_of_outbox(r[1], provider)
+      if a.provider and a.provider ~= provider then redis.call('HSET', key, 'provider', a.provider) end
+      into_queue(r[1], a.provider or provider or '')
       redis.call('HSET', key, 'state', 'queued', 'story', (story or '') .. line('published', generation))
     end
   end

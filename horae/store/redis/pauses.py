@@ -12,7 +12,11 @@ class RedisPauses:
         await self._connection.call("pauses", "pause", job=job or EVERYTHING)
 
     async def resume(self, job: str | None = None) -> int:
-        return int(await self._connection.call("pauses", "resume", job=job or EVERYTHING))
+        handed_out, more = await self._connection.call("pauses", "resume", job=job or EVERYTHING)
+        while more:
+            went, more = await self._connection.call("pauses", "release")
+            handed_out += went
+        return int(handed_out)
 
     async def paused(self) -> frozenset[str | None]:
         with translated(self._connection.url):

@@ -8,9 +8,12 @@ local NOW = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local KEEP, KEEP_EACH, LATE, CARRIED = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local OWN, DEATHS, LAPSES, UNKNOWN = ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 local UNKNOWN_WAIT, GRACE, FRESH, NOTICES = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
-local OPERATION = tonumber(ARGV[15])
+local OPERATION, STEP, LOOKS = tonumber(ARGV[15]), tonumber(ARGV[16]), tonumber(ARGV[17])
 local calls = {}
 local idle = false          -- a function sets it if it found nothing to do, so that an idle process writes nothing
+-- A script blocks the server for all clients. So a call hands out or settles at most this many runs beyond those it was given, and drops
+-- at most as many. What is left stands in the store, and a later call continues.
+local spare, drops = STEP, STEP
 
 -- The values of `horae.reasons.Reason` that the scripts use. A test compares this list with the enum.
 local REASON = {
@@ -79,9 +82,59 @@ local function carries(provider)
   return provider ~= '' and (provider == CARRIED or provider == OWN)
 end
 
-local function carry(provider, job, priority, message, generation)
+local noted = {}
+local function note(provider)
+  if noted[provider] then return end
+  noted[provider] = true
+  redis.call('SADD', k('providers'), provider)
+end
+
+-- The run is in no outbox and has a message at the provider, until a worker claims it. `queued:PROVIDER` is sorted by the instant of
+-- publishing.
+local function into_queue(id, provider)
+  note(provider)
+  redis.call('ZADD', k('queued:' .. provider), NOW_TEXT, id)
+end
+
+local function out_of_queue(id, provider)
+  redis.call('ZREM', k('queued:' .. (provider or '')), id)
+end
+
+local function carry(id, provider, job, priority, message, generation)
   local queue = provider == OWN and OWN .. ':' .. job or provider
   redis.call('XADD', k('queue:' .. queue .. ':' .. (priority or 'normal')), '*', 'm', body_of(message, generation))
+  into_queue(id, provider)
+end
+
+-- The outbox has an entry for each run that waits for its time or for a relay, sorted by due time. Each provider has a set of its own,
+-- `outbox:PROVIDER`, so that a provider that is down delays no other. The set `outbox` has the entries of all of them, because the
+-- previous release knows only that one; an entry that is not in it counts as removed.
+local function into_outbox(id, provider, due)
+  note(provider)
+  redis.call('ZADD', k('outbox'), due, id)
+  redis.call('ZADD', k('outbox:' .. provider), due, id)
+end
+
+local function out_of_outbox(id, provider)
+  redis.call('ZREM', k('outbox'), id)
+  redis.call('ZREM', k('outbox:' .. (provider or '')), id)
+end
+
+-- Milliseconds since the first entry of a sorted set; 0 if that is later than now, or there is none.
+local function since_first(set)
+  local first = redis.call('ZRANGE', set, 0, 0, 'WITHSCORES')[2]
+  return first and math.max(0, NOW - tonumber(first)) or 0
+end
+
+-- The provider of a run: that of the call, which is `pinned`; else that of the move record of its job, else of the record of all jobs;
+-- else that of the job or the default. A job that only one program declares cannot move.
+local moved
+local function routed(job, provider, pinned)
+  if pinned or provider == OWN then return provider end
+  if moved == nil then moved = redis.call('EXISTS', k('moves')) == 1 end
+  if not moved then return provider end
+  local own, every = unpack(redis.call('HMGET', k('moves'), job, '*'))
+  return own or every or provider
 end
 
 -- Rows of schema 1 have the parts of a message instead of the message. Build the message from them and store it.
@@ -99,19 +152,30 @@ local function message_of_parts(id)
   return message
 end
 
--- Hand a run out now: publish it if this server carries its provider, else put it into the outbox. Return true if it was published.
-local function hand_out(id)
+-- Take the run out of the outbox of its provider and give it the provider that it has by now. Return that provider.
+local function reroute(id, job, was, pinned)
+  local provider = routed(job, was or '', pinned)
+  if provider ~= was then
+    redis.call('ZREM', k('outbox:' .. (was or '')), id)
+    redis.call('HSET', k('run:' .. id), 'provider', provider)
+  end
+  return provider
+end
+
+-- Hand a run out at that instant, by default now: publish it if this server carries its provider, else put it into the outbox. Return
+-- true if it was published.
+local function hand_out(id, due)
   local key = k('run:' .. id)
-  local provider, job, lane, priority, message, older, newer, story =
-    unpack(redis.call('HMGET', key, 'provider', 'job', 'lane', 'priority', 'message', 'attempt', 'generation', 'story'))
-  local generation = newer or older
-  if carries(provider) then
-    carry(provider, job, priority or lane, message or message_of_parts(id), generation)
-    redis.call('ZREM', k('outbox'), id)
+  local was, job, lane, priority, message, older, newer, story, pinned =
+    unpack(redis.call('HMGET', key, 'provider', 'job', 'lane', 'priority', 'message', 'attempt', 'generation', 'story', 'pinned'))
+  local generation, provider = newer or older, reroute(id, job, was, pinned)
+  if not due and carries(provider) then
+    carry(id, provider, job, priority or lane, message or message_of_parts(id), generation)
+    out_of_outbox(id, provider)
     redis.call('HSET', key, 'state', 'queued', 'story', (story or '') .. line('published', generation))
     return true
   end
-  redis.call('ZADD', k('outbox'), NOW_TEXT, id)
+  into_outbox(id, provider, due or NOW_TEXT)
   return false
 end
 
@@ -123,13 +187,14 @@ local function put_run(r, at_once)
   local carried = at_once and carries(r.provider or '')
   local story = line('accepted', 1, r.replays and r.cause .. ' of ' .. r.replays or r.cause)
   if carried then
-    carry(r.provider, r.job, r.priority, r.message, 1)
+    carry(r.id, r.provider, r.job, r.priority, r.message, 1)
     story = story .. line('published', 1)
   end
   redis.call('HSET', key, 'job', r.job, 'tier', r.tier, 'cause', r.cause, 'state', carried and 'queued' or 'pending', GENERATION, 1,
     'scheduled_for', r.scheduled_for or '', 'accepted_at', NOW_TEXT, 'provider', r.provider or '', PRIORITY, r.priority or 'normal',
     'message', r.message or '', 'unique', r.unique or '', 'story', story)
   if r.due then redis.call('HSET', key, 'due', r.due) end
+  if r.pinned then redis.call('HSET', key, 'pinned', 1) end
   local when = (r.scheduled_for or '') ~= '' and r.scheduled_for or NOW_TEXT
   redis.call('ZADD', k('ledger'), when, r.id)
   redis.call('ZADD', k('ledger:' .. r.job), when, r.id)
@@ -145,32 +210,83 @@ local function room(job)
   return most > 0 and most - redis.call('ZCARD', k('active:' .. job)) or nil
 end
 
--- Hand out as many waiting runs of a job as may be active, longest wait first. Return how many.
-local function release(job)
+local settle_run
+local in_release = {}   -- jobs for which `release` is at work; it settles runs, and settle_run calls it
+
+-- The fire that other waiting fires of the job give way to, and its instant; nil if it does not wait any more. `supersede` in claims.lua
+-- writes it.
+local function heir_of(job)
+  local id = redis.call('HGET', k('waiting_heirs'), job)
+  local at = id and redis.call('ZSCORE', k('waiting:' .. job), id)
+  return at and id, tonumber(at or nil)
+end
+
+-- Whether a waiting run is a fire that was never begun, so that it gives way to a newer one.
+local function may_give_way(id)
+  local cause, attempts = unpack(redis.call('HMGET', k('run:' .. id), 'cause', 'attempts'))
+  return cause == 'schedule' and (attempts or '0') == '0'
+end
+
+-- Hand out as many waiting runs of a job as may be active, longest wait first; `most` bounds it further. Return how many. If the call
+-- has no work to spare, write what is left to `releasing`; `go_on_releasing` continues.
+local function release(job, most)
   local waiting, went = k('waiting:' .. job), 0
-  if redis.call('EXISTS', waiting) == 0 then return 0 end
+  if in_release[job] or redis.call('EXISTS', waiting) == 0 then return 0 end
   if redis.call('HEXISTS', k('paused'), job) == 1 or redis.call('HEXISTS', k('paused'), '*') == 1 then
     redis.call('SADD', k('waiters'), job)
     return 0
   end
   local free = room(job)
-  while not free or free > 0 do
-    local first = redis.call('ZPOPMIN', waiting)[1]
+  if most then free = math.min(free or most, most) end
+  local heir, heir_at = heir_of(job)
+  in_release[job] = true
+  while spare > 0 and (not free or free > 0) do
+    local first, at = unpack(redis.call('ZPOPMIN', waiting))
     if not first then break end
-    hand_out(first)
-    went, free = went + 1, free and free - 1
+    spare = spare - 1
+    if heir and first ~= heir and tonumber(at) < heir_at and may_give_way(first) then
+      settle_run(first, 'missed', REASON.superseded)
+    else
+      hand_out(first)
+      went, free = went + 1, free and free - 1
+    end
   end
-  if redis.call('EXISTS', waiting) == 0 then redis.call('SREM', k('waiters'), job) end
+  in_release[job] = nil
+  if redis.call('EXISTS', waiting) == 0 then
+    redis.call('SREM', k('waiters'), job)
+  elseif not free or free > 0 then
+    redis.call('HSET', k('releasing'), job, free or '')
+  end
   return went
+end
+
+-- Continue what earlier calls of `release` and a resumption of all jobs left. Return how many runs were handed out, and whether more is
+-- left.
+local function go_on_releasing()
+  local went = 0
+  while spare > 0 do
+    spare = spare - 1
+    local job = redis.call('HRANDFIELD', k('releasing'))
+    if job then
+      local most = redis.call('HGET', k('releasing'), job)
+      redis.call('HDEL', k('releasing'), job)
+      went = went + release(job, tonumber(most))
+    else
+      job = redis.call('SPOP', k('resuming'))
+      if not job then break end
+      went = went + release(job)
+    end
+  end
+  return went, redis.call('EXISTS', k('releasing'), k('resuming')) > 0
 end
 
 local counted, last = {}, {}   -- filled by settle_run, written by `finish`: counts, and the settled ids of each job
 
 -- Give a run its verdict; no other function does. `more`: further fields of the row, flat. Only a durable run leaves a dead letter.
-local function settle_run(id, verdict, reason, note, more)
+function settle_run(id, verdict, reason, note, more)
   local key, words = k('run:' .. id), worded(reason, note)
-  local job, tier, was, older, newer, story, unique, scheduled =
-    unpack(redis.call('HMGET', key, 'job', 'tier', 'state', 'attempt', 'generation', 'story', 'unique', 'scheduled_for'))
+  local job, tier, was, older, newer, story, unique, scheduled, provider =
+    unpack(redis.call('HMGET', key, 'job', 'tier', 'state', 'attempt', 'generation', 'story', 'unique', 'scheduled_for', 'provider'))
   if SCHEMA >= 3 and (note or '') ~= '' then redis.call('HSET', key, 'note', note) end
   redis.call('HSET', key, 'state', verdict, 'reason', SCHEMA < 3 and words or reason, 'ended_at', NOW_TEXT,
     'story', (story or '') .. line('settled', newer or older, words == '' and verdict or verdict .. ': ' .. words), unpack(more or {}))
@@ -179,12 +295,14 @@ local function settle_run(id, verdict, reason, note, more)
     redis.call('ZREM', k('leases'), id)
   else
     redis.call('ZREM', k('waiting:' .. job), id)
-    redis.call('ZREM', k('outbox'), id)
+    out_of_outbox(id, provider)
+    out_of_queue(id, provider)
   end
   if unique and unique ~= '' and redis.call('HGET', k('unique'), of(job, unique)) == id then
     redis.call('HDEL', k('unique'), of(job, unique))
   end
   release(job)
+  drops = drops + 1   -- so that a ledger at its maximum number stays there
   last[job] = last[job] or {}
   table.insert(last[job], id)
   local field = of(job, verdict)
@@ -199,33 +317,40 @@ end
 
 -- Drop a run from the ledger. The floor of the job is the newest instant of a dropped run.
 local function drop_run(id, job, reaches)
-  redis.call('DEL', k('run:' .. id), k('log:' .. id))
+  redis.call('UNLINK', k('run:' .. id), k('log:' .. id))
   redis.call('ZREM', k('ledger'), id)
   redis.call('ZREM', k('ledger:' .. job), id)
   if tonumber(reaches) > tonumber(redis.call('HGET', k('floor'), job) or 0) then redis.call('HSET', k('floor'), job, reaches) end
 end
 
--- Drop the oldest settled runs of a job beyond `keep`, at most `limit`. Dead letters keep their rows. Return how many were dropped.
-local function trim(job, keep, limit)
-  local index, gone = k('ledger:' .. job), 0
-  local over = math.min(redis.call('ZCARD', index) - keep, limit)
-  if over <= 0 then return 0 end
+-- Drop a run of a job that has more than its maximum number, if it is settled. Return `dropped`; `unlisted` for a dead letter, which keeps
+-- its row and leaves only the index; `fresh` if it settled a moment ago, so that newer runs of the job are kept too; nil if it is open.
+local function drop_settled(id, job, reaches, ended, state)
+  if state == 'failed' and redis.call('ZSCORE', k('dead'), id) then
+    redis.call('ZREM', k('ledger:' .. job), id)
+    return 'unlisted'
+  end
+  if not ended then return nil end
+  if NOW - tonumber(ended) < FRESH then return 'fresh' end
+  drop_run(id, job, reaches)
+  return 'dropped'
+end
+
+-- Drop the oldest settled runs of a job beyond KEEP_EACH, out of the first `limit`.
+local function trim(job, limit)
+  local index = k('ledger:' .. job)
+  local over = math.min(redis.call('ZCARD', index) - KEEP_EACH, limit, drops)
+  if over <= 0 then return end
   local found = redis.call('ZRANGE', index, 0, over - 1, 'WITHSCORES')
   for i = 1, #found, 2 do
-    local id = found[i]
-    local ended, state = unpack(redis.call('HMGET', k('run:' .. id), 'ended_at', 'state'))
+    local ended, state = unpack(redis.call('HMGET', k('run:' .. found[i]), 'ended_at', 'state'))
+    drops = drops - 1
     if not state then
-      drop_run(id, job, found[i + 1])
-      gone = gone + 1
-    elseif state == 'failed' and redis.call('ZSCORE', k('dead'), id) then
-      redis.call('ZREM', index, id)
-    elseif ended then
-      if NOW - tonumber(ended) < FRESH then break end
-      drop_run(id, job, found[i + 1])
-      gone = gone + 1
+      drop_run(found[i], job, found[i + 1])
+    elseif drop_settled(found[i], job, found[i + 1], ended, state) == 'fresh' then
+      break
     end
   end
-  return gone
 end
 
 -- Store the newest settled run of a job in the order of the ledger. An older fire that is settled later, such as a missed one, does not
@@ -244,7 +369,7 @@ end
 local function finish()
   for job, ids in pairs(last) do
     remember_last(job, ids)
-    trim(job, KEEP_EACH, 100)
+    trim(job, 100)
   end
   for field, n in pairs(counted) do redis.call('HINCRBY', k('counts'), field, n) end
 end
@@ -254,7 +379,8 @@ end
 -- run as `cancelled` instead and return that verdict.
 local function hand_out_again(id, state, delay, what, note)
   local key = k('run:' .. id)
-  local older, newer, story, cancel = unpack(redis.call('HMGET', key, 'attempt', 'generation', 'story', 'cancel'))
+  local older, newer, story, cancel, provider, was =
+    unpack(redis.call('HMGET', key, 'attempt', 'generation', 'story', 'cancel', 'provider', 'state'))
   local generation = newer or older
   if cancel then
     settle_run(id, 'cancelled', cancel)
@@ -263,12 +389,10 @@ local function hand_out_again(id, state, delay, what, note)
   redis.call('HSET', key, 'state', state, GENERATION, generation + 1, 'worker', '', 'token', '',
     'story', (story or '') .. line(what, generation, note))
   redis.call('ZREM', k('leases'), id)
-  if delay > 0 then
-    redis.call('HSET', key, 'due', int(NOW + delay))
-    redis.call('ZADD', k('outbox'), int(NOW + delay), id)
-  else
-    hand_out(id)
-  end
+  if was ~= 'running' then out_of_queue(id, provider) end
+  local due = delay > 0 and int(NOW + delay) or nil
+  if due then redis.call('HSET', key, 'due', due) end
+  hand_out(id, due)
 end
 
 -- Turn a row that cannot be read or handed out into a dead letter, and remove it from all indexes that duties read.

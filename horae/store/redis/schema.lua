@@ -4,6 +4,17 @@ function calls.raise(a)
   return SCHEMA
 end
 
+-- Give a run of the previous release to the set of its provider.
+local function index(id)
+  local tier, state, provider = unpack(redis.call('HMGET', k('run:' .. id), 'tier', 'state', 'provider'))
+  local due = redis.call('ZSCORE', k('outbox'), id)
+  if due then
+    into_outbox(id, provider or '', due)
+  elseif tier == 'oneiric' and state == 'queued' and not redis.call('ZSCORE', k('queued:' .. (provider or '')), id) then
+    into_queue(id, provider or '')
+  end
+end
+
 -- Rewrite a row in the new form. Return 1 if it had the old one. A row of schema 1 gets its message too.
 local function rewrite(id)
   local key = k('run:' .. id)
@@ -20,7 +31,10 @@ end
 -- rewrite {start, limit} -> {the cursor of the next call, '0' at the end; how many rows were rewritten}.
 function calls.rewrite(a)
   local answer, rewritten = redis.call('ZSCAN', k('ledger'), a.start, 'COUNT', a.limit), 0
-  for i = 1, #answer[2], 2 do rewritten = rewritten + rewrite(answer[2][i]) end
+  for i = 1, #answer[2], 2 do
+    index(answer[2][i])
+    rewritten = rewritten + rewrite(answer[2][i])
+  end
   return { answer[1], rewritten }
 end
 

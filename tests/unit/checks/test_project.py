@@ -48,6 +48,8 @@ def test_every_rule_but_those_of_whole_files_is_planted() -> None:
         "HR708",
         "HR709",
         "HR711",
+        "HR713",
+        "HR714",
         "HR719",
     }
 

@@ -21,7 +21,7 @@ async def accept(store: ModelStore, job: str = "backup") -> str:
 
 
 async def begin(store: ModelStore) -> Claim:
-    entries = (await store.outbox.take(1, LEASE)).entries
+    entries = (await store.outbox.take([""], 1, LEASE)).entries
     [claim] = await store.claims.claim([Wanted(message=entries[0].message, policy=Policy())], "w1", LEASE)
     return claim
 

@@ -7,6 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from horae.duties.dispatcher import FIRES_A_STEP, JOBS_A_STEP, Dispatcher, judged
+from horae.errors import StoreUnavailable
 from horae.jobs.job import Job
 from horae.jobs.policies import CatchUp, Tier
 from horae.metrics.process import Metrics
@@ -64,10 +65,10 @@ async def test_a_fire_is_written_when_it_is_due_and_not_before() -> None:
     clock.at = NOON + HOUR
     await duty.step()
     assert await fires(store) == [(13, None)]
-    assert len((await store.outbox.take(10, HOUR)).entries) == 1
+    assert len((await store.outbox.take(["redis"], 10, HOUR)).entries) == 1
 
 
-async def test_a_job_whose_provider_is_not_configured_fires_by_the_default_and_holds_up_no_other() -> None:
+async def test_a_job_whose_provider_is_not_configured_waits_for_it_and_holds_up_no_other() -> None:
     clock = Clock()
     store = ModelStore(clock=clock)
     elsewhere = Job(name="elsewhere", tier=Tier.ONEIRIC, schedule=every("1h"), provider="pigeon")
@@ -77,8 +78,9 @@ async def test_a_job_whose_provider_is_not_configured_fires_by_the_default_and_h
     await duty.step()
     assert {(run.job, run.provider) for run in await store.ledger.runs()} == {
         ("backup", "redis"),
-        ("elsewhere", "redis"),
+        ("elsewhere", "pigeon"),
     }
+    assert [len((await store.outbox.take([name], 10, HOUR)).entries) for name in ("redis", "pigeon")] == [1, 1]
 
 
 async def test_several_sidecars_write_each_fire_once() -> None:
@@ -219,16 +221,56 @@ async def test_an_older_revision_ends_nothing() -> None:
     assert await fires(store) == []
 
 
-async def test_what_the_store_lost_is_declared_again(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("lost", ["schedules", "next"])
+async def test_no_fire_is_lost_with_what_the_store_forgot(monkeypatch: pytest.MonkeyPatch, lost: str) -> None:
     monkeypatch.setattr("horae.duties.dispatcher.VERIFY_SECONDS", 0.0)
     clock = Clock()
     store = ModelStore(clock=clock)
     duty = dispatcher(store, job())
     await duty.step()
-    books = store.cursors.books
-    for lost in (books.schedules, books.next):
-        lost.clear()
-        await duty.step()
+    for _ in range(2):
+        getattr(store.cursors.books, lost).clear()
         clock.at += HOUR
         await duty.step()
+    assert await fires(store) == [(13, None), (14, None)]
+
+
+async def test_a_move_record_ends_when_the_code_says_the_same() -> None:
+    store = ModelStore()
+    for name, provider in (("backup", "redis"), ("elsewhere", "redis"), (None, "redis"), ("gone", "redis")):
+        await store.moves.move(provider, name)
+    elsewhere = Job(name="elsewhere", tier=Tier.ONEIRIC, schedule=every("1h"), provider="nats")
+    await dispatcher(store, job(), elsewhere).step()
+    assert set(await store.moves.all()) == {"elsewhere", None, "gone"}
+    await dispatcher(store, job(), replace(elsewhere, provider="redis"), revision=2).step()
+    assert set(await store.moves.all()) == {"gone"}
+
+
+async def test_a_sidecar_that_starts_later_writes_the_fires_whose_index_was_lost() -> None:
+    clock = Clock()
+    store = ModelStore(clock=clock)
+    await dispatcher(store, job()).step()
+    store.cursors.books.next.clear()
+    clock.at += HOUR
+    await dispatcher(store, job()).step()
+    assert await fires(store) == [(13, None)]
+
+
+async def test_what_a_store_lost_while_it_was_away_gets_its_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    store = ModelStore(clock=clock)
+    duty = dispatcher(store, job(catch_up=CatchUp.ALL))
+    await duty.step()
+    store.cursors.books.schedules.clear()
+    store.cursors.books.next.clear()
+    clock.at += 2 * HOUR
+
+    async def away(limit: int) -> None:
+        raise StoreUnavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.cursors, "due", away)
+        with pytest.raises(StoreUnavailable):
+            await duty.step()
+    await duty.step()
     assert await fires(store) == [(13, None), (14, None)]

@@ -30,7 +30,7 @@ async def test_what_falls_due_comes_to_a_worker(carried_both_ways: Settings) -> 
     async with connect(carried_both_ways) as store:
         due = await store.now() + 5 * MILLI
         await store.outbox.accept([new("r1", due=due, provider="redis"), new("r2", due=due)])
-        relay, received = Relay(store, queues.router, Metrics()), list[Delivery]()
+        relay, received = Relay(store, queues.router, Metrics(), "redis"), list[Delivery]()
 
         async def both() -> bool:
             await relay.step()
@@ -49,7 +49,7 @@ async def test_a_message_that_has_become_too_large_holds_up_no_other(valkey_url:
     queue = QueueSettings(message_limit_bytes=1024, redis_url=SecretStr(valkey_url))
     queues = open_queues(Settings(namespace=namespace, queue=queue))
     await store.outbox.accept([new("small-1"), new("large", "x" * 2000), new("small-2")])
-    await Relay(store, queues.router, Metrics()).step()
+    await Relay(store, queues.router, Metrics(), "redis").step()
     [consumer] = queues.open_consumers("w1").values()
     received = await consumer.receive(10, timedelta(0))
     assert {delivery.message.run_id for delivery in received if delivery.message} == {"small-1", "small-2"}

@@ -9,7 +9,7 @@ import pytest
 from horae.errors import StoreUnavailable
 from horae.execution import watch as room
 from horae.execution.channel import encoded
-from horae.execution.watch import Watch
+from horae.execution.watch import RETRY_SECONDS, Watch
 from horae.store.values import Claim, Stop
 
 LEASE = timedelta(seconds=6)
@@ -99,9 +99,11 @@ def test_a_store_that_is_away_is_asked_again(watch: Watch, clock: Clock, renewal
     clock.at += 2
     assert list(watch.renewed()) == []
     renewals.away = False
-    clock.at += 2
+    assert watch.wait(10) == pytest.approx(RETRY_SECONDS), "sooner than a third of the lease"
+    clock.at += RETRY_SECONDS
     assert list(watch.renewed()) == []
     assert renewals.asked == [[1]]
+    assert watch.wait(10) == pytest.approx(2)
 
 
 @pytest.mark.parametrize(("limit", "seconds"), [(None, 60), (20, 25), (1, 6), (100, 105)])

@@ -126,13 +126,14 @@ def configured_redis(settings: Settings) -> list[Configured]:
     return [with_settings(PROVIDER, settings)]
 
 
-def test_what_was_accepted_for_a_provider_that_is_gone_goes_by_the_default(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_router_says_why_a_provider_cannot_be_used() -> None:
     settings = Settings(queue=QueueSettings.model_validate({"redis_url": "redis://127.0.0.1:1/0"}))
     router = Router(settings, configured_redis(settings))
     with pytest.raises(UnknownName, match="unknown queue provider 'pigeon'"):
         router.choose("pigeon")
-    assert [router.fitting(name) for name in ("pigeon", "redis", None, "pigeon")] == ["redis"] * 4
-    assert [record.levelname for record in caplog.records] == ["WARNING"], "said once"
+    assert router.refusal("redis") == ""
+    assert router.refusal("pigeon").startswith("unknown queue provider 'pigeon'")
+    assert "give url in [queue.nats]" in router.refusal("nats")
 
 
 def test_a_library_that_is_not_installed_is_named_with_its_extra() -> None:

@@ -62,7 +62,7 @@ def test_a_job() -> None:
 def test_a_decision_with_its_findings() -> None:
     decision = decide(frozenset(), None)
     assert [*decision_shape(decision), "findings"] == documented("decide")
-    assert list(explanation_shape(JOB, decision, [FINDING], None, [NOON])) == documented("explain")
+    assert list(explanation_shape(JOB, decision, [FINDING], None, None, [NOON])) == documented("explain")
     assert list(finding_shape(FINDING)) == documented("check")
     assert list(review_shape(FINDING)) == ["code", "level", "message", "remedy"]
 
