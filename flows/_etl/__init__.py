@@ -1,0 +1,1 @@
+"""The work of the dependency audit, in plain functions that know nothing of Prefect."""
