@@ -29,8 +29,9 @@ def run_program(
     timeout_seconds: float,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    stdin: bytes = b"",
 ) -> Finished:
-    """Run a program without input in its own process group, and wait until it ends.
+    """Run a program with `stdin` as its input in its own process group, and wait until it ends.
 
     The whole group is killed at the time limit, or if the caller is interrupted. Raises OSError if the program cannot
     be started.
@@ -39,14 +40,14 @@ def run_program(
         command,
         env=env,
         cwd=cwd,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
     timed_out = False
     try:
-        stdout, stderr = process.communicate(timeout=timeout_seconds)
+        stdout, stderr = process.communicate(stdin or None, timeout=timeout_seconds)
     except subprocess.TimeoutExpired:
         timed_out = True
         _kill_group(process)

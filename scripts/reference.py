@@ -13,7 +13,7 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
@@ -86,6 +86,7 @@ def spoken(annotation: str) -> str:
         "tuple[Rule, ...]": "list of tables",
         "tuple[Place, ...]": "list of tables",
         "dict[str, str]": "table of texts",
+        "BucketSettings": "table",
     }
     if plain.startswith("Literal["):
         return "one of " + plain.removeprefix("Literal[").removesuffix("]").replace("'", "`")
@@ -127,9 +128,18 @@ def settings_of(model: type[BaseModel], prefix: str | None) -> str:
     for name, (annotation, text) in attributes(model).items():
         if name in model.model_fields and name not in ELSEWHERE:
             variable = [f"`{prefix}{name.upper()}`"] if prefix is not None else []
-            default = shown(model.model_fields[name].default)
+            field = model.model_fields[name]
+            default = "must be given" if field.is_required() else shown(field.default)
             rows.append([f"`{name}`", *variable, spoken(annotation) + limits(model, name), default, text])
     return table(["name", *(["variable"] if prefix is not None else []), "type", "default", "meaning"], iter(rows))
+
+
+def nested(model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
+    """The settings of a model that are a table of their own, or none."""
+    for name, field in model.model_fields.items():
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield name, kind
 
 
 def job_fields() -> str:
@@ -269,6 +279,12 @@ TABLES: dict[str, Callable[[], str]] = {
         f"settings-{job.name}": lambda model=job.settings: settings_of(model, None)  # type: ignore[misc]
         for job in load_registry(Settings(project=ROOT))
         if job.settings
+    },
+    **{
+        f"settings-{job.name}-{name}": lambda inner=inner: settings_of(inner, None)  # type: ignore[misc]
+        for job in load_registry(Settings(project=ROOT))
+        if job.settings
+        for name, inner in nested(job.settings)
     },
     "job": job_fields,
     "retry": retry_fields,

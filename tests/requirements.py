@@ -35,6 +35,11 @@ def promtool() -> str | None:
     return shutil.which("promtool") or shutil.which("promtool", path=SERVERS / "prometheus/usr/bin")
 
 
+def mariadbd() -> str | None:
+    """The server; Debian keeps it off the PATH of users."""
+    return shutil.which("mariadbd") or shutil.which("mariadbd", path="/usr/sbin")
+
+
 REQUIREMENTS = {
     "valkey": Requirement(
         there=lambda: _valkey_there(),
@@ -51,6 +56,14 @@ REQUIREMENTS = {
     "postgres": Requirement(
         there=lambda: postgres_bin() is not None and shutil.which("pg_dump") is not None,
         how="scripts/servers postgres (Debian); macOS: brew install postgresql",
+    ),
+    "mariadb": Requirement(
+        there=lambda: _mariadb_there(),
+        how="scripts/servers mariadb (Debian); macOS: brew install mariadb",
+    ),
+    "s3": Requirement(
+        there=lambda: (SERVERS / "s3/versitygw").exists(),
+        how="scripts/servers s3 (needs Go; builds a server for some minutes)",
     ),
     "ml": Requirement(
         there=lambda: find_spec("skops") is not None and find_spec("pandas") is not None,
@@ -77,6 +90,10 @@ REQUIREMENTS = {
         how="uv and the package registry that it is configured for; offline there is none",
     ),
 }
+
+
+def _mariadb_there() -> bool:
+    return mariadbd() is not None and all(map(shutil.which, ("mariadb", "mariadb-dump", "mariadb-install-db")))
 
 
 def _registry_there() -> bool:

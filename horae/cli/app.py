@@ -32,6 +32,7 @@ COMMANDS = (
     "resume",
     "move",
     "dead",
+    "restore",
     "store",
     "sidecar",
     "worker",

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from infra._backup.artefact import CHECKSUM, Artefact
+from infra._backup.artefact import Artefact
 from infra._backup.settings import BackupSettings
 
 
@@ -24,10 +24,12 @@ def kept(backups: Sequence[Artefact], settings: BackupSettings) -> set[Artefact]
     return stay
 
 
-def rotate(backups: Sequence[Artefact], settings: BackupSettings) -> list[str]:
-    """Remove the other backups; returns their file names. A checksum is removed after its artefact."""
-    gone = sorted(set(backups) - kept(backups, settings), key=lambda backup: backup.at)
-    for backup in gone:
-        backup.path.unlink(missing_ok=True)
-        backup.path.with_name(backup.path.name + CHECKSUM).unlink(missing_ok=True)
-    return [backup.path.name for backup in gone]
+def superseded(backups: Sequence[Artefact], newest: Artefact, settings: BackupSettings, now: datetime) -> list[str]:
+    """The names of the other backups, the oldest first.
+
+    `newest`, which was just made and proved, always stays. A backup dated after `now` was made while a clock was wrong:
+    it takes no place of another one, and stays.
+    """
+    past = [backup for backup in backups if backup.at <= now]
+    stay = kept(past, settings) | {newest}
+    return [backup.name for backup in sorted(past, key=lambda backup: backup.at) if backup not in stay]

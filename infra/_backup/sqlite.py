@@ -1,49 +1,89 @@
 """Backing up a live SQLite database: copy, check, compress, and prove that it restores."""
 
+import fcntl
+import glob
 import gzip
 import hashlib
+import os
 import shutil
 import sqlite3
+import tempfile
 import time
-from contextlib import closing
+import zlib
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from horae.errors import RunError
 from infra._backup.artefact import CHUNK, require_space, sync
+from infra._backup.databases import SQLite
+from infra._backup.engine import BackupFailed, Counted, Made, RestoreRefused
 
 SUFFIX = ".sqlite3.gz"
 MAGIC = b"SQLite format 3\0"
-
-
-class BackupFailed(RunError):
-    """The backup could not be made, or did not pass its check."""
+COMPANIONS = ("", "-wal", "-shm", "-journal")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Made:
-    """An artefact in the workspace that was proved to restore."""
+class SQLiteEngine:
+    work: Path
+    timeout_seconds: float
 
-    file: Path
-    suffix: str
-    tables: int
-    rows: int
+    def probe(self, database: SQLite) -> str:
+        _require_database(database.path)
+        return f"{_size(database.path) / 1e6:.1f} MB"
+
+    def back_up(self, database: SQLite) -> Made:
+        return back_up(database.path, self.work, self.timeout_seconds)
+
+    @contextmanager
+    def scratch(self, database: SQLite, folder: Path) -> Iterator[SQLite]:
+        path = self.work / "scratch.sqlite3"
+        try:
+            yield SQLite(name=database.name, path=path)
+        finally:
+            path.unlink(missing_ok=True)
+
+    @contextmanager
+    def claimed(self, target: SQLite, dry_run: bool) -> Iterator[None]:
+        for path in (target.path.with_name(target.path.name + ending) for ending in COMPANIONS):
+            if os.path.lexists(path):
+                raise RestoreRefused(
+                    f"{path} exists, and a restore overwrites nothing; give the path of a new file, or move this one "
+                    "away"
+                )
+        if not target.path.parent.is_dir():
+            raise RestoreRefused(f"there is no folder {target.path.parent}; create it, or give another path")
+        yield
+
+    def restore(self, file: Path, target: SQLite, *, drill: bool, owners: bool) -> None:
+        """The target appears with its whole content, or not at all."""
+        with _unfinished(target.path) as half:
+            unpack(file, half)
+            check(half)
+            sync(half)
+            try:
+                target.path.hardlink_to(half)
+            except FileExistsError:  # it came while we unpacked; a rename would overwrite it
+                raise RestoreRefused(f"{target.path} exists now, and a restore overwrites nothing") from None
+        sync(target.path.parent)
+
+    def count(self, database: SQLite) -> Counted:
+        return Counted(tables=check(database.path))
 
 
 def back_up(source: Path, work: Path, timeout_seconds: float) -> Made:
     """Make a compressed copy of `source` in `work` while others write to it; raises BackupFailed or OSError."""
     _require_database(source)
-    size = source.stat().st_size + sum(wal.stat().st_size for wal in [_beside(source, "-wal")] if wal.exists())
-    require_space(work, 3 * size)  # the copy, the artefact at its worst, the restored one
+    require_space(work, 3 * _size(source))  # the copy, the artefact at its worst, the restored one
     copied, packed, restored = work / "copy.sqlite3", work / f"artefact{SUFFIX}", work / "restored.sqlite3"
     copy(source, copied, timeout_seconds)
     counts = check(copied)
     with copied.open("rb") as plain, packed.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as zipped:
         shutil.copyfileobj(plain, zipped, CHUNK)
     sync(packed)
-    with gzip.open(packed, "rb") as zipped, restored.open("wb") as plain:
-        shutil.copyfileobj(zipped, plain, CHUNK)
+    unpack(packed, restored)
     if _digest(restored) != _digest(copied):
         raise BackupFailed(f"the content restored from the backup of {source} differs from the original")
     if (found := check(restored)) != counts:
@@ -51,7 +91,33 @@ def back_up(source: Path, work: Path, timeout_seconds: float) -> Made:
         raise BackupFailed(f"the restored copy of {source} has other row counts in {', '.join(wrong)}")
     copied.unlink()
     restored.unlink()
-    return Made(file=packed, suffix=SUFFIX, tables=len(counts), rows=sum(counts.values()))
+    return Made(file=packed, suffix=SUFFIX, tables=counts)
+
+
+def unpack(packed: Path, target: Path) -> None:
+    """Raises BackupFailed if the file is damaged."""
+    try:
+        with gzip.open(packed, "rb") as zipped, target.open("wb") as plain:
+            shutil.copyfileobj(zipped, plain, CHUNK)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise BackupFailed(f"{packed.name} is damaged: {error}") from None
+
+
+@contextmanager
+def _unfinished(target: Path) -> Iterator[Path]:
+    """A locked file beside the target. Also removes those of dead restores."""
+    prefix = f".{target.name[:100]}.horae-restore-"
+    for left in target.parent.glob(f"{glob.escape(prefix)}*"):
+        with left.open("rb") as held, suppress(BlockingIOError):
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink(missing_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=prefix, dir=target.parent)
+    with os.fdopen(descriptor, "wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        try:
+            yield Path(name)
+        finally:
+            Path(name).unlink(missing_ok=True)
 
 
 def copy(source: Path, target: Path, timeout_seconds: float) -> None:
@@ -103,8 +169,10 @@ def _require_database(source: Path) -> None:
         raise BackupFailed(f"{source} is not an SQLite database, or is encrypted")
 
 
-def _beside(source: Path, ending: str) -> Path:
-    return source.with_name(source.name + ending)
+def _size(source: Path) -> int:
+    """Bytes of the file and of its write-ahead log."""
+    wal = source.with_name(source.name + "-wal")
+    return source.stat().st_size + (wal.stat().st_size if wal.exists() else 0)
 
 
 def _open(path: Path, options: str) -> sqlite3.Connection:

@@ -3,7 +3,9 @@
 import contextlib
 import gzip
 import itertools
+import json
 import os
+import shlex
 import shutil
 import signal
 import sqlite3
@@ -17,9 +19,11 @@ from typing import Any
 import pytest
 
 from horae.jobs.context import RunContext, running
+from horae.jobs.restoring import RestoreOptions
 from infra._backup import artefact, sqlite
+from infra._backup.engine import BackupFailed
+from infra._backup.restoring import BackupRestorer
 from infra._backup.settings import BackupSettings
-from infra._backup.sqlite import BackupFailed
 from infra.database_backup import database_backup
 from tests.postgres_server import postgres_server, psql
 from tests.waiting import wait_for
@@ -40,16 +44,17 @@ while True:
     connection.execute("COMMIT")
     time.sleep(0.005)
 """
-# Kills itself at its n-th touch of the file system, as Python's audit events tell them.
+# For each number n on stdin, a fork that kills itself at its n-th touch of the file system, which Python's audit events
+# report. Prints how the fork ended.
 KILLED_BACKUP = """
 import os, signal, sys
 from pathlib import Path
 import horae.clock, horae.settings
-from infra._backup import artefact, databases, postgres, retention, sqlite
+from infra._backup import artefact, backing_up, databases, postgres, retention, sqlite
 from infra._backup.settings import BackupSettings
 from infra.database_backup import database_backup
 from horae.jobs.context import RunContext, running
-project, left = Path(sys.argv[1]), int(sys.argv[2])
+project, left = Path(sys.argv[1]), 0
 WATCHED = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "fcntl.flock", "sqlite3.connect"}
 def watch(event, arguments):
     global left
@@ -58,9 +63,54 @@ def watch(event, arguments):
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 settings = BackupSettings(keep_last=2, keep_daily=0, keep_weekly=0, keep_monthly=0)
-with running(RunContext(job="database-backup", run_id="r", project=project, settings=settings)):
-    sys.addaudithook(watch)
-    database_backup(databases=["bank.db"])
+def back_up():
+    with running(RunContext(job="database-backup", run_id="r", project=project, settings=settings)):
+        sys.addaudithook(watch)
+        database_backup(databases=["bank.db"])
+for line in sys.stdin:
+    left = int(line)
+    child = os.fork()
+    if child == 0:
+        back_up()
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+TWO_BACKUPS = """
+import json, os, sys
+from pathlib import Path
+from horae.jobs.context import RunContext, running
+from infra._backup.engine import BackupFailed
+from infra._backup.restoring import BackupRestorer
+from infra._backup.settings import BackupSettings
+from infra.database_backup import database_backup
+project, folder = Path(sys.argv[1]), Path(sys.argv[2])
+told = {}
+context = RunContext(job="j", run_id="r", project=project, settings=BackupSettings(folder=str(folder)), report=str)
+with running(context):
+    database_backup(databases=["small.db"])
+    told["before"] = sorted(os.listdir(folder))
+    try:
+        database_backup(databases=["large.db"])
+    except BackupFailed as error:
+        told["error"] = error.message
+    told["after"] = sorted(os.listdir(folder))
+print(json.dumps(told))
+"""
+
+# A restore that dies when it has unpacked the database beside its target.
+KILLED_RESTORE = """
+import os, signal, sys
+from pathlib import Path
+from horae.jobs.restoring import RestoreOptions
+from infra._backup.restoring import BackupRestorer
+from infra._backup.settings import BackupSettings
+def watch(event, arguments):
+    if event == "os.link":
+        os.kill(os.getpid(), signal.SIGKILL)
+restorer = BackupRestorer(Path(sys.argv[1]), BackupSettings(), RestoreOptions())
+sys.addaudithook(watch)
+restorer.restore(restorer.backups()[0], sys.argv[2])
 """
 
 
@@ -138,28 +188,85 @@ def test_a_backup_after_the_writer_was_killed(project: Path, tmp_path: Path) -> 
     assert_sound(restored(Path(made["file"]), tmp_path / "copy.db"))
 
 
+def assert_whole(folder: Path, copy: Path) -> None:
+    """Every backup in the folder has its companions, and restores."""
+    for found in artefact.artefacts(artefact.files_in(folder)):
+        checksum = (folder / f"{found.name}{artefact.CHECKSUM}").read_text()
+        assert checksum == f"{artefact.sha256(folder / found.name)}  {found.name}\n"
+        assert json.loads((folder / f"{found.name}{artefact.MANIFEST}").read_text())["file"] == found.name
+        assert_sound(restored(folder / found.name, copy))
+
+
 def test_killed_at_any_moment_leaves_only_whole_backups(project: Path, tmp_path: Path) -> None:
     bank(project / "bank.db", padding_rows=100)
     folder = project / ".horae" / "backups"
     left_behind = 0
-    for moment in itertools.count(1):
-        with process(sys.executable, "-c", KILLED_BACKUP, str(project), str(moment)) as backup:
-            status = backup.wait(60)
-        if status == 0:
-            break
-        assert status == -signal.SIGKILL
-        finished = artefact.artefacts(folder) if folder.exists() else []
-        for found in finished:
-            checksum = found.path.with_name(found.path.name + artefact.CHECKSUM).read_text()
-            assert checksum == f"{artefact.sha256(found.path)}  {found.path.name}\n"
-            assert_sound(restored(found.path, tmp_path / "copy.db"))
-        left_behind += any(folder.glob(f"{artefact.WORKSPACE}*"))
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED_BACKUP, str(project)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as backups:
+        assert backups.stdin
+        assert backups.stdout
+        for moment in itertools.count(1):
+            backups.stdin.write(f"{moment}\n")
+            backups.stdin.flush()
+            status = int(backups.stdout.readline())
+            if status == 0:
+                break
+            assert status == -signal.SIGKILL
+            assert_whole(folder, tmp_path / "copy.db")
+            left_behind += any(folder.glob(f"{artefact.WORKSPACE}*"))
     assert moment > 20  # it was killed that often, and most often in the middle of its work
     assert left_behind > 10
     names = {path.name for path in folder.iterdir()}
-    finished = artefact.artefacts(folder)
+    finished = artefact.artefacts(names)
     assert len(finished) == 2
-    assert names == {f"{found.path.name}{end}" for found in finished for end in ("", artefact.CHECKSUM)} | {".lock"}
+    assert names == {f"{found.name}{end}" for found in finished for end in ("", *artefact.COMPANIONS)} | {".lock"}
+
+
+def test_a_restore_that_was_killed_leaves_no_half_database(project: Path, tmp_path: Path) -> None:
+    bank(project / "bank.db", padding_rows=10)
+    run(project, "bank.db")
+    target = tmp_path / "new.db"
+    with process(sys.executable, "-c", KILLED_RESTORE, str(project), str(target)) as restore:
+        assert restore.wait(60) == -signal.SIGKILL
+    assert not target.exists()
+    assert len(list(tmp_path.glob(".new.db.horae-restore-*"))) == 1
+    restorer = BackupRestorer(project, BackupSettings(), RestoreOptions())
+    assert restorer.restore(restorer.backups()[0], str(target)).differences == []
+    assert_sound(target)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new.db", "project"]
+    assert not list((project / ".horae/backups").glob(f"{artefact.WORKSPACE}*"))
+
+
+def test_a_full_disk_is_said_and_older_backups_stay(project: Path, tmp_path: Path) -> None:
+    """On a small file system of its own."""
+    backups = tmp_path / "small"
+    backups.mkdir()
+    mount = f"mount -t tmpfs -o size=1m tmpfs {backups} && exec "
+    limited = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+    if subprocess.run([*limited, mount + "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("needs the right to mount a file system in a namespace of its own")
+    with closing(sqlite3.connect(project / "small.db")) as connection, connection:
+        connection.execute("CREATE TABLE goods AS SELECT 1 AS n")
+    bank(project / "large.db", padding_rows=1200)  # fits, but not three times
+    done = subprocess.run(
+        [*limited, mount + shlex.join([sys.executable, "-c", TWO_BACKUPS, str(project), str(backups)])],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    said = json.loads(done.stdout)
+    assert "MiB are needed; the disk of" in said["error"]
+    assert "is full, and older backups stay as they are" in said["error"]
+    assert said["before"] == said["after"]
+    assert len(said["after"]) == 4  # a backup with its companions, and the lock
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +298,7 @@ def test_a_wrong_password_fails_clearly_and_is_not_shown(project: Path, postgres
     ) as caught:
         run(project, wrong)
     assert "hush" not in caught.value.message
-    assert artefact.artefacts(project / ".horae" / "backups") == []
+    assert artefact.artefacts(artefact.files_in(project / ".horae" / "backups")) == []
 
 
 @pytest.mark.requires("postgres")
@@ -209,4 +316,4 @@ def test_a_dump_that_was_cut_short_is_refused(project: Path, postgres_url: str, 
     dump.chmod(0o755)
     with pytest.raises(BackupFailed, match="pg_restore of"):
         run(project, postgres_url, postgres_bin=str(tools))
-    assert artefact.artefacts(project / ".horae" / "backups") == []
+    assert artefact.artefacts(artefact.files_in(project / ".horae" / "backups")) == []

@@ -14,10 +14,11 @@ from horae.errors import InvalidSettings
 from horae.jobs.context import RunContext, running
 from infra._backup import artefact, databases, postgres, retention, sqlite
 from infra._backup.artefact import Artefact
+from infra._backup.engine import BackupFailed
 from infra._backup.settings import BackupSettings
-from infra._backup.sqlite import BackupFailed
 from infra.database_backup import database_backup
 
+NEXT = "x-20261124T020000000Z.dump.sha256"
 NOW = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
 
 
@@ -157,19 +158,41 @@ def bad(project: Path, kind: str) -> str:
 )
 def test_one_that_fails_is_named_and_does_not_stop_the_others(project: Path, kind: str, reason: str) -> None:
     make(project / "good.db")
-    with pytest.raises(BackupFailed, match=rf"^1 of 2 databases were not backed up: .*{kind}\.db: .*({reason})"):
+    with pytest.raises(BackupFailed, match=rf"^1 of 2 databases failed: .*{kind}\.db: .*({reason})"):
         run(project, bad(project, kind), "good.db")
     kept = names(project / ".horae" / "backups")
-    assert len(kept) == 2
+    assert len(kept) == 3
     assert all(name.startswith("good-") for name in kept)
+
+
+def test_a_retry_makes_only_what_is_missing(project: Path) -> None:
+    """The other databases may be large."""
+    make(project / "good.db")
+    backups = project / ".horae" / "backups"
+
+    def attempt(number: int, run_id: str = "one") -> dict[str, Any]:
+        context = RunContext(job="j", run_id=run_id, project=project, attempt=number, settings=BackupSettings())
+        with running(context):
+            return database_backup(databases=["good.db", "late.db"])
+
+    with pytest.raises(BackupFailed, match=r"1 of 2 databases failed: .*late\.db"):
+        attempt(1)
+    [first] = backups.glob("good-*.gz")
+    make(project / "late.db")
+    made = attempt(2)["databases"]
+    assert made[0]["file"] == str(first)
+    assert (made[0]["tables"], made[0]["sha256"]) == (made[1]["tables"], artefact.sha256(first))
+    assert list(backups.glob("good-*.gz")) == [first]
+    attempt(2, "another")
+    assert len(list(backups.glob("good-*.gz"))) == 2
 
 
 def test_a_malformed_entry_is_numbered_and_its_password_not_shown(project: Path) -> None:
     make(project / "good.db")
-    given = ["good.db", "mysql://root:hunter2@db/x", "postgresql://root:hunter2@[db/x"]
+    given = ["good.db", "oracle://root:hunter2@db/x", "postgresql://root:hunter2@[db/x"]
     with pytest.raises(BackupFailed) as caught:
         run(project, *given)
-    assert "database 2 of the list: a database of kind 'mysql' cannot be backed up" in caught.value.message
+    assert "database 2 of the list: a database of kind 'oracle' cannot be backed up" in caught.value.message
     assert "database 3 of the list: its URL is malformed" in caught.value.message
     assert "hunter2" not in caught.value.message
     assert "hunter2" not in repr(BackupSettings(databases=tuple(given)))
@@ -208,17 +231,17 @@ def test_what_a_death_left_behind_is_cleared_away(project: Path) -> None:
     (dead / "copy.sqlite3").write_text("half")
     (backups / "shop-1-20261124T020000000Z.sqlite3.gz.sha256").write_text("of nothing")
     run(project, "shop.db")
-    assert len(names(backups)) == 2
+    assert len(names(backups)) == 3
 
 
 def test_a_live_run_keeps_its_workspace_and_checksum(tmp_path: Path) -> None:
     folder = tmp_path / "backups"
     with artefact.workspace(folder) as other:
-        (folder / "x.dump.sha256").touch()  # the other run is about to rename its artefact
+        (folder / NEXT).touch()  # the other run is about to rename its artefact
         with artefact.workspace(folder) as mine:
             assert other.exists()
             assert mine != other
-        assert (folder / "x.dump.sha256").exists()
+        assert (folder / NEXT).exists()
     with artefact.workspace(folder) as last:
         assert names(folder) == [last.name]
     assert names(folder) == []
@@ -253,12 +276,15 @@ def test_missing_tools_are_named_with_the_way_to_get_them(project: Path, tmp_pat
 
 def test_tables_and_rows_are_counted_in_the_restored_script() -> None:
     whole = [b"COPY public.t (a) FROM stdin;\n", b"1\n", b"\\\\.\n", b"\\.\n", b"SELECT 1;\n"]
-    assert postgres.count([*whole, b"COPY public.u (a) FROM stdin;\n", b"\\.\n"]) == (2, 2, True)
-    assert postgres.count(whole[:2]) == (1, 1, False)
+    odd = [b'COPY "My Schema"."odd ""(x)" (a, "b c") FROM stdin;\n', b"\\.\n"]
+    assert postgres.count([*whole, *odd]) == ({"public.t": 2, 'My Schema.odd "(x)': 0}, True)
+    assert postgres.count(whole[:2]) == ({}, False)
 
 
 def backup_of(at: datetime, database: str = "shop-1") -> Artefact:
-    return Artefact(database=database, at=at, path=Path(artefact.file_name(database, at, ".dump")))
+    found = artefact.named(artefact.file_name(database, at, ".dump"))
+    assert found
+    return found
 
 
 def test_the_last_ones_and_the_last_of_each_day_week_and_month_stay() -> None:
@@ -280,6 +306,17 @@ def test_nothing_but_the_newest_stays_when_little_is_asked_for() -> None:
     assert retention.kept([], settings) == set()
 
 
+def test_a_backup_of_the_future_neither_counts_nor_goes() -> None:
+    """A clock that was wrong once must not cost the backup that was just made."""
+    settings = BackupSettings(keep_last=1, keep_daily=1, keep_weekly=0, keep_monthly=0)
+    yesterday, future = backup_of(NOW - timedelta(days=1)), backup_of(NOW + timedelta(days=3650))
+    newest = backup_of(NOW)
+    assert retention.superseded([yesterday, newest, future], newest, settings, NOW) == [yesterday.name]
+    # The clock went back: what was just made is older than others, and stays.
+    earlier = backup_of(NOW - timedelta(hours=5))
+    assert retention.superseded([earlier, newest], earlier, settings, NOW) == []
+
+
 def test_rotation_removes_artefact_and_checksum_of_that_database_alone(project: Path) -> None:
     make(project / "shop.db")
     make(project / "other.db")
@@ -287,12 +324,15 @@ def test_rotation_removes_artefact_and_checksum_of_that_database_alone(project: 
     first = run(project, "shop.db", "other.db", **few)
     backups = project / ".horae" / "backups"
     (backups / "notes.txt").write_text("mine")
-    (backups / "shop-20261124T020000000Z.sqlite3.gz").write_text("the backup of something else")
+    own = first["databases"][0]["name"]
+    foreign = (f"{own}-20200124T020000000Z.sqlite3.gz", "shop-20261124T020000000Z.sqlite3.gz", "x.dump.sha256")
+    for name in foreign:  # of the same form, but not written by the job: nothing has a checksum beside it
+        (backups / name).write_text("somebody's")
     second = run(project, "shop.db", **few)
     gone = Path(first["databases"][0]["file"]).name
     assert second["removed"] == [gone]
-    assert not {gone, f"{gone}.sha256"} & set(names(backups))
-    assert len(names(backups)) == 6
+    assert not {gone, f"{gone}.sha256", f"{gone}.json"} & set(names(backups))
+    assert len(names(backups)) == 7 + len(foreign)
 
 
 def test_a_failed_backup_removes_nothing(project: Path) -> None:
@@ -320,7 +360,7 @@ def test_names_sort_by_age_and_say_what_they_are(tmp_path: Path) -> None:
     assert name == "a-b-12-20260102T030405678Z.sqlite3.gz"
     (tmp_path / name).touch()
     (tmp_path / f"{name}.sha256").touch()
-    (found,) = artefact.artefacts(tmp_path)
+    (found,) = artefact.artefacts(artefact.files_in(tmp_path))
     assert (found.database, found.at) == ("a-b-12", at.replace(microsecond=678_000))
 
 
