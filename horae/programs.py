@@ -63,7 +63,7 @@ def _rest(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
     try:
         return process.communicate(timeout=LEFT_OPEN_SECONDS)
     except subprocess.TimeoutExpired as expired:  # a descendant that left the group still holds the pipes
-        for pipe in (process.stdout, process.stderr):
+        for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe:
                 pipe.close()
         process.wait()

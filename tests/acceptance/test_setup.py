@@ -145,7 +145,7 @@ def test_pip_is_fetched_from_the_users_index_and_only_if_it_is_the_one_expected(
     with index(tmp_path) as url:
         refused = fetch_pip(tmp_path, url, script)
         assert refused.returncode == 1
-        assert "is not the pip-25.0.1" in refused.stderr
+        assert "does not have the expected checksum of pip-25.0.1" in refused.stderr
         [pinned] = [line for line in script.splitlines() if line.startswith("SHA256")]
         fetched = fetch_pip(tmp_path, url, script.replace(pinned, f'SHA256 = "{hashlib.sha256(wheel).hexdigest()}"'))
         assert fetched.returncode == 0, fetched.stderr

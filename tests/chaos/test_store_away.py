@@ -85,7 +85,7 @@ async def test_what_needs_no_store_goes_on_and_durable_fires_are_caught_up(
                 valkey.kill()
                 before = beats()
                 await wait_until(lambda: beats() >= before + 4, "internal fires without the store", seconds=20)
-                assert {"dispatcher", "relay", "sweeper"} <= set(readiness(sidecar))
+                assert {"dispatcher", "relay redis", "sweeper"} <= set(readiness(sidecar))
                 assert readiness(worker)
                 valkey.start()
                 await wait_until(lambda: not readiness(sidecar) and not readiness(worker), "readiness", seconds=20)

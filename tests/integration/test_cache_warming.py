@@ -116,7 +116,7 @@ async def test_a_snapshot_that_cannot_be_written_is_told(
     monkeypatch.setenv("HORAE_STORE__URL", valkey_url)
     with running(RunContext(job="cache-warming", run_id="r", project=user.project, report=told.append)):
         assert (await cache_warming())["ok"] is False
-    assert told == [f"the last snapshot stays, {path} cannot be written: Is a directory"]
+    assert told == [f"the last snapshot stays, because {path} cannot be written: Is a directory"]
     assert list(path.parent.iterdir()) == [path], "and no draft is left"
 
 

@@ -85,24 +85,26 @@ def test_killed_while_a_statement_runs_on_the_server_it_ends_that_statement(
         "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'horae-etl-etl'"
     )
     held = "BEGIN; LOCK TABLE etl.commits IN SHARE MODE; SELECT 'held'; SELECT pg_sleep(600)"
-    with (tmp_path / "output").open("w") as output:
-        holder = subprocess.Popen(
-            ["psql", "-XAqt", "-v", "ON_ERROR_STOP=1", postgres], stdin=subprocess.PIPE, stdout=output
-        )
-        assert holder.stdin
-        holder.stdin.write(held.replace("; ", ";\n").encode() + b";\n")
-        holder.stdin.flush()
-        wait_for(lambda: "held" in (tmp_path / "output").read_text(), "the lock", 30)
-        loading = subprocess.Popen(command(project, "never"), env=environment(project), stdout=subprocess.DEVNULL)
-        wait_for(lambda: psql(postgres, waiting) != "0", "the merge that waits for the lock", 90)
-        loading.kill()
-        loading.wait(30)
-        assert psql(postgres, waiting) == "1", "the server goes on with it"
-        with project.warehouse.held():
-            assert psql(postgres, waiting) == "0"
-        psql(postgres, "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE mode = 'ShareLock' AND granted")
-        holder.kill()
-        holder.wait(30)
+    session = ["psql", "-XAqt", "-v", "ON_ERROR_STOP=1", postgres]
+    with (
+        (tmp_path / "output").open("w") as output,
+        subprocess.Popen(session, stdin=subprocess.PIPE, stdout=output) as holder,
+    ):
+        try:
+            assert holder.stdin
+            holder.stdin.write(held.replace("; ", ";\n").encode() + b";\n")
+            holder.stdin.flush()
+            wait_for(lambda: "held" in (tmp_path / "output").read_text(), "the lock", 30)
+            loading = subprocess.Popen(command(project, "never"), env=environment(project), stdout=subprocess.DEVNULL)
+            wait_for(lambda: psql(postgres, waiting) != "0", "the merge that waits for the lock", 90)
+            loading.kill()
+            loading.wait(30)
+            assert psql(postgres, waiting) == "1", "the server goes on with it"
+            with project.warehouse.held():
+                assert psql(postgres, waiting) == "0"
+            psql(postgres, "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE mode = 'ShareLock' AND granted")
+        finally:
+            holder.kill()
     whole(project)
 
 

@@ -134,12 +134,13 @@ class TestEmbedded:
     async def test_what_is_open_is_named_and_taken_up_by_the_next(
         self, project: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        soon = {"schedule_time": isoformat(now() + timedelta(seconds=1))}
+        soon = {"schedule_time": isoformat(now() + timedelta(seconds=2))}
         async with program(project).lifecycle() as scheduler:
             open_run = (await scheduler.enqueue_workflow("greet", metadata=soon)).run_id
         [text] = said(caplog, "runs_open")
         assert f"{open_run} (greet, " in text
-        assert "go" in text
+        assert "this program" in text
+        assert "continues them" in text
         async with program(project).lifecycle() as scheduler:
             assert (await settled(scheduler, open_run)).verdict is Verdict.RAN
 
