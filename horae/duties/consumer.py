@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 
 from horae.clock import monotonic
-from horae.errors import QueueError, UnknownName
+from horae.errors import QueueError, StoreError, StoreUnavailable, UnknownName, UnsafeStore
 from horae.execution.work import Work
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier
@@ -20,8 +21,14 @@ from horae.store.values import Answer, Claim, Policy, Wanted
 
 log = logging.getLogger(__name__)
 WAIT = timedelta(seconds=1)
+SHORT_WAIT = timedelta(seconds=0.1)
+"""The wait while another consumer needs the slots that this one reserved."""
 LATE_SHARE = 2 / 3
 """Of the lease. The first renewal is within the last third."""
+MOST_CLAIMS = 3
+"""A message becomes a dead letter when the claim of it alone has failed so often."""
+NOT_THE_MESSAGE = (StoreUnavailable, UnsafeStore)
+"""Errors of a claim that no message causes."""
 AT_ONCE = 100
 """The most messages in one claim. While the store handles one claim, the runs of the claim before begin."""
 
@@ -32,29 +39,43 @@ class Consumer:
     def __init__(
         self, name: str, source: Source, store: Store, registry: Registry, work: Work, worker: str, lease: timedelta
     ) -> None:
-        self.name = name
+        self.name = self.provider = name
         self._source, self._store, self._registry, self._work = source, store, registry, work
         self._worker, self._lease = worker, lease
         self._receiving: asyncio.Task[list[Delivery]] | None = None
         self._interrupted = False
+        self._more = True
+        """Whether the source probably has several messages."""
+        self._unclaimable: Counter[str] = Counter()
+        """How often the claim of a run failed, although the store answered."""
+        work.slots.join()
         self._acking: asyncio.Task[None] | None = None
 
     async def step(self) -> float:
+        slots = self._work.slots
         try:
-            await asyncio.wait_for(self._work.room(), WAIT.total_seconds())
+            most = AT_ONCE if self._more or not slots.shared else 1
+            reserved = await asyncio.wait_for(slots.reserve(most), WAIT.total_seconds())
         except TimeoutError:
             return 0.0
-        self._receiving = asyncio.create_task(self._source.receive(min(self._work.free, AT_ONCE), WAIT))
         try:
-            deliveries = await self._receiving
+            deliveries = await self._receive(reserved, SHORT_WAIT if slots.wanted else WAIT)
+            self._more = len(deliveries) == reserved
+            if deliveries:
+                await self._take(deliveries)
+        finally:
+            slots.release(reserved)
+        return 0.0
+
+    async def _receive(self, limit: int, wait: timedelta) -> list[Delivery]:
+        self._receiving = asyncio.create_task(self._source.receive(limit, wait))
+        try:
+            return await self._receiving
         except asyncio.CancelledError:
             if not self._interrupted:
                 self._receiving.cancel()
                 raise
-            return 0.0
-        if deliveries:
-            await self._take(deliveries)
-        return 0.0
+            return []
 
     def interrupt(self) -> None:
         """End a waiting receive for good; the step ends at once. The broker delivers a message on its way again."""
@@ -66,21 +87,61 @@ class Consumer:
         for delivery in deliveries:
             if delivery.message is None:
                 await self._bury(delivery, Reason.INVALID_MESSAGE, delivery.wrong)
-        valid = [(delivery, delivery.message) for delivery in deliveries if delivery.message]
-        if valid:
-            wanted = [self._want(message) for _, message in valid]
-            asked = monotonic()
-            claims = await self._store.claims.claim(wanted, self._worker, self._lease)
-            late = monotonic() - asked > self._lease.total_seconds() * LATE_SHARE
-            for (delivery, message), claim in zip(valid, claims, strict=True):
-                if claim.answer is Answer.TOO_OLD:
-                    await self._bury(delivery, Reason.TOO_OLD, job=message.job)
-                elif late and claim.answer is Answer.RUN:
-                    self._leave(claim)
-                else:
-                    self._begin(claim)
+        await self._take_valid([one for one in deliveries if one.message])
         # No step waits for the acknowledgement. If it fails, the message comes again, and the claim discards it.
         self._acking = asyncio.create_task(self._acknowledge(deliveries), name=f"{self.name} acknowledges")
+
+    async def _take_valid(self, deliveries: Sequence[Delivery]) -> None:
+        """Claim all together. If that fails, claim each alone, so that a bad message does not keep back the others."""
+        if not deliveries:
+            return
+        try:
+            await self._claim(deliveries)
+        except NOT_THE_MESSAGE:
+            raise
+        except Exception as error:
+            if len(deliveries) == 1:
+                await self._unclaimed(deliveries[0], error)
+            else:
+                await self._take_each(deliveries)
+
+    async def _take_each(self, deliveries: Sequence[Delivery]) -> None:
+        failed: list[tuple[Delivery, Exception]] = []
+        for delivery in deliveries:
+            try:
+                await self._claim([delivery])
+            except NOT_THE_MESSAGE:
+                raise
+            except Exception as error:
+                failed.append((delivery, error))
+        if len(failed) == len(deliveries):
+            raise StoreError(f"{len(deliveries)} runs cannot be claimed: {failed[0][1]}") from failed[0][1]
+        for delivery, why in failed:
+            await self._bury(delivery, Reason.INVALID_MESSAGE, f"it cannot be claimed: {why}")
+
+    async def _unclaimed(self, delivery: Delivery, error: Exception) -> None:
+        """Let the broker deliver it again, a few times: the message or the store may be at fault."""
+        assert delivery.message
+        run_id = delivery.message.run_id
+        self._unclaimable[run_id] += 1
+        if self._unclaimable[run_id] < MOST_CLAIMS:
+            raise StoreError(f"run {run_id} cannot be claimed: {error}") from error
+        await self._bury(delivery, Reason.INVALID_MESSAGE, f"it cannot be claimed: {error}")
+        del self._unclaimable[run_id]
+
+    async def _claim(self, deliveries: Sequence[Delivery]) -> None:
+        valid = [(delivery, delivery.message) for delivery in deliveries if delivery.message]
+        wanted = [self._want(message) for _, message in valid]
+        asked = monotonic()
+        claims = await self._store.claims.claim(wanted, self._worker, self._lease)
+        late = monotonic() - asked > self._lease.total_seconds() * LATE_SHARE
+        for (delivery, message), claim in zip(valid, claims, strict=True):
+            if claim.answer is Answer.TOO_OLD:
+                await self._bury(delivery, Reason.TOO_OLD, job=message.job)
+            elif late and claim.answer is Answer.RUN:
+                self._leave(claim)
+            else:
+                self._begin(claim)
 
     def _want(self, message: Message) -> Wanted:
         job = self._job(message.job)

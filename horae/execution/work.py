@@ -16,6 +16,7 @@ from horae.execution.renewer import GuardedRenewer, Renewer, ThreadRenewer
 from horae.execution.run_logs import RunLogs
 from horae.execution.runner import Active, Runner
 from horae.execution.settler import Settler
+from horae.execution.slots import Slots
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier
 from horae.metrics.process import Metrics
@@ -35,7 +36,7 @@ SAID_A_SECOND = 20
 
 
 class Work:
-    """Use it as a context manager; leaving it cancels active runs. `slots` limits the number of claims."""
+    """Use it as a context manager; leaving it cancels active runs. Consumers share its `slots`."""
 
     def __init__(
         self,
@@ -50,7 +51,9 @@ class Work:
         """`guard`: the guardian that keeps the leases; without one, this process does. `left_out`: job files that must
         not be imported.
         """
-        self._metrics, self._slots = metrics, slots
+        self._metrics = metrics
+        self.slots = Slots(slots)
+        """Reserve slots here before receiving messages."""
         self.lease = lease
         self._children = Children(settings.project, left_out)
         self._logs = RunLogs(store.ledger)
@@ -61,8 +64,6 @@ class Work:
         self._active: dict[Active, asyncio.Task[Settlement | None]] = {}
         self._given_up: set[asyncio.Task[Settlement | None]] = set()
         self._second = self._said = 0
-        self._room = asyncio.Event()
-        self._room.set()
         self._stack = AsyncExitStack()
         metrics.active.set_function(lambda: len(self._active))
 
@@ -76,14 +77,6 @@ class Work:
 
     async def __aexit__(self, *exc: object) -> None:
         await self._stack.aclose()
-
-    @property
-    def free(self) -> int:
-        return max(0, self._slots - len(self._active))
-
-    async def room(self) -> None:
-        """Wait until a slot is free."""
-        await self._room.wait()
 
     def begin(
         self, job: Job, claim: Claim, on_line: Sink | None = None, *, foreground: bool = False
@@ -102,14 +95,8 @@ class Work:
             log.debug("%s begins", job.name, extra=_who(active, "run_began") | {"token": claim.token})
         task = asyncio.create_task(self._run(active, self._foreground if foreground else self.runner))
         self._active[active] = task
-        self._count()
+        self.slots.use()
         return task
-
-    def _count(self) -> None:
-        if len(self._active) < self._slots:
-            self._room.set()
-        else:
-            self._room.clear()
 
     async def _run(self, active: Active, runner: Runner | Foreground) -> Settlement | None:
         began = monotonic()
@@ -126,7 +113,7 @@ class Work:
         finally:
             self._renewer.drop(active)
             del self._active[active]
-            self._count()
+            self.slots.end()
         if settlement and settlement.verdict:
             self._say_settled(active, settlement.verdict, seconds)
         return settlement

@@ -1,21 +1,26 @@
-"""A claim whose answer comes so late that its lease may be gone is not begun."""
+"""The duty that receives: late claims, messages that cannot be claimed, and slots that several providers share."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from horae.duties import consumer as room
-from horae.duties.consumer import LATE_SHARE, Consumer
+from horae.duties.consumer import LATE_SHARE, MOST_CLAIMS, Consumer
+from horae.duties.duty import Progresses, keep_doing
+from horae.errors import StoreError
 from horae.execution.work import Work
 from horae.jobs.job import Job
-from horae.jobs.policies import Tier
+from horae.jobs.policies import Overlap, Tier
 from horae.messages import Message
 from horae.metrics.process import Metrics
 from horae.project.registry import Registry
 from horae.queues.base import Delivery
 from horae.runs import State, new_run_id
 from horae.settings import Settings
+from horae.store.values import Claim, Wanted
 from tests.contract.stores import state
 from tests.model import ModelStore
 from tests.waiting import wait_until
@@ -23,21 +28,42 @@ from tests.waiting import wait_until
 LEASE = timedelta(seconds=6)
 
 
-class OneMessage:
-    """A source that has one message."""
+class Source:
+    """A source that has these messages."""
 
-    def __init__(self, message: Message) -> None:
-        self._waiting = [Delivery(body=message.encode(65536), message=message, receipt=None)]
+    def __init__(self, *messages: Message) -> None:
+        self._waiting = [Delivery(body=one.encode(65536), message=one, receipt=one.run_id) for one in messages]
+        self._delivered: list[Delivery] = []
         self.acknowledged = 0
+        self.most = 0
+        """The most messages that were asked for."""
 
     async def receive(self, limit: int, wait: timedelta) -> list[Delivery]:
-        found, self._waiting = self._waiting, []
+        assert limit >= 1
+        self.most = max(self.most, limit)
+        if not self._waiting:
+            await asyncio.sleep(0.001)
+        found, self._waiting = self._waiting[:limit], self._waiting[limit:]
+        self._delivered += found
         return found
+
+    def deliver_again(self) -> None:
+        self._waiting, self._delivered = self._delivered, []
 
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
         self.acknowledged += len(deliveries)
 
     async def close(self) -> None: ...
+
+
+def registry_of(function: Callable[..., Any]) -> Registry:
+    registry = Registry()
+    registry.add(Job(name="count", tier=Tier.ONEIRIC, function=function, overlap=Overlap.ALLOW))
+    return registry
+
+
+def messages(count: int, **context: Any) -> list[Message]:
+    return [Message(job="count", run_id=new_run_id(), context=context) for _ in range(count)]
 
 
 @pytest.mark.parametrize("late", [False, True])
@@ -49,19 +75,104 @@ async def test_a_claim_that_is_answered_late_is_left_to_another_worker(
     async def count() -> None:
         times.append(1)
 
-    registry, store = Registry(), ModelStore()
-    registry.add(Job(name="count", tier=Tier.ONEIRIC, function=count))
-    message = Message(job="count", run_id=new_run_id())
+    registry, store = registry_of(count), ModelStore()
+    [message] = messages(1)
     took = LEASE.total_seconds() * LATE_SHARE + (0.1 if late else -0.1)
     instants = iter((100.0, 100.0 + took))
     monkeypatch.setattr(room, "monotonic", lambda: next(instants))
-    source = OneMessage(message)
+    source = Source(message)
     async with Work(Settings(), store, Metrics(), 1, LEASE) as work:
         await Consumer("redis", source, store, registry, work, "w1", LEASE).step()
         await wait_until(lambda: source.acknowledged == 1, "the acknowledgement")
         if late:
-            assert work.free == 1
+            assert work.slots.free == 1
         else:
-            await wait_until(lambda: work.free == 1, "the run to end")
+            await wait_until(lambda: work.slots.free == 1, "the run to end")
         run = await state(store, message.run_id)
         assert (times, run.state) == (([], State.RUNNING) if late else ([1], State.RAN))
+
+
+async def test_five_full_providers_share_four_slots_and_none_starves() -> None:
+    active = most = 0
+    began: list[int] = []
+
+    async def count(provider: int) -> None:
+        nonlocal active, most
+        active, most = active + 1, max(most, active + 1)
+        began.append(provider)
+        await asyncio.sleep(0.001)
+        active -= 1
+
+    store, ended = ModelStore(), asyncio.Event()
+    full = [Source(*messages(30 if number < 4 else 3, provider=number)) for number in range(5)]
+    async with Work(Settings(), store, Metrics(), 4, LEASE) as work:
+        consumers = [Consumer(f"p{n}", one, store, registry_of(count), work, "w1", LEASE) for n, one in enumerate(full)]
+        progresses = Progresses(Metrics())
+        tasks = [asyncio.create_task(keep_doing(one, progresses, ended)) for one in consumers]
+        await wait_until(lambda: len(began) == 123, "all runs")
+        ended.set()
+        await asyncio.gather(*tasks)
+    assert most == 4
+    assert max(place for place, provider in enumerate(began) if provider == 4) < 60, "the others had 30 each"
+    assert all(one.most <= 4 for one in full)
+
+
+class Refuses(ModelStore):
+    """A store that answers, but cannot claim these runs."""
+
+    def __init__(self, *run_ids: str) -> None:
+        super().__init__()
+        claim = self.claims.claim
+
+        async def refuse(wanted: Sequence[Wanted], worker: str, lease: timedelta) -> list[Claim]:
+            for want in wanted:
+                if want.message.run_id in run_ids:
+                    raise StoreError("the store answers something else")
+            return await claim(wanted, worker, lease)
+
+        self.claims.claim = refuse  # type: ignore[method-assign]
+
+
+async def test_a_message_that_cannot_be_claimed_becomes_a_dead_letter_and_the_others_run() -> None:
+    ran: list[int] = []
+
+    async def count() -> None:
+        ran.append(1)
+
+    three = messages(3)
+    store, source = Refuses(three[1].run_id), Source(*three)
+    async with Work(Settings(), store, Metrics(), 4, LEASE) as work:
+        await Consumer("redis", source, store, registry_of(count), work, "w1", LEASE).step()
+        await wait_until(lambda: source.acknowledged == 3, "the acknowledgement")
+        await wait_until(lambda: len(ran) == 2, "the other runs")
+    [letter] = await store.dead_letters.newest()
+    assert "it cannot be claimed: the store answers something else" in letter.note
+
+
+async def test_a_message_alone_that_cannot_be_claimed_is_delivered_again_before_it_becomes_a_dead_letter() -> None:
+    async def count() -> None: ...
+
+    [message] = messages(1)
+    store, source = Refuses(message.run_id), Source(message)
+    async with Work(Settings(), store, Metrics(), 4, LEASE) as work:
+        consumer = Consumer("redis", source, store, registry_of(count), work, "w1", LEASE)
+        for _ in range(MOST_CLAIMS - 1):
+            with pytest.raises(StoreError, match=f"run {message.run_id} cannot be claimed"):
+                await consumer.step()
+            assert await store.dead_letters.newest() == []
+            source.deliver_again()
+        await consumer.step()
+        await wait_until(lambda: source.acknowledged == 1, "the acknowledgement")
+    assert len(await store.dead_letters.newest()) == 1
+    assert work.slots.free == 4
+
+
+async def test_while_no_run_can_be_claimed_no_message_is_buried() -> None:
+    async def count() -> None: ...
+
+    three = messages(3)
+    store, source = Refuses(*(one.run_id for one in three)), Source(*three)
+    async with Work(Settings(), store, Metrics(), 4, LEASE) as work:
+        with pytest.raises(StoreError, match="3 runs cannot be claimed"):
+            await Consumer("redis", source, store, registry_of(count), work, "w1", LEASE).step()
+    assert (source.acknowledged, await store.dead_letters.newest()) == (0, [])
