@@ -21,6 +21,7 @@ IMPORTED = {
     "kafka": ("aiokafka", "horae.queues.kafka.*"),
     "nats": ("nats", "horae.queues.nats.*"),
     "rabbitmq": ("aio_pika", "horae.queues.rabbitmq.*"),
+    "cloudtasks": ("google.cloud.tasks_v2", "horae.queues.cloudtasks.*"),
     "backup": ("boto3", "pyrage", "infra.database_backup", "infra._backup.*"),
     "logs": ("duckdb", "infra.log_aggregation", "infra._logs.*"),
     "scan": ("bandit", "infra.security_scan", "infra._scan.*"),

@@ -126,7 +126,7 @@ def settings_of(model: type[BaseModel], prefix: str | None) -> str:
     """Table of a settings model. `prefix` begins the names of its variables; None leaves out the variables."""
     rows = []
     for name, (annotation, text) in attributes(model).items():
-        if name in model.model_fields and name not in ELSEWHERE:
+        if name in model.model_fields and (name not in ELSEWHERE or (name == "project" and model is not Settings)):
             variable = [f"`{prefix}{name.upper()}`"] if prefix is not None else []
             field = model.model_fields[name]
             default = "must be given" if field.is_required() else shown(field.default)

@@ -18,6 +18,7 @@ from horae.local import valkey
 from horae.local.ports import free_port
 from horae.local.valkey import answers, command
 from horae.settings import QueueSettings, Settings, StoreSettings
+from tests.brokers.cloud_tasks import CloudTasksServer
 from tests.brokers.kafka import KafkaServer
 from tests.brokers.nats import NatsServer
 from tests.brokers.rabbitmq import RabbitServer
@@ -160,6 +161,16 @@ def nats_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server = NatsServer(tmp_path_factory.mktemp("nats"))
     server.start()
     yield server.url
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def cloud_tasks_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudTasksServer]:
+    """One emulator of Cloud Tasks for the session, shared by namespaces."""
+    require("cloudtasks")
+    server = CloudTasksServer(tmp_path_factory.mktemp("cloudtasks"))
+    server.start()
+    yield server
     server.kill()
 
 

@@ -92,7 +92,7 @@ class Services:
         self._numbers = count()
 
     def start(self, kind: str, checkout: Checkout = HERE, /, **settings: str) -> Service:
-        """`kind`: sidecar or queue_worker."""
+        """`kind`: sidecar, queue_worker or receiver."""
         name = f"{kind}-{next(self._numbers)}{checkout.mark}"
         log = self._project / f"{name}.log"
         with log.open("wb") as file:

@@ -36,12 +36,13 @@ COMMANDS = (
     "store",
     "sidecar",
     "worker",
+    "receiver",
     "completion",
 )
 """In the order of `horae --help`. The module of a command has the command's name and a function `command`. A group has
 its own `COMMANDS`, in modules of its package.
 """
-RAW = frozenset({"up", "run", "sidecar", "worker"})
+RAW = frozenset({"up", "run", "sidecar", "worker", "receiver"})
 """These commands draw on the terminal, run jobs or log. They escape the text of jobs themselves."""
 QUICK = frozenset({"jobs", "decide", "explain", "next", "check", "fires", "show", "logs"})
 """These commands answer and end. They run no job and start nothing that needs a plugin of pydantic."""

@@ -107,6 +107,9 @@ class Provider[S: BaseModel, P: Publisher]:
     """Called on the event loop. Does no I/O; the first call connects, so a process can start without its broker."""
     open_consumer: Callable[[Settings, S, str], Consumer] | None
     """The same for a consumer; the string is the name of the worker. None: the broker calls the receiver."""
+    open_receiver: Callable[[Settings, S], Consumer] | None = None
+    """For a broker that calls: the endpoint that it calls, as a source of messages. It listens from the first receive
+    on, in the process of the receiver."""
     backlog: Callable[[P], Awaitable[Backlog]] | None = None
     """Returns the backlog; None if the broker cannot tell it. Raises QueueUnavailable. It uses the publisher, so that
     it also answers while a consumer hangs."""

@@ -44,6 +44,14 @@ class Configured:
             consumer: Consumer = self.provider.open_consumer(self.settings, self.table, worker)
         return consumer
 
+    def open_receiver(self) -> Consumer | None:
+        """None for a provider whose broker calls nobody. Raises InvalidSettings without the client library."""
+        if self.provider.open_receiver is None:
+            return None
+        with self._library():
+            receiver: Consumer = self.provider.open_receiver(self.settings, self.table)
+        return receiver
+
     @contextmanager
     def _library(self) -> Iterator[None]:
         try:
@@ -69,6 +77,11 @@ def configured(settings: Settings) -> list[Configured]:
             raise InvalidSettings(f"[queue.{table}]: {unknown('queue provider', table, names())} ({where})")
     every = [with_settings(provider(name), settings) for name in names()]
     return [one for one in every if not one.missing]
+
+
+def has_receivers(settings: Settings) -> bool:
+    """Whether a configured provider calls a receiver. Raises InvalidSettings like `configured`."""
+    return any(one.provider.open_receiver for one in configured(settings))
 
 
 def not_configured(settings: Settings, name: str, usable: Iterable[str]) -> NotConfigured:

@@ -1,4 +1,4 @@
-"""The configured providers, opened: a router to publish, and a consumer for each provider that is polled."""
+"""The configured providers, opened: a router to publish, a consumer for each provider that is polled, and receivers."""
 
 from dataclasses import dataclass
 
@@ -18,6 +18,11 @@ class Queues:
         """A consumer for each provider that is polled, by the provider's name. Close them after use."""
         opened = {one.name: one.open_consumer(worker) for one in self.providers}
         return {name: consumer for name, consumer in opened.items() if consumer is not None}
+
+    def open_receivers(self) -> dict[str, Consumer]:
+        """The endpoint of each provider whose broker calls, by the provider's name. Close them after use."""
+        opened = {one.name: one.open_receiver() for one in self.providers}
+        return {name: receiver for name, receiver in opened.items() if receiver is not None}
 
 
 def open_queues(settings: Settings) -> Queues:

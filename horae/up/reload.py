@@ -12,7 +12,7 @@ from horae.up.board import Board
 from horae.up.job_files import JobFiles, needs_restart
 from horae.up.parts import Parts
 
-WORKER, SIDECAR = "queue-worker", "sidecar"
+WORKERS, SIDECAR = ("queue-worker", "receiver"), "sidecar"
 PATIENCE_SECONDS = 60.0
 """How long the queue worker may finish its active runs before it is stopped and hands them back."""
 NAMED = 3
@@ -39,7 +39,9 @@ class Reload:
             return
         if not self._board.durable_running or monotonic() > self._worker_until:
             self._worker_until = None
-            await self._parts.restart(WORKER)
+            for part in self._parts.status():
+                if part.name in WORKERS:
+                    await self._parts.restart(part.name)
             self._board.say("the queue worker has loaded the changed jobs")
 
     async def _jobs_changed(self, files: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""The sidecar and the queue worker as parts of `horae up`."""
+"""The sidecar, the queue worker and the receiver as parts of `horae up`."""
 
 import asyncio
 import sys
@@ -9,12 +9,12 @@ from horae.local.ports import LOOPBACK
 from horae.settings import Settings
 from horae.up.parts import DRAIN_SECONDS, Part
 
-COMMANDS = {"sidecar": "sidecar", "queue-worker": "worker"}
-TABLES = {"sidecar": "sidecar", "queue-worker": "worker"}
+COMMANDS = {"sidecar": "sidecar", "queue-worker": "worker", "receiver": "receiver"}
+TABLES = {"sidecar": "sidecar", "queue-worker": "worker", "receiver": "worker"}
 
 
 def service_part(name: str, settings: Settings, health_port: int, needs: tuple[str, ...], *arguments: str) -> Part:
-    """`name`: `sidecar` or `queue-worker`. The part gets the addresses of the other parts and its health port."""
+    """`name`: `sidecar`, `queue-worker` or `receiver`. The part gets the others' addresses and its health port."""
     assert settings.store.url
     env = {"HORAE_STORE__URL": settings.store.url.get_secret_value(), "PYTHONUNBUFFERED": "1"}
     table = TABLES[name]

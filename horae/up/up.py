@@ -23,7 +23,7 @@ from horae.jobs.policies import Tier
 from horae.local import endpoints
 from horae.local.embedded import FOLDER
 from horae.local.endpoints import Endpoints
-from horae.local.ports import LOOPBACK, choose_port
+from horae.local.ports import LOOPBACK, choose_port, free_port
 from horae.local.valkey import url_of
 from horae.prefect.deployed import leftovers
 from horae.prefect.flow_runs import prefect_of, run_flow_in_turn
@@ -33,6 +33,7 @@ from horae.project.loading import load as load_registry
 from horae.project.probed import Probed
 from horae.project.probing import probe
 from horae.project.registry import Registry
+from horae.queues.configured import has_receivers
 from horae.runs import Cause, Run, Verdict, new_run_id, start_id
 from horae.scheduler.scheduler import Scheduler
 from horae.settings import Settings
@@ -195,7 +196,13 @@ async def _start_prefect_server(up: Up) -> None:
 
 async def _start_services(up: Up) -> None:
     needs = tuple(status.name for status in up.parts.status() if status.name == "valkey")
+    receivers = (
+        [up.parts.start(service_part("receiver", up.settings, free_port(), needs))]
+        if has_receivers(up.settings)
+        else []
+    )
     await _together(
+        *receivers,
         up.parts.start(service_part("queue-worker", up.settings, up.settings.worker.health_port, needs)),
         up.parts.start(
             service_part("sidecar", up.settings, up.settings.sidecar.health_port, needs, "--start", up.start)

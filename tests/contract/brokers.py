@@ -1,21 +1,32 @@
 """The queue providers that the contract tests use, from their `PROVIDER` values. Add a provider to KINDS."""
 
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aio_pika
+import grpc.aio
 import pytest
 import redis.asyncio
 from aiokafka import AIOKafkaProducer
+from google.cloud import tasks_v2
+from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcAsyncIOTransport
+from google.protobuf.duration_pb2 import Duration
 
+from horae.local.ports import LOOPBACK, free_port
 from horae.messages import Message, Priority
 from horae.queues import redis as redis_queue
 from horae.queues.base import Capabilities, Consumer, Delivery, Publisher
+from horae.queues.cloudtasks import publisher as cloud_tasks_publisher
+from horae.queues.cloudtasks import receiver as cloud_tasks_receiver
+from horae.queues.cloudtasks.publisher import CloudTasksPublisher
+from horae.queues.cloudtasks.receiver import CloudTasksReceiver
+from horae.queues.cloudtasks.settings import CloudTasksSettings
 from horae.queues.configured import Configured, with_settings
 from horae.queues.nats import link as nats_link
 from horae.queues.nats.publisher import NatsPublisher
@@ -24,6 +35,8 @@ from horae.queues.providers import provider
 from horae.queues.rabbitmq import consumer as rabbitmq_consumer
 from horae.redis.keys import FIELD, stream_of
 from horae.settings import Settings
+from tests.brokers.balancer import Balancer
+from tests.brokers.cloud_tasks import CloudTasksServer
 from tests.brokers.kafka import KafkaServer
 from tests.brokers.nats import NatsServer
 from tests.brokers.rabbitmq import RabbitServer
@@ -53,6 +66,13 @@ class OwnServer:
     start: Callable[[], None]
 
 
+def polled(configured: Configured, worker: str, stack: AsyncExitStack) -> Consumer:
+    """The consumer as a worker of that name opens it."""
+    opened = configured.open_consumer(worker)
+    assert opened, f"{configured.name} is not polled"
+    return opened
+
+
 @dataclass(frozen=True, kw_only=True)
 class Kind:
     """How the tests start and use a provider."""
@@ -63,6 +83,7 @@ class Kind:
     """Starts a server in that folder."""
     put: Callable[[Settings, bytes], Awaitable[None]]
     """Publishes raw bytes at normal priority, as another program would."""
+    open_consumer: Callable[[Configured, str, AsyncExitStack], Consumer] = polled
     hastened: Callable[[pytest.MonkeyPatch], None] = lambda patch: None
     """Makes the provider redeliver the messages of a dead worker within `ABANDONED` instead of seconds."""
 
@@ -77,6 +98,11 @@ class Broker:
     """Opens the consumer of a worker of that name."""
     put: Callable[[bytes], Awaitable[None]]
     """Publish raw bytes, as another program would."""
+
+    @property
+    def calls(self) -> bool:
+        """Whether the broker calls the worker, at times of its own."""
+        return self.configured.provider.open_consumer is None
 
     @property
     def capabilities(self) -> Capabilities:
@@ -106,8 +132,7 @@ def broker_of(name: str, queue: dict[str, Any], stack: AsyncExitStack) -> Broker
         await KINDS[name].put(settings, body)
 
     def consumer(worker: str) -> Consumer:
-        opened = configured.open_consumer(worker)
-        assert opened, f"{name} is not polled"
+        opened = KINDS[name].open_consumer(configured, worker, stack)
         stack.push_async_callback(opened.close)
         return opened
 
@@ -274,7 +299,116 @@ KAFKA = Kind(
     own=own_kafka,
     put=put_on_kafka,
 )
-KINDS: dict[str, Kind] = {"redis": REDIS, "nats": NATS, "rabbitmq": RABBITMQ, "kafka": KAFKA}
+
+
+def cloud_tasks_at(server: CloudTasksServer) -> dict[str, Any]:
+    port = free_port()
+    return {
+        "cloudtasks": {
+            "project": "p",
+            "location": "l",
+            "service_account": "caller@p.iam.gserviceaccount.com",
+            "receiver_url": f"http://{LOOPBACK}:{port}/tasks",
+            "endpoint": server.address,
+            "issuer": server.issuer,
+            "keys_url": f"{server.issuer}/jwks",
+            "listen_port": 0,
+        }
+    }
+
+
+class Behind:
+    """A receiver behind a load balancer."""
+
+    def __init__(self, receiver: CloudTasksReceiver, balancer: Balancer) -> None:
+        self._receiver, self._balancer, self._url = receiver, balancer, ""
+
+    async def receive(self, limit: int, wait: timedelta) -> list[Delivery]:
+        if not self._url:
+            found = await self._receiver.receive(limit, timedelta(0))
+            assert not found
+            self._url = f"http://{LOOPBACK}:{self._receiver.port}"
+            self._balancer.receivers.append(self._url)
+        return await self._receiver.receive(limit, wait)
+
+    async def ack(self, deliveries: Sequence[Delivery]) -> None:
+        await self._receiver.ack(deliveries)
+
+    async def close(self) -> None:
+        if self._url in self._balancer.receivers:
+            self._balancer.receivers.remove(self._url)
+        await self._receiver.close()
+
+
+BALANCERS: dict[str, Balancer] = {}
+
+
+def behind_balancer(configured: Configured, worker: str, stack: AsyncExitStack) -> Consumer:
+    table = configured.table
+    assert isinstance(table, CloudTasksSettings)
+    if table.receiver_url not in BALANCERS:
+        port = urlsplit(table.receiver_url).port
+        assert port
+        BALANCERS[table.receiver_url] = balancer = Balancer(port)
+        balancer.start()
+        stack.push_async_callback(balancer.close)
+        stack.callback(BALANCERS.pop, table.receiver_url)
+    receiver = configured.open_receiver()
+    assert isinstance(receiver, CloudTasksReceiver)
+    return Behind(receiver, BALANCERS[table.receiver_url])
+
+
+@asynccontextmanager
+async def own_cloud_tasks(folder: Path) -> AsyncIterator[OwnServer]:
+    require("cloudtasks")
+    own = CloudTasksServer(folder)
+    own.start()
+    queue = cloud_tasks_at(own)
+    refused = {"cloudtasks": queue["cloudtasks"] | {"endpoint": "", "credentials_file": folder / "none.json"}}
+    try:
+        yield OwnServer(queue=queue, refused=refused, kill=own.kill, start=own.start)
+    finally:
+        own.kill()
+
+
+async def put_on_cloud_tasks(settings: Settings, body: bytes) -> None:
+    table = CloudTasksSettings(**settings.queue.tables["cloudtasks"])
+    publisher = CloudTasksPublisher(table, settings.namespace, LIMIT_BYTES)
+    await publisher.check()  # the queues are there
+    await publisher.close()
+    client: Any = tasks_v2.CloudTasksAsyncClient(
+        transport=CloudTasksGrpcAsyncIOTransport(channel=grpc.aio.insecure_channel(table.endpoint))
+    )
+    request = {
+        "url": table.receiver_url,
+        "body": body,
+        "oidc_token": {"service_account_email": table.service_account, "audience": table.receiver_url},
+    }
+    task: Any = {"http_request": request}
+    await client.create_task(parent=publisher.queues[Priority.NORMAL], task=task)
+    await client.transport.close()
+
+
+def hasten_cloud_tasks(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(cloud_tasks_receiver, "FREE_SECONDS", 0.1)
+    patch.setattr(cloud_tasks_receiver, "SETTLED_SECONDS", 1.0)
+    patch.setattr(cloud_tasks_publisher, "BACKOFF", (Duration(nanos=50_000_000), Duration(nanos=50_000_000)))
+
+
+CLOUD_TASKS = Kind(
+    shared=lambda request: cloud_tasks_at(request.getfixturevalue("cloud_tasks_server")),
+    own=own_cloud_tasks,
+    put=put_on_cloud_tasks,
+    open_consumer=behind_balancer,
+    hastened=hasten_cloud_tasks,
+)
+KINDS: dict[str, Kind] = {
+    "redis": REDIS,
+    "nats": NATS,
+    "rabbitmq": RABBITMQ,
+    "kafka": KAFKA,
+    "cloudtasks": CLOUD_TASKS,
+}
 
 
 def messages(count: int, priority: Priority = Priority.NORMAL) -> list[Message]:

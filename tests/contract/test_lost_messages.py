@@ -7,12 +7,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import aio_pika
+import grpc.aio
 import nats
 import pytest
 import redis.asyncio
 from aiokafka.admin import AIOKafkaAdminClient
+from google.cloud import tasks_v2
+from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcAsyncIOTransport
 from pydantic import SecretStr
 
 from horae.duties import reconciler
@@ -22,6 +26,8 @@ from horae.duties.relay import Relay
 from horae.jobs.policies import Overlap
 from horae.messages import Priority
 from horae.metrics.process import Metrics
+from horae.queues.cloudtasks.publisher import CloudTasksPublisher
+from horae.queues.cloudtasks.settings import CloudTasksSettings
 from horae.queues.opened import open_queues
 from horae.redis.keys import stream_of
 from horae.runs import State, Verdict
@@ -81,11 +87,23 @@ async def wipe_kafka(settings: Settings) -> None:
     await admin.close()
 
 
+async def wipe_cloudtasks(settings: Settings) -> None:
+    table = CloudTasksSettings(**settings.queue.tables["cloudtasks"])
+    publisher = CloudTasksPublisher(table, settings.namespace, 1000)
+    client: Any = tasks_v2.CloudTasksAsyncClient(
+        transport=CloudTasksGrpcAsyncIOTransport(channel=grpc.aio.insecure_channel(table.endpoint))
+    )
+    for queue in publisher.queues.values():
+        await client.purge_queue(name=queue)
+    await client.transport.close()
+
+
 WIPE: dict[str, Callable[[Settings], Awaitable[None]]] = {
     "redis": wipe_redis,
     "nats": wipe_nats,
     "rabbitmq": wipe_rabbitmq,
     "kafka": wipe_kafka,
+    "cloudtasks": wipe_cloudtasks,
 }
 
 
@@ -110,7 +128,11 @@ def broker(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
         return "redis", {}
     # RabbitMQ does not count what a worker holds, so only the time says that a message is lost.
     after = {"republish_after_seconds": 1} if request.param == "rabbitmq" else {}
-    return request.param, KINDS[request.param].shared(request) | after
+    queue = KINDS[request.param].shared(request)
+    if request.param == "cloudtasks":
+        url = urlsplit(queue["cloudtasks"]["receiver_url"])
+        queue["cloudtasks"]["listen_port"] = url.port  # no load balancer stands before a single receiver
+    return request.param, queue | after
 
 
 async def test_all_runs_are_found_and_none_runs_twice(
@@ -138,7 +160,7 @@ async def test_all_runs_are_found_and_none_runs_twice(
 async def run_all(here: Running, name: str) -> Counter[str]:
     """Work until no run is open. Returns how often each was begun."""
     began: Counter[str] = Counter()
-    consumer = here.queues.open_consumers("w1")[name]
+    consumer = (here.queues.open_consumers("w1") | here.queues.open_receivers())[name]
     policy = Policy(overlap=Overlap.ALLOW)
 
     async def all_ran() -> bool:

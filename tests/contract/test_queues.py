@@ -81,7 +81,7 @@ async def test_two_workers_share_what_there_is(broker: Broker) -> None:
         pytest.skip(f"{broker.configured.name} shares partitions out, not single messages")
     await broker.publisher.publish(messages(4))
     one, two = broker.consumer("w1"), broker.consumer("w2")
-    got = [*await one.receive(2, SOON), *await two.receive(2, SOON)]
+    got = [*await receive_all(one, 2), *await receive_all(two, 2)]
     assert len({delivery.message.run_id for delivery in got if delivery.message}) == 4
 
 
@@ -112,6 +112,8 @@ async def test_a_worker_that_joins_shares_partitions_and_is_handed_nothing_that_
 async def test_priorities_are_weighted_and_none_starves(broker: Broker) -> None:
     if not broker.capabilities.priorities:
         pytest.skip(f"{broker.configured.name} does not keep priorities apart")
+    if broker.calls:
+        pytest.skip(f"{broker.configured.name} calls when it likes; test_receiver.py has the order of waiting calls")
     for priority in reversed(Priority):
         await broker.publisher.publish(messages(24, priority))
     consumer = broker.consumer("w1")
@@ -225,9 +227,10 @@ class TestCopies:
 
 class TestAcknowledging:
     async def test_many_at_once(self, broker: Broker) -> None:
-        await broker.publisher.publish(messages(2_000))
+        many = 200 if broker.calls else 2_000
+        await broker.publisher.publish(messages(many))
         consumer = broker.consumer("w1")
-        await consumer.ack(await receive_all(consumer, 2_000))
+        await consumer.ack(await receive_all(consumer, many))
         await consumer.close()
         assert await broker.consumer("w2").receive(5, ABANDONED * 2) == []
 

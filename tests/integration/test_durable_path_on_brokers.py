@@ -3,10 +3,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
+from horae.local.ports import LOOPBACK, free_port
+from tests.brokers.cloud_tasks import CloudTasksServer
+from tests.brokers.kafka import KafkaServer
 from tests.brokers.nats import NatsServer
+from tests.brokers.rabbitmq import RabbitServer
 from tests.conftest import require
 from tests.processes import services
 from tests.servers import OwnValkey
@@ -21,8 +26,17 @@ async def tick() -> None:
 """
 
 
+class Restarts(Protocol):
+    def start(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+
+type Started = tuple[dict[str, str], Restarts]
+
+
 @contextmanager
-def nats(folder: Path) -> Iterator[tuple[dict[str, str], NatsServer]]:
+def nats(folder: Path) -> Iterator[Started]:
     server = NatsServer(folder)
     server.start()
     try:
@@ -31,7 +45,48 @@ def nats(folder: Path) -> Iterator[tuple[dict[str, str], NatsServer]]:
         server.kill()
 
 
-BROKERS = {"nats": nats}
+@contextmanager
+def rabbitmq(folder: Path) -> Iterator[Started]:
+    server = RabbitServer(folder)
+    try:
+        server.start()
+        yield {"HORAE_QUEUE__PROVIDER": "rabbitmq", "HORAE_QUEUE__RABBITMQ__URL": server.url}, server
+    finally:
+        server.end()
+
+
+@contextmanager
+def kafka(folder: Path) -> Iterator[Started]:
+    server = KafkaServer(folder)
+    server.start()
+    try:
+        yield {"HORAE_QUEUE__PROVIDER": "kafka", "HORAE_QUEUE__KAFKA__BOOTSTRAP_SERVERS": server.bootstrap}, server
+    finally:
+        server.kill()
+
+
+@contextmanager
+def cloudtasks(folder: Path) -> Iterator[Started]:
+    server, port = CloudTasksServer(folder), free_port()
+    server.start()
+    table = {
+        "PROJECT": "p",
+        "LOCATION": "l",
+        "SERVICE_ACCOUNT": "caller@p.iam.gserviceaccount.com",
+        "RECEIVER_URL": f"http://{LOOPBACK}:{port}/tasks",
+        "LISTEN_PORT": str(port),
+        "ENDPOINT": server.address,
+        "ISSUER": server.issuer,
+        "KEYS_URL": f"{server.issuer}/jwks",
+    }
+    own = {f"HORAE_QUEUE__CLOUDTASKS__{name}": value for name, value in table.items()}
+    try:
+        yield {"HORAE_QUEUE__PROVIDER": "cloudtasks", **own}, server
+    finally:
+        server.kill()
+
+
+BROKERS = {"nats": nats, "rabbitmq": rabbitmq, "kafka": kafka, "cloudtasks": cloudtasks}
 
 
 @pytest.mark.parametrize("broker", BROKERS)
@@ -52,11 +107,11 @@ def test_fires_run_through_a_restart_of_the_broker(project: Path, tmp_path: Path
             services(project, valkey.url, namespace, **settings) as running,
         ):
             running.start("sidecar")
-            running.start("queue_worker")
-            wait_for(lambda: count() >= 3, "the first ticks", 30)
+            running.start("receiver" if broker == "cloudtasks" else "queue_worker")
+            wait_for(lambda: count() >= 3, "the first ticks", 60)
             server.kill()
             server.start()
             before = count()
-            wait_for(lambda: count() >= before + 3, "ticks after the restart", 30)
+            wait_for(lambda: count() >= before + 3, "ticks after the restart", 60)
     finally:
         valkey.kill()
