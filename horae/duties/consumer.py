@@ -15,6 +15,7 @@ from horae.messages import Message
 from horae.project.registry import Registry
 from horae.queues.base import Consumer as Source
 from horae.queues.base import Delivery
+from horae.queues.ready import ReadyList
 from horae.reasons import Reason, worded
 from horae.store.base import Store
 from horae.store.values import Answer, Claim, Policy, Wanted
@@ -37,11 +38,20 @@ class Consumer:
     """The duty of one provider."""
 
     def __init__(
-        self, name: str, source: Source, store: Store, registry: Registry, work: Work, worker: str, lease: timedelta
+        self,
+        name: str,
+        source: Source,
+        store: Store,
+        registry: Registry,
+        work: Work,
+        worker: str,
+        lease: timedelta,
+        ready: ReadyList | None = None,
     ) -> None:
+        """`ready`: where to put messages that arrive while no slot is free. Without it they stay at the broker."""
         self.name = self.provider = name
         self._source, self._store, self._registry, self._work = source, store, registry, work
-        self._worker, self._lease = worker, lease
+        self._worker, self._lease, self._ready = worker, lease, ready
         self._receiving: asyncio.Task[list[Delivery]] | None = None
         self._interrupted = False
         self._more = True
@@ -57,6 +67,7 @@ class Consumer:
             most = AT_ONCE if self._more or not slots.shared else 1
             reserved = await asyncio.wait_for(slots.reserve(most), WAIT.total_seconds())
         except TimeoutError:
+            await self._keep()
             return 0.0
         try:
             deliveries = await self._receive(reserved, SHORT_WAIT if slots.wanted else WAIT)
@@ -66,6 +77,16 @@ class Consumer:
         finally:
             slots.release(reserved)
         return 0.0
+
+    async def _keep(self) -> None:
+        """Without a free slot for `WAIT`: put what has arrived into the ready list, for a worker that has one."""
+        if self._ready is None or self._interrupted:
+            return
+        if room := await self._ready.room():
+            deliveries = await self._receive(min(room, AT_ONCE), timedelta(0))
+            await self._bury_unreadable(deliveries)
+            await self._ready.put([one for one in deliveries if one.message])
+            await self._acknowledge(deliveries)
 
     async def _receive(self, limit: int, wait: timedelta) -> list[Delivery]:
         self._receiving = asyncio.create_task(self._source.receive(limit, wait))
@@ -84,9 +105,7 @@ class Consumer:
             self._receiving.cancel()
 
     async def _take(self, deliveries: Sequence[Delivery]) -> None:
-        for delivery in deliveries:
-            if delivery.message is None:
-                await self._bury(delivery, Reason.INVALID_MESSAGE, delivery.wrong)
+        await self._bury_unreadable(deliveries)
         await self._take_valid([one for one in deliveries if one.message])
         # No step waits for the acknowledgement. If it fails, the message comes again, and the claim discards it.
         self._acking = asyncio.create_task(self._acknowledge(deliveries), name=f"{self.name} acknowledges")
@@ -179,6 +198,11 @@ class Consumer:
             await self._source.ack(deliveries)
         except QueueError as error:
             log.warning("cannot acknowledge deliveries: %s", error, extra={"action": "ack_failed"})
+
+    async def _bury_unreadable(self, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            if delivery.message is None:
+                await self._bury(delivery, Reason.INVALID_MESSAGE, delivery.wrong)
 
     async def _bury(self, delivery: Delivery, reason: Reason, note: str = "", job: str = "") -> None:
         letter = await self._store.dead_letters.bury(delivery.body, reason, note, job)

@@ -1,6 +1,6 @@
 """The resources of every process that runs jobs: store, queues, active runs, and the duties around them."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,7 +18,10 @@ from horae.execution.work import Work
 from horae.metrics.process import Metrics
 from horae.project.registry import Registry
 from horae.queues.base import Consumer as Source
+from horae.queues.closing import close_all
 from horae.queues.opened import Queues, open_queues
+from horae.queues.ready import ReadyList
+from horae.redis.keys import READY
 from horae.settings import Settings
 from horae.store import Store, connect
 
@@ -32,10 +35,17 @@ class Workplace:
     queues: Queues
     work: Work
     metrics: Metrics
+    ready: ReadyList | None
+    """Messages that a full worker received. None if no provider leaves messages with one worker."""
 
     def consumer(self, provider: str, source: Source, registry: Registry) -> Consumer:
         """The duty that receives from this source, claims messages, and begins the runs of jobs in the registry."""
-        return Consumer(provider, source, self.store, registry, self.work, self.name, self.work.lease)
+        ready = self.ready if provider in self.queues.held else None
+        return Consumer(provider, source, self.store, registry, self.work, self.name, self.work.lease, ready)
+
+    def sources(self, opened: Mapping[str, Source]) -> dict[str, Source]:
+        """These sources by name, and the ready list if there is one."""
+        return {**opened, **({READY: self.ready.open_consumer(self.name)} if self.ready else {})}
 
     def movers(self, *, own_only: bool = False) -> list[Duty]:
         """The duties that continue until the last run here is settled: relays, reconcilers and sweeper.
@@ -66,13 +76,20 @@ async def open_workplace(
     Raises InvalidSettings or NotConfigured for unusable queue settings.
     """
     queues = open_queues(settings)
+    ready = ReadyList(settings) if queues.held and settings.store.url else None
     lease = timedelta(seconds=settings.worker.lease_seconds)
     try:
         async with connect(settings) as store:
             with capturing():
                 async with Work(settings, store, metrics, slots, lease, guard, left_out) as work:
                     yield Workplace(
-                        name=name, settings=settings, store=store, queues=queues, work=work, metrics=metrics
+                        name=name,
+                        settings=settings,
+                        store=store,
+                        queues=queues,
+                        work=work,
+                        metrics=metrics,
+                        ready=ready,
                     )
     finally:
-        await queues.router.close()
+        await close_all([queues.router, *([ready] if ready else [])])

@@ -43,6 +43,9 @@ class Capabilities:
     priorities: bool
     """True: the broker hands out priorities in the ratio 8:3:1. False: it ignores priorities."""
     ordering: Ordering
+    held: bool = False
+    """Whether a message can wait with one worker, out of reach of the others: in a partition of its own, or in a call
+    of the broker. A full worker then puts what it receives into the ready list of the store."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,6 +14,11 @@ class Queues:
     """Close it after use."""
     providers: tuple[Configured, ...]
 
+    @property
+    def held(self) -> frozenset[str]:
+        """The providers that leave messages with one worker."""
+        return frozenset(one.name for one in self.providers if one.provider.capabilities.held)
+
     def open_consumers(self, worker: str) -> dict[str, Consumer]:
         """A consumer for each provider that is polled, by the provider's name. Close them after use."""
         opened = {one.name: one.open_consumer(worker) for one in self.providers}

@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # the rules of `horae check` and `horae decide` need only the
     from horae.queues.base import Provider
 
 SEAM = frozenset(
-    {"access", "base", "closing", "configured", "decoding", "opened", "priorities", "providers", "routing"}
+    {"access", "base", "closing", "configured", "decoding", "opened", "priorities", "providers", "ready", "routing"}
 )
 """Files of this package that are not providers."""
 

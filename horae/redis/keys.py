@@ -9,6 +9,8 @@ SCHEMA = 3
 PROVIDER = "redis"
 OWN = "own"
 """The provider of a job that only one program declares: the store carries its messages to that program."""
+READY = "ready"
+"""The queue of messages that a worker received and could not begin."""
 FIELD = b"m"
 """The field of a stream's entry that holds the message."""
 

@@ -29,6 +29,7 @@ async def run(settings: Settings, guard: Guard | None = None) -> int:
                 "no configured provider calls a receiver; configure [queue.cloudtasks], or run the queue worker for "
                 f"{', '.join(place.queues.router.names)}"
             )
+        sources = place.sources(sources)
         stack.push_async_callback(close_all, sources.values())
         consumers = [place.consumer(provider, source, process.registry) for provider, source in sources.items()]
         return await serve(process, consumers, place.movers(), listener, own.grace_seconds)

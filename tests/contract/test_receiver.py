@@ -140,11 +140,11 @@ class TestCalls:
     async def test_without_a_free_slot_cloud_tasks_is_asked_to_call_again(
         self, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(room, "FREE_SECONDS", 0.01)
+        monkeypatch.setattr(room, "TAKEN_SECONDS", 0.01)
         async with served(issuer) as here:
             answer = await here.call(body_of(), issuer.token())
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-            assert answer.text == "no slot is free; call again\n"
+            assert answer.text == "no slot is free, and the ready list is full; call again\n"
             assert await here.receiver.receive(5, timedelta(0)) == [], "nobody waits for its answer"
 
     async def test_what_is_not_acknowledged_is_called_again(

@@ -49,6 +49,7 @@ PROVIDER = Provider(
         native_schedules=ALWAYS,
         priorities=True,
         ordering=Ordering.NONE,
+        held=True,
     ),
     missing=_missing,
     open_publisher=_open_publisher,

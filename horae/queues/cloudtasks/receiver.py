@@ -26,8 +26,8 @@ from horae.queues.decoding import delivery_of
 from horae.queues.priorities import wheel
 
 log = logging.getLogger(__name__)
-FREE_SECONDS = 1.0
-"""How long a call waits for a free slot."""
+TAKEN_SECONDS = 3.0
+"""How long a call waits for the worker, which puts it into the ready list when no slot gets free within a second."""
 SETTLED_SECONDS = 10.0
 """How long a call waits for its acknowledgement, once a worker has its message."""
 TASK_BYTES = 1 << 20
@@ -154,8 +154,8 @@ class CloudTasksReceiver:
         self._open.add(call)
         self._news.set()
         try:
-            if not await _within(call.taken, FREE_SECONDS):
-                return await self._without_a_free_slot(call)
+            if not await _within(call.taken, TAKEN_SECONDS):
+                return _later("no slot is free, and the ready list is full")
             if not await _within(call.settled, SETTLED_SECONDS) or not call.acknowledged:
                 return _later("the run could not be claimed")
             return PlainTextResponse("the message is acknowledged\n")
@@ -163,9 +163,6 @@ class CloudTasksReceiver:
             self._open.discard(call)
             if call in queue:
                 queue.remove(call)
-
-    async def _without_a_free_slot(self, call: Call) -> Response:
-        return _later("no slot is free")
 
     async def close(self) -> None:
         self._stopping = True

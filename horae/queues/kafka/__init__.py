@@ -92,6 +92,7 @@ PROVIDER = Provider(
         native_schedules=None,
         priorities=True,
         ordering=Ordering.PARTITION,
+        held=True,
     ),
     missing=_missing,
     open_publisher=_open_publisher,
