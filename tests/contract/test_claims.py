@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from horae.messages import Message
+from horae.messages import Message, Priority
 from horae.reasons import Reason
 from horae.runs import Failure, State, Verdict
 from horae.store import Store
@@ -54,6 +54,18 @@ class TestClaim:
         message = Message(job="backup", context={"a": 1})
         assert (await claim(store, message)).answer is Answer.RUN
         assert (await state(store, message.run_id)).context == {"a": 1}
+
+    async def test_a_known_run_runs_with_what_it_was_accepted_with(self, store: Store) -> None:
+        """Whoever can write to the broker cannot change what a run does."""
+        [message] = await send(store, new(context={"table": "a"}, metadata={"by": "us"}))
+        forged = message.model_copy(update={"context": {"table": "b"}, "metadata": {}, "priority": Priority.HIGH})
+        first = await claim(store, forged)
+        assert (first.answer, first.message) == (Answer.RUN, message)
+        await settle(store, first, None, retry_after=NONE)
+        [again] = await handed_out(store)
+        assert again.generation == 2
+        second = await claim(store, again.model_copy(update={"context": {"table": "c"}}))
+        assert (second.answer, second.message) == (Answer.RUN, again)
 
     async def test_a_worker_that_does_not_know_the_job_gives_it_back(self, store: Store) -> None:
         [message] = await send(store, new())

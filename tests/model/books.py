@@ -44,6 +44,17 @@ class Row:
     unknown_since: datetime | None = None
     waits_since: datetime | None = None
 
+    def own_message(self, delivered: Message) -> Message:
+        """The delivered message with what the run was accepted with."""
+        return delivered.model_copy(
+            update={
+                "scheduled_for": self.run.scheduled_for,
+                "priority": self.priority,
+                "context": dict(self.run.context),
+                "metadata": dict(self.run.metadata),
+            }
+        )
+
 
 class Books:
     """All state, and the steps that several parts share. `clock` is the store's clock."""

@@ -153,7 +153,7 @@ class ModelClaims(Noun):
         if due and now - due > books.late_after:
             books.notice(Happening.LATE, run_id, None, f"{int((now - due).total_seconds())} s late")
         return Claim(
-            message=message,
+            message=row.own_message(message),
             answer=Answer.RUN,
             token=row.token,
             attempts=attempts,

@@ -50,7 +50,7 @@ local function grant(id, row, worker, lease)
   if attempts == 1 and row.fire and NOW - row.fire > LATE then
     notice('late', id, row.job, int(row.fire), '', int(math.floor((NOW - row.fire) / 1000)) .. ' s late')
   end
-  return { 'run', token, attempts, tonumber(row.failures or 0), row.suspect and 1 or 0, '' }
+  return { 'run', token, attempts, tonumber(row.failures or 0), row.suspect and 1 or 0, '', '', row.message }
 end
 
 local function settled(id, verdict, reason, note, more)
@@ -194,12 +194,12 @@ end
 
 local function row_of(id)
   local row = redis.call('HMGET', k('run:' .. id), 'state', 'attempt', 'job', 'cause', 'attempts', 'failures', 'story', 'scheduled_for', 'suspect',
-    'accepted_at', 'started_at', 'generation', 'provider')
+    'accepted_at', 'started_at', 'generation', 'provider', 'message')
   if not row[1] then return nil end
   if row[5] == '0' then row[5] = nil end   -- schema 1 writes 0 before the first attempt
   return { state = row[1], generation = row[12] or row[2], job = row[3], cause = row[4], attempts = row[5], failures = row[6],
     story = row[7], fire = row[4] == 'schedule' and tonumber(row[8]) or nil, suspect = row[9] or nil,
-    accepted = tonumber(row[10] or 0), started = row[11], provider = row[13] or '' }
+    accepted = tonumber(row[10] or 0), started = row[11], provider = row[13] or '', message = row[14] or '' }
 end
 
 -- Accept a message without a row, which was published straight to a broker. Refuse it if it is so old that it may have run before.
@@ -243,7 +243,7 @@ local function claim_one(id, job, generation, policy, record, worker, lease)
 end
 
 -- claim {wanted = [[id, job, generation, record?]], policies = {job: {overlap, catch_up, window, most}}, worker, lease}
--- -> for each {answer, token, attempts, failures, suspect, reason, start?}. Each generation of a run is granted at most once. If `start`
+-- -> for each {answer, token, attempts, failures, suspect, reason, start?, message?}. `message` is that of the row. Each generation of a run is granted at most once. If `start`
 -- is neither missing nor '', older fires of the job are left: call `supersede` with it.
 -- A job without a policy is unknown to this worker.
 -- Answer `unknown`: the run has no row. Call again with the record {id, job, tier, generation, made, message, …} to accept it.

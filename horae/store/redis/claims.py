@@ -6,6 +6,8 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
+from pydantic import ValidationError
+
 from horae.clock import to_millis
 from horae.jobs.policies import Overlap, Tier
 from horae.messages import FIRST_GENERATIONS, Message
@@ -27,9 +29,11 @@ class RedisClaims:
     async def claim(self, wanted: Sequence[Wanted], worker: str, lease: timedelta) -> list[Claim]:
         answers = [answer for batch in batches(wanted, BATCH) for answer in await self._claimed(batch, worker, lease)]
         for want, answer in zip(wanted, answers, strict=True):
-            if rest := answer[6:]:
-                await self._supersede(want.message.job, rest[0])
-        return [_claim(want.message, answer) for want, answer in zip(wanted, answers, strict=True)]
+            if start := answer[6:7]:
+                await self._supersede(want.message.job, start[0])
+        return [
+            _claim(_own_message(want.message, answer), answer) for want, answer in zip(wanted, answers, strict=True)
+        ]
 
     async def _claimed(self, wanted: Sequence[Wanted], worker: str, lease: timedelta) -> list[list[Any]]:
         policies = {want.message.job: _policy(want.policy) for want in wanted if want.policy}
@@ -138,6 +142,21 @@ def _record(want: Wanted) -> dict[str, Any]:
         "unique": want.unique,
     }
     return record | ({"made": to_millis(made)} if (made := message.made_at) else {})
+
+
+def _own_message(delivered: Message, answer: list[Any]) -> Message:
+    """The message of the row, so that nobody who can write to a broker changes what a known run does. A row without a
+    message, or with one that cannot be read, leaves the delivered one.
+    """
+    text = str(answer[7]) if len(answer) > 7 else ""
+    if not text or text == message_text(delivered):
+        return delivered
+    try:
+        stored = Message.model_validate_json(text)
+    except ValidationError:
+        return delivered
+    own = ("scheduled_for", "priority", "context", "metadata")
+    return delivered.model_copy(update={name: getattr(stored, name) for name in own})
 
 
 def _claim(message: Message, answer: list[Any]) -> Claim:
