@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from horae.errors import InvalidJob, unknown
@@ -19,6 +20,12 @@ NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 NAME_LIMIT = 100
 ADDRESS_LIMIT = 500
 NO_RETRY = Retry()
+
+
+@lru_cache(maxsize=1024)
+def _parameters(function: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
+    """Cached, because each enqueue asks for them."""
+    return tuple(inspect.signature(function).parameters.values())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,7 +148,7 @@ class Job:
         values that do not match the parameter's annotation."""
         if self.function is None:
             return
-        parameters = inspect.signature(self.function).parameters.values()
+        parameters = _parameters(self.function)
         given = set(context)
         named = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):

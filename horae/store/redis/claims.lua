@@ -50,7 +50,7 @@ local function grant(id, row, worker, lease)
   if attempts == 1 and row.fire and NOW - row.fire > LATE then
     notice('late', id, row.job, int(row.fire), '', int(math.floor((NOW - row.fire) / 1000)) .. ' s late')
   end
-  return { 'run', token, attempts, tonumber(row.failures or 0), row.suspect and 1 or 0, '', '', row.message }
+  return { 'run', token, attempts, tonumber(row.failures or 0), row.suspect and 1 or 0, '', '', row.changed }
 end
 
 local function settled(id, verdict, reason, note, more)
@@ -218,8 +218,9 @@ local function adopt(r)
   return row_of(r.id)
 end
 
-local function claim_one(id, job, generation, policy, record, worker, lease)
+local function claim_one(id, job, generation, digest, policy, record, worker, lease)
   local row, answer = row_of(id), nil
+  if row and digest and redis.sha1hex(row.message) ~= digest then row.changed = row.message end
   if not row then
     if not record then return { 'unknown', 0, 0, 0, 0, '' } end
     row, answer = adopt(record)
@@ -242,8 +243,9 @@ local function claim_one(id, job, generation, policy, record, worker, lease)
   return overlap(id, row, policy) or grant(id, row, worker, lease)
 end
 
--- claim {wanted = [[id, job, generation, record?]], policies = {job: {overlap, catch_up, window, most}}, worker, lease}
--- -> for each {answer, token, attempts, failures, suspect, reason, start?, message?}. `message` is that of the row. Each generation of a run is granted at most once. If `start`
+-- claim {wanted = [[id, job, generation, digest, record?]], policies = {job: {overlap, catch_up, window, most}}, worker, lease}
+-- -> for each {answer, token, attempts, failures, suspect, reason, start?, message?}. `digest` is the SHA-1 of
+-- the delivered message; `message` is that of the row, if it is another one. Each generation of a run is granted at most once. If `start`
 -- is neither missing nor '', older fires of the job are left: call `supersede` with it.
 -- A job without a policy is unknown to this worker.
 -- Answer `unknown`: the run has no row. Call again with the record {id, job, tier, generation, made, message, …} to accept it.
@@ -251,7 +253,7 @@ function calls.claim(a)
   local answers = {}
   look_for_gap()
   for i, w in ipairs(a.wanted) do
-    answers[i] = claim_one(w[1], w[2], w[3], a.policies[w[2]], w[4], a.worker, a.lease)
+    answers[i] = claim_one(w[1], w[2], w[3], w[4], a.policies[w[2]], w[5], a.worker, a.lease)
   end
   finish()
   return answers
@@ -282,7 +284,7 @@ function calls.begin(a)
   if row.cause == 'manual' then
     answer = overlap(a.run.id, row, policy) or grant(a.run.id, row, a.worker, a.lease)
   else
-    answer = claim_one(a.run.id, a.run.job, 1, policy, nil, a.worker, a.lease)
+    answer = claim_one(a.run.id, a.run.job, 1, nil, policy, nil, a.worker, a.lease)
   end
   finish()
   return answer

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
+from hashlib import sha1
 from typing import Any
 
 from pydantic import ValidationError
@@ -38,7 +39,7 @@ class RedisClaims:
     async def _claimed(self, wanted: Sequence[Wanted], worker: str, lease: timedelta) -> list[list[Any]]:
         policies = {want.message.job: _policy(want.policy) for want in wanted if want.policy}
         fixed = {"policies": policies, "worker": worker, "lease": lease // MILLI}
-        rows = [[want.message.run_id, want.message.job, want.message.generation] for want in wanted]
+        rows = [[want.message.run_id, want.message.job, want.message.generation, _digest(want)] for want in wanted]
         answers: list[list[Any]] = await self._connection.call("claims", "claim", durable=True, wanted=rows, **fixed)
         strangers = [place for place, answer in enumerate(answers) if answer[0] == UNKNOWN]
         for place in [place for place in strangers if wanted[place].message.generation > FIRST_GENERATIONS]:
@@ -144,12 +145,17 @@ def _record(want: Wanted) -> dict[str, Any]:
     return record | ({"made": to_millis(made)} if (made := message.made_at) else {})
 
 
+def _digest(want: Wanted) -> str:
+    """Of the delivered message, as a row stores it."""
+    return sha1(message_text(want.message).encode(), usedforsecurity=False).hexdigest()
+
+
 def _own_message(delivered: Message, answer: list[Any]) -> Message:
     """The message of the row, so that nobody who can write to a broker changes what a known run does. A row without a
     message, or with one that cannot be read, leaves the delivered one.
     """
     text = str(answer[7]) if len(answer) > 7 else ""
-    if not text or text == message_text(delivered):
+    if not text:
         return delivered
     try:
         stored = Message.model_validate_json(text)

@@ -25,7 +25,7 @@ from redis.exceptions import (
 from horae.clock import monotonic
 from horae.errors import StoreError, StoreUnavailable, StoreUncertain, UnsafeStore
 from horae.redis.address import shown
-from horae.redis.clients import configurations, online, open_blocking_client, open_client, replicas
+from horae.redis.clients import configurations, open_blocking_client, open_client, replicas
 from horae.redis.keys import OWN, SCHEMA, key_prefix
 from horae.redis.sending import sending
 from horae.settings import StoreSettings
@@ -119,15 +119,15 @@ class Connection:
         self._replicated, self._looks_again_at = False, 0.0
         self._name, self._operations = f"{uuid4().hex}:", count()
         self.prefix = key_prefix(namespace)
-        # Every script gets these after its function and arguments; prelude.lua reads them in this order.
-        self._configured = (
-            str(int(settings.keep_runs_days * 86_400_000)),
-            str(settings.keep_runs_per_job),
-            str(int(settings.late_after_seconds * 1000)),
-            carried,
-            OWN,
-            *(str(limit if isinstance(limit, int) else limit // MILLI) for limit in LIMITS),
+        # Every script gets these after its function and arguments; prelude.lua reads them in this order. The numbers
+        # are one argument, because each argument costs time in client and server.
+        numbers = (
+            int(settings.keep_runs_days * 86_400_000),
+            settings.keep_runs_per_job,
+            int(settings.late_after_seconds * 1000),
+            *(limit if isinstance(limit, int) else limit // MILLI for limit in LIMITS),
         )
+        self._configured = (carried, OWN, " ".join(map(str, numbers)))
         self.client = open_client(
             url, settings, self.prefix, timeout_seconds=TIMEOUT_SECONDS, decode=True, moved=self._doubt
         )
@@ -148,6 +148,8 @@ class Connection:
         repeats = function not in REPEATABLE
         if repeats:
             arguments["operation"] = f"{self._name}{next(self._operations)}"
+        if durable:
+            arguments["durable"] = True
         packed = self._arguments(function, arguments)
         with translated(self.url):
             return await self._until_answered(noun, packed, durable=durable, repeats=repeats)
@@ -175,22 +177,26 @@ class Connection:
         if self._replicated and monotonic() >= self._looks_again_at:
             self._replicated = await replicas(self.client) > 0
             self._looks_again_at = monotonic() + LOOK_SECONDS
-        waits = self._replicated
-        async with self.client.pipeline(transaction=False) as pipe:
-            await self._scripts[noun](keys=[self.prefix], args=packed, client=pipe)
-            if waits:
-                pipe.wait(1, REPLICA_WAIT_MILLIS)
-            else:
-                pipe.info("replication")
-            answer, said = await pipe.execute()
-        if not waits and online(said):
+        waits, reached = self._replicated, 0
+        if waits:
+            (answer, attached), reached = await self._call_and_wait(noun, packed)
+        else:
+            answer, attached = await self._scripts[noun](keys=[self.prefix], args=packed)
+        if attached and not waits:
             self._replicated, self._looks_again_at, waits = True, monotonic() + LOOK_SECONDS, True
-            said = await self._wait_for_replica()
-        if waits and not said:
+            reached = await self._wait_for_replica()
+        if waits and not reached:
             # The store itself has the write. Go on without a copy, because refusing all work would be worse.
             self._looks_again_at = 0.0
             log.warning("no replica has confirmed a write", extra={"action": "replica_behind", "noun": noun})
         return answer
+
+    async def _call_and_wait(self, noun: str, packed: Packed) -> tuple[Any, int]:
+        async with self.client.pipeline(transaction=False) as pipe:
+            await self._scripts[noun](keys=[self.prefix], args=packed, client=pipe)
+            pipe.wait(1, REPLICA_WAIT_MILLIS)
+            answer, reached = await pipe.execute()
+        return answer, int(reached)
 
     async def _wait_for_replica(self) -> int:
         """Write a probe and wait for it. A replica that has the probe has all earlier writes of every connection."""

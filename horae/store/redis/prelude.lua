@@ -1,14 +1,15 @@
 -- The first part of every script of the store. KEYS[1] is the prefix of the namespace with its hash tag, so that all keys are in one
--- slot. ARGV: the function; its arguments as JSON; how long settled runs are kept (milliseconds); how many are kept for each job; after
--- how long a fire is late (milliseconds); the provider whose messages this server carries, or ''; the name of the provider for jobs
--- that only one program declares, which this server always carries; and the limits of horae/store/limits.py.
+-- slot. ARGV: the function; its arguments as JSON; the provider whose messages this server carries, or ''; the name of the provider for
+-- jobs that only one program declares, which this server always carries; and, as numbers with spaces between them: how long settled runs
+-- are kept (milliseconds), how many are kept for each job, after how long a fire is late (milliseconds), and the limits of
+-- horae/store/limits.py.
 local P = KEYS[1]
 local time = redis.call('TIME')
 local NOW = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local KEEP, KEEP_EACH, LATE, CARRIED = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
-local OWN, DEATHS, LAPSES, UNKNOWN = ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
-local UNKNOWN_WAIT, GRACE, FRESH, NOTICES = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
-local OPERATION, STEP, LOOKS = tonumber(ARGV[15]), tonumber(ARGV[16]), tonumber(ARGV[17])
+local CARRIED, OWN = ARGV[3], ARGV[4]
+local limits = {}
+for number in string.gmatch(ARGV[5], '%d+') do limits[#limits + 1] = tonumber(number) end
+local KEEP, KEEP_EACH, LATE, DEATHS, LAPSES, UNKNOWN, UNKNOWN_WAIT, GRACE, FRESH, NOTICES, OPERATION, STEP, LOOKS = unpack(limits)
 local calls = {}
 local idle = false          -- a function sets it if it found nothing to do, so that an idle process writes nothing
 -- A script blocks the server for all clients. So a call hands out or settles at most this many runs beyond those it was given, and drops
@@ -434,12 +435,19 @@ local function guarded(id, step)
 end
 
 -- Call the requested function. If an operation is sent again because its answer was lost, return the stored answer.
-local function respond()
-  local asked = cjson.decode(ARGV[2])
+local function answer_to(asked)
   if not asked.operation then return calls[ARGV[1]](asked) end
   local known = redis.call('GET', k('operation:' .. asked.operation))
   if known then return cmsgpack.unpack(known) end
   local answer = calls[ARGV[1]](asked)
   if not idle then redis.call('SET', k('operation:' .. asked.operation), cmsgpack.pack(answer), 'PX', OPERATION) end
   return answer
+end
+
+-- The answer; if `durable` is asked for, {the answer, 1 if a replica is attached}.
+local function respond()
+  local asked = cjson.decode(ARGV[2])
+  local answer = answer_to(asked)
+  if not asked.durable then return answer end
+  return { answer, string.find(redis.call('INFO', 'replication'), 'state=online', 1, true) and 1 or 0 }
 end
