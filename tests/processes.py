@@ -28,6 +28,11 @@ class Checkout:
     mark: str = ""
     """Ends the names of its processes."""
 
+    @property
+    def guards(self) -> bool:
+        """Whether its processes split into front, guardian and worker. Old releases run jobs in the started process."""
+        return (self.root / "horae/execution/guardian.py").exists()
+
 
 HERE = Checkout(root=ROOT, python=Path(sys.executable), path=ROOT)
 
@@ -41,6 +46,8 @@ class Service:
     kind: str
     process: subprocess.Popen[bytes]
     log: Path
+    guarded: bool = True
+    """False if this is a process of an old release, which has no guardian."""
 
     @property
     def pid(self) -> int:
@@ -55,7 +62,7 @@ class Service:
     @property
     def worker(self) -> int:
         """The process that runs the jobs."""
-        return children_of(self.guardian)[0]
+        return children_of(self.guardian)[0] if self.guarded else self.pid
 
     def hold(self) -> None:
         """SIGSTOP to the worker; `let_go` ends it."""
@@ -103,7 +110,7 @@ class Services:
                 stdout=file,
                 stderr=file,
             )
-        service = Service(name=name, kind=kind, process=process, log=log)
+        service = Service(name=name, kind=kind, process=process, log=log, guarded=checkout.guards)
         self.all.append(service)
         wait_for(lambda: "process_up" in log.read_text() or process.poll() is not None, f"{kind} to be up", 30)
         assert process.poll() is None, log.read_text()

@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 WAIT = timedelta(seconds=1)
 SHORT_WAIT = timedelta(seconds=0.1)
 """The wait while another consumer needs the slots that this one reserved."""
-LATE_SHARE = 2 / 3
-"""Of the lease. The first renewal is within the last third."""
+LATE_SHARE = 1 / 2
+"""Of the lease. The first renewal follows within a third, so a sixth is left for the store to answer it."""
 MOST_CLAIMS = 3
 """A message becomes a dead letter when the claim of it alone has failed so often."""
 NOT_THE_MESSAGE = (StoreUnavailable, UnsafeStore)

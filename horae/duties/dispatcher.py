@@ -50,7 +50,9 @@ class Dispatcher:
         self._verified_at = 0.0
         self._unverified: list[str] = []
         self._seen: dict[str, datetime] = {}
-        """When the store was last seen to have the schedule of a job, by its clock: if it loses it, no fire is lost."""
+        """The instant up to which the fires of a job were written when the store was last seen to have its schedule. If
+        the store loses the schedule, the fires after this instant are written.
+        """
 
     async def step(self) -> float:
         try:
@@ -121,7 +123,16 @@ class Dispatcher:
         now = await self._store.now()
         declared = await self._declarations(jobs, known, now)
         self._stand_aside(await self._store.cursors.declare(declared, self._revision))
-        self._seen |= {one.job: now for one in declared if one.job not in self._aside}
+        self._seen |= {
+            one.job: self._written(one, known.get(one.job), now) for one in declared if one.job not in self._aside
+        }
+
+    @staticmethod
+    def _written(declared: Declared, known: InForce | None, now: datetime) -> datetime:
+        """Up to when the fires of a job are written, just after it was declared at `now`."""
+        if known is None:
+            return declared.since or now
+        return known.cursor if known.fingerprint == declared.fingerprint else now
 
     async def _declarations(self, jobs: Iterable[str], known: Mapping[str, InForce], now: datetime) -> list[Declared]:
         declared: list[Declared] = []
@@ -172,10 +183,9 @@ class Dispatcher:
         self._unverified = self._unverified or list(self._jobs)
         share = max(JOBS_A_STEP, len(self._jobs) // VERIFY_SHARES + 1)
         looked, self._unverified = self._unverified[:share], self._unverified[share:]
-        now = await self._store.now()
         known = await self._store.cursors.in_force(looked)
         lost = [name for name in looked if name not in self._aside and self._is_lost(name, known.get(name))]
-        self._seen |= {name: now for name in looked if name in known}
+        self._seen |= {name: schedule.cursor for name, schedule in known.items()}
         if lost:
             extra = {"action": "schedules_lost", "jobs": len(lost)}
             log.error(

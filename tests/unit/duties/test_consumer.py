@@ -11,6 +11,7 @@ from horae.duties import consumer as room
 from horae.duties.consumer import LATE_SHARE, MOST_CLAIMS, Consumer
 from horae.duties.duty import Progresses, keep_doing
 from horae.errors import StoreError
+from horae.execution.watch import Watch
 from horae.execution.work import Work
 from horae.jobs.job import Job
 from horae.jobs.policies import Overlap, Tier
@@ -90,6 +91,12 @@ async def test_a_claim_that_is_answered_late_is_left_to_another_worker(
             await wait_until(lambda: work.slots.free == 1, "the run to end")
         run = await state(store, message.run_id)
         assert (times, run.state) == (([], State.RUNNING) if late else ([1], State.RAN))
+
+
+def test_a_run_that_begins_has_a_tenth_of_its_lease_left_at_its_first_renewal() -> None:
+    lease = LEASE.total_seconds()
+    first_renewal = Watch(lambda claims, lease: [], LEASE).wait(lease)
+    assert lease * LATE_SHARE + first_renewal < lease * 0.9
 
 
 async def test_five_full_providers_share_four_slots_and_none_starves() -> None:

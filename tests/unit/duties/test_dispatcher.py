@@ -18,6 +18,7 @@ from horae.runs import Verdict
 from horae.schedules.kinds import Schedule
 from horae.schedules.making import cron, every
 from horae.settings import Settings, StoreSettings
+from horae.store.cursors import DueJobs
 from tests.model import ModelStore
 
 NOWHERE = Settings(store=StoreSettings(url=SecretStr("redis://127.0.0.1:1/0")))
@@ -272,5 +273,31 @@ async def test_what_a_store_lost_while_it_was_away_gets_its_verdict(monkeypatch:
         patch.setattr(store.cursors, "due", away)
         with pytest.raises(StoreUnavailable):
             await duty.step()
+    await duty.step()
+    assert await fires(store) == [(13, None), (14, None)]
+
+
+@pytest.mark.parametrize("started", ["before", "afterwards"])
+async def test_fires_that_are_due_and_not_written_outlive_a_lost_schedule(
+    monkeypatch: pytest.MonkeyPatch, started: str
+) -> None:
+    monkeypatch.setattr("horae.duties.dispatcher.VERIFY_SECONDS", 0.0)
+    clock = Clock()
+    store = ModelStore(clock=clock)
+    duty = dispatcher(store, job(catch_up=CatchUp.ALL))
+    await duty.step()
+    clock.at += 2 * HOUR
+    if started == "afterwards":
+        duty = dispatcher(store, job(catch_up=CatchUp.ALL))
+    due = store.cursors.due
+
+    async def lose(limit: int) -> DueJobs:
+        store.cursors.books.schedules.clear()
+        store.cursors.books.next.clear()
+        return await due(limit)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.cursors, "due", lose)
+        await duty.step()  # it sees the schedule, and the store loses it before the fires are written
     await duty.step()
     assert await fires(store) == [(13, None), (14, None)]
