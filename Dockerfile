@@ -17,17 +17,9 @@ RUN data=$(echo .venv/lib/python3*/site-packages/botocore/data) && if [ -d "$dat
     find "$data" -mindepth 1 -maxdepth 1 -type d ! -name s3 ! -name 'sts' ! -name 'sso*' -exec rm -r {} +; fi
 COPY . .
 RUN uv sync --frozen --no-dev $(printf -- '--extra %s ' ${EXTRAS}) \
-    && uv export --quiet --frozen --no-dev --format cyclonedx1.5 $(printf -- '--extra %s ' ${EXTRAS}) -o sbom.cdx.json \
-    && mkdir .horae
+    && uv export --quiet --frozen --no-dev --format cyclonedx1.5 $(printf -- '--extra %s ' ${EXTRAS}) -o sbom.cdx.json
 
 FROM ${PYTHON_IMAGE}
-ARG VERSION=0.1.0
-ARG REVISION=unknown
-LABEL org.opencontainers.image.title="Horae" \
-      org.opencontainers.image.description="Puts every recurring job on the right one of three schedulers" \
-      org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
 # Programs of jobs: the code sweep needs git, the backup of a PostgreSQL database needs pg_dump.
 ARG PACKAGES="git postgresql-client"
 RUN if [ -n "${PACKAGES}" ]; then apt-get update \
@@ -36,8 +28,8 @@ RUN if [ -n "${PACKAGES}" ]; then apt-get update \
     && useradd --create-home --uid 10001 horae
 # The code belongs to root. The processes write to /app/.horae and /tmp alone, so the root file system can be read-only.
 COPY --from=build /app /app
-COPY --from=build --chown=10001:10001 /app/.horae /app/.horae
 WORKDIR /app
+RUN mkdir .horae && chown 10001:10001 .horae
 # By number, so that Kubernetes can see that it is not root.
 USER 10001:10001
 ENV PATH=/app/.venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PREFECT_HOME=/app/.horae/prefect \
@@ -48,3 +40,11 @@ STOPSIGNAL SIGTERM
 # Asks each process that listens in the container. A container of Prefect's server replaces it, as compose.yaml does.
 HEALTHCHECK --interval=10s --timeout=8s --start-period=30s CMD ["horae", "health"]
 CMD ["horae", "--help"]
+# At the end, because a new revision invalidates the layers after it.
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Horae" \
+      org.opencontainers.image.description="Puts every recurring job on the right one of three schedulers" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
