@@ -17,6 +17,8 @@ ROOT = Path(__file__).parents[1]
 ENVIRONMENTS = ROOT / ".horae/extras.d"
 IMPORTED = {
     "prefect": ("prefect", "horae.prefect.deploying", "flows.*"),
+    "docker": ("prefect_docker.worker",),
+    "messaging": ("asyncpg", "prefect_redis.messaging", "prefect_redis.lease_storage"),
     "postgres": ("psycopg",),
     "kafka": ("aiokafka", "horae.queues.kafka.*"),
     "nats": ("nats", "horae.queues.nats.*"),

@@ -40,6 +40,15 @@ def mariadbd() -> str | None:
     return shutil.which("mariadbd") or shutil.which("mariadbd", path="/usr/sbin")
 
 
+def compose() -> list[str] | None:
+    """The command of Docker's compose: the plugin, or the older program."""
+    if shutil.which("docker"):
+        plugin = ["docker", "compose"]
+        if subprocess.run([*plugin, "version"], capture_output=True, check=False).returncode == 0:
+            return plugin
+    return ["docker-compose"] if shutil.which("docker-compose") else None
+
+
 REQUIREMENTS = {
     "valkey": Requirement(
         there=lambda: _valkey_there(),
@@ -84,6 +93,10 @@ REQUIREMENTS = {
     "cloudtasks": Requirement(
         there=lambda: (SERVERS / "cloudtasks/bin/cloud-tasks-emulator").exists(),
         how="scripts/servers cloudtasks (needs cargo; builds an emulator for some minutes)",
+    ),
+    "compose": Requirement(
+        there=lambda: compose() is not None,
+        how="scripts/servers compose (Debian); it reads compose.yaml and needs no engine",
     ),
     "registry": Requirement(
         there=lambda: _registry_there(),

@@ -37,6 +37,7 @@ COMMANDS = (
     "sidecar",
     "worker",
     "receiver",
+    "health",
     "completion",
 )
 """In the order of `horae --help`. The module of a command has the command's name and a function `command`. A group has

@@ -1,6 +1,9 @@
 """Sidecar and queue worker as processes: health, metrics, readiness that tells the truth, and a clean end."""
 
 import json
+import os
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -76,3 +79,36 @@ def test_a_taken_health_port_is_named_with_the_setting(running: Services) -> Non
     with pytest.raises(AssertionError, match="HORAE_SIDECAR__HEALTH_PORT") as raised:
         running.start("sidecar", HORAE_SIDECAR__HEALTH_PORT=str(port))
     assert "Traceback" not in str(raised.value)
+
+
+def health(project: Path, *arguments: str, **ports: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PREFECT_WORKER_WEBSERVER_PORT": str(free_port()), **ports}
+    command = [sys.executable, "-m", "horae", "health", *arguments]
+    return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_the_health_command_follows_the_process(running: Services, valkey: OwnValkey, project: Path, kind: str) -> None:
+    ports = {name: str(free_port()) for name in KINDS.values()}
+    part = kind.removeprefix("queue_")
+    gone = health(project, part, **ports)
+    assert (gone.returncode, gone.stderr) == (1, "")
+    assert gone.stdout == f"{part}: no answer on 127.0.0.1:{ports[KINDS[kind]]}\n"
+    nobody = health(project, **ports)
+    assert nobody.returncode == 1
+    assert nobody.stdout.startswith("no process listens: ")
+    running.start(kind, **ports)
+    wait_for(lambda: get(int(ports[KINDS[kind]]), "/health/ready")[0] == 200, "it to be ready")
+    assert health(project, **ports).returncode == health(project, part, "--ready", **ports).returncode == 0
+    valkey.kill()
+    wait_for(lambda: get(int(ports[KINDS[kind]]), "/health/ready")[0] == 503, "it to notice")
+    assert health(project, part, **ports).returncode == 0
+    waiting = health(project, part, "--ready", **ports)
+    assert waiting.returncode == 1
+    assert "does not answer" in waiting.stdout
+
+
+def test_the_health_command_refuses_a_port_that_it_cannot_know(project: Path) -> None:
+    refused = health(project, "sidecar", HORAE_SIDECAR__HEALTH_PORT="0")
+    assert refused.returncode == 2
+    assert "HORAE_SIDECAR__HEALTH_PORT is 0" in refused.stderr
