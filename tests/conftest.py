@@ -165,13 +165,19 @@ def nats_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def cloud_tasks_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudTasksServer]:
-    """One emulator of Cloud Tasks for the session, shared by namespaces."""
+def cloud_tasks_of_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudTasksServer]:
     require("cloudtasks")
     server = CloudTasksServer(tmp_path_factory.mktemp("cloudtasks"))
     server.start()
     yield server
     server.kill()
+
+
+@pytest.fixture
+def cloud_tasks_server(cloud_tasks_of_session: CloudTasksServer) -> Iterator[CloudTasksServer]:
+    """One emulator of Cloud Tasks for the session. After a test it would call the receiver of that test for ever."""
+    yield cloud_tasks_of_session
+    cloud_tasks_of_session.forget()
 
 
 @pytest.fixture(scope="session")

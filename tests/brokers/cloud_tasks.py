@@ -4,6 +4,7 @@ It keeps its queues and tasks in memory: a killed emulator has lost them, which 
 """
 
 import socket
+import urllib.request
 from pathlib import Path
 
 from horae.local.ports import LOOPBACK, free_port
@@ -40,6 +41,11 @@ class CloudTasksServer:
                 return True
         except OSError:
             return False
+
+    def forget(self) -> None:
+        """Drop all queues and tasks."""
+        with urllib.request.urlopen(f"{self.issuer}/emulator:reset", data=b"", timeout=10):
+            pass
 
     def kill(self) -> None:
         self.process.kill()

@@ -391,7 +391,7 @@ async def put_on_cloud_tasks(settings: Settings, body: bytes) -> None:
 
 def hasten_cloud_tasks(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(cloud_tasks_receiver, "TAKEN_SECONDS", 0.1)
-    patch.setattr(cloud_tasks_receiver, "SETTLED_SECONDS", 1.0)
+    patch.setattr(cloud_tasks_receiver, "SETTLED_SECONDS", 3.0)
     patch.setattr(cloud_tasks_publisher, "BACKOFF", (Duration(nanos=50_000_000), Duration(nanos=50_000_000)))
 
 

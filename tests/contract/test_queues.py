@@ -227,7 +227,7 @@ class TestCopies:
 
 class TestAcknowledging:
     async def test_many_at_once(self, broker: Broker) -> None:
-        many = 200 if broker.calls else 2_000
+        many = 100 if broker.calls else 2_000
         await broker.publisher.publish(messages(many))
         consumer = broker.consumer("w1")
         await consumer.ack(await receive_all(consumer, many))
