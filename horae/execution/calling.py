@@ -32,7 +32,9 @@ def result_of(call: Callable[[], Any]) -> Any:
 
 async def resolved(value: Any) -> Any:
     """The value, or the awaited result of it: a decorator may hide that a function is async."""
-    while issubclass(type(value), Awaitable):  # check the class, because looking at the value itself may raise
+    if issubclass(type(value), Awaitable):  # check the class, because looking at the value itself may raise
+        value = await value
+    while issubclass(type(value), Awaitable):
         value = await value
         await asyncio.sleep(0)  # a function that always returns another awaitable is stopped by its time limit
     if issubclass(type(value), LAZY):

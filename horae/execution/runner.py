@@ -110,9 +110,12 @@ class Runner:
         exception of the job, TimedOut, ChildDied, or NotBegun.
         """
         plan = self._plans.get(active.job.name) or self._plan(active.job)
-        body = active.body = asyncio.create_task(self._body(active, plan), name=f"run of {active.job.name}")
+        # It begins at once, and what needs no waiting ends without another round of the event loop.
+        loop, name = asyncio.get_running_loop(), f"run of {active.job.name}"
+        body = active.body = asyncio.Task(self._body(active, plan), loop=loop, name=name, eager_start=True)
         try:
-            await asyncio.wait([body], timeout=plan.limit_seconds)
+            if not body.done():
+                await asyncio.wait([body], timeout=plan.limit_seconds)
             if not body.done():
                 active.timed_out = active.stop is None
                 body.cancel()
