@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from google.cloud import tasks_v2
 from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcAsyncIOTransport
 
-from horae.errors import QueueError, QueueUnavailable
+from horae.errors import MessageTooLarge, QueueError, QueueUnavailable
 from horae.local.ports import LOOPBACK
 from horae.messages import Priority
 from horae.queues.cloudtasks import receiver as room
@@ -46,6 +46,8 @@ class Issuer:
 
     keys: dict[str, rsa.RSAPrivateKey] = field(default_factory=dict)
     asked: int = 0
+    answer: bytes = b""
+    """What it answers instead of its keys."""
 
     def __post_init__(self) -> None:
         issuer = self
@@ -56,7 +58,7 @@ class Issuer:
                 body = json.dumps({"keys": [issuer.public(name) for name in issuer.keys]}).encode()
                 self.send_response(200)
                 self.end_headers()
-                self.wfile.write(body)
+                self.wfile.write(issuer.answer or body)
 
             def log_message(self, *_: object) -> None: ...
 
@@ -256,6 +258,28 @@ class TestTokens:
                 assert (await here.call(body_of(), issuer.token(kid=f"unknown-{number}"))).status_code == 401
             assert issuer.asked == asked
 
+    @pytest.mark.parametrize("answer", [b"<html>", b"{}", b"[]", b'{"keys": []}'])
+    async def test_what_is_no_key_set_is_called_again_and_asked_for_once(
+        self, issuer: Issuer, monkeypatch: pytest.MonkeyPatch, answer: bytes
+    ) -> None:
+        monkeypatch.setattr(issuer, "answer", answer)
+        async with served(issuer) as here:
+            for _ in range(3):
+                said = await here.call(body_of(), issuer.token())
+                assert said.status_code == 503
+                assert "cannot be fetched" in said.text
+        assert issuer.asked == 1
+
+    async def test_known_keys_stay_while_the_issuer_is_away(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        own = Issuer()
+        async with served(own) as here, TaskGroup() as group:
+            for _ in range(2):
+                call = group.create_task(here.call(body_of(), own.token()))
+                await here.receiver.ack(await here.receiver.receive(1, SOON))
+                assert (await call).status_code == 200
+                monkeypatch.setattr(tokens, "KEYS_SECONDS", -1.0)  # they are old, and the issuer is away from now on
+                own.close()
+
     async def test_without_the_keys_it_is_called_again_and_not_refused(self) -> None:
         away = Issuer()
         token = away.token()
@@ -268,6 +292,15 @@ class TestTokens:
 
 @pytest.mark.requires("cloudtasks")
 class TestPublisher:
+    async def test_a_message_over_the_limit_of_a_task_is_told_before_it_is_sent(
+        self, table: CloudTasksSettings, namespace: str
+    ) -> None:
+        publisher = CloudTasksPublisher(table, namespace, 4 << 20)
+        [small] = messages(1)
+        with pytest.raises(MessageTooLarge, match="1000000"):
+            await publisher.publish([small.model_copy(update={"context": {"x": "x" * 1_000_000}})])
+        await publisher.close()
+
     @pytest.fixture
     def table(self, cloud_tasks_server: CloudTasksServer) -> CloudTasksSettings:
         return CloudTasksSettings(**cloud_tasks_at(cloud_tasks_server)["cloudtasks"])

@@ -29,6 +29,8 @@ ANSWER_SECONDS = 30
 """Cloud Tasks gives the receiver this long to answer, and then calls again."""
 BACKOFF = (Duration(seconds=1), Duration(seconds=10))
 """Cloud Tasks calls again after this time at least, and at most."""
+TASK_BYTES = 1_000_000
+"""The largest body that a task may have, with room for its other fields below the 1 MB (2^20 bytes) of Cloud Tasks."""
 UNLIMITED = -1
 SCOPE = "https://www.googleapis.com/auth/cloud-tasks"
 
@@ -45,6 +47,8 @@ def translated(where: str) -> Iterator[None]:
         ) from error
     except google.Unauthenticated as error:
         raise QueueUnavailable(f"{where} refuses these credentials: {error.message}") from error
+    except google.InvalidArgument as error:
+        raise QueueError(f"{where} refuses a request: {error.message}") from error
     except (google.GoogleAPICallError, google.RetryError, grpc.aio.AioRpcError, TimeoutError) as error:
         raise QueueUnavailable(f"{where} does not answer: {getattr(error, 'message', '') or error!r}") from error
     except GoogleAuthError as error:
@@ -56,13 +60,14 @@ class CloudTasksPublisher:
         self._table, self._limit_bytes = table, limit_bytes
         parent = f"projects/{table.project}/locations/{table.location}"
         self._parent = parent
-        self.queues = {one: f"{parent}/queues/{namespace.replace('_', '-')}-{one.value}" for one in Priority}
+        self.queues = {one: f"{parent}/queues/{namespace}-{one.value}" for one in Priority}
         """The full name of each priority's queue."""
         self._where = f"Cloud Tasks at {table.endpoint or parent}"
         self._client: Any = None
         self._opening = asyncio.Lock()
 
     async def publish(self, messages: Sequence[Message]) -> None:
+        """Raises MessageTooLarge for a message over TASK_BYTES, before any is published."""
         tasks = [(self.queues[one.priority], self._task(one)) for one in messages]
         client = await self._ready()
         for start in range(0, len(tasks), AT_ONCE):
@@ -87,7 +92,7 @@ class CloudTasksPublisher:
                 "url": self._table.receiver_url,
                 "http_method": tasks_v2.HttpMethod.POST,
                 "headers": {"Content-Type": "application/json"},
-                "body": message.encode(self._limit_bytes),
+                "body": message.encode(min(self._limit_bytes, TASK_BYTES)),
                 "oidc_token": token,
             },
         }

@@ -31,7 +31,9 @@ class Tokens:
         self._table = table
         self._client = jwt.PyJWKClient(table.keys_url, cache_jwk_set=False, timeout=TIMEOUT_SECONDS)
         self._keys: dict[str, Any] = {}
-        self._fetched = -KEYS_SECONDS
+        self._tried = -KEYS_SECONDS
+        self._failed = ""
+        """Why the last attempt to fetch the keys failed; empty if it did not."""
         self._fetching = asyncio.Lock()
 
     async def verify(self, header: str) -> None:
@@ -45,22 +47,34 @@ class Tokens:
         try:
             name = str(jwt.get_unverified_header(token.strip()).get("kid"))
             claims = self._claims(token.strip(), await self._key(name))
-        except jwt.PyJWKClientConnectionError as error:
-            raise KeysUnavailable(f"the keys at {self._table.keys_url} cannot be fetched: {error}") from error
         except jwt.PyJWTError as error:
             raise Refused(f"the token is refused: {error}") from error
         self._judge(claims)
 
     async def _key(self, name: str) -> Any:
-        """The key of that name. An unknown name makes it fetch the keys, at most once in AGAIN_SECONDS."""
+        """The key of that name. Keys are fetched each KEYS_SECONDS, and for an unknown name, but never more often than
+        each AGAIN_SECONDS. If that fails, the known keys stay.
+
+        Raises KeysUnavailable, or InvalidKeyError for an unknown name.
+        """
         async with self._fetching:
-            age = monotonic() - self._fetched
-            if age > KEYS_SECONDS or (name not in self._keys and age > AGAIN_SECONDS):
-                found = await asyncio.to_thread(self._client.get_signing_keys)
-                self._keys, self._fetched = {str(key.key_id): key for key in found}, monotonic()
-        if name not in self._keys:
-            raise jwt.InvalidKeyError(f"no key of {self._table.keys_url} is named {name!r}")
-        return self._keys[name]
+            age = monotonic() - self._tried
+            if age > KEYS_SECONDS or ((name not in self._keys or self._failed) and age > AGAIN_SECONDS):
+                await self._fetch()
+        if name in self._keys:
+            return self._keys[name]
+        if self._failed:
+            raise KeysUnavailable(f"the keys at {self._table.keys_url} cannot be fetched: {self._failed}")
+        raise jwt.InvalidKeyError(f"no key of {self._table.keys_url} is named {name!r}")
+
+    async def _fetch(self) -> None:
+        try:
+            found = await asyncio.to_thread(self._client.get_signing_keys)
+        except (jwt.PyJWTError, ValueError, AttributeError, OSError) as error:  # also for an answer that is no key set
+            self._failed = str(error) or type(error).__name__
+        else:
+            self._keys, self._failed = {str(key.key_id): key for key in found}, ""
+        self._tried = monotonic()
 
     def _claims(self, token: str, key: Any) -> dict[str, Any]:
         # Google's tokens name the issuer with and without the scheme.
