@@ -49,7 +49,8 @@ class TestSizes:
         await broker.publisher.publish(attempts)
         found = await receive_all(broker.consumer("w1"), 3)
         assert [one.wrong for one in found] == ["", "", ""]
-        assert [one.message for one in found] == attempts
+        received = [one.message for one in found if one.message]
+        assert sorted(received, key=lambda one: one.generation) == attempts, "in any order"
 
     async def test_one_that_is_refused_takes_no_other_with_it(self, broker: Broker) -> None:
         with pytest.raises(MessageTooLarge):
