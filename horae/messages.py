@@ -43,6 +43,11 @@ GENERATIONS = 1_000_000_000
 FIRST_GENERATIONS = GENERATIONS // 2
 """The highest generation of a message without a row. It leaves room for retries: a run that reaches GENERATIONS cannot
 be handed out again and would block its job."""
+SIGNATURE_LIMIT = 80
+"""The most characters of a signature."""
+SIGNATURE_BYTES = SIGNATURE_LIMIT + len(',"signature":""')
+"""How many bytes a message may exceed the limit with its signature. The limit applies to the message without it, so
+that a run that was accepted is never too large to be signed."""
 ROOM_BYTES = 256
 """How many bytes a message of a later generation may exceed the limit: its generation, and a run_id that was added."""
 
@@ -77,6 +82,8 @@ class Message(BaseModel):
     """The keyword arguments of the job."""
     metadata: dict[str, Any] = Field(default_factory=dict)
     """Other data about the run. The job does not get it as arguments."""
+    signature: str | None = Field(default=None, max_length=SIGNATURE_LIMIT)
+    """Proves that a program with a signing key published the message. Needed only if signing is on: see below."""
     _resent: int = PrivateAttr(default=0)
 
     def again(self, resent: int) -> Self:
@@ -84,6 +91,10 @@ class Message(BaseModel):
         copy = self.model_copy()
         copy._resent = resent
         return copy
+
+    def signed(self, signature: str) -> Self:
+        """The message with that signature."""
+        return self.model_copy(update={"signature": signature})
 
     @property
     def delivery_id(self) -> str:
@@ -109,9 +120,10 @@ class Message(BaseModel):
             from_json(body)
         except (PydanticSerializationError, ValueError) as error:
             raise InvalidMessage(f"cannot write the message for job {self.job!r} as JSON: {error}") from error
-        if len(body) > limit_bytes + (ROOM_BYTES if self.generation > 1 else 0):
+        size = len(body) - (SIGNATURE_BYTES if self.signature else 0)
+        if size > limit_bytes + (ROOM_BYTES if self.generation > 1 else 0):
             raise MessageTooLarge(
-                f"the message for job {self.job!r} has {len(body)} bytes, and the limit is {limit_bytes}; store the "
+                f"the message for job {self.job!r} has {size} bytes, and the limit is {limit_bytes}; store the "
                 "data elsewhere and send its address, or raise queue.message_limit_bytes"
             )
         return body
@@ -120,7 +132,7 @@ class Message(BaseModel):
     def decode(cls, body: bytes, limit_bytes: int) -> Self:
         """Read a message from JSON. Raises InvalidMessage, which says what is wrong, or MessageTooLarge."""
         size = len(body)
-        if size > limit_bytes + ROOM_BYTES:
+        if size > limit_bytes + ROOM_BYTES + SIGNATURE_BYTES:
             raise MessageTooLarge(f"received a message of {size} bytes, and the limit is {limit_bytes}")
         try:
             message = cls.model_validate_json(body)
@@ -128,7 +140,8 @@ class Message(BaseModel):
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(str(part) for part in first["loc"])
             raise InvalidMessage(f"{where}: {first['msg']}" if where else first["msg"]) from error
-        if size > limit_bytes and message.generation == 1:
+        room = (SIGNATURE_BYTES if message.signature else 0) + (ROOM_BYTES if message.generation > 1 else 0)
+        if size > limit_bytes + room:
             raise MessageTooLarge(f"received a message of {size} bytes, and the limit is {limit_bytes}")
         return message
 

@@ -47,6 +47,10 @@ class Reason(StrEnum):
         "too old to prove unrun",
         "The message is older than the ledger's retention, so the run may have run before.",
     )
+    UNVERIFIED = (
+        "unverified",
+        "The run has no row in the store, and its message has no valid signature. The note says what is wrong with it.",
+    )
     UNREADABLE = (
         "unreadable",
         "The run's row in the store is damaged, or another program wrote it. See its dead letter.",

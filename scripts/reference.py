@@ -238,6 +238,7 @@ JSON_TYPES = {
     "priority": '`"high"`, `"normal"` or `"low"`',
     "context": "object",
     "metadata": "object",
+    "signature": "string, `sha256:` and 64 hex digits",
 }
 
 

@@ -8,7 +8,7 @@ from horae.checks.checklist import check_job
 from horae.checks.fit_rules import misfits
 from horae.checks.import_cost import LIMIT, slow_imports
 from horae.checks.project_rules import IGNORED_CODE, PROVIDER_TABLE, SLOW_IMPORT, UNKNOWN_PROVIDER
-from horae.checks.provider_rules import misrouted
+from horae.checks.provider_rules import misrouted, signing_faults
 from horae.errors import InvalidSettings, unknown
 from horae.findings import Finding, Level, Source
 from horae.jobs.job import Job
@@ -94,6 +94,7 @@ def _settings(settings: Settings) -> Iterator[Finding]:
         configured(settings)
     except InvalidSettings as error:
         yield PROVIDER_TABLE.finding(error.message, at=Source(file=SETTINGS_FILE, line=1))
+    yield from signing_faults(settings)
 
 
 def _imports(settings: Settings, registry: Registry, probed: Mapping[str, Probed]) -> Iterator[Finding]:

@@ -61,6 +61,22 @@ PROVIDER_TABLE = Rule(
     ),
 )
 
+SIGNING_KEYS = Rule(
+    code="HR726",
+    level=ERROR,
+    says="the file of the signing keys cannot be used",
+    remedy="Write one or two keys into it, one a line; `openssl rand -hex 32` makes one. No process starts before "
+    "that.",
+)
+SIGNING_ON_STORE = Rule(
+    code="HR727",
+    level=HINT,
+    says="messages are signed, but the default provider is the store's own server",
+    remedy="Do not rely on signatures there: who can write messages to the server can write to the store as well. Give "
+    "the queue a server of its own with `queue.redis_url`, choose another provider, or turn this hint off with "
+    "`ignore`.",
+)
+
 DROPPED_PROVIDER = Rule(
     code="HR713",
     level=ERROR,
@@ -85,6 +101,8 @@ PROJECT_RULES = (
     OUTGROWN,
     OUTLASTS_GRACE,
     PROVIDER_TABLE,
+    SIGNING_KEYS,
+    SIGNING_ON_STORE,
     DROPPED_PROVIDER,
     MOVED,
 )

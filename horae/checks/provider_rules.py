@@ -1,13 +1,14 @@
-"""HR713 and HR714: rules about where runs wait, and where they go."""
+"""HR713, HR714, HR726 and HR727: where runs wait and where they go, and signed messages."""
 
 from collections.abc import Iterable, Iterator
 
-from horae.checks.project_rules import DROPPED_PROVIDER, MOVED
+from horae.checks.project_rules import DROPPED_PROVIDER, MOVED, SIGNING_KEYS, SIGNING_ON_STORE
 from horae.errors import InvalidSettings, UnknownName
 from horae.findings import Finding, Source
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier
 from horae.queues.configured import configured, not_configured
+from horae.queues.opened import signing_of
 from horae.redis.keys import OWN
 from horae.settings import FILE, Settings
 from horae.store.values import ProviderRuns, Routes
@@ -26,6 +27,18 @@ def misrouted(settings: Settings, jobs: Iterable[Job], routes: Routes) -> Iterat
         if job.tier is Tier.ONEIRIC and record and record.provider != said:
             message = f"{job.name}: the code names {said}, but a move record sends its runs to {record.provider}"
             yield MOVED.finding(message, job=job.name, at=job.source)
+
+
+def signing_faults(settings: Settings) -> Iterator[Finding]:
+    at = Source(file=FILE, line=1)
+    try:
+        signing = signing_of(settings)
+    except InvalidSettings as error:
+        yield SIGNING_KEYS.finding(error.message, at=at)
+        return
+    if signing and settings.queue.provider == settings.carried:
+        message = f"messages are signed, but the provider {settings.carried} uses the store's server"
+        yield SIGNING_ON_STORE.finding(message, at=at)
 
 
 def _dropped(settings: Settings, runs: ProviderRuns, usable: list[str]) -> str:

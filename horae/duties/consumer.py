@@ -17,6 +17,7 @@ from horae.queues.base import Consumer as Source
 from horae.queues.base import Delivery
 from horae.queues.ready import ReadyList
 from horae.reasons import Reason, worded
+from horae.signing import Signing
 from horae.store.base import Store
 from horae.store.values import Answer, Claim, Policy, Wanted
 
@@ -47,11 +48,14 @@ class Consumer:
         worker: str,
         lease: timedelta,
         ready: ReadyList | None = None,
+        signing: Signing | None = None,
     ) -> None:
-        """`ready`: where to put messages that arrive while no slot is free. Without it they stay at the broker."""
+        """`ready`: where to put messages that arrive while no slot is free. Without it they stay at the broker.
+        `signing`: verifies messages without a row. Without it such messages need no signature.
+        """
         self.name = self.provider = name
         self._source, self._store, self._registry, self._work = source, store, registry, work
-        self._worker, self._lease, self._ready = worker, lease, ready
+        self._worker, self._lease, self._ready, self._signing = worker, lease, ready, signing
         self._receiving: asyncio.Task[list[Delivery]] | None = None
         self._interrupted = False
         self._more = True
@@ -149,24 +153,39 @@ class Consumer:
         del self._unclaimable[run_id]
 
     async def _claim(self, deliveries: Sequence[Delivery]) -> None:
+        """Without signing, a message without a row is accepted as a run. With it, such a message is verified first."""
+        strangers = await self._claim_known(deliveries, adopt=self._signing is None)
+        if strangers and self._signing:
+            faults = [(one, self._signing.fault(one.message)) for one in strangers if one.message]
+            for delivery, fault in faults:
+                if fault and delivery.message:
+                    await self._bury(delivery, Reason.UNVERIFIED, fault, delivery.message.job)
+            if verified := [delivery for delivery, fault in faults if not fault]:
+                await self._claim_known(verified, adopt=True)
+
+    async def _claim_known(self, deliveries: Sequence[Delivery], *, adopt: bool) -> list[Delivery]:
+        """Claim, and begin granted runs. Returns the deliveries without a row, which only `adopt` accepts."""
         valid = [(delivery, delivery.message) for delivery in deliveries if delivery.message]
-        wanted = [self._want(message) for _, message in valid]
-        asked = monotonic()
+        wanted = [self._want(message, adopt=adopt) for _, message in valid]
+        strangers, asked = [], monotonic()
         claims = await self._store.claims.claim(wanted, self._worker, self._lease)
         late = monotonic() - asked > self._lease.total_seconds() * LATE_SHARE
         for (delivery, message), claim in zip(valid, claims, strict=True):
-            if claim.answer is Answer.TOO_OLD:
+            if claim.answer is Answer.UNKNOWN:
+                strangers.append(delivery)
+            elif claim.answer is Answer.TOO_OLD:
                 await self._bury(delivery, Reason.TOO_OLD, job=message.job)
             elif late and claim.answer is Answer.RUN:
                 self._leave(claim)
             else:
                 self._begin(claim)
+        return strangers
 
-    def _want(self, message: Message) -> Wanted:
+    def _want(self, message: Message, *, adopt: bool) -> Wanted:
         job = self._job(message.job)
         if job is None:
-            return Wanted(message=message, policy=None)
-        return Wanted(message=message, policy=policy_of(job), unique=job.uniqueness(message.context))
+            return Wanted(message=message, policy=None, adopt=adopt)
+        return Wanted(message=message, policy=policy_of(job), unique=job.uniqueness(message.context), adopt=adopt)
 
     def _job(self, name: str) -> Job | None:
         try:

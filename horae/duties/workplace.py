@@ -41,7 +41,8 @@ class Workplace:
     def consumer(self, provider: str, source: Source, registry: Registry) -> Consumer:
         """The duty that receives from this source, claims messages, and begins the runs of jobs in the registry."""
         ready = self.ready if provider in self.queues.held else None
-        return Consumer(provider, source, self.store, registry, self.work, self.name, self.work.lease, ready)
+        signing = self.queues.signing
+        return Consumer(provider, source, self.store, registry, self.work, self.name, self.work.lease, ready, signing)
 
     def sources(self, opened: Mapping[str, Source]) -> dict[str, Source]:
         """These sources by name, and the ready list if there is one."""

@@ -6,6 +6,7 @@ from horae.queues.base import Consumer
 from horae.queues.configured import Configured, configured
 from horae.queues.routing import Router
 from horae.settings import Settings
+from horae.signing import Signing
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -13,6 +14,8 @@ class Queues:
     router: Router
     """Close it after use."""
     providers: tuple[Configured, ...]
+    signing: Signing | None
+    """None: messages are neither signed nor verified."""
 
     @property
     def held(self) -> frozenset[str]:
@@ -33,8 +36,15 @@ class Queues:
 def open_queues(settings: Settings) -> Queues:
     """Open the configured providers. They connect at the first use.
 
-    Raises InvalidSettings for a table that is not valid; NotConfigured or UnknownName if `queue.provider` is not
-    configured or does not exist.
+    Raises InvalidSettings for a table that is not valid, or signing keys that are not usable; NotConfigured or
+    UnknownName if `queue.provider` is not configured or does not exist.
     """
     providers = configured(settings)
-    return Queues(router=Router(settings, providers), providers=tuple(providers))
+    signing = signing_of(settings)
+    return Queues(router=Router(settings, providers, signing), providers=tuple(providers), signing=signing)
+
+
+def signing_of(settings: Settings) -> Signing | None:
+    """None if signing is off. Raises InvalidSettings if the file has no usable keys."""
+    path = settings.queue.signing_keys_file
+    return Signing(settings.project / path) if path else None

@@ -13,6 +13,7 @@ from horae.queues.base import Backlog, Publisher
 from horae.queues.closing import close_all
 from horae.queues.configured import Configured, not_configured
 from horae.settings import Settings
+from horae.signing import Signing
 
 DOMAIN = "adapter"
 KEY = "queue"
@@ -40,11 +41,13 @@ class Router:
     Raises NotConfigured or UnknownName if the default provider is not configured or does not exist.
     """
 
-    def __init__(self, settings: Settings, providers: Sequence[Configured]) -> None:
+    def __init__(self, settings: Settings, providers: Sequence[Configured], signing: Signing | None = None) -> None:
+        """`signing`: signs each message. None: messages are not signed."""
         self._settings = settings
         self._providers = {one.name: one for one in providers}
         self._default = self.known(settings.queue.provider)
         self._open: dict[str, Publisher] = {}
+        self._signing = signing
         self._resolver, self._lifecycle = self._register()
 
     def _register(self) -> tuple[Any, Any]:
@@ -107,8 +110,11 @@ class Router:
         return self._open[name]
 
     async def publish(self, provider: str, messages: Sequence[Message]) -> None:
-        """Publish; the messages are durable at the broker on return. Raises QueueUnavailable."""
-        await (await self._publisher(provider)).publish(messages)
+        """Publish, signed if signing is on; the messages are durable at the broker on return. Raises
+        QueueUnavailable.
+        """
+        signed = self._signing.sign(messages) if self._signing else messages
+        await (await self._publisher(provider)).publish(signed)
 
     async def check(self) -> None:
         """Raises QueueUnavailable if a provider does not answer."""

@@ -90,6 +90,9 @@ class QueueSettings(Table):
     republish_after_seconds: float = Field(3600, ge=1, le=YEAR_SECONDS)
     """A run whose message no worker took within this many seconds is published again, unless the broker says that it
     still has as many messages as runs are queued. If the broker has no message at all, 30 seconds are enough."""
+    signing_keys_file: Path | None = None
+    """File with one or two keys, one a line. Horae signs messages with the first and verifies with both. It reads the
+    file again when it changes. Relative to the project. Default: none; messages are neither signed nor verified."""
     tables: dict[str, dict[str, Any]] = Field({}, repr=False)
     """The tables `[queue.NAME]` of all other providers, unparsed. `read_table` parses one with the provider's model."""
 

@@ -16,9 +16,11 @@ MILLI = timedelta(milliseconds=1)
 
 
 def message_text(message: Message) -> str:
-    """The message of generation 1, as the row stores it. The Lua scripts derive those of later generations from it."""
+    """The message of generation 1 without its signature, as the row stores it. The Lua scripts derive those of later
+    generations from it.
+    """
     first = message if message.generation == 1 else message.model_copy(update={"generation": 1})
-    return first.model_dump_json(exclude_defaults=True)
+    return first.model_dump_json(exclude_defaults=True, exclude={"signature"})
 
 
 def read_run(run_id: str, row: Mapping[str, str]) -> Run:

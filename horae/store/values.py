@@ -134,6 +134,8 @@ class Answer(StrEnum):
     """The claim settled the run, for example as `skipped: overlap`."""
     TOO_OLD = "too old"
     """The run has no row and is older than the retention of the ledger, so it may have run before."""
+    UNKNOWN = "unknown"
+    """The run has no row, and the request did not ask to accept it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -161,6 +163,8 @@ class Wanted:
     """None: this worker does not know the job, so the store hands the run to another worker."""
     unique: str = ""
     """The uniqueness key, used if the message has no row."""
+    adopt: bool = True
+    """Whether the store accepts a message without a row. If not, the answer is `unknown`, and nothing is written."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,5 +1,6 @@
 """Claims: only the worker that holds the claim of a run may run it."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from horae.messages import Message, Priority
@@ -155,6 +156,26 @@ class TestMessagesWithoutARow:
         assert [one.message for one in claims] == [stranger, other, known]
         assert {one.answer for one in claims} == {Answer.RUN}
         assert len({one.token for one in claims}) == 3
+
+    async def test_a_message_without_a_row_is_accepted_only_if_asked(self, store: Store) -> None:
+        [known] = await send(store, new("a"))
+        stranger = Message(job="c")
+        unadopted = [replace(wants(one), adopt=False) for one in (stranger, known)]
+        claims = await store.claims.claim(unadopted, "w1", LEASE)
+        assert [one.answer for one in claims] == [Answer.UNKNOWN, Answer.RUN]
+        assert await store.ledger.run(stranger.run_id) is None
+        assert (await claim(store, stranger)).answer is Answer.RUN
+        [again] = await store.claims.claim(unadopted[:1], "w1", LEASE)
+        assert again.answer is Answer.DUPLICATE, "now it has a row"
+
+    async def test_no_signature_is_stored_or_changes_what_runs(self, store: Store) -> None:
+        [known] = await send(store, new("a"))
+        held = await claim(store, known.signed("sha256:0"))
+        assert (held.answer, held.message.context) == (Answer.RUN, known.context)
+        stranger = Message(job="c", context={"n": 1}).signed("sha256:0")
+        await settle(store, await claim(store, stranger), None, retry_after=NONE)
+        [again] = await handed_out(store)
+        assert (again.run_id, again.context, again.signature) == (stranger.run_id, {"n": 1}, None)
 
 
 class TestUnknownJobs:

@@ -2,12 +2,14 @@
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from horae.messages import Message, Priority
 from horae.queues.base import Consumer, Delivery, Ordering
 from horae.runs import Verdict
+from horae.signing import Signing
 from horae.store.values import Answer
 from tests.contract.brokers import (
     ABANDONED,
@@ -30,6 +32,16 @@ async def test_what_is_published_is_received_whole(broker: Broker) -> None:
     await broker.publisher.publish([sent])
     [delivery] = await broker.consumer("w1").receive(5, SOON)
     assert delivery.message == sent
+
+
+async def test_a_signature_arrives_with_its_message(broker: Broker, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("k" * 32)
+    signing = Signing(tmp_path / "keys")
+    [signed] = signing.sign([Message(job="backup", context={"text": "é\x00\n{}", "n": [1.5, 10**20, None]})])
+    await broker.publisher.publish([signed])
+    [delivery] = await broker.consumer("w1").receive(5, SOON)
+    assert delivery.message
+    assert signing.fault(delivery.message) == ""
 
 
 async def test_receives_no_more_than_asked_for(broker: Broker) -> None:

@@ -72,6 +72,8 @@ class ModelClaims(Noun):
 
     def _claim(self, want: Wanted, worker: str, lease: timedelta) -> Claim:
         books, message, policy = self.books, want.message, want.policy
+        if books.row(message.run_id) is None and not want.adopt:
+            return Claim(message=message, answer=Answer.UNKNOWN)
         if books.row(message.run_id) is None and (answer := self._adopt(want)):
             return answer
         row = books.rows[message.run_id]

@@ -51,6 +51,8 @@ def test_every_rule_but_those_of_whole_files_is_planted() -> None:
         "HR713",
         "HR714",
         "HR719",
+        "HR726",
+        "HR727",
     }
 
 

@@ -1,14 +1,17 @@
-"""HR713 and HR714: runs that wait for a provider without settings, and move records that the code contradicts."""
+"""Rules about providers: runs that wait for one without settings, move records, and signed messages."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
+import pytest
 from pydantic import SecretStr
 
-from horae.checks.provider_rules import misrouted
+from horae.checks.provider_rules import misrouted, signing_faults
 from horae.findings import ERROR, HINT
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier
-from horae.settings import Settings, StoreSettings
+from horae.settings import QueueSettings, Settings, StoreSettings
 from horae.store.values import Move, ProviderRuns, Routes
 
 SETTINGS = Settings(store=StoreSettings(url=SecretStr("redis://127.0.0.1:1/0")))
@@ -51,3 +54,19 @@ def test_a_move_record_is_shown_until_the_code_agrees() -> None:
     assert found[0].message == "backup: the code names redis, but a move record sends its runs to nats"
     agreed = [job(provider="nats"), job("report")]
     assert list(misrouted(SETTINGS, agreed, routes)) == []
+
+
+@pytest.mark.parametrize(
+    ("queue", "codes"),
+    [
+        ({}, []),
+        ({"signing_keys_file": "none"}, ["HR726"]),
+        ({"signing_keys_file": "keys"}, ["HR727"]),
+        ({"signing_keys_file": "keys", "redis_url": "redis://127.0.0.1:2/0"}, []),
+        ({"signing_keys_file": "keys", "provider": "nats"}, []),
+    ],
+)
+def test_keys_are_usable_and_protect_something(tmp_path: Path, queue: dict[str, Any], codes: list[str]) -> None:
+    (tmp_path / "keys").write_text("k" * 32)
+    own = {"project": tmp_path, "queue": QueueSettings.model_validate(queue)}
+    assert [one.code for one in signing_faults(SETTINGS.model_copy(update=own))] == codes
