@@ -19,6 +19,9 @@ READS_AT_THE_END = 10_000
 """More than the buffers hold, but a limit for a process that continues to write."""
 
 
+type Outputs = tuple[int, int] | None
+
+
 class Hearer(Protocol):
     """Receives from a run, on the event loop."""
 
@@ -37,26 +40,30 @@ class ForkedRun:
     killed it.
     """
 
-    def __init__(self, number: int, hearer: Hearer) -> None:
+    def __init__(self, number: int, hearer: Hearer, outputs: Outputs = None) -> None:
         self.number, self._hearer = number, hearer
         self._loop = asyncio.get_running_loop()
         self.forked: asyncio.Future[None] = self._loop.create_future()
         self.ended: asyncio.Future[int] = self._loop.create_future()
         self.handed_over = self.begun = False
         """The process has read the request. If it dies from now on, the run has failed."""
+        self.pid = 0
+        """Known when `forked` is done."""
         self._channel, channel = pair()
         self._channel.setblocking(False)
-        output, out = os.pipe()
-        errors, err = os.pipe()
-        self._theirs = (channel.detach(), out, err)
-        self._sources: dict[int, Callable[[], bool]] = {
-            self._channel.fileno(): self._read_message,
-            output: lambda: self._read(output, hearer.output),
-            errors: lambda: self._read(errors, hearer.errors),
-        }
+        self._sources: dict[int, Callable[[], bool]] = {self._channel.fileno(): self._read_message}
+        ends = self._pipes(hearer) if outputs is None else tuple(map(os.dup, outputs))
+        self._theirs: tuple[int, ...] = (channel.detach(), *ends)
         for descriptor in self._sources:
             os.set_blocking(descriptor, False)
             self._loop.add_reader(descriptor, self._read_some, descriptor)
+
+    def _pipes(self, hearer: Hearer) -> tuple[int, int]:
+        output, out = os.pipe()
+        errors, err = os.pipe()
+        self._sources[output] = lambda: self._read(output, hearer.output)
+        self._sources[errors] = lambda: self._read(errors, hearer.errors)
+        return out, err
 
     def hand_over(self, control: socket.socket, order: bytes) -> None:
         """Send the order with the run's ends of the channels, and close these ends here. Raises OSError; may be called
@@ -87,7 +94,7 @@ class ForkedRun:
     def _close_theirs(self) -> None:
         for descriptor in self._theirs:
             os.close(descriptor)
-        self._theirs = ()  # type: ignore[assignment]
+        self._theirs = ()
 
     def _read_some(self, descriptor: int, times: int = READS_AT_ONCE) -> None:
         with suppress(BlockingIOError):

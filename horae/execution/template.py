@@ -20,6 +20,7 @@ import socket
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
@@ -31,12 +32,14 @@ type Serve = Callable[[bytes, Channel], None]
 type Prepare = Callable[[Sequence[str], frozenset[str]], Serve]
 PROGRAM = "horae.execution"
 WITHOUT = "--without="
+OUTLIVES = "--outlives-its-starter"
+"""Argument: if the starter dies, runs continue to their end, and the template process ends after the last."""
 DESCRIPTORS = 3
 ORDER_BYTES = 4096
 LOOK_MILLIS = 1000
 """How often the template process checks that its starter is alive, on systems that do not report its death."""
-UNFORKABLE = ("grpc",)
-"""Modules whose library does not work after a fork, even before it starts a thread."""
+UNFORKABLE = ("grpc", "polars", "pyarrow")
+"""Modules whose library does not work after a fork, even before it starts a thread: their documentation says so."""
 
 
 class Unfit(Exception):
@@ -52,13 +55,30 @@ def why_unfit() -> str:
     for name in UNFORKABLE:
         if name in sys.modules:
             return f"it imports {name}, which does not work after a fork"
-    threads = len(os.listdir("/proc/self/task")) if LINUX else threading.active_count()
+    threads = _threads()
+    if threads > 1 and threading.active_count() == 1:
+        # Threads of a native library. OpenBLAS stops its own before each fork, and starts them again when they are
+        # needed: then a fork of this process has none.
+        _fork_for_trial()
+        threads = _threads()
     return f"its import starts a thread ({threads} threads in all)" if threads > 1 else ""
 
 
+def _threads() -> int:
+    return len(os.listdir("/proc/self/task")) if LINUX else threading.active_count()
+
+
+def _fork_for_trial() -> None:
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # the threads are what is on trial
+        pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+
 class Template:
-    def __init__(self, control: socket.socket, serve: Serve) -> None:
-        self._control, self._serve = control, serve
+    def __init__(self, control: socket.socket, serve: Serve, *, outlives: bool = False) -> None:
+        self._control, self._serve, self._outlives = control, serve, outlives
         self._runs: dict[int, int] = {}
         self._spare: tuple[int, socket.socket] | None = None
         """Forked in advance, so that no run waits for its fork."""
@@ -85,7 +105,7 @@ class Template:
         while True:
             ready = {descriptor for descriptor, _ in poll.poll(None if LINUX else LOOK_MILLIS)}
             if os.getppid() != self._starter:
-                self._end()
+                self._left()
             if self._wake.fileno() in ready:
                 if signal.SIGTERM in self._wake.recv(ORDER_BYTES):
                     self._end()
@@ -97,9 +117,9 @@ class Template:
         try:
             text, descriptors, _, _ = socket.recv_fds(self._control, ORDER_BYTES, DESCRIPTORS)
         except ConnectionError:
-            self._end()
+            self._left()
         if not text:
-            self._end()
+            self._left()
         order: dict[str, int] = json.loads(text)
         if "run" in order:
             self._begin(order["run"], descriptors)
@@ -127,7 +147,7 @@ class Template:
                 os.close(descriptor)
         self._spare = None
         self._runs[pid] = number
-        self._say({"forked": number})
+        self._say({"forked": number, "pid": pid})
         with suppress(OSError):
             self._spare = self._fork()
 
@@ -189,6 +209,20 @@ class Template:
     def _is_spare(self, pid: int) -> bool:
         return self._spare is not None and self._spare[0] == pid
 
+    def _left(self) -> NoReturn:
+        """The starter is gone."""
+        if self._outlives:
+            self._control.close()
+            if self._spare:
+                self._spare[1].close()
+                self._spare = None
+            while self._runs:
+                self._reap()
+                select.select([self._wake], [], [], LOOK_MILLIS / 1000)
+                with suppress(BlockingIOError):
+                    self._wake.recv(ORDER_BYTES)
+        self._end()
+
     def _end(self) -> NoReturn:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps them
         kill_below(os.getpid(), lambda: None)
@@ -198,7 +232,8 @@ class Template:
         try:
             self._control.sendall(encoded(message))
         except OSError:
-            self._end()
+            if not self._outlives:
+                self._end()  # otherwise, the closed socket is noticed where orders are read
 
 
 def _be_new(template: int) -> None:
@@ -218,6 +253,7 @@ def _be_new(template: int) -> None:
 
 def main(arguments: Sequence[str]) -> NoReturn:
     control, starter, target, *rest = arguments
+    outlives = OUTLIVES in rest
     die_with(int(starter), signal.SIGTERM)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     adopt_orphans()
@@ -225,9 +261,10 @@ def main(arguments: Sequence[str]) -> NoReturn:
     module, _, function = target.partition(":")
     prepare: Prepare = getattr(importlib.import_module(module), function)
     try:
-        serve = prepare([text for text in rest if not text.startswith(WITHOUT)], without)
+        given = [text for text in rest if not text.startswith(WITHOUT) and text != OUTLIVES]
+        serve = prepare(given, without)
     except Unfit as error:
         print(f"{error}; each run of it imports the file again", file=sys.stderr, flush=True)
         again = (sys.executable, "-m", PROGRAM, *arguments, WITHOUT + error.name)
         os.execv(sys.executable, again)
-    Template(socket.socket(fileno=int(control)), serve).serve_until_told()
+    Template(socket.socket(fileno=int(control)), serve, outlives=outlives).serve_until_told()

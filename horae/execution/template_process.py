@@ -6,14 +6,14 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from itertools import count
 from pathlib import Path
 
 from horae.errors import NotBegun
 from horae.execution.channel import MESSAGE_LIMIT_BYTES, encoded, pair
-from horae.execution.forked_run import ForkedRun, Hearer
+from horae.execution.forked_run import ForkedRun, Hearer, Outputs
 from horae.execution.template import PROGRAM
 
 log = logging.getLogger(__name__)
@@ -38,8 +38,12 @@ class TemplateProcess:
         self.gone: asyncio.Task[None]
 
     @classmethod
-    async def start(cls, target: str, arguments: Sequence[str], folder: Path) -> "TemplateProcess":
-        """Returns when it is ready to fork; raises NotBegun if it ends instead."""
+    async def start(
+        cls, target: str, arguments: Sequence[str], folder: Path, *, env: Mapping[str, str] | None = None
+    ) -> "TemplateProcess":
+        """Returns when it is ready to fork; raises NotBegun if it ends instead. `env`: its whole environment. Default:
+        that of this process.
+        """
         own = cls()
         with own._theirs, ExitStack() as unless_started:
             unless_started.callback(own._control.close)
@@ -49,6 +53,7 @@ class TemplateProcess:
                 stdout=2,  # the output of an import
                 pass_fds=[own._theirs.fileno()],
                 cwd=folder,
+                env=env,
                 start_new_session=True,
             )
             unless_started.pop_all()
@@ -65,9 +70,11 @@ class TemplateProcess:
             )
         return own
 
-    async def begin(self, request: bytes, hearer: Hearer) -> ForkedRun:
-        """A run that begins; the caller ends and releases it. Raises NotBegun if no process could be forked."""
-        run = ForkedRun(next(self._numbers), hearer)
+    async def begin(self, request: bytes, hearer: Hearer, outputs: Outputs = None) -> ForkedRun:
+        """A run that begins; the caller ends and releases it. Raises NotBegun if no process could be forked.
+        `outputs`: descriptors that are its stdout and stderr. Default: the hearer gets what it writes.
+        """
+        run = ForkedRun(next(self._numbers), hearer, outputs)
         self._runs[run.number] = run
         try:
             await self._hand_over(run)
@@ -94,12 +101,12 @@ class TemplateProcess:
                 return run.hand_over(self._control, encoded({"run": run.number}))
             await asyncio.sleep(FULL_WAIT_SECONDS)
 
-    async def end(self, run: ForkedRun) -> None:
+    async def end(self, run: ForkedRun, grace_seconds: float = TERM_WAIT_SECONDS) -> None:
         """Send SIGTERM to its process group, then SIGKILL. The template process ends all other processes of the run."""
         for sign in (signal.SIGTERM, signal.SIGKILL):
             with suppress(OSError):
                 self._control.send(encoded({"kill": run.number, "signal": sign}))
-            await asyncio.wait([run.ended], timeout=TERM_WAIT_SECONDS)
+            await asyncio.wait([run.ended], timeout=grace_seconds if sign == signal.SIGTERM else TERM_WAIT_SECONDS)
             if run.ended.done():
                 return
         await self.kill()  # the template process itself is stopped; its runs end with it
@@ -142,6 +149,7 @@ class TemplateProcess:
 
     def _heard(self, run: ForkedRun, message: dict[str, int]) -> None:
         if "forked" in message:
+            run.pid = message["pid"]
             if not run.forked.done():
                 run.forked.set_result(None)
             return

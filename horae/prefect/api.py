@@ -242,8 +242,10 @@ class PrefectApi:
 
     async def ensure_work_pool(
         self, name: str, base_job_template: Mapping[str, Any], *, pool_type: str = "process", update: bool = False
-    ) -> None:
-        """Create the work pool if it does not exist. With `update`, also set this template on an existing pool."""
+    ) -> str:
+        """Create the work pool if it does not exist; returns its type. With `update`, also set this template on an
+        existing pool.
+        """
         found = await self._http.ask("GET", f"/work_pools/{quote(name, safe='')}")
         template = {"base_job_template": dict(base_job_template)}
         if found is None:
@@ -252,6 +254,7 @@ class PrefectApi:
             )
         elif update and found["base_job_template"] != template["base_job_template"]:
             await self._http.ask("PATCH", f"/work_pools/{quote(name, safe='')}", template)
+        return str(found["type"]) if found else pool_type
 
     async def ensure_automation(self, definition: Mapping[str, Any]) -> None:
         """Create the automation if none has its name."""

@@ -4,7 +4,7 @@ import sys
 from itertools import permutations
 from keyword import iskeyword
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
@@ -74,6 +74,8 @@ class PrefectSettings(Table):
     """Loopback port of the server that `horae up` starts. 0: any free port."""
     work_pool: str = "horae"
     """The work pool. `horae up` creates it if it does not exist, and starts a worker for it."""
+    worker: Literal["process", "horae-warm"] = "process"
+    """Type of that worker. `horae-warm` forks each flow run from a process that has imported Prefect and the flow."""
     files: tuple[str, ...] = ("prefect.yaml",)
     """Deployment files: paths or globs, relative to the project. `HORAE_PREFECT__FILES` separates them by `:`."""
 

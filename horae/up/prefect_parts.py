@@ -24,6 +24,9 @@ HEARTBEAT_SECONDS = 30
 CRASHED_AFTER_SECONDS = 90
 """A flow run without a heartbeat for this long is Crashed. Otherwise a run whose process was killed stays Running."""
 
+PROCESS = "process"
+"""Prefect's own type of worker: each flow run is a new process."""
+
 SWITCHED_OFF = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_CLI_PROMPT": "false",
@@ -78,18 +81,26 @@ def server_part(project: Path, state: Path, port: int) -> Part:
 
 
 def worker_part(
-    project: Path, state: Path, pool: str, api_url: str, *, needs: tuple[str, ...] = (), api_key: str | None = None
+    project: Path,
+    state: Path,
+    pool: str,
+    api_url: str,
+    *,
+    needs: tuple[str, ...] = (),
+    api_key: str | None = None,
+    worker: str = PROCESS,
 ) -> Part:
-    """The part `prefect-worker`: a process worker of `pool` that looks for work every second. Each flow run has its own
-    session, so if only the worker is killed, its flow runs continue to their end.
+    """The part `prefect-worker`: a worker of `pool`, of the type `worker`, that looks for work every second, or four
+    times a second if its flow runs start warm. Each flow run has its own session, so if only the worker is killed, its
+    flow runs continue to their end.
     """
     health_port = free_port()
     env = environment(state, api_url, api_key) | {
-        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PREFECT_WORKER_QUERY_SECONDS": "1" if worker == PROCESS else "0.25",
         "PREFECT_WORKER_WEBSERVER_HOST": LOOPBACK,
         "PREFECT_WORKER_WEBSERVER_PORT": str(health_port),
     }
-    arguments = ("worker", "start", "--pool", pool, "--type", "process", "--name", "horae-up", "--with-healthcheck")
+    arguments = ("worker", "start", "--pool", pool, "--type", worker, "--name", "horae-up", "--with-healthcheck")
     command = (sys.executable, "-m", "prefect", *arguments)
 
     async def ready() -> bool:
@@ -98,27 +109,30 @@ def worker_part(
     return Part(name="prefect-worker", command=command, cwd=project, env=env, ready=ready, needs=needs)
 
 
-async def prepare(api: PrefectApi, project: Path, pool: str, *, ours: bool) -> None:
+async def prepare(api: PrefectApi, project: Path, pool: str, *, ours: bool, worker: str = PROCESS) -> str:
     """Create the work pool, and the automation that ends flow runs whose process died. `ours`: the server is the
     embedded one. Then an existing pool is updated, and flow runs that an earlier `horae up` left are ended. A shared
-    server is not changed.
+    server is not changed. `worker`: the wanted type of worker. Returns the type to start, which is `process` for an
+    existing pool of another type on a shared server.
     """
-    template = process_template(await api.default_job_template("process"), project)
-    await api.ensure_work_pool(pool, template, update=ours)
+    template = job_template(await api.default_job_template("process"), project, worker)
+    found = await api.ensure_work_pool(pool, template, pool_type=worker, update=ours)
     if ours:
         # Otherwise they keep the concurrency slot of their deployment for minutes, and the next run is cancelled.
         await api.crash_unfinished("its process ended when its horae up ended")
     await api.ensure_automation(silent_runs_crash())
+    return worker if ours or found == worker else PROCESS
 
 
-def process_template(default: Mapping[str, Any], project: Path) -> dict[str, Any]:
+def job_template(default: Mapping[str, Any], project: Path, worker: str = PROCESS) -> dict[str, Any]:
     """The process pool's job template with defaults of this machine: flow runs use the project folder and this Python,
-    and begin at once. So prefect.yaml needs no path of a machine.
+    and begin at once. So prefect.yaml needs no path of a machine. A warm worker has the same job variables.
     """
     template = {key: dict(value) for key, value in default.items()}
     properties = {key: dict(value) for key, value in template["variables"]["properties"].items()}
     properties["working_dir"]["default"] = str(project)
-    properties["command"]["default"] = f"{sys.executable} -m prefect.engine"
+    if worker == PROCESS:
+        properties["command"]["default"] = f"{sys.executable} -m prefect.engine"
     template["variables"] = {**template["variables"], "properties": properties}
     return template
 

@@ -222,12 +222,12 @@ async def _start_flows(up: Up) -> None:
     url = prefect.api_url.get_secret_value()
     ours = any(status.name == "prefect-server" for status in up.parts.status())
     async with prefect_of(up.settings) as api:
-        await prepare(api, project, prefect.work_pool, ours=ours)
+        worker = await prepare(api, project, prefect.work_pool, ours=ours, worker=prefect.worker)
     up.board.say("deploying the flows of prefect.yaml")
     needs = ("prefect-server",) if ours else ()
     await _together(
         _deploy(up, key),
-        up.parts.start(worker_part(project, state, prefect.work_pool, url, needs=needs, api_key=key)),
+        up.parts.start(worker_part(project, state, prefect.work_pool, url, needs=needs, api_key=key, worker=worker)),
     )
 
 
