@@ -17,7 +17,7 @@ async def main() -> None:
     api_key = given.prefect.api_key.get_secret_value() if given.prefect.api_key else None
     url = given.prefect.api_url.get_secret_value()
     async with PrefectApi(url, api_key) as api:
-        await prepare(api, given.project, given.prefect.work_pool, ours=False, worker=given.prefect.worker)
+        await prepare(api, given.project, given.prefect.work_pool, ours=False, worker=given.prefect.worker_type)
     files = read(given.project, given.prefect.files, given.folders.flows).files
     print(await deploy(given.project, given.state, url, api_key, pool=given.prefect.work_pool, files=files))
 

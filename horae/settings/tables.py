@@ -74,7 +74,7 @@ class PrefectSettings(Table):
     """Loopback port of the server that `horae up` starts. 0: any free port."""
     work_pool: str = "horae"
     """The work pool. `horae up` creates it if it does not exist, and starts a worker for it."""
-    worker: Literal["process", "horae-warm"] = "process"
+    worker_type: Literal["process", "horae-warm"] = "process"
     """Type of that worker. `horae-warm` forks each flow run from a process that has imported Prefect and the flow."""
     files: tuple[str, ...] = ("prefect.yaml",)
     """Deployment files: paths or globs, relative to the project. `HORAE_PREFECT__FILES` separates them by `:`."""

@@ -222,7 +222,7 @@ async def _start_flows(up: Up) -> None:
     url = prefect.api_url.get_secret_value()
     ours = any(status.name == "prefect-server" for status in up.parts.status())
     async with prefect_of(up.settings) as api:
-        worker = await prepare(api, project, prefect.work_pool, ours=ours, worker=prefect.worker)
+        worker = await prepare(api, project, prefect.work_pool, ours=ours, worker=prefect.worker_type)
     up.board.say("deploying the flows of prefect.yaml")
     needs = ("prefect-server",) if ours else ()
     await _together(
