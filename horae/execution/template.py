@@ -254,7 +254,8 @@ def _be_new(template: int) -> None:
 def main(arguments: Sequence[str]) -> NoReturn:
     control, starter, target, *rest = arguments
     outlives = OUTLIVES in rest
-    die_with(int(starter), signal.SIGTERM)
+    if not outlives:  # the signal comes before the parent changes, so it could not be told from an order to end
+        die_with(int(starter), signal.SIGTERM)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     adopt_orphans()
     without = frozenset(text.removeprefix(WITHOUT) for text in rest if text.startswith(WITHOUT))

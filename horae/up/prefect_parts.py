@@ -1,4 +1,4 @@
-"""Prefect on this machine: its server and a process worker as parts, the work pool, and the deployments."""
+"""Prefect on this machine: its server and a worker as parts, the work pool, and the deployments."""
 
 import asyncio
 import importlib.util

@@ -4,14 +4,15 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 from horae.execution.forked_run import ForkedRun
+from horae.execution.template_process import TemplateProcess
 from horae.warm.template import CANCEL
-from horae.warm.templates import Kind, Templates, Warm
+from horae.warm.templates import Kind, Templates
 
 KILL_SECONDS = 5.0
 
@@ -40,8 +41,8 @@ class _Deaf:
 
 
 class Forked:
-    def __init__(self, warm: Warm, run: ForkedRun) -> None:
-        self._warm, self._run, self.pid = warm, run, run.pid
+    def __init__(self, template: TemplateProcess, run: ForkedRun) -> None:
+        self._template, self._run, self.pid = template, run, run.pid
 
     @classmethod
     @asynccontextmanager
@@ -49,33 +50,42 @@ class Forked:
         cls, templates: Templates, kind: Kind, request: Mapping[str, Any], stream: bool
     ) -> AsyncIterator["Forked"]:
         """Raises NotBegun if it did not begin. Leaving the context ends it."""
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        try:
-            outputs = (1, 2) if stream else (nowhere, nowhere)
-            warm, run = await templates.begin(kind, json.dumps(request).encode(), _Deaf(), outputs)
-        finally:
-            os.close(nowhere)
-        own = cls(warm, run)
-        try:
-            yield own
-        finally:
-            if not run.ended.done():
-                await asyncio.shield(own.end(KILL_SECONDS))
-            templates.release(warm, run)
+        with _outputs(stream) as outputs:
+            async with templates.running(kind, json.dumps(request).encode(), _Deaf(), outputs) as (template, run):
+                own = cls(template, run)
+                try:
+                    yield own
+                finally:
+                    if not run.ended.done():
+                        await asyncio.shield(own.end(KILL_SECONDS))
 
     async def wait(self) -> int:
         await asyncio.wait([self._run.ended])
         return self._run.ended.result()
 
     async def end(self, grace_seconds: float) -> None:
-        if template := self._warm.ready:
-            await template.end(self._run, grace_seconds)
+        await self._template.end(self._run, grace_seconds)
 
     async def cancel(self, grace_seconds: float) -> None:
         if not self._run.ended.done():
             with suppress(ProcessLookupError):
                 os.kill(self.pid, CANCEL)
-        await self.end(grace_seconds)
+            await asyncio.wait([self._run.ended], timeout=grace_seconds)
+        if not self._run.ended.done():
+            await self.end(KILL_SECONDS)
+
+
+@contextmanager
+def _outputs(stream: bool) -> Iterator[tuple[int, int]]:
+    """Where stdout and stderr of a run go: to those of the worker, or nowhere."""
+    if stream:
+        yield 1, 2
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        yield nowhere, nowhere
+    finally:
+        os.close(nowhere)
 
 
 class Plain:

@@ -19,7 +19,7 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from horae.execution.channel import Channel
 from horae.execution.template import Serve, Unfit, why_unfit
@@ -28,7 +28,7 @@ ENGINE = "prefect.engine"
 IMPORTED = ("prefect.flow_engine", "prefect.flows", "prefect.deployments.steps.core", "prefect.client.orchestration")
 """Modules that every flow run needs."""
 CANCEL = signal.SIGUSR1
-"""Tells a flow run that the SIGTERM that follows cancels it."""
+"""Cancels a flow run."""
 type Stamp = tuple[int, int]
 
 
@@ -85,19 +85,27 @@ def _stamp(module: ModuleType) -> Stamp:
     return status.st_mtime_ns, status.st_size
 
 
-def _cancelled(*_: object) -> None:
-    """The flow run is to be cancelled, and SIGTERM follows: the engine then leaves the state of the run to the worker,
-    instead of reporting a crash. Prefect has no public way to say so. Where this one is gone, the run is reported as
-    Crashed first, and as Cancelled when it has ended.
+def _heed_cancellation() -> None:
+    """On CANCEL, send SIGTERM to the flow run and its processes. Prefect's engine then reports the run as Cancelled and
+    runs its hooks, instead of reporting a crash, because its listener knows of the cancellation first. Prefect has no
+    public way to say so. Where this one is gone, the run is Crashed first, and the worker makes it Cancelled.
     """
+    listener: dict[str, Any] = {}
     with suppress(ImportError):
-        vars(import_module("prefect._internal.control_listener"))["_intent"] = "cancel"
+        listener = vars(import_module("prefect._internal.control_listener"))
+
+    def cancelled(*_: object) -> None:
+        # One signal, not two: the SIGTERM of somebody else could be handled before this has said why it comes.
+        listener["_intent"] = "cancel"
+        os.killpg(os.getpgrp(), signal.SIGTERM)
+
+    signal.signal(CANCEL, cancelled)
 
 
 def _engine() -> int:
     """Run the engine; returns the exit status that its own process would have."""
     sys.argv = [ENGINE]
-    signal.signal(CANCEL, _cancelled)
+    _heed_cancellation()
     try:
         with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # it is already imported
             runpy.run_module(ENGINE, run_name="__main__", alter_sys=True)

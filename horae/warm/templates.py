@@ -1,10 +1,9 @@
 """The template processes of the worker `horae-warm`: one for each flow and environment, and one without a flow."""
 
 import asyncio
-import logging
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from horae.execution.forked_run import ForkedRun, Hearer, Outputs
 from horae.execution.template import OUTLIVES
 from horae.execution.template_process import TemplateProcess
 
-log = logging.getLogger(__name__)
 TARGET = "horae.warm.template:prepare"
 MOST_TEMPLATES = 8
 """The most template processes at a time. Each needs about 100 MB. The one that was used least recently is closed."""
@@ -28,24 +26,26 @@ class Kind:
     entrypoint: str
     """Empty: no flow."""
     folder: Path
-    env: tuple[tuple[str, str], ...]
+    env: tuple[tuple[str, str], ...] = field(repr=False)
     code: tuple[int, int] = (0, 0)
     """Time of change and size of the flow's file. A changed file needs another template."""
 
     @classmethod
     def of(cls, entrypoint: str, folder: Path, env: Mapping[str, str]) -> "Kind":
-        shared = tuple(sorted((name, value) for name, value in env.items() if not name.startswith(OF_THE_RUN)))
         file, colon, _ = entrypoint.rpartition(":")
         with suppress(OSError):
             if colon:
                 status = os.stat(folder / file)
-                return cls(entrypoint, folder, shared, (status.st_mtime_ns, status.st_size))
-        return cls(entrypoint, folder, shared)
+                return cls(entrypoint, folder, _shared(env), (status.st_mtime_ns, status.st_size))
+        return cls(entrypoint, folder, _shared(env))
 
-    @property
-    def bare(self) -> "Kind":
-        """The same environment without a flow."""
-        return Kind("", self.folder, self.env)
+    @classmethod
+    def without_flow(cls, env: Mapping[str, str]) -> "Kind":
+        return cls("", Path.cwd(), _shared(env))
+
+
+def _shared(env: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((name, value) for name, value in env.items() if not name.startswith(OF_THE_RUN)))
 
 
 @dataclass(eq=False, slots=True)
@@ -53,7 +53,8 @@ class Warm:
     """A template process that starts, serves or waits for its last run."""
 
     starting: asyncio.Task[TemplateProcess]
-    runs: set[ForkedRun] = field(default_factory=set)
+    uses: int = 0
+    """How many runs come from it, or wait for it."""
     retired: bool = False
 
     @property
@@ -70,20 +71,12 @@ class Warm:
 
 
 class Templates:
-    """Leaving the context ends every template process and every flow run."""
+    """Close them after use."""
 
     def __init__(self) -> None:
         self._known: dict[Kind, Warm] = {}
         """The one that was used last is the last."""
         self._closing: set[asyncio.Task[None]] = set()
-
-    async def __aenter__(self) -> "Templates":
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        warm = list(self._known.values())
-        self._known.clear()
-        await asyncio.gather(*(_close(one) for one in warm), *self._closing)
 
     def warm(self, kind: Kind) -> Warm:
         """The template process of this kind, started if there is none."""
@@ -93,44 +86,51 @@ class Templates:
             found = Warm(asyncio.create_task(start, name="template starts"))
         self._known[kind] = found
         for surplus in list(self._known)[:-MOST_TEMPLATES]:
-            self._retire(self._known.pop(surplus))
+            old = self._known.pop(surplus)
+            old.retired = True
+            self._close_if_idle(old)
         return found
 
-    async def begin(self, kind: Kind, request: bytes, hearer: Hearer, outputs: Outputs) -> tuple[Warm, ForkedRun]:
-        """A flow run that begins. Until the template of the flow is ready, runs come from the one without a flow.
+    @asynccontextmanager
+    async def running(
+        self, kind: Kind, request: bytes, hearer: Hearer, outputs: Outputs
+    ) -> AsyncIterator[tuple[TemplateProcess, ForkedRun]]:
+        """A flow run that has begun, and its template. The caller ends it before leaving the context.
 
-        Raises NotBegun if no process could be forked.
+        Until the template of the flow is ready, runs come from the one without a flow. Raises NotBegun if no process
+        could be forked.
         """
         warm = self.warm(kind)
         if not warm.starting.done() or warm.failed:
-            bare = self.warm(kind.bare)
+            bare = self.warm(Kind.without_flow(dict(kind.env)))
             await asyncio.wait([warm.starting, bare.starting], return_when=asyncio.FIRST_COMPLETED)
-            warm = warm if warm.starting.done() and not warm.failed else bare
+            warm = warm if warm.ready else bare
+        warm.uses += 1
+        try:
             await asyncio.wait([warm.starting])
-        template = warm.ready
-        if template is None:
-            raise NotBegun("no template process of flow runs could start; the worker's log shows why")
-        run = await template.begin(request, hearer, outputs)
-        warm.runs.add(run)
-        return warm, run
+            template = warm.ready
+            if template is None:
+                raise NotBegun("no template process of flow runs could start; the worker's log shows why")
+            run = await template.begin(request, hearer, outputs)
+            try:
+                yield template, run
+            finally:
+                template.release(run)
+        finally:
+            warm.uses -= 1
+            self._close_if_idle(warm)
 
-    def release(self, warm: Warm, run: ForkedRun) -> None:
-        """The run has ended, or is given up."""
-        if template := warm.ready:
-            template.release(run)
-        warm.runs.discard(run)
-        if warm.retired and not warm.runs:
-            self._close_soon(warm)
+    def _close_if_idle(self, warm: Warm) -> None:
+        if warm.retired and not warm.uses:
+            task = asyncio.create_task(_close(warm), name="template closes")
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
 
-    def _retire(self, warm: Warm) -> None:
-        warm.retired = True
-        if not warm.runs:
-            self._close_soon(warm)
-
-    def _close_soon(self, warm: Warm) -> None:
-        task = asyncio.create_task(_close(warm), name="template closes")
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+    async def close(self) -> None:
+        """End every template process and every flow run."""
+        warm = list(self._known.values())
+        self._known.clear()
+        await asyncio.gather(*(_close(one) for one in warm), *self._closing)
 
 
 async def _close(warm: Warm) -> None:

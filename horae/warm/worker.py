@@ -68,7 +68,7 @@ class WarmConfiguration(BaseJobConfiguration):
         self.env = {**os.environ, **self.env}
         if deployment is not None:
             self._code = _code_of(deployment, self.working_dir)
-            self._entrypoint = (deployment.entrypoint or "") if self._code else ""
+            self._entrypoint = deployment.entrypoint or ""
 
 
 class WarmResult(BaseWorkerResult):
@@ -93,7 +93,7 @@ class WarmWorker(BaseWorker[WarmConfiguration, WarmVariables, WarmResult]):
         await super().setup()
         self._watch = asyncio.create_task(self._watch_cancellations(), name="cancellations")
         if LINUX:
-            self._templates.warm(Kind.of("", Path.cwd(), os.environ | WarmConfiguration._base_environment()))
+            self._templates.warm(Kind.without_flow(os.environ | WarmConfiguration._base_environment()))
 
     async def teardown(self, *exc_info: Any) -> None:
         if self._watch:
@@ -101,7 +101,7 @@ class WarmWorker(BaseWorker[WarmConfiguration, WarmVariables, WarmResult]):
         try:
             await super().teardown(*exc_info)
         finally:
-            await self._templates.__aexit__()
+            await self._templates.close()
 
     async def run(
         self, flow_run: FlowRun, configuration: WarmConfiguration, task_status: TaskStatus[Any] | None = None
@@ -127,9 +127,8 @@ class WarmWorker(BaseWorker[WarmConfiguration, WarmVariables, WarmResult]):
         env = {name: value for name, value in given.env.items() if value is not None}
         command = shlex.split(given.command) if given._own_command and given.command else None
         if command is None and LINUX:
-            kind = Kind.of(given._entrypoint, given._code or folder, env)
-            if not given._entrypoint:
-                kind = Kind.of("", Path.cwd(), env)
+            code = given._code
+            kind = Kind.of(given._entrypoint, code, env) if code else Kind.without_flow(env)
             request = {"folder": str(folder), "env": _of_the_run(env)}
             try:
                 async with Forked.begun(self._templates, kind, request, given.stream_output) as running:

@@ -30,7 +30,11 @@ from prefect import flow
 import helper
 
 
-@flow
+def cancelled(flow, flow_run, state):
+    pathlib.Path("hook").write_text(state.name)
+
+
+@flow(on_cancellation=[cancelled])
 def told(wanted: str = "") -> None:
     """Writes where and in what it runs."""
     facts = [str(pathlib.Path.cwd()), str(os.getppid()), helper.WORD, os.environ.get("COLOUR", "")]
@@ -38,6 +42,12 @@ def told(wanted: str = "") -> None:
     if wanted == "sleep":
         pathlib.Path("sleeper").write_text(str(os.getpid()))
         time.sleep(600)
+    if wanted == "wait":
+        print("begun", flush=True)
+        pathlib.Path("sleeper").write_text(str(os.getpid()))
+        while not pathlib.Path("let it end").exists():
+            time.sleep(0.05)
+        print("ends", flush=True)
     if wanted == "exit":
         os._exit(3)
     if wanted == "fail":
@@ -90,9 +100,9 @@ class Trial:
         return (self.project / f"told-{wanted}").read_text().split(" ")
 
     def pid(self, name: str) -> int:
+        """0 while it does not run."""
         [found] = [status.pid for status in self.parts.status() if status.name == name]
-        assert found
-        return found
+        return found or 0
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -153,10 +163,10 @@ def alive(pid: int) -> bool:
     return True
 
 
-async def sleeper(trial: Trial) -> tuple[str, int]:
+async def sleeper(trial: Trial, wanted: str = "sleep") -> tuple[str, int]:
     file = trial.project / "sleeper"
     file.unlink(missing_ok=True)
-    run = await trial.start("told/plain", "sleep")
+    run = await trial.start("told/plain", wanted)
 
     async def begun() -> str:
         return file.read_text() if file.exists() else ""
@@ -169,13 +179,9 @@ async def sleeper(trial: Trial) -> tuple[str, int]:
 async def test_cancelling_ends_the_process_and_the_run(trial: Trial) -> None:
     run, pid = await sleeper(trial)
     await trial.api.cancel(run)
-
-    async def cancelled() -> bool:
-        found = await trial.api.flow_run(run)
-        return bool(found and found.state_type == "CANCELLED")
-
-    await wait_until(cancelled, "the cancelled flow run", 60)
-    await wait_until(lambda: not alive(pid), "the end of the process", 40)
+    assert (await trial.ended(run, 25)).state_type == "CANCELLED"  # before the grace period ends
+    await wait_until(lambda: not alive(pid), "the end of the process", 10)
+    assert (trial.project / "hook").read_text() == "Cancelling"
 
 
 async def test_a_killed_run_is_crashed_and_the_next_one_runs(trial: Trial) -> None:
@@ -183,3 +189,13 @@ async def test_a_killed_run_is_crashed_and_the_next_one_runs(trial: Trial) -> No
     os.kill(pid, signal.SIGKILL)
     assert (await trial.ended(run)).state_type == "CRASHED"
     assert (await trial.facts("told/plain", "e"))[0] == str(trial.project)
+
+
+async def test_a_run_outlives_a_killed_worker(trial: Trial) -> None:
+    run, pid = await sleeper(trial, "wait")
+    worker = trial.pid("prefect-worker")
+    os.kill(worker, signal.SIGKILL)
+    await wait_until(lambda: trial.pid("prefect-worker") not in {0, worker}, "another worker", 60)
+    assert alive(pid)
+    (trial.project / "let it end").touch()
+    assert (await trial.ended(run)).state_type == "COMPLETED"
