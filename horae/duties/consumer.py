@@ -16,6 +16,7 @@ from horae.project.registry import Registry
 from horae.queues.base import Consumer as Source
 from horae.queues.base import Delivery
 from horae.queues.ready import ReadyList
+from horae.queues.reopening import Reopening
 from horae.reasons import Reason, worded
 from horae.signing import Signing
 from horae.store.base import Store
@@ -64,6 +65,11 @@ class Consumer:
         """How often the claim of a run failed, although the store answered."""
         work.slots.join()
         self._acking: asyncio.Task[None] | None = None
+
+    @property
+    def trouble(self) -> str:
+        """Why the source was opened again, until it gets messages."""
+        return self._source.trouble if isinstance(self._source, Reopening) else ""
 
     async def step(self) -> float:
         slots = self._work.slots

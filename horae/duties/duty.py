@@ -34,6 +34,15 @@ class ProviderDuty(Duty, Protocol):
     def provider(self) -> str: ...
 
 
+@runtime_checkable
+class TroubledDuty(Duty, Protocol):
+    """A duty that can tell trouble although its step does not fail."""
+
+    @property
+    def trouble(self) -> str:
+        """Empty if there is none."""
+
+
 @dataclass(slots=True)
 class Progress:
     """The time of a duty's last round, and the reason why it waits."""
@@ -86,6 +95,7 @@ class Progresses:
 async def keep_doing(duty: Duty, progresses: Progresses, stopping: asyncio.Event) -> None:
     """Repeat the duty's step until `stopping` is set."""
     failures, provider = 0, duty.provider if isinstance(duty, ProviderDuty) else ""
+    troubled = duty if isinstance(duty, TroubledDuty) else None
     progresses.went_round(duty.name, provider=provider)
     while not stopping.is_set():
         try:
@@ -103,7 +113,8 @@ async def keep_doing(duty: Duty, progresses: Progresses, stopping: asyncio.Event
             if failures:
                 log.info("%s goes on", duty.name, extra={"action": "duty_goes_on", "duty": duty.name})
             failures = 0
-            progresses.went_round(duty.name, provider=provider)
+            trouble = troubled.trouble if troubled else ""
+            progresses.went_round(duty.name, trouble, provider=provider)
         if wait > 0:
             with suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), wait)

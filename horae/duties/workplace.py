@@ -44,6 +44,10 @@ class Workplace:
         signing = self.queues.signing
         return Consumer(provider, source, self.store, registry, self.work, self.name, self.work.lease, ready, signing)
 
+    def open_sources(self) -> dict[str, Source]:
+        """A consumer for each provider that is polled, and for the ready list if there is one. Close them after use."""
+        return self.sources(self.queues.open_consumers(self.name, self.metrics.reopened))
+
     def sources(self, opened: Mapping[str, Source]) -> dict[str, Source]:
         """These sources by name, and the ready list if there is one."""
         return {**opened, **({READY: self.ready.open_consumer(self.name)} if self.ready else {})}

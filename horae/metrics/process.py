@@ -39,6 +39,12 @@ class Metrics:
         self.published = Counter(
             "horae_messages_published", "Messages given to a broker", ["provider"], registry=self.registry
         )
+        self._reopened = Counter(
+            "horae_consumers_reopened",
+            "Consumers that got no messages from a broker that had some, and were opened again",
+            ["provider"],
+            registry=self.registry,
+        )
         self.lapsed = Counter("horae_leases_lapsed", "Runs whose lease expired", registry=self.registry)
         self.tick = Gauge(
             "horae_tick_seconds", "Unix time of the last round of each duty", ["duty"], registry=self.registry
@@ -69,6 +75,9 @@ class Metrics:
             self._series[job, tier, verdict] = series
         series[0].inc()
         series[1].observe(seconds)
+
+    def reopened(self, provider: str) -> None:
+        self._reopened.labels(provider).inc()
 
     def slow(self, job: str) -> None:
         self._slow.labels(job).inc()

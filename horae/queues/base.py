@@ -116,5 +116,8 @@ class Provider[S: BaseModel, P: Publisher]:
     backlog: Callable[[P], Awaitable[Backlog]] | None = None
     """Returns the backlog; None if the broker cannot tell it. Raises QueueUnavailable. It uses the publisher, so that
     it also answers while a consumer hangs."""
+    own_backlog: Callable[[Any], Awaitable[int]] | None = None
+    """For a broker that keeps a message for one consumer: returns how many wait for this one. None: any consumer can
+    get any message, so `backlog` answers for each. Raises QueueUnavailable."""
     extra: str = ""
     """The extra of the package that installs its client library; empty if every installation has the library."""

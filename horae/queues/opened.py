@@ -1,9 +1,12 @@
 """The configured providers, opened: a router to publish, a consumer for each provider that is polled, and receivers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from horae.queues.base import Consumer
 from horae.queues.configured import Configured, configured
+from horae.queues.reopening import Reopening
 from horae.queues.routing import Router
 from horae.settings import Settings
 from horae.signing import Signing
@@ -22,10 +25,28 @@ class Queues:
         """The providers that leave messages with one worker."""
         return frozenset(one.name for one in self.providers if one.provider.capabilities.held)
 
-    def open_consumers(self, worker: str) -> dict[str, Consumer]:
-        """A consumer for each provider that is polled, by the provider's name. Close them after use."""
-        opened = {one.name: one.open_consumer(worker) for one in self.providers}
-        return {name: consumer for name, consumer in opened.items() if consumer is not None}
+    def open_consumers(
+        self, worker: str, reopened: Callable[[str], object] = lambda provider: None
+    ) -> dict[str, Consumer]:
+        """A consumer for each provider that is polled, by the provider's name. Close them after use. `reopened` is
+        called with the name of a provider whose consumer got nothing and was opened again.
+        """
+        polled = [one for one in self.providers if one.provider.open_consumer]
+        return {one.name: self._open_consumer(one, worker, reopened) for one in polled}
+
+    def _open_consumer(self, one: Configured, worker: str, reopened: Callable[[str], object]) -> Consumer:
+        def opened() -> Consumer:
+            consumer = one.open_consumer(worker)
+            assert consumer
+            return consumer
+
+        async def behind(consumer: Consumer) -> int | None:
+            if own_backlog := one.provider.own_backlog:
+                return await own_backlog(consumer)
+            backlog = await self.router.backlog(one.name)
+            return backlog.messages if backlog else None
+
+        return Reopening(one.name, opened, behind, partial(reopened, one.name))
 
     def open_receivers(self) -> dict[str, Consumer]:
         """The endpoint of each provider whose broker calls, by the provider's name. Close them after use."""

@@ -12,7 +12,19 @@ if TYPE_CHECKING:  # the rules of `horae check` and `horae decide` need only the
     from horae.queues.base import Provider
 
 SEAM = frozenset(
-    {"access", "base", "closing", "configured", "decoding", "opened", "priorities", "providers", "ready", "routing"}
+    {
+        "access",
+        "base",
+        "closing",
+        "configured",
+        "decoding",
+        "opened",
+        "priorities",
+        "providers",
+        "ready",
+        "reopening",
+        "routing",
+    }
 )
 """Files of this package that are not providers."""
 

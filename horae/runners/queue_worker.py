@@ -22,7 +22,7 @@ async def run(settings: Settings, guard: Guard | None = None) -> int:
     async with opened(settings, "queue-worker", own.slots, guard) as process, AsyncExitStack() as stack:
         place = process.place
         listener = HealthServer(process.health, own.health_host, own.health_port, "HORAE_WORKER__HEALTH_PORT")
-        sources = place.sources(place.queues.open_consumers(place.name))
+        sources = place.open_sources()
         stack.push_async_callback(close_all, sources.values())
         consumers = [place.consumer(provider, source, process.registry) for provider, source in sources.items()]
         return await serve(process, consumers, place.movers(), listener, own.grace_seconds)

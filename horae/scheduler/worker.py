@@ -42,7 +42,7 @@ class ProgramWorker:
 
     async def __aenter__(self) -> Self:
         if self._everything:
-            for provider, source in self._place.sources(self._place.queues.open_consumers(self._place.name)).items():
+            for provider, source in self._place.open_sources().items():
                 self._stack.push_async_callback(close_all, [source])
                 self._take(self._place.consumer(provider, source, self._registry))
         for job in self._registry:

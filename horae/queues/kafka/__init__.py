@@ -81,6 +81,10 @@ async def _backlog(publisher: "KafkaPublisher") -> Backlog:
     return await publisher.backlog()
 
 
+async def _own_backlog(consumer: "KafkaConsumer") -> int:
+    return await consumer.behind()
+
+
 PROVIDER = Provider(
     name="kafka",
     title="Kafka",
@@ -98,5 +102,6 @@ PROVIDER = Provider(
     open_publisher=_open_publisher,
     open_consumer=_open_consumer,
     backlog=_backlog,
+    own_backlog=_own_backlog,
     extra="kafka",
 )

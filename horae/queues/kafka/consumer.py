@@ -244,6 +244,16 @@ class KafkaConsumer:
                     receipt = (self._owned, partition, record.offset)
                     self._arrived.append(delivery_of(record.value or b"", self._limit_bytes, receipt))
 
+    async def behind(self) -> int:
+        """How many messages of its own partitions it has not received. Raises QueueUnavailable."""
+        own = self._partitions() if self._client else []
+        if not own:
+            return 0
+        with translated(self._topics.url):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                ends = await self._client.end_offsets(own)
+                return sum([end - await self._client.position(one) for one, end in ends.items()])
+
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
         if not deliveries:
             return
