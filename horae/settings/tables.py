@@ -74,8 +74,9 @@ class PrefectSettings(Table):
     """Loopback port of the server that `horae up` starts. 0: any free port."""
     work_pool: str = "horae"
     """The work pool. `horae up` creates it if it does not exist, and starts a worker for it."""
-    worker_type: Literal["process", "horae-warm"] = "process"
-    """Type of that worker. `horae-warm` forks each flow run from a process that has imported Prefect and the flow."""
+    worker_type: Literal["process", "horae-warm"] = "horae-warm"
+    """Type of that worker. `horae-warm` forks each flow run from a process that has imported Prefect and the flow;
+    `process` starts a new Python for each."""
     files: tuple[str, ...] = ("prefect.yaml",)
     """Deployment files: paths or globs, relative to the project. `HORAE_PREFECT__FILES` separates them by `:`."""
 
