@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 
 from horae.jobs.job import Job  # noqa: E402
 from horae.jobs.options import OPTIONS  # noqa: E402
-from horae.jobs.policies import CatchUp, Isolation, Overlap, Retry, Scope, Tier, Trait  # noqa: E402
+from horae.jobs.policies import CatchUp, Isolation, Need, Overlap, Retry, Scope, Tier, Trait  # noqa: E402
 from horae.matrix import STEPS  # noqa: E402
 from horae.messages import Message  # noqa: E402
 from horae.metrics.process import Metrics  # noqa: E402
@@ -147,7 +147,7 @@ def job_fields() -> str:
     for one in fields(Job):
         annotation, text = attributes(Job)[one.name]
         if one.name in OPTIONS | {"name"}:
-            written = annotation.replace("frozenset[Trait]", "names").replace(" | None", "")
+            written = re.sub(r"frozenset\[\w+\]", "names", annotation).replace(" | None", "")
             rows.append([f"`{one.name}`", f"`{written}`", shown(one.default), text])
     return table(["field", "type", "default", "meaning"], iter(rows))
 
@@ -208,6 +208,7 @@ def providers() -> str:
                 found.use_when,
                 "8:3:1" if can.priorities else "all alike",
                 can.ordering.value,
+                f"{can.largest_bytes:,} bytes" if can.largest_bytes else "512 MiB",
                 schedules or f"from version {can.native_schedules}",
                 format_duration(can.redelivers_for),
                 "workers poll" if found.open_consumer else "it calls the receiver",
@@ -215,7 +216,7 @@ def providers() -> str:
                 f"`horae[{found.extra}]`" if found.extra else "always there",
             ]
         )
-    head = ["name", "broker", "use when", "priorities", "order", "schedules", "redelivers for"]
+    head = ["name", "broker", "use when", "priorities", "order", "largest message", "schedules", "redelivers for"]
     return table([*head, "delivery", "backlog", "client library"], iter(rows))
 
 
@@ -292,6 +293,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "overlap": lambda: choices(Overlap),
     "catch-up": lambda: choices(CatchUp),
     "scope": lambda: choices(Scope),
+    "needs": lambda: choices(Need),
     "isolation": lambda: choices(Isolation),
     "tiers": tiers,
     "traits": traits,

@@ -9,6 +9,7 @@ from horae.checks.project_rules import OUTGROWN, OUTLASTS_GRACE, SHORT_RETENTION
 from horae.findings import Finding, Source
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier
+from horae.queues.opened import provider_of
 from horae.queues.providers import names, provider
 from horae.settings import FILE, Settings
 
@@ -30,13 +31,13 @@ def misfits(settings: Settings, jobs: Iterable[Job], took: Mapping[str, Sequence
 
 def _retention(settings: Settings, durable: Sequence[Job]) -> Iterator[Finding]:
     kept, most = timedelta(days=settings.store.keep_runs_days), settings.store.keep_runs_per_job
-    every = {settings.queue.provider, *(_provider(settings, job) for job in durable)}
+    every = {settings.queue.provider, *(provider_of(settings, job) for job in durable)}
     for name in sorted(every):
         if kept < (longest := _redelivers_for(name)):
             message = f"store.keep_runs_days is {spoken(kept)}, but {name} can redeliver a message for "
             yield SHORT_RETENTION.finding(message + spoken(longest), at=Source(file=FILE, line=1))
     for job in durable:
-        name = _provider(settings, job)
+        name = provider_of(settings, job)
         gap = job.schedule.shortest_gap() if job.schedule else None
         if gap and gap * most < (longest := _redelivers_for(name)):
             message = (
@@ -44,10 +45,6 @@ def _retention(settings: Settings, durable: Sequence[Job]) -> Iterator[Finding]:
                 f"{spoken(gap * most)}, but {name} can redeliver a message for {spoken(longest)}"
             )
             yield SHORT_RETENTION.finding(f"{job.name}: {message}", job=job.name, at=job.source)
-
-
-def _provider(settings: Settings, job: Job) -> str:
-    return job.provider or settings.queue.provider
 
 
 def _redelivers_for(name: str) -> timedelta:

@@ -32,7 +32,12 @@ def _needs_store(subject: Subject) -> Tripped:
 
 
 def _unheeded(job: Job) -> Tripped:
-    given = {"retry": job.retry.retries > 0, "concurrency": job.concurrency, "unique_by": job.unique_by is not None}
+    given = {
+        "retry": job.retry.retries > 0,
+        "concurrency": job.concurrency,
+        "unique_by": job.unique_by is not None,
+        "needs": job.needs,
+    }
     found = [name for name, there in given.items() if there]
     return when(bool(found), settings=" and ".join(found))
 

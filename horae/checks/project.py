@@ -8,7 +8,7 @@ from horae.checks.checklist import check_job
 from horae.checks.fit_rules import misfits
 from horae.checks.import_cost import LIMIT, slow_imports
 from horae.checks.project_rules import IGNORED_CODE, PROVIDER_TABLE, SLOW_IMPORT, UNKNOWN_PROVIDER
-from horae.checks.provider_rules import misrouted, signing_faults
+from horae.checks.provider_rules import misrouted, signing_faults, unmet_needs
 from horae.errors import InvalidSettings, unknown
 from horae.findings import Finding, Level, Source
 from horae.jobs.job import Job
@@ -59,6 +59,7 @@ def check_project(
         deployment = registry.deployments.get(job.name)
         findings += check_job(job, deployment.flow if deployment else None, settings.folders.names)
     findings += misfits(settings, registry, ask([job.name for job in registry if job.schedule]))
+    findings += unmet_needs(settings, registry)
     findings += _imports(settings, registry, probed)
     findings += _differences(registry, start)
     findings += look(registry)

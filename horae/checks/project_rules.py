@@ -76,6 +76,13 @@ SIGNING_ON_STORE = Rule(
     "the queue a server of its own with `queue.redis_url`, choose another provider, or turn this hint off with "
     "`ignore`.",
 )
+UNMET_NEEDS = Rule(
+    code="HR728",
+    level=ERROR,
+    says="a durable job needs what its queue provider does not offer, or what no configured provider offers",
+    remedy="Remove the need or `provider`, or configure a provider that offers it. `horae explain JOB` lists the "
+    "providers with their reasons.",
+)
 
 DROPPED_PROVIDER = Rule(
     code="HR713",
@@ -103,6 +110,7 @@ PROJECT_RULES = (
     PROVIDER_TABLE,
     SIGNING_KEYS,
     SIGNING_ON_STORE,
+    UNMET_NEEDS,
     DROPPED_PROVIDER,
     MOVED,
 )

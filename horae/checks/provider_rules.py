@@ -1,14 +1,15 @@
-"""HR713, HR714, HR726 and HR727: where runs wait and where they go, and signed messages."""
+"""HR713, HR714, HR726 to HR728: where runs wait and where they go, signed messages, and needs."""
 
 from collections.abc import Iterable, Iterator
 
-from horae.checks.project_rules import DROPPED_PROVIDER, MOVED, SIGNING_KEYS, SIGNING_ON_STORE
-from horae.errors import InvalidSettings, UnknownName
+from horae.checks.project_rules import DROPPED_PROVIDER, MOVED, SIGNING_KEYS, SIGNING_ON_STORE, UNMET_NEEDS
+from horae.errors import HoraeError, InvalidJob, InvalidSettings, UnknownName
 from horae.findings import Finding, Source
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier
 from horae.queues.configured import configured, not_configured
-from horae.queues.opened import signing_of
+from horae.queues.opened import provider_of, router_of, signing_of
+from horae.queues.providers import names, provider
 from horae.redis.keys import OWN
 from horae.settings import FILE, Settings
 from horae.store.values import ProviderRuns, Routes
@@ -23,10 +24,30 @@ def misrouted(settings: Settings, jobs: Iterable[Job], routes: Routes) -> Iterat
         if runs.provider not in {"", OWN, *usable} and runs.outbox + runs.queued:
             yield DROPPED_PROVIDER.finding(_dropped(settings, runs, usable), at=Source(file=FILE, line=1))
     for job in jobs:
-        said, record = job.provider or settings.queue.provider, routes.moved(job.name)
-        if job.tier is Tier.ONEIRIC and record and record.provider != said:
+        record = routes.moved(job.name)
+        if job.tier is Tier.ONEIRIC and record and record.provider != (said := provider_of(settings, job)):
             message = f"{job.name}: the code names {said}, but a move record sends its runs to {record.provider}"
             yield MOVED.finding(message, job=job.name, at=job.source)
+
+
+def unmet_needs(settings: Settings, jobs: Iterable[Job]) -> Iterator[Finding]:
+    for job in jobs:
+        if job.tier is Tier.ONEIRIC and job.needs and (why := _unmet(settings, job)):
+            yield UNMET_NEEDS.finding(f"{job.name}: {why}", job=job.name, at=job.source)
+
+
+def _unmet(settings: Settings, job: Job) -> str:
+    if job.provider in names():
+        offered = provider(job.provider).capabilities.offered(settings.queue.message_limit_bytes)
+        lacking = ", ".join(sorted(job.needs - offered))
+        return f"the job names the provider {job.provider}, which does not offer {lacking}" if lacking else ""
+    try:
+        router_of(settings).of(job)
+    except InvalidJob as error:
+        return error.message
+    except HoraeError:  # settings that cannot be used: another rule says so
+        return ""
+    return ""
 
 
 def signing_faults(settings: Settings) -> Iterator[Finding]:

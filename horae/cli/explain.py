@@ -81,20 +81,18 @@ def _ranking(settings: Settings, job: Job, move: Move | None, waiting: Sequence[
     """The answer of Oneiric's resolver; it asks no broker. A move record comes before the job's provider, and that
     before every ranking.
     """
-    from pydantic import SecretStr
+    from horae.queues.opened import router_of
 
-    from horae.queues.opened import open_queues
-
-    if settings.store.url is None:  # with the settings that `horae up` would use
-        own = SecretStr(f"redis://127.0.0.1:{settings.store.port}/0")
-        settings = settings.model_copy(update={"store": settings.store.model_copy(update={"url": own})})
-    router = open_queues(settings).router
-    chosen, why = router.choose(), ""
+    router = router_of(settings)
+    chosen, why = router.of(job), ""
     if move:
         chosen, why = move.provider, f"a move record of {clock.isoformat(move.at)} names this provider"
     elif job.provider:
         chosen, why = job.provider, "the job names this provider"
-    ranked = {str(entry["provider"]): list(entry["reasons"]) for entry in router.explain()["ordered"]}
+    ranked = {str(entry["provider"]): list(entry["reasons"]) for entry in router.explain(job.needs)["ordered"]}
+    for name in router.names:
+        if lacking := ", ".join(sorted(job.needs - router.offered(name))):
+            ranked[name] = [f"does not offer {lacking}, which the job needs"]
     if refused := router.refusal(chosen):
         ranked[chosen] = [f"{why}, but its runs wait: {refused}"]
     elif why:
@@ -125,7 +123,8 @@ def _draw(explanation: Explanation) -> None:
     if not explanation.findings:
         print(paint("ok: no findings", "green"))
     if explanation.providers is not None:
-        _head("Queue providers, in the order of Oneiric")
+        needs = f"; the job needs {', '.join(sorted(explanation.job.needs))}" if explanation.job.needs else ""
+        _head(f"Queue providers, in the order of Oneiric{needs}")
         for entry in explanation.providers:
             mark = "▶" if entry["chosen"] else " "
             print(f"{paint(f'{mark} {entry["provider"]:<12}', 'bold')}{'; '.join(entry['reasons'])}")

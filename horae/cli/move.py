@@ -2,8 +2,8 @@
 
 import asyncio
 import sys
-from collections.abc import Iterator
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,9 @@ from horae.settings import Settings
 from horae.shapes.moves import Moved, moved_shape
 from horae.store.base import Store
 from horae.store.values import Only
+
+if TYPE_CHECKING:  # importing it takes longer than the whole help of this command
+    from horae.queues.routing import Router
 
 All = Annotated[bool, typer.Option("--all", help="All durable jobs, including jobs that are added later.")]
 To = Annotated[str, typer.Option("--to", metavar="PROVIDER", help="The new provider. It must be configured.")]
@@ -74,7 +77,8 @@ async def _move(
     router.known(to)
     job = _durable(registry, name) if name else None
     async with connect(settings) as store:
-        planned = await _planned(store, registry, job, to, router.choose())
+        _refuse_lacking(router, [job] if job else registry.by_tier(Tier.ONEIRIC), to)
+        planned = await _planned(store, registry, job, to, router)
         if preview or not (yes or _confirmed(planned)):
             return planned
         if planned.record:
@@ -100,13 +104,19 @@ def _durable(registry: Registry, name: str) -> Job:
     return job
 
 
-async def _planned(store: Store, registry: Registry, job: Job | None, to: str, default: str) -> Moved:
+def _refuse_lacking(router: "Router", jobs: Sequence[Job], to: str) -> None:
+    for job in jobs:
+        if lacking := ", ".join(sorted(job.needs - router.offered(to))):
+            raise UsageError(f"{job.name} needs {lacking}, which the provider {to} does not offer")
+
+
+async def _planned(store: Store, registry: Registry, job: Job | None, to: str, router: "Router") -> Moved:
     moves = await store.moves.all()
     every, durable = moves.get(None), registry.by_tier(Tier.ONEIRIC)
     if job:
-        agrees = (job.provider or default) == to and (every is None or every.provider == to)
+        agrees = router.of(job) == to and (every is None or every.provider == to)
     else:
-        agrees = default == to and all((one.provider or default) == to for one in durable)
+        agrees = router.choose() == to and all(router.of(one) == to for one in durable)
     outbox, queued = await _elsewhere(store, job, to)
     return Moved(
         job=job.name if job else None,

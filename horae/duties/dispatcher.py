@@ -104,7 +104,7 @@ class Dispatcher:
     async def _end_moves(self) -> None:
         """End the move records that say the same as the code. An older revision leaves them to the newer one."""
         default, moves = self._router.choose(), await self._store.moves.all()
-        said = {name: job.provider or default for name, job in self._jobs.items()}
+        said = {name: self._router.of(job) for name, job in self._jobs.items()}
         for name, record in moves.items():
             if name is None:
                 agrees = not self._aside and {default, *said.values()} == {record.provider}
@@ -220,7 +220,7 @@ class Dispatcher:
             tier=job.tier,
             cause=Cause.SCHEDULE,
             scheduled_for=at,
-            provider=job.provider or self._router.choose(),
+            provider=self._router.of(job),
             verdict=Verdict.MISSED if missed else None,
             reason=missed,
         )

@@ -10,7 +10,7 @@ from horae.errors import InvalidJob, InvalidSchedule, unknown
 from horae.findings import Source
 from horae.jobs.job import Job
 from horae.jobs.options import OPTIONS, JobOptions
-from horae.jobs.policies import CatchUp, Isolation, Overlap, Scope, Tier, Trait
+from horae.jobs.policies import CatchUp, Isolation, Need, Overlap, Scope, Tier, Trait
 from horae.schedules.kinds import Schedule
 
 
@@ -55,6 +55,7 @@ def job[F: Callable[..., Any]](name: str | None = None, **options: Unpack[JobOpt
         chosen: dict[str, Any] = dict(options)
         chosen["name"] = name or function.__name__.replace("_", "-")
         chosen["traits"] = traits_from(chosen.get("traits", ()))
+        chosen["needs"] = frozenset(_member(Need, "needs", one) for one in chosen.get("needs", ()))
         chosen.setdefault("description", (inspect.getdoc(function) or "").partition("\n")[0])
         for key, kind in (("overlap", Overlap), ("catch_up", CatchUp), ("scope", Scope), ("isolation", Isolation)):
             if key in chosen:

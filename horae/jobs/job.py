@@ -13,7 +13,7 @@ from typing import Any
 from horae.errors import InvalidJob, unknown
 from horae.findings import Source
 from horae.jobs.arguments import check_values
-from horae.jobs.policies import CatchUp, Isolation, Overlap, Retry, Scope, Tier, Trait
+from horae.jobs.policies import CatchUp, Isolation, Need, Overlap, Retry, Scope, Tier, Trait
 from horae.schedules.kinds import Schedule
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -70,7 +70,9 @@ class Job:
     run_on_start: bool = False
     """`horae up` also runs the job once when it starts. Do not use it for a job that changes something."""
     provider: str | None = None
-    """The queue provider of a durable job. None: the routing chooses one."""
+    """The queue provider of a durable job. None: the default, or the first other one that offers all `needs`."""
+    needs: frozenset[Need] = frozenset()
+    """What a durable job without `provider` needs of its broker."""
     isolation: Isolation = Isolation.CHILD
     """Where a synchronous function of a durable job runs."""
     idempotent: bool = False

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Literal, TypedDict
 
-from horae.jobs.policies import CatchUp, Isolation, Overlap, Retry, Scope, Trait
+from horae.jobs.policies import CatchUp, Isolation, Need, Overlap, Retry, Scope, Trait
 from horae.schedules.kinds import Schedule
 
 type TraitName = Literal[
@@ -18,6 +18,7 @@ type TraitName = Literal[
     "dag",
     "multi_repo",
 ]
+type NeedName = Literal["delay", "ordering", "priority", "size"]
 type OverlapName = Literal["skip", "queue", "cancel_other", "allow"]
 type CatchUpName = Literal["latest", "all", "none"]
 type ScopeName = Literal["one", "each"]
@@ -41,6 +42,7 @@ class JobOptions(TypedDict, total=False):
     jitter: timedelta
     run_on_start: bool
     provider: str | None
+    needs: Iterable[Need | NeedName]
     isolation: Isolation | IsolationName
     idempotent: bool
     settings: type | None

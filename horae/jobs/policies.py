@@ -73,6 +73,19 @@ class CatchUp(StrEnum):
     """No fire. A fire that is more than a minute late is settled as `missed: not caught up`."""
 
 
+class Need(StrEnum):
+    """What a durable job needs of the broker that carries its messages. Oneiric routes by it."""
+
+    DELAY = "delay"
+    """Its runs can be accepted before they are due. Every provider can: the outbox keeps the times."""
+    ORDERING = "ordering"
+    """A worker receives its messages in the order of publishing, within a priority."""
+    PRIORITY = "priority"
+    """The broker hands out high, normal and low priorities in the ratio 8:3:1."""
+    SIZE = "size"
+    """The broker takes messages up to `queue.message_limit_bytes`."""
+
+
 class Scope(StrEnum):
     """Which of several sidecars run a fire of an internal job."""
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
+from horae.jobs.policies import Need
 from horae.messages import Message
 from horae.settings import Settings
 
@@ -46,6 +47,18 @@ class Capabilities:
     held: bool = False
     """Whether a message can wait with one worker, out of reach of the others: in a partition of its own, or in a call
     of the broker. A full worker then puts what it receives into the ready list of the store."""
+    largest_bytes: int | None = None
+    """The largest message that any server of this broker takes. None: larger than Horae allows."""
+
+    def offered(self, message_limit_bytes: int) -> frozenset[Need]:
+        """What the broker offers, if messages may have up to this size."""
+        offered = {
+            Need.DELAY: True,
+            Need.ORDERING: self.ordering is Ordering.PRIORITY,
+            Need.PRIORITY: self.priorities,
+            Need.SIZE: self.largest_bytes is None or message_limit_bytes <= self.largest_bytes,
+        }
+        return frozenset(need for need, found in offered.items() if found)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

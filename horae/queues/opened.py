@@ -1,9 +1,14 @@
 """The configured providers, opened: a router to publish, a consumer for each provider that is polled, and receivers."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
+from pydantic import SecretStr
+
+from horae.errors import InvalidJob, InvalidSettings, UnknownName
+from horae.jobs.job import Job
 from horae.queues.base import Consumer
 from horae.queues.configured import Configured, configured
 from horae.queues.reopening import Reopening
@@ -63,6 +68,26 @@ def open_queues(settings: Settings) -> Queues:
     providers = configured(settings)
     signing = signing_of(settings)
     return Queues(router=Router(settings, providers, signing), providers=tuple(providers), signing=signing)
+
+
+def router_of(settings: Settings) -> Router:
+    """A router for questions that need no broker. Without a store, `redis` is the server that `horae up` would start.
+    Raises like `open_queues`.
+    """
+    if settings.store.url is None:
+        own = SecretStr(f"redis://127.0.0.1:{settings.store.port}/0")
+        settings = settings.model_copy(update={"store": settings.store.model_copy(update={"url": own})})
+    return open_queues(settings).router
+
+
+def provider_of(settings: Settings, job: Job) -> str:
+    """The provider of the job's runs, if neither a call nor a move record names one. Routes only a job with `needs`,
+    because that takes a while. It is the default if the settings cannot be used.
+    """
+    if job.needs and not job.provider:
+        with suppress(InvalidSettings, UnknownName, InvalidJob):
+            return router_of(settings).of(job)
+    return job.provider or settings.queue.provider
 
 
 def signing_of(settings: Settings) -> Signing | None:

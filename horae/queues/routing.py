@@ -7,7 +7,9 @@ routing: it chooses the default by selection and capability.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from horae.errors import HoraeError, QueueUnavailable, UnknownName
+from horae.errors import HoraeError, InvalidJob, QueueUnavailable, UnknownName
+from horae.jobs.job import Job
+from horae.jobs.policies import Need
 from horae.messages import Message
 from horae.queues.base import Backlog, Publisher
 from horae.queues.closing import close_all
@@ -48,6 +50,7 @@ class Router:
         self._default = self.known(settings.queue.provider)
         self._open: dict[str, Publisher] = {}
         self._signing = signing
+        self._chosen: dict[frozenset[Need], str] = {}
         self._resolver, self._lifecycle = self._register()
 
     def _register(self) -> tuple[Any, Any]:
@@ -58,8 +61,16 @@ class Router:
         resolver = Resolver(ResolverSettings(selections={DOMAIN: {KEY: self._default}}))
         for name in self._providers:
             for key, factory in ((KEY, _never), (f"{KEY}.{name}", self._factory(name))):
-                source = CandidateSource.MANUAL
-                resolver.register(Candidate(domain=DOMAIN, key=key, provider=name, factory=factory, source=source))
+                resolver.register(
+                    Candidate(
+                        domain=DOMAIN,
+                        key=key,
+                        provider=name,
+                        factory=factory,
+                        source=CandidateSource.MANUAL,
+                        metadata={"capabilities": sorted(self.offered(name))},
+                    )
+                )
         return resolver, LifecycleManager(resolver)
 
     def _factory(self, name: str) -> Any:
@@ -78,11 +89,26 @@ class Router:
             raise not_configured(self._settings, provider, self._providers)
         return provider
 
-    def choose(self, provider: str | None = None) -> str:
-        """The given provider, or else the default. Raises NotConfigured, which names the setting, or UnknownName."""
-        if provider:
-            return self.known(provider)
-        return str(self._resolver.resolve(DOMAIN, KEY).provider)
+    def choose(self, needs: frozenset[Need] = frozenset()) -> str:
+        """The default, or the first other provider in Oneiric's ranking if only that offers all `needs`. Raises
+        InvalidJob if no configured provider does.
+        """
+        if needs not in self._chosen:
+            found = self._resolver.resolve(DOMAIN, KEY, capabilities=needs)
+            if found is None:
+                offers = "; ".join(f"{name} offers {', '.join(sorted(self.offered(name)))}" for name in self.names)
+                raise InvalidJob(f"no configured queue provider offers all of {', '.join(sorted(needs))}: {offers}")
+            self._chosen[needs] = str(found.provider)
+        return self._chosen[needs]
+
+    def of(self, job: Job) -> str:
+        """The provider of the job's runs, if neither a call nor a move record names one. It may not be configured."""
+        return job.provider or self.choose(job.needs)
+
+    def offered(self, provider: str) -> frozenset[Need]:
+        """What a configured provider offers to jobs."""
+        found = self._providers[provider].provider.capabilities
+        return found.offered(self._settings.queue.message_limit_bytes)
 
     def refusal(self, provider: str) -> str:
         """Why the provider cannot be used here, with the missing setting; empty if it can."""
@@ -92,9 +118,9 @@ class Router:
             return error.message
         return ""
 
-    def explain(self) -> Mapping[str, Any]:
-        """Oneiric's ranking of the providers, with scores and reasons."""
-        ranking: dict[str, Any] = self._resolver.explain(DOMAIN, KEY).as_dict()
+    def explain(self, needs: frozenset[Need] = frozenset()) -> Mapping[str, Any]:
+        """Oneiric's ranking of the providers that offer all `needs`, with scores and reasons."""
+        ranking: dict[str, Any] = self._resolver.explain(DOMAIN, KEY, capabilities=needs).as_dict()
         return ranking
 
     async def _publisher(self, name: str) -> Publisher:

@@ -63,7 +63,7 @@ class Intake:
         can run. Raises NotConfigured or UnknownName for one that the call asked for.
         """
         router = self._open.place.queues.router
-        chosen = router.known(asked) if asked else job.provider or router.choose()
+        chosen = router.known(asked) if asked else router.of(job)
         return OWN if is_own(job) else chosen
 
     async def _refuse_unserved(self, news: Sequence[NewRun]) -> None:

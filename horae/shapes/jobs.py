@@ -61,6 +61,7 @@ def explanation_shape(
         "line": job.source.line if job.source else None,
         "decision": decision_shape(decision),
         "findings": [finding_shape(finding) for finding in findings],
+        "needs": sorted(need.value for need in job.needs),
         "providers": providers,
         "move": {"provider": move.provider, "at": clock.isoformat(move.at)} if move else None,
         "next_fires": [clock.isoformat(fire) for fire in fires],

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from horae.queues.base import ALWAYS, Backlog, Capabilities, Ordering, Provider
-from horae.queues.cloudtasks.settings import CloudTasksSettings
+from horae.queues.cloudtasks.settings import TASK_BYTES, CloudTasksSettings
 from horae.settings import Settings
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ PROVIDER = Provider(
         native_schedules=ALWAYS,
         priorities=True,
         ordering=Ordering.NONE,
+        largest_bytes=TASK_BYTES,
         held=True,
     ),
     missing=_missing,

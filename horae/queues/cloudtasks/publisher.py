@@ -18,7 +18,7 @@ from horae.clock import now
 from horae.errors import QueueError, QueueUnavailable
 from horae.messages import Message, Priority
 from horae.queues.base import Backlog
-from horae.queues.cloudtasks.settings import CloudTasksSettings
+from horae.queues.cloudtasks.settings import TASK_BYTES, CloudTasksSettings
 
 TIMEOUT_SECONDS = 5.0
 AT_ONCE = 100
@@ -29,8 +29,6 @@ ANSWER_SECONDS = 30
 """Cloud Tasks gives the receiver this long to answer, and then calls again."""
 BACKOFF = (Duration(seconds=1), Duration(seconds=10))
 """Cloud Tasks calls again after this time at least, and at most."""
-TASK_BYTES = 1_000_000
-"""The largest body that a task may have, with room for its other fields below the 1 MB (2^20 bytes) of Cloud Tasks."""
 UNLIMITED = -1
 SCOPE = "https://www.googleapis.com/auth/cloud-tasks"
 

@@ -10,6 +10,8 @@ from horae.settings.tables import Table
 
 GOOGLE = "https://accounts.google.com"
 GOOGLES_KEYS = "https://www.googleapis.com/oauth2/v3/certs"
+TASK_BYTES = 1_000_000
+"""The largest body that a task may have, with room for its other fields below the 1 MB (2^20 bytes) of Cloud Tasks."""
 
 
 class CloudTasksSettings(Table):

@@ -41,6 +41,7 @@ PROVIDER = Provider(
         native_schedules="2.14",
         priorities=True,
         ordering=Ordering.PRIORITY,
+        largest_bytes=64 * 1024 * 1024,  # a server accepts no larger max_payload
     ),
     missing=_missing,
     open_publisher=_open_publisher,

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from horae.checks.provider_rules import misrouted, signing_faults
+from horae.checks.provider_rules import misrouted, signing_faults, unmet_needs
 from horae.findings import ERROR, HINT
 from horae.jobs.job import Job
-from horae.jobs.policies import Tier
+from horae.jobs.policies import Need, Tier
 from horae.settings import QueueSettings, Settings, StoreSettings
 from horae.store.values import Move, ProviderRuns, Routes
 
@@ -70,3 +70,23 @@ def test_keys_are_usable_and_protect_something(tmp_path: Path, queue: dict[str, 
     (tmp_path / "keys").write_text("k" * 32)
     own = {"project": tmp_path, "queue": QueueSettings.model_validate(queue)}
     assert [one.code for one in signing_faults(SETTINGS.model_copy(update=own))] == codes
+
+
+def test_what_a_job_needs_is_offered_by_the_provider_that_it_names() -> None:
+    ordered = frozenset({Need.ORDERING})
+    jobs = [
+        job(needs=ordered),
+        job("report", needs=ordered, provider="nats"),
+        job("scan", needs=ordered, provider="kafka"),
+        job("log", provider="kafka"),
+    ]
+    [found] = unmet_needs(SETTINGS, jobs)
+    assert (found.code, found.level, found.job) == ("HR728", ERROR, "scan")
+    assert found.message == "scan: the job names the provider kafka, which does not offer ordering"
+
+
+def test_the_size_is_that_of_the_settings() -> None:
+    large = SETTINGS.model_copy(update={"queue": QueueSettings(message_limit_bytes=2_000_000)})
+    sized = job(needs=frozenset({Need.SIZE}), provider="cloudtasks")
+    assert list(unmet_needs(SETTINGS, [sized])) == []
+    assert [one.code for one in unmet_needs(large, [sized])] == ["HR728"]

@@ -138,6 +138,28 @@ def test_explain_prints_its_documented_shape(shipped: Path, capsys: Output) -> N
     assert "▶ redis" in drawn
 
 
+def test_explain_says_which_provider_does_not_offer_what_the_job_needs(small: Path, capsys: Output) -> None:
+    (small / "horae.toml").write_text(
+        "[queue]\nprovider = 'kafka'\n\n[queue.kafka]\nbootstrap_servers = '127.0.0.1:1'\n"
+    )
+    (small / "infra/sent.py").write_text(
+        'from horae import job\n\n@job(traits={"infrastructure"}, needs=["ordering"])\ndef sent() -> None: ...\n'
+    )
+    assert run(["explain", "sent", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["needs"] == ["ordering"]
+    chosen, other = found["providers"]
+    assert (chosen["provider"], chosen["chosen"]) == ("redis", True)
+    assert "capability_match=1/1" in chosen["reasons"]
+    assert other == {
+        "provider": "kafka",
+        "chosen": False,
+        "reasons": ["does not offer ordering, which the job needs"],
+    }
+    assert run(["explain", "sent"]) == 0
+    assert "the job needs ordering" in capsys.readouterr().out
+
+
 def test_explain_says_that_a_provider_is_not_there_and_that_its_runs_wait(small: Path, capsys: Output) -> None:
     (small / "infra/sent.py").write_text(
         'from horae import job\n\n@job(traits={"infrastructure"}, provider="pigeon")\ndef sent() -> None: ...\n'

@@ -8,7 +8,7 @@ import pytest
 
 from horae.jobs import options
 from horae.jobs.job import Job
-from horae.jobs.policies import CatchUp, Isolation, Overlap, Scope, Tier, Trait
+from horae.jobs.policies import CatchUp, Isolation, Need, Overlap, Scope, Tier, Trait
 
 
 def test_each_keyword_is_a_field_of_a_job_and_each_field_that_an_author_chooses_is_a_keyword() -> None:
@@ -19,6 +19,7 @@ def test_each_keyword_is_a_field_of_a_job_and_each_field_that_an_author_chooses_
     ("kind", "names"),
     [
         (Trait, options.TraitName),
+        (Need, options.NeedName),
         (Overlap, options.OverlapName),
         (CatchUp, options.CatchUpName),
         (Scope, options.ScopeName),

@@ -112,7 +112,7 @@ def test_a_router_names_the_setting_of_what_is_not_configured(monkeypatch: pytes
     settings = Settings(queue=QueueSettings.model_validate({"redis_url": "redis://127.0.0.1:1/0"}))
     router = Router(settings, configured_redis(settings))
     with pytest.raises(NotConfigured) as refused:
-        router.choose("pigeon")
+        router.known("pigeon")
     assert refused.value.message == (
         "queue provider 'pigeon' is not configured: give url in [queue.pigeon] of horae.toml, or "
         "HORAE_QUEUE__PIGEON__URL; configured: redis"
@@ -130,7 +130,7 @@ def test_a_router_says_why_a_provider_cannot_be_used() -> None:
     settings = Settings(queue=QueueSettings.model_validate({"redis_url": "redis://127.0.0.1:1/0"}))
     router = Router(settings, configured_redis(settings))
     with pytest.raises(UnknownName, match="unknown queue provider 'pigeon'"):
-        router.choose("pigeon")
+        router.known("pigeon")
     assert router.refusal("redis") == ""
     assert router.refusal("pigeon").startswith("unknown queue provider 'pigeon'")
     assert "give url in [queue.nats]" in router.refusal("nats")
