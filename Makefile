@@ -8,7 +8,7 @@ up: setup ## set up, start everything on this machine, show the table; Ctrl-C st
 	@exec .venv/bin/horae up $(ARGS)
 
 test: setup ## run the suite, a quarter of an hour on two cores; name each skipped test's missing server and how to install it
-	$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov $(ARGS)
+	$(PYTHON) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov $(ARGS)
 
 check: setup ## check formatting, lint, types and imports between modules
 	$(PYTHON) -m ruff format --check

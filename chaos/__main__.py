@@ -11,10 +11,11 @@ import time
 from pathlib import Path
 
 from chaos.beside import prepared
+from chaos.brokers import PROVIDERS, STORE_ITSELF
 from chaos.driver import Progress, play
 from chaos.host_clock import can_step
 from chaos.plan import Plan, plan_of
-from chaos.report import Report, report_of
+from chaos.report import Report, report_of, table_of
 from chaos.signals import be_stopped_by_signals
 from horae.errors import UsageError
 from tests.processes import Checkout
@@ -35,7 +36,15 @@ def arguments() -> argparse.Namespace:
         metavar="REVISION",
         help="run half of the processes from that revision; each kill swaps the revision of a process",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report to this file too")
+    parser.add_argument(
+        "--provider",
+        choices=PROVIDERS,
+        nargs="+",
+        default=[STORE_ITSELF],
+        help="what carries the messages (default: redis, the store's own server); of several, one after the other, and "
+        "a table at the end",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report, or a list of them, to this file")
     parser.add_argument("--print-plan", action="store_true", help="print the plan as JSON, and run nothing")
     parser.add_argument(
         "--keep", action="store_true", help="keep journal, record and logs; they are kept anyway if a promise is broken"
@@ -67,41 +76,60 @@ def run(plan: Plan, folder: Path, beside: Checkout | None = None) -> Report:
 
 def main() -> int:
     given = arguments()
-    plan = plan_of(
-        seed=random.randrange(1_000_000) if given.seed is None else given.seed,
-        jobs=given.jobs,
-        jobs_a_second=given.jobs_a_second,
-        seconds_between_kills=given.seconds_between_kills,
-        beside=bool(given.beside),
-        clocks=can_step(),
-    )
+    seed = random.randrange(1_000_000) if given.seed is None else given.seed
+    plans = [
+        plan_of(
+            seed=seed,
+            jobs=given.jobs,
+            jobs_a_second=given.jobs_a_second,
+            seconds_between_kills=given.seconds_between_kills,
+            beside=bool(given.beside),
+            clocks=can_step(),
+            provider=provider,
+        )
+        for provider in given.provider
+    ]
     if given.print_plan:
-        print(plan.as_json())
+        print("\n".join(plan.as_json() for plan in plans))
         return 0
     try:
         beside = prepared(given.beside) if given.beside else None
     except UsageError as error:
         print(f"chaos: {error.message}", file=sys.stderr)
         return 2
-    print(f"seed {plan.seed}: {len(plan.enqueues)} jobs, {len(plan.strikes)} blows", file=sys.stderr)
     be_stopped_by_signals()
-    folder, keep = Path(tempfile.mkdtemp(prefix="horae-chaos-")), True
+    reports: list[Report] = []
+    for plan in plans:
+        report = played(plan, beside, keep=given.keep)
+        if report is None:
+            return 130
+        print(f"\n{report}")
+        reports.append(report)
+    if len(reports) > 1:
+        print(f"\n{table_of(reports)}")
+    if given.json:
+        shapes = [report.as_dict() for report in reports]
+        given.json.write_text(json.dumps(shapes if len(shapes) > 1 else shapes[0], indent=2) + "\n")
+    return 0 if all(report.satisfied for report in reports) else 1
+
+
+def played(plan: Plan, beside: Checkout | None, *, keep: bool) -> Report | None:
+    """Run it in a folder of its own, which stays if `keep` or if a promise is broken. None if it was interrupted."""
+    print(f"seed {plan.seed}, {plan.provider}: {len(plan.enqueues)} jobs, {len(plan.strikes)} blows", file=sys.stderr)
+    folder, stays = Path(tempfile.mkdtemp(prefix="horae-chaos-")), True
     try:
         report = run(plan, folder, beside)
-        keep = given.keep or not report.satisfied
+        stays = keep or not report.satisfied
     except KeyboardInterrupt:
-        keep = given.keep
+        stays = keep
         print("\ninterrupted; all processes are stopped", file=sys.stderr)
-        return 130
+        return None
     finally:
-        if keep:
+        if stays:
             print(f"\njournal, record and logs are in {folder}", file=sys.stderr)
         else:
             shutil.rmtree(folder)
-    print(f"\n{report}")
-    if given.json:
-        given.json.write_text(json.dumps(report.as_dict(), indent=2) + "\n")
-    return 0 if report.satisfied else 1
+    return report
 
 
 if __name__ == "__main__":

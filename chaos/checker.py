@@ -236,7 +236,9 @@ class Checker:
 
     def _disturbed(self, kill: Hit, until: float) -> bool:
         return any(
-            hit is not kill and hit.began <= until and hit.ended >= kill.began - SETTLE_SECONDS for hit in self._blows
+            hit is not kill and hit.began <= until and hit.ended >= kill.began - SETTLE_SECONDS
+            for hit in self._record.hits
+            if hit.blow.repeats or hit.blow.on_broker
         )
 
 

@@ -11,7 +11,7 @@ from chaos.front_door import front_door
 from chaos.journal import Journal, Line, Reader
 from chaos.plan import Enqueue, Plan
 from chaos.record import Accepted, Record
-from chaos.stage import NAMESPACE, Stage, left_behind, staged
+from chaos.stage import NAMESPACE, SIDECARS, WORKERS, Stage, left_behind, staged
 from chaos.workload import TICK, write
 from horae.clock import monotonic, now
 from horae.errors import QueueError, StoreError
@@ -56,10 +56,9 @@ async def play(
     project = folder / "project"
     (folder / "store").mkdir()
     (project / "infra").mkdir(parents=True)
-    (project / "horae.toml").write_text("")
     write(project, *plan.jobs)
     began = monotonic()
-    async with staged(project, folder / "store", plan.lease_seconds, SLOTS, beside) as stage:
+    async with staged(project, folder / "store", plan.lease_seconds, SLOTS, plan.provider, beside) as stage:
         played = await Driver(plan, project, stage, say).play()
     played.record.left = left_behind(project)
     return Played(journal=played.journal, record=played.record, runs=played.runs, seconds=monotonic() - began)
@@ -75,7 +74,15 @@ class Driver:
         self._outstanding: set[str] = set()
         self._ended = 0
         epoch = now().timestamp() - monotonic()
-        self._record = Record(jobs=plan.jobs, window=(now(), now()), epoch=epoch, hits=stage.hits, starts=stage.starts)
+        self._record = Record(
+            jobs=plan.jobs,
+            window=(now(), now()),
+            epoch=epoch,
+            hits=stage.hits,
+            starts=stage.starts,
+            exits=stage.exits,
+            stopped=stage.stopped,
+        )
 
     async def play(self) -> Played:
         async with front_door(self._project, self._stage.front_door.url, NAMESPACE) as (scheduler, store):
@@ -154,9 +161,9 @@ class Driver:
         """Wait for what was accepted and for what fired in the window; end the sidecars; let the rest run out."""
         await self._all_ended(store)
         await self._fires_ended(store)
-        self._record.exits |= await self._stage.end("sidecar")
+        await self._stage.end(SIDECARS)
         await self._run_out()
-        self._record.exits |= await self._stage.end("queue_worker")
+        await self._stage.end(WORKERS)
 
     async def _all_ended(self, store: Store) -> None:
         """Or given up by rule, which the ledger knows; or lost, which patience tells."""

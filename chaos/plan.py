@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
+from chaos.brokers import FORGETFUL, STORE_ITSELF
 from chaos.workload import SURVIVED, Workload, workloads
 
 
@@ -24,10 +25,14 @@ class Blow(StrEnum):
     STEP_WORKER = "step worker clock"
     STEP_SIDECAR = "step sidecar clock"
     LOSE_KEY = "lose key"
+    STOP_WORKER = "stop worker"
+    RESTART_BROKER = "restart broker"
+    PAUSE_BROKER = "pause broker"
+    CUT_BROKER = "cut broker"
 
     @property
     def on_worker(self) -> bool:
-        return self in (Blow.KILL_WORKER, Blow.PAUSE_WORKER, Blow.CUT_WORKER, Blow.STEP_WORKER)
+        return self in (Blow.KILL_WORKER, Blow.PAUSE_WORKER, Blow.CUT_WORKER, Blow.STEP_WORKER, Blow.STOP_WORKER)
 
     @property
     def on_sidecar(self) -> bool:
@@ -39,9 +44,13 @@ class Blow(StrEnum):
         return self in (Blow.STEP_WORKER, Blow.STEP_SIDECAR)
 
     @property
+    def on_broker(self) -> bool:
+        return self in (Blow.RESTART_BROKER, Blow.PAUSE_BROKER, Blow.CUT_BROKER)
+
+    @property
     def repeats(self) -> bool:
-        """A run that it hits may be run again. A wrong clock and a lost key are no reason for that."""
-        return not self.steps and self is not Blow.LOSE_KEY
+        """A run that it hits may be run again. A wrong clock, a lost key and a broker's trouble are no reason."""
+        return not (self.steps or self.on_broker or self is Blow.LOSE_KEY)
 
 
 class Cut(StrEnum):
@@ -66,7 +75,10 @@ DECK = (
     (Blow.STEP_WORKER, 1),
     (Blow.STEP_SIDECAR, 1),
     (Blow.LOSE_KEY, 1),
+    (Blow.STOP_WORKER, 1),
 )
+BROKER_DECK = (Blow.RESTART_BROKER, Blow.PAUSE_BROKER, Blow.CUT_BROKER, Blow.CUT_BROKER)
+"""Also dealt if the messages go through a broker of their own."""
 STEPS = (-86_400.0, -3_600.0, -120.0, 0.0, 120.0, 3_600.0, 86_400.0)
 """Seconds by which a host's clock is ahead afterwards. Internal jobs follow one that is wrong by less than a minute."""
 KEYS = ("next", "token", "server", "schema", "gap", "bounds", "newest", "heirs", "last", "counts", "notices", "noticed")
@@ -109,6 +121,8 @@ class Plan:
     jobs: tuple[Workload, ...]
     enqueues: tuple[Enqueue, ...]
     strikes: tuple[Strike, ...]
+    provider: str = STORE_ITSELF
+    """What carries the messages."""
 
     def as_json(self) -> str:
         return json.dumps(asdict(self), indent=1)
@@ -123,6 +137,7 @@ def plan_of(
     lease_seconds: float = 3.0,
     beside: bool = False,
     clocks: bool = True,
+    provider: str = STORE_ITSELF,
 ) -> Plan:
     """`beside`: an older revision takes part, which does not survive the jobs of SURVIVED, a lost key or a wrong clock.
 
@@ -134,10 +149,15 @@ def plan_of(
     deck = [blow for blow, cards in DECK for _ in range(cards) if (clocks and not beside) or not blow.steps]
     if beside:
         deck.remove(Blow.LOSE_KEY)
+    if provider != STORE_ITSELF:
+        deck += BROKER_DECK
+    if provider == FORGETFUL:
+        deck.remove(Blow.RESTART_BROKER)
     keys = [*KEYS, *2 * [f"job:{job.name}" for job in mixture if job.schedule and not job.internal]]
     enqueues, strikes = random.Random(f"enqueues {seed}"), random.Random(f"strikes {seed}")
     return Plan(
         seed=seed,
+        provider=provider,
         lease_seconds=lease_seconds,
         seconds=seconds,
         jobs=mixture,

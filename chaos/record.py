@@ -9,6 +9,8 @@ from chaos.workload import Workload
 
 STORE = "store"
 """Where a blow falls that every process feels."""
+BROKER = "broker"
+"""Where a blow falls that all clients of the broker feel."""
 KEY = "key "
 """Begins what a lost key is called in a record."""
 OLDER = "-beside"
@@ -21,7 +23,7 @@ class Hit:
 
     blow: Blow
     on: str
-    """The process, by the name that no later one has; or STORE; or KEY and the key that was lost."""
+    """The process, by the name that no later one has; or STORE; or BROKER; or KEY and the key that was lost."""
     began: float
     ended: float
 
@@ -50,6 +52,8 @@ class Record:
     """Of each process: when it was started and when it was up, CLOCK_MONOTONIC in seconds."""
     exits: dict[str, int] = field(default_factory=dict)
     """Exit status of each process that was asked to end."""
+    stopped: list[float] = field(default_factory=list)
+    """How many seconds each process took to end after SIGTERM."""
     dead_letters: dict[str, str] = field(default_factory=dict)
     """What lay dead at the end: run or letter, and why."""
     left: list[int] = field(default_factory=list)

@@ -42,6 +42,7 @@ class Report:
         window = record.window[1] - record.window[0]
         return {
             "seed": self.plan.seed,
+            "provider": self.plan.provider,
             "jobs": len(record.accepted),
             "fires": findings.fires,
             "seconds": round(self.played.seconds, 1),
@@ -59,6 +60,8 @@ class Report:
             "beside": asdict(sharing(self.played.journal)),
             "redelivery_seconds": spread(findings.redeliveries),
             "redelivery_seconds_undisturbed": spread(findings.undisturbed),
+            "healed_seconds": round(healed(self.played), 1),
+            "stopped_seconds": spread(sorted(record.stopped)),
             "violations": [
                 {"fault": one.fault.value, "job": one.job, "run_id": one.run_id, "text": one.text}
                 for one in self.violations
@@ -72,7 +75,7 @@ class Report:
         values = self.as_dict()
         by = ", ".join(f"{blow} {times}" for blow, times in values["extra_explained_by"].items()) or "none"
         rows = {
-            "seed": values["seed"],
+            "seed": f"{values['seed']}, provider {values['provider']}",
             "jobs": f"{values['jobs']} enqueued in {values['window_seconds']} s, {values['refused']} refusals repeated",
             "fires": f"{values['fires']}; every fire of the plan was checked; "
             f"{values['fires_forgotten']} lost with their schedule",
@@ -86,6 +89,8 @@ class Report:
             "to this one, {to_older} from this one to it".format(**values["beside"]),
             "redelivery": _said(values["redelivery_seconds"]),
             "undisturbed": f"{_said(values['redelivery_seconds_undisturbed'])}, when no other blow hit in that time",
+            "healed": f"{values['healed_seconds']} s after the last blow and enqueue, all accepted runs had ended",
+            "stopped": f"{_said(values['stopped_seconds']).replace('runs', 'processes')}, from SIGTERM to the end",
         }
         lines = [f"{name:<11} {text}" for name, text in rows.items()]
         lines += [f"{len(self.violations)} violations" if self.violations else "no violations"]
@@ -131,6 +136,42 @@ def spread(ascending: Sequence[float]) -> dict[str, Any]:
     return {"runs": len(ascending)} | {
         name: percentile(ascending, share) for name, share in (("p50", 50), ("p99", 99), ("max", 100))
     }
+
+
+def healed(played: Played) -> float:
+    """Seconds from the last blow or enqueue to the end of the last accepted run."""
+    accepted = {one.run_id for one in played.record.accepted}
+    calm = [one.at for one in played.record.accepted] + [hit.ended for hit in played.record.hits]
+    ends = [
+        attempt.end.at
+        for run, attempts in played.journal.attempts.items()
+        for attempt in attempts
+        if run in accepted and attempt.end
+    ]
+    return max(0.0, max(ends, default=0.0) - max(calm, default=0.0))
+
+
+TABLE = ("provider", "jobs", "blows", "lost", "unexplained", "p50", "p99", "max", "heal", "stop")
+
+
+def table_of(reports: Sequence[Report]) -> str:
+    """A Markdown table with a row for each report. Redelivery, healing and stopping (the longest) are in seconds."""
+    lines = [f"| {' | '.join(TABLE)} |", f"|{' --- |' * len(TABLE)}"]
+    for report in reports:
+        values = report.as_dict()
+        redelivery = values["redelivery_seconds_undisturbed"]
+        row = [
+            values["provider"],
+            f"{values['jobs']:,}",
+            sum(values["kills"].values()),
+            values["lost"],
+            values["extra_unexplained"],
+            *(redelivery[share] for share in ("p50", "p99", "max")),
+            values["healed_seconds"],
+            values["stopped_seconds"]["max"],
+        ]
+        lines.append(f"| {' | '.join(str(cell) for cell in row)} |")
+    return "\n".join(lines)
 
 
 def percentile(ascending: Sequence[float], share: int) -> float | None:

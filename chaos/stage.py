@@ -1,4 +1,4 @@
-"""What a chaos run plays on: a store, and two sidecars and two workers, each behind a proxy of its own."""
+"""What a chaos run plays on: a store, a broker, and two sidecars and two workers, each behind a proxy of its own."""
 
 import asyncio
 import uuid
@@ -9,9 +9,10 @@ from pathlib import Path
 
 import redis
 
+from chaos.brokers import STORE_ITSELF, Broker, opened
 from chaos.host_clock import HostClock, can_step, library
 from chaos.plan import Blow, Cut, Strike
-from chaos.record import KEY, STORE, Hit
+from chaos.record import BROKER, KEY, STORE, Hit
 from horae.clock import monotonic
 from horae.redis.keys import key_prefix
 from tests.processes import HERE, Checkout, Service, Services, services
@@ -19,6 +20,7 @@ from tests.proxy import Proxy
 from tests.servers import OwnValkey
 
 NAMESPACE = "chaos"
+SIDECARS, WORKERS = "sidecars", "workers"
 MARK = "CHAOS_RUN"
 """In the environment of every process of this run and of what they start, so that none is overlooked at the end."""
 
@@ -35,6 +37,7 @@ class Place:
     """Its next process is of the revision that runs beside this one."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     service: Service | None = None
+    environment: dict[str, str] = field(default_factory=dict)
 
 
 class Stage:
@@ -44,12 +47,15 @@ class Stage:
         store: OwnValkey,
         places: dict[str, list[Place]],
         front_door: Proxy,
+        broker: Broker | None,
         beside: Checkout | None,
     ) -> None:
         self._running, self._store, self.places, self.front_door = running, store, places, front_door
-        self._beside = beside
-        self._store_lock = asyncio.Lock()
+        self._broker, self._beside = broker, beside
+        self._store_lock, self._broker_lock = asyncio.Lock(), asyncio.Lock()
         self.hits: list[Hit] = []
+        self.exits: dict[str, int] = {}
+        self.stopped: list[float] = []
         self.starts: dict[str, tuple[float, float]] = {}
 
     async def start(self) -> None:
@@ -60,7 +66,7 @@ class Stage:
         clock = place.clock.environment if place.clock else {}
         began = monotonic()
         place.service = await asyncio.to_thread(
-            self._running.start, place.kind, checkout, HORAE_STORE__URL=place.proxy.url, **clock
+            self._running.start, place.kind, checkout, HORAE_STORE__URL=place.proxy.url, **clock, **place.environment
         )
         self.starts[place.service.name] = began, monotonic()
 
@@ -72,10 +78,13 @@ class Stage:
         elif strike.blow is Blow.LOSE_KEY:
             async with self._store_lock:
                 await asyncio.to_thread(self._lose, strike.key)
+        elif strike.blow.on_broker:
+            async with self._broker_lock:
+                await self._strike_broker(strike)
         elif strike.blow is Blow.CUT_FRONT_DOOR:
             await self._cut(self.front_door, "front door", strike)
         else:
-            place = self.places["queue_worker" if strike.blow.on_worker else "sidecar"][strike.place]
+            place = self.places[WORKERS if strike.blow.on_worker else SIDECARS][strike.place]
             async with place.lock:
                 await self._strike(place, strike)
 
@@ -97,7 +106,10 @@ class Stage:
             self._hit(strike.blow, name, began)
         else:
             began = monotonic()
-            place.service.kill()
+            if strike.blow is Blow.STOP_WORKER:
+                await self._end(place.service)
+            else:
+                place.service.kill()
             self._hit(strike.blow, name, began)
             place.older = not place.older  # the successor is of the other release: upgrades and ways back
             await self._start(place)
@@ -111,6 +123,20 @@ class Stage:
             await asyncio.sleep(strike.hold)
             proxy.restore()
         self._hit(strike.blow, name, began)
+
+    async def _strike_broker(self, strike: Strike) -> None:
+        assert self._broker
+        if strike.cut:
+            await self._cut(self._broker.proxy, BROKER, strike)
+            return
+        began = monotonic()
+        if strike.hold:
+            self._broker.process.pause()
+            await asyncio.sleep(strike.hold)
+            self._broker.process.resume()
+        else:
+            await asyncio.to_thread(self._broker.restart)
+        self._hit(strike.blow, BROKER, began)
 
     async def _restart_store(self) -> None:
         began = monotonic()
@@ -127,11 +153,14 @@ class Stage:
     def _hit(self, blow: Blow, on: str, began: float) -> None:
         self.hits.append(Hit(blow=blow, on=on, began=began, ended=monotonic()))
 
-    async def end(self, kind: str) -> dict[str, int]:
-        """SIGTERM both of a kind; returns their exit statuses."""
-        found = [place.service for place in self.places[kind] if place.service]
-        statuses = await asyncio.gather(*(asyncio.to_thread(service.terminate) for service in found))
-        return {service.name: status for service, status in zip(found, statuses, strict=True)}
+    async def end(self, kind: str) -> None:
+        """SIGTERM both of a kind."""
+        await asyncio.gather(*(self._end(place.service) for place in self.places[kind] if place.service))
+
+    async def _end(self, service: Service) -> None:
+        began = monotonic()
+        self.exits[service.name] = await asyncio.to_thread(service.terminate)
+        self.stopped.append(monotonic() - began)
 
     @property
     def alive(self) -> set[str]:
@@ -140,13 +169,18 @@ class Stage:
 
 @asynccontextmanager
 async def staged(
-    project: Path, folder: Path, lease_seconds: float, slots: int, beside: Checkout | None = None
+    project: Path, folder: Path, lease_seconds: float, slots: int, provider: str, beside: Checkout | None = None
 ) -> AsyncIterator[Stage]:
-    """With the store up. Leaving it kills what is still there. `beside`: one of two processes of a kind is of it."""
+    """With store and broker up. Leaving it kills what is still there. `beside`: one of two processes of a kind is of
+    it.
+    """
     async with AsyncExitStack() as stack:
         store = OwnValkey(folder, fsync="always")
         stack.callback(store.kill)
         await asyncio.to_thread(store.start)
+
+        broker = None if provider == STORE_ITSELF else await stack.enter_async_context(opened(provider, folder))
+        (project / "horae.toml").write_text(_settings(provider, broker))
 
         async def proxy() -> Proxy:
             return await stack.enter_async_context(Proxy(store.port))
@@ -167,14 +201,24 @@ async def staged(
         def clock(name: str) -> HostClock | None:
             return HostClock(folder / f"{name}.clock", preloaded) if preloaded else None
 
+        listens = broker.listens if broker else ()
+        kinds = {SIDECARS: "sidecar", WORKERS: "receiver" if listens else "queue_worker"}
         places = {
-            kind: [
+            role: [
                 Place(kind=kind, proxy=await proxy(), clock=clock(f"{kind}-{older}"), older=older)
                 for older in (False, True)
             ]
-            for kind in ("sidecar", "queue_worker")
+            for role, kind in kinds.items()
         }
-        yield Stage(running, store, places, await proxy(), beside)
+        for place, where in zip(places[WORKERS], listens):  # noqa: B905
+            place.environment |= where
+        yield Stage(running, store, places, await proxy(), broker, beside)
+
+
+def _settings(provider: str, broker: Broker | None) -> str:
+    lines = [f'provider = "{provider}"', *([f"[queue.{provider}]"] if broker else [])]
+    lines += [f'{key} = "{value}"' for key, value in (broker.table if broker else {}).items()]
+    return "\n".join(["[queue]", *lines, ""])
 
 
 def mark_of(project: Path) -> str:

@@ -13,7 +13,9 @@ class Proxy:
 
     def __init__(self, target_port: int, rewrite: Callable[[bytes], bytes] | None = None) -> None:
         """`rewrite`: what the process is told instead of a piece of what the server says."""
-        self._target_port, self._rewrite = target_port, rewrite
+        self.target_port = target_port
+        """Where new connections go to."""
+        self._rewrite = rewrite
         self._refuses = self._stalls = False
         self._ends: set[End] = set()
         self._connecting: set[asyncio.Task[None]] = set()
@@ -79,7 +81,7 @@ class Proxy:
         try:
             loop = asyncio.get_running_loop()
             far_end = End(self._ends, rewrite=self._rewrite)
-            _, far = await loop.create_connection(lambda: far_end, LOOPBACK, self._target_port)
+            _, far = await loop.create_connection(lambda: far_end, LOOPBACK, self.target_port)
         except OSError:
             near.abort()
             return

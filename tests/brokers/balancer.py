@@ -26,7 +26,7 @@ class Balancer:
     """Hands each call to the next receiver in turn, and answers 502 without one."""
 
     def __init__(self, port: int) -> None:
-        self._port, self._turn = port, count()
+        self.port, self._turn = port, count()
         self.receivers: list[str] = []
         """The URLs of the receivers."""
         self._client = httpx.AsyncClient(timeout=30)
@@ -37,7 +37,7 @@ class Balancer:
     def start(self) -> None:
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((LOOPBACK, self._port))
+        listener.bind((LOOPBACK, self.port))
         self._serving = asyncio.create_task(self._server.serve([listener]))
 
     async def _pass_on(self, request: Request) -> Response:
