@@ -60,13 +60,12 @@ class PrefectConnection:
         """
         waits = (*BUSY_WAIT_SECONDS, None)[-(tries or len(BUSY_WAIT_SECONDS) + 1) :]
         for wait in waits:
-            answer = await self._send(method, path, body)
-            if answer.status_code in BUSY_STATUSES and wait is not None:
+            answer = await self._send(method, path, body, last=wait is None)
+            if wait is not None and (answer is None or answer.status_code in BUSY_STATUSES):
                 await asyncio.sleep(wait)
                 continue
             break
-        else:
-            raise AssertionError("the last attempt always breaks")
+        assert answer is not None, "the last attempt has an answer or raises"
         if answer.status_code == 404 or (answer.status_code == 409 and conflict_is_fine):
             return None
         if answer.status_code in {401, 403}:
@@ -83,7 +82,12 @@ class PrefectConnection:
             ) from error
         return True if found is None else found
 
-    async def _send(self, method: str, path: str, body: Mapping[str, Any] | Sequence[Any] | None) -> "httpx.Response":
+    async def _send(
+        self, method: str, path: str, body: Mapping[str, Any] | Sequence[Any] | None, *, last: bool
+    ) -> "httpx.Response | None":
+        """None if the connection ended under the request, and this is not the last attempt: the server closes one that
+        was idle for some seconds, maybe just now.
+        """
         import httpx
 
         if self._client is None:
@@ -91,5 +95,7 @@ class PrefectConnection:
         try:
             return await self._client.request(method, self._address + path, json=body)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
+            if not last and isinstance(error, (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)):
+                return None
             why = str(error) or type(error).__name__
             raise PrefectUnavailable(f"Prefect at {self.url} does not answer: {why}") from error

@@ -96,7 +96,7 @@ def worker_part(
     """
     health_port = free_port()
     env = environment(state, api_url, api_key) | {
-        "PREFECT_WORKER_QUERY_SECONDS": "1" if worker == PROCESS else "0.25",
+        "PREFECT_WORKER_QUERY_SECONDS": "1" if worker == PROCESS else "2",
         "PREFECT_WORKER_WEBSERVER_HOST": LOOPBACK,
         "PREFECT_WORKER_WEBSERVER_PORT": str(health_port),
     }

@@ -25,19 +25,24 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.responses import SetStateStatus
 from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
-from prefect.states import Cancelled
+from prefect.states import Cancelled, Crashed
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 from pydantic import Field, PrivateAttr
 
 from horae.errors import NotBegun
 from horae.execution.tree import LINUX
+from horae.warm.news import News
 from horae.warm.processes import Forked, Plain, Running
 from horae.warm.templates import OF_THE_RUN, Kind, Templates
 
 ENGINE = (sys.executable, "-m", "prefect.engine")
 CANCEL_SECONDS = 2.0
 """How often the worker asks which of its flow runs are to be cancelled."""
+POOL_SECONDS = 1.0
+HOOK_SECONDS = 300.0
+"""How long the `on_crashed` hooks of a flow run may take."""
 GRACE_SECONDS = 30
 """How long a cancelled flow run may take to end before it is killed."""
 SET_FOLDER = "prefect.deployments.steps.set_working_directory"
@@ -87,17 +92,24 @@ class WarmWorker(BaseWorker[WarmConfiguration, WarmVariables, WarmResult]):
         self._templates = Templates()
         self._active: dict[UUID, Running] = {}
         self._cancelled: set[UUID] = set()
-        self._watch: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._label_lock = asyncio.Lock()
+        self._labelling: set[asyncio.Task[None]] = set()
 
     async def setup(self) -> None:
         await super().setup()
-        self._watch = asyncio.create_task(self._watch_cancellations(), name="cancellations")
+        news = News()
+        self._tasks = [
+            asyncio.create_task(self._watch_cancellations(), name="cancellations"),
+            asyncio.create_task(news.listen(self._pool_id), name="news"),
+            asyncio.create_task(self._ask_at_news(news), name="asks"),
+        ]
         if LINUX:
             self._templates.warm(Kind.without_flow(os.environ | WarmConfiguration._base_environment()))
 
     async def teardown(self, *exc_info: Any) -> None:
-        if self._watch:
-            self._watch.cancel()
+        for task in self._tasks:
+            task.cancel()
         try:
             await super().teardown(*exc_info)
         finally:
@@ -120,21 +132,46 @@ class WarmWorker(BaseWorker[WarmConfiguration, WarmVariables, WarmResult]):
         if flow_run.id in self._cancelled:
             self._cancelled.discard(flow_run.id)
             status = 0
+        if status and not configuration._own_command and await self._crashed(flow_run, status):
+            await self._run_hooks(flow_run, configuration)
         return WarmResult(status_code=status, identifier=identifier)
 
+    async def _crashed(self, flow_run: FlowRun, status: int) -> bool:
+        """Whether the process ended before its flow run: then the flow run is Crashed from now on."""
+        found = await self.client.read_flow_run(flow_run.id)
+        if found.state is None or found.state.is_final():
+            return False
+        state: State[Any] = Crashed(message=f"the process of the flow run ended with status {status}")
+        result = await self.client.set_flow_run_state(flow_run.id, state)
+        return result.status is SetStateStatus.ACCEPT
+
+    async def _run_hooks(self, flow_run: FlowRun, configuration: WarmConfiguration) -> None:
+        """The hooks of a crashed flow run, in a process of their own."""
+        with _folder(configuration) as folder:
+            try:
+                async with self._process(flow_run, configuration, folder, crashed=True) as running:
+                    async with asyncio.timeout(HOOK_SECONDS):
+                        await running.wait()
+            except (NotBegun, TimeoutError) as error:
+                self.get_flow_run_logger(flow_run).warning(f"the on_crashed hooks did not run to their end: {error}")
+
     @asynccontextmanager
-    async def _process(self, flow_run: FlowRun, given: WarmConfiguration, folder: Path) -> AsyncIterator[Running]:
+    async def _process(
+        self, flow_run: FlowRun, given: WarmConfiguration, folder: Path, *, crashed: bool = False
+    ) -> AsyncIterator[Running]:
         env = {name: value for name, value in given.env.items() if value is not None}
         command = shlex.split(given.command) if given._own_command and given.command else None
         if command is None and LINUX:
             code = given._code
             kind = Kind.of(given._entrypoint, code, env) if code else Kind.without_flow(env)
-            request = {"folder": str(folder), "env": _of_the_run(env)}
+            request = {"folder": str(folder), "env": _of_the_run(env), "crashed": crashed}
             try:
                 async with Forked.begun(self._templates, kind, request, given.stream_output) as running:
                     yield running
                 return
             except NotBegun as error:
+                if crashed:
+                    raise
                 self.get_flow_run_logger(flow_run).warning(f"no fork for this flow run, so it starts cold: {error}")
         async with Plain.begun(command or ENGINE, folder, env, given.stream_output) as running:
             yield running
@@ -150,6 +187,38 @@ class WarmWorker(BaseWorker[WarmConfiguration, WarmVariables, WarmResult]):
             if str(running.pid) == pid:
                 return await running.end(grace_seconds)
         raise InfrastructureNotFound(f"this worker runs no process {infrastructure_pid}")
+
+    async def _give_worker_labels_to_flow_run(self, flow_run_id: UUID) -> None:
+        """In the background, one at a time: on SQLite, Prefect often answers this request with 503, and its client then
+        waits for two seconds. If the base class has no such method, nothing calls this one.
+        """
+        labelled = asyncio.create_task(self._label(flow_run_id), name="labels")
+        self._labelling.add(labelled)
+        labelled.add_done_callback(self._labelled)
+
+    async def _label(self, flow_run_id: UUID) -> None:
+        async with self._label_lock:
+            await super()._give_worker_labels_to_flow_run(flow_run_id)
+
+    def _labelled(self, done: asyncio.Task[None]) -> None:
+        self._labelling.discard(done)
+        if not done.cancelled() and (error := done.exception()):
+            self._logger.debug("cannot label a flow run: %s", error)
+
+    async def _pool_id(self) -> str:
+        """Once the worker has read its work pool."""
+        while True:
+            with suppress(Exception):
+                return str((await self.client.read_work_pool(self._work_pool_name)).id)
+            await asyncio.sleep(POOL_SECONDS)
+
+    async def _ask_at_news(self, news: News) -> None:
+        while True:
+            await news.wait()
+            try:
+                await self.get_and_submit_flow_runs()
+            except Exception as error:  # the regular question follows soon
+                self._logger.debug("cannot ask for flow runs: %s", error)
 
     async def _watch_cancellations(self) -> None:
         while True:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,11 @@ def cancelled(flow, flow_run, state):
     pathlib.Path("hook").write_text(state.name)
 
 
-@flow(on_cancellation=[cancelled])
+async def crashed(flow, flow_run, state):
+    pathlib.Path("crashed").write_text(f"{flow.name} {state.name}")
+
+
+@flow(on_cancellation=[cancelled], on_crashed=[lambda *_: 1 / 0, crashed])
 def told(wanted: str = "") -> None:
     """Writes where and in what it runs."""
     facts = [str(pathlib.Path.cwd()), str(os.getppid()), helper.WORD, os.environ.get("COLOUR", "")]
@@ -119,6 +124,8 @@ async def trial(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Trial
         await parts.start(server_part(project, state, port))
         kind = await prepare(api, project, "warm", ours=True, worker="horae-warm")
         worker = worker_part(project, state, "warm", url, needs=("prefect-server",), worker=kind)
+        # It asks so seldom that every test also shows that it hears of new flow runs.
+        worker = replace(worker, env={**worker.env, "PREFECT_WORKER_QUERY_SECONDS": "120"})
         await asyncio.gather(parts.start(worker), deploy(project, state, url))
         yield Trial(project, parts, api)
 
@@ -188,6 +195,8 @@ async def test_a_killed_run_is_crashed_and_the_next_one_runs(trial: Trial) -> No
     run, pid = await sleeper(trial)
     os.kill(pid, signal.SIGKILL)
     assert (await trial.ended(run)).state_type == "CRASHED"
+    told = trial.project / "crashed"
+    assert await wait_until(lambda: told.exists() and told.read_text(), "the hook", 30) == "told Crashed"
     assert (await trial.facts("told/plain", "e"))[0] == str(trial.project)
 
 
