@@ -142,6 +142,13 @@ LEFT_SCHEDULE = Rule(
     remedy="Delete it with `prefect deployment schedule delete`: it fires in addition to the schedules of the file.",
 )
 
+NOT_FOLLOWED = Rule(
+    code="HR520",
+    level=WARNING,
+    says="a deployment runs in Prefect, but Horae cannot hold its name or a value of it, so no command shows it",
+    remedy="Use a name of at most 500 printable characters, and values that a person would write.",
+)
+
 DST_DIFFERENCE = Rule(
     code="HR601",
     level=WARNING,
@@ -166,6 +173,7 @@ NO_ENGINE = Rule(
 
 FLOW_FILE_RULES = (
     YAML_UNREADABLE,
+    NOT_FOLLOWED,
     YAML_UNKNOWN_KEY,
     FLOW_PARAMETERS,
     ENTRYPOINT,

@@ -61,7 +61,7 @@ def load(settings: Settings, probed: Mapping[str, Probed] = UNPROBED) -> Registr
         if tried.ended:
             load_file(registry, settings.project, folder, path, tiers[folder])
     registry.report(*_check_tables(settings, registry), *_ambiguous(registry))
-    registry.report(*undeployed(settings.project, reading.deployments, settings.folders.flows))
+    registry.report(*undeployed(settings.project, reading.led_to, settings.folders.flows))
     return registry
 
 

@@ -26,9 +26,9 @@ class NatsServer:
     def start(self) -> None:
         storage = str(self.process.folder / "data")
         command = [str(binary()), "-a", LOOPBACK, "-p", str(self.port), "-js", "-sd", storage, *self._options]
-        self.process.start(command, self._answers)
+        self.process.start(command, self.answers)
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         """NATS greets each connection with a line of INFO."""
         try:
             with socket.create_connection((LOOPBACK, self.port), timeout=1) as connection:

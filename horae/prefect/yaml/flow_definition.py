@@ -83,7 +83,8 @@ def parse(base: Path, path: Path) -> Module:
         # Pass bytes, so that Python itself handles a byte order mark and a coding comment.
         tree = ast.parse(path.read_bytes(), file)
     except SyntaxError as error:
-        raise InvalidJob(f"{file} line {error.lineno}: {error.msg}") from error
+        line = f" line {error.lineno}" if error.lineno else ""
+        raise InvalidJob(f"{file}{line}: {error.msg}") from error
     except (OSError, ValueError) as error:
         raise InvalidJob(f"{file} cannot be read: {error}") from error
     except (RecursionError, MemoryError) as error:

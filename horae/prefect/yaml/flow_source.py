@@ -1,6 +1,7 @@
 """Reads facts about a flow from its source. It does not import the file, because that would import Prefect."""
 
 import ast
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -94,7 +95,7 @@ def _describe(found: Definition) -> FlowSource:
         required=tuple(required),
         takes_any=arguments.kwarg is not None,
         retries=max(_most_retries(found, constants), int(spread)),
-        time_limit=timedelta(seconds=timeout) if isinstance(timeout, int | float) and timeout > 0 else None,
+        time_limit=_limit(timeout),
         has_tasks=_has_tasks(found),
         silent_print=min(prints) if prints else None,
         unread=unread,
@@ -130,6 +131,15 @@ def _literal(node: ast.expr | None, constants: dict[str, Any], default: Any) -> 
     if isinstance(node, ast.Constant):
         return node.value
     return constants.get(node.id) if isinstance(node, ast.Name) else None
+
+
+def _limit(timeout: Any) -> timedelta | None:
+    """None also for a limit that no run reaches."""
+    if not isinstance(timeout, int | float) or timeout <= 0:
+        return None
+    with suppress(OverflowError, ValueError):
+        return timedelta(seconds=timeout) or None
+    return None
 
 
 def _most_retries(found: Definition, constants: dict[str, Any]) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from horae.errors import InvalidJob, unknown
+from horae.errors import InvalidJob, UsageError, unknown
 from horae.findings import Finding, Rule
 from horae.jobs.job import Job
 from horae.jobs.policies import CatchUp, Overlap, Retry, Tier, Trait
@@ -19,6 +19,7 @@ from horae.prefect.rules import (
     FLOW_PARAMETERS,
     FLOW_TAG,
     NO_BRAKE,
+    NOT_FOLLOWED,
     TEMPLATE,
     UNREAD_FLOW,
     WORK_POOL,
@@ -54,6 +55,8 @@ class Reading:
     deployments: tuple[Deployment, ...] = ()
     findings: tuple[Finding, ...] = ()
     files: tuple[PrefectFile, ...] = ()
+    led_to: frozenset[str] = frozenset()
+    """Files of the flows of all deployments, also of one that makes no job."""
 
 
 def read(project: Path, files: Sequence[str] = (FILE,), folder: str = Tier.PREFECT.folder) -> Reading:
@@ -65,18 +68,29 @@ def read(project: Path, files: Sequence[str] = (FILE,), folder: str = Tier.PREFE
     deployments: dict[str, Deployment] = {}
     findings: list[Finding] = []
     found: list[PrefectFile] = []
+    led_to: set[str] = set()
     for given in files:
         paths = sorted(project.glob(given)) if "*" in given else [project / given]
         for path in paths:
             if path.is_file() or given != FILE:
-                found.append(_file(project, path, folder, deployments, findings))
-    return Reading(deployments=tuple(deployments.values()), findings=tuple(findings), files=tuple(found))
+                found.append(_file(project, path, folder, deployments, findings, led_to))
+    return Reading(
+        deployments=tuple(deployments.values()),
+        findings=tuple(findings),
+        files=tuple(found),
+        led_to=frozenset(led_to),
+    )
 
 
 def _file(
-    project: Path, path: Path, folder: str, deployments: dict[str, Deployment], findings: list[Finding]
+    project: Path,
+    path: Path,
+    folder: str,
+    deployments: dict[str, Deployment],
+    findings: list[Finding],
+    led_to: set[str],
 ) -> PrefectFile:
-    """Read one file, and add its deployments by address and its findings."""
+    """Read one file, and add its deployments by address, its findings, and the files of its flows."""
     name = path.relative_to(project).as_posix() if path.is_relative_to(project) else path.as_posix()
     shape = Shape(name)
     try:
@@ -100,6 +114,7 @@ def _file(
         reader = _Reader(shape, base, folder, entry, raw)
         made = reader.deployment()
         findings += reader.findings
+        led_to.add(reader.flow_file)
         if made is None:
             continue
         address, other = made.job.name, deployments.get(made.job.name)
@@ -132,6 +147,7 @@ class _Reader:
         self.raw: dict[Any, Any] = raw if isinstance(raw, dict) else {}
         given = self.raw.get("name")
         self.name = given if isinstance(given, str) else ""
+        self.flow_file = ""
         self.findings: list[Finding] = list(shape.deployment(entry, raw, self.name or None))
 
     def deployment(self) -> Deployment | None:
@@ -140,6 +156,7 @@ class _Reader:
             return None
         given = self._given()
         flow = self._flow(given.entrypoint or "")
+        self.flow_file = flow.file if flow else ""
         traits, options = self._tags()
         schedules = Schedules(self.shape, self.entry, self.raw, self.name)
         schedules.read()
@@ -151,8 +168,13 @@ class _Reader:
         named = self._named()
         if flow is None or not named:
             return None
+        try:
+            job = self._job(flow, given, traits, options, schedules.found)
+        except UsageError as error:
+            self._say(NOT_FOLLOWED, error.message)
+            return None
         return Deployment(
-            job=self._job(flow, given, traits, options, schedules.found),
+            job=job,
             flow=flow,
             entrypoint=given.entrypoint or "",
             work_pool=given.work_pool.name if given.work_pool else None,

@@ -1,22 +1,23 @@
 """Finds flows in the flows folder that no deployment uses."""
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from horae.errors import InvalidJob
 from horae.findings import Finding, Source
 from horae.prefect.rules import NO_DEPLOYMENT
-from horae.prefect.yaml.deployment import Deployment
 from horae.prefect.yaml.flow_definition import Module, parse
 
 FROM_CODE = frozenset({"serve", "deploy", "ato_deployment", "to_deployment"})
 """Methods that deploy a flow from its own file."""
 
 
-def undeployed(project: Path, deployments: Sequence[Deployment], folder: str = "flows") -> Iterator[Finding]:
-    """A finding for each file with a flow that nothing deploys. Files whose name starts with `_` are left out."""
-    led_to = {one.flow.file for one in deployments}
+def undeployed(project: Path, led_to: Collection[str], folder: str = "flows") -> Iterator[Finding]:
+    """A finding for each file with a flow that nothing deploys. Files whose name starts with `_` are left out.
+
+    `led_to`: the files of the flows that a deployment names.
+    """
     for path in sorted((project / folder).glob("*.py")):
         shown = path.relative_to(project).as_posix()
         if path.name.startswith("_") or shown in led_to:

@@ -359,7 +359,7 @@ def test_a_flow_file_that_nothing_deploys_is_told(flows: Path) -> None:
     }
     for name, source in sources.items():
         (flows / "flows" / name).write_text(source)
-    (finding,) = undeployed(flows, read(flows).deployments)
+    (finding,) = undeployed(flows, read(flows).led_to)
     assert (finding.code, finding.file, finding.line) == ("HR517", "flows/forgotten.py", 4)
 
 
@@ -396,6 +396,25 @@ class TestHostileFiles:
         assert time.process_time() - began < 5
         assert found
         assert sum(len(one.message) for one in found) < 10_000
+
+    @pytest.mark.parametrize("name", ['"\\x1b[31mx"', '"a\\nb"', '" "', "a" * 600, '"\\u202ex"'])
+    def test_a_name_that_cannot_be_held_hurts_no_other_deployment(self, project: Path, name: str) -> None:
+        (project / "flows/f.py").write_text("from prefect import flow\n@flow\ndef f(): ...\n")
+        entry = "  entrypoint: flows/f.py:f\n"
+        (project / "prefect.yaml").write_text(f"deployments:\n- name: {name}\n{entry}- name: good\n{entry}")
+        found = read(project)
+        assert found.led_to == {"flows/f.py"}
+        assert "f/good" in {one.job.name for one in found.deployments}
+        assert len(found.deployments) == 2 or "HR520" in {one.code for one in found.findings}
+
+    @pytest.mark.parametrize(
+        "options", ["timeout_seconds=1e300", "timeout_seconds=1e-300", "timeout_seconds=10**400", "retries=10**400"]
+    )
+    def test_a_flow_with_an_odd_number_is_read(self, project: Path, options: str) -> None:
+        (project / "flows/f.py").write_text(f"from prefect import flow\n@flow({options})\ndef f(): ...\n")
+        (project / "prefect.yaml").write_text("deployments:\n- name: good\n  entrypoint: flows/f.py:f\n")
+        [found] = read(project).deployments
+        assert found.job.name == "f/good"
 
     @pytest.mark.parametrize(
         "source",
