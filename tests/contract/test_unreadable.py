@@ -6,6 +6,8 @@ from datetime import timedelta
 import pytest
 import redis
 
+from horae.errors import StoreError
+from horae.jobs.policies import Overlap
 from horae.messages import FIRST_GENERATIONS, GENERATIONS, KEPT_BYTES, Message
 from horae.reasons import Reason
 from horae.runs import State, Verdict
@@ -14,7 +16,7 @@ from horae.store import Store
 from horae.store.cursors import Declared, Watched
 from horae.store.glance import glance
 from horae.store.redis import RedisStore
-from horae.store.values import Answer, Happening
+from horae.store.values import Answer, Happening, Policy, Wanted
 from tests.contract.stores import (
     NONE,
     PROVIDERS,
@@ -30,6 +32,8 @@ from tests.contract.stores import (
 pytestmark = pytest.mark.requires("valkey")
 
 type Raw = "redis.Redis"
+
+ALLOW = Policy(overlap=Overlap.ALLOW)
 
 BAD = {
     "message": {"message": "{"},
@@ -105,6 +109,18 @@ class TestOutbox:
         found = await opened.outbox.take(PROVIDERS, 10, NONE)
         assert len(found.entries) + found.published == 1
         assert (await state(opened, broken.run_id)).verdict is Verdict.FAILED
+
+    async def test_what_was_granted_before_a_bad_row_has_a_lease(self, opened: RedisStore, raw: Raw) -> None:
+        first, broken, last = new(provider="nats"), new(provider="nats"), new(provider="nats")
+        await opened.outbox.accept([first, broken, last])
+        await taken(opened)
+        raw.hset(key(opened, f"run:{broken.run_id}"), "accepted_at", "soon")
+        wanted = [Wanted(message=one.message, policy=ALLOW) for one in (first, broken, last)]
+        with pytest.raises(StoreError):
+            await opened.claims.claim(wanted, "w1", timedelta(seconds=5))
+        assert (await state(opened, first.run_id)).state is State.RUNNING
+        for index in ("leases", f"active:{first.job}"):
+            assert raw.zscore(key(opened, index), first.run_id) is not None, index
 
     async def test_keys_that_are_no_rows(self, opened: RedisStore, raw: Raw) -> None:
         raw.set(key(opened, "run:text"), "x")

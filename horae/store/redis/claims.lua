@@ -30,12 +30,39 @@ local function look_for_gap()
   gap = tonumber(redis.call('GET', k('gap')) or 0)
 end
 
-local function grant(id, row, worker, lease)
+-- Written by `finish_grants`, because one command for all runs of a call is quicker than one for each: the leases, the messages that left
+-- their queue by provider, and the active runs by job.
+local leased, left, begun = {}, {}, {}
+local tokens, next_token = 0, 0   -- how many are reserved, and the first of them
+
+local function take_token(wanted)
+  if tokens == 0 then
+    tokens = wanted
+    next_token = redis.call('INCRBY', k('token'), wanted) - wanted + 1
+  end
+  tokens, next_token = tokens - 1, next_token + 1
+  return next_token - 1
+end
+
+local function list_of(lists, key)
+  lists[key] = lists[key] or {}
+  return lists[key]
+end
+
+local function finish_grants()
+  if #leased > 0 then redis.call('ZADD', k('leases'), unpack(leased)) end
+  for provider, ids in pairs(left) do redis.call('ZREM', k('queued:' .. provider), unpack(ids)) end
+  for job, pairs_of in pairs(begun) do redis.call('ZADD', k('active:' .. job), unpack(pairs_of)) end
+end
+
+-- `among`: how many runs the call still wants. `unbounded`: whether the policy lets any number of runs be active, so that no other claim of the call
+-- looks at the active ones.
+local function grant(id, row, worker, lease, among, unbounded)
   local key = k('run:' .. id)
   if row.accepted <= gap and tonumber(row.started or 0) <= gap then
     row.story = (row.story or '') .. line('at least once', row.generation, 'the store restarted, and may have lost that the run began before')
   end
-  local token = redis.call('INCR', k('token'))
+  local token = take_token(among)
   local attempts = tonumber(row.attempts or 0) + 1
   redis.call('HSET', key, 'state', 'running', 'started_at', NOW_TEXT, 'worker', worker, 'token', int(token), 'attempts', attempts,
     'story', (row.story or '') .. line('claimed', row.generation, worker))
@@ -44,9 +71,16 @@ local function grant(id, row, worker, lease)
     out_of_outbox(id, row.provider)
     redis.call('ZREM', k('waiting:' .. row.job), id)
   end
-  out_of_queue(id, row.provider)
-  redis.call('ZADD', k('leases'), int(NOW + lease), id)
-  redis.call('ZADD', k('active:' .. row.job), NOW_TEXT, id)
+  table.insert(list_of(left, row.provider), id)
+  table.insert(leased, int(NOW + lease))
+  table.insert(leased, id)
+  if unbounded then
+    local active = list_of(begun, row.job)
+    table.insert(active, NOW_TEXT)
+    table.insert(active, id)
+  else
+    redis.call('ZADD', k('active:' .. row.job), NOW_TEXT, id)
+  end
   if attempts == 1 and row.fire and NOW - row.fire > LATE then
     notice('late', id, row.job, int(row.fire), '', int(math.floor((NOW - row.fire) / 1000)) .. ' s late')
   end
@@ -218,7 +252,15 @@ local function adopt(r)
   return row_of(r.id)
 end
 
-local function claim_one(id, job, generation, digest, policy, record, worker, lease)
+local paused = {}   -- by job; nothing here changes it
+local function is_paused(job)
+  if paused[job] == nil then
+    paused[job] = redis.call('HEXISTS', k('paused'), job) == 1 or redis.call('HEXISTS', k('paused'), '*') == 1
+  end
+  return paused[job]
+end
+
+local function claim_one(id, job, generation, digest, policy, record, worker, lease, among)
   local row, answer = row_of(id), nil
   if row and digest and redis.sha1hex(row.message) ~= digest then row.changed = row.message end
   if not row then
@@ -234,13 +276,13 @@ local function claim_one(id, job, generation, digest, policy, record, worker, le
     local why = missed(row, policy)
     if why then return settled(id, 'missed', why) end
   end
-  if redis.call('HEXISTS', k('paused'), job) == 1 or redis.call('HEXISTS', k('paused'), '*') == 1 then
+  if is_paused(job) then
     if policy.here or (row.cause == 'schedule' and policy.catch_up == 'none' and not row.attempts) then
       return settled(id, 'skipped', REASON.paused)
     end
     return wait(id, row, policy, REASON.paused, 'the job is paused')
   end
-  return overlap(id, row, policy) or grant(id, row, worker, lease)
+  return overlap(id, row, policy) or grant(id, row, worker, lease, among, policy.overlap == 'allow' and policy.most == 0)
 end
 
 -- claim {wanted = [[id, job, generation, digest, record?]], policies = {job: {overlap, catch_up, window, most}}, worker, lease}
@@ -252,9 +294,13 @@ end
 function calls.claim(a)
   local answers = {}
   look_for_gap()
-  for i, w in ipairs(a.wanted) do
-    answers[i] = claim_one(w[1], w[2], w[3], w[4], a.policies[w[2]], w[5], a.worker, a.lease)
-  end
+  local ok, failure = pcall(function()
+    for i, w in ipairs(a.wanted) do
+      answers[i] = claim_one(w[1], w[2], w[3], w[4], a.policies[w[2]], w[5], a.worker, a.lease, #a.wanted - i + 1)
+    end
+  end)
+  finish_grants()   -- also if a row is unreadable: a run that was granted has a lease
+  if not ok then error(failure, 0) end
   finish()
   return answers
 end
@@ -282,10 +328,11 @@ function calls.begin(a)
   local row = row_of(a.run.id)
   local answer
   if row.cause == 'manual' then
-    answer = overlap(a.run.id, row, policy) or grant(a.run.id, row, a.worker, a.lease)
+    answer = overlap(a.run.id, row, policy) or grant(a.run.id, row, a.worker, a.lease, 1)
   else
-    answer = claim_one(a.run.id, a.run.job, 1, nil, policy, nil, a.worker, a.lease)
+    answer = claim_one(a.run.id, a.run.job, 1, nil, policy, nil, a.worker, a.lease, 1)
   end
+  finish_grants()
   finish()
   return answer
 end
@@ -334,12 +381,12 @@ function calls.settle(a)
   spare = spare + #a.settlements   -- each may make room for one run
   for i, s in ipairs(a.settlements) do
     local key = k('run:' .. s.id)
-    local state, token = unpack(redis.call('HMGET', key, 'state', 'token'))
-    done[i] = (state == 'running' and tonumber(token) == s.token) and 1 or 0
+    local row = before_settling(s.id)
+    done[i] = (row[3] == 'running' and tonumber(row[10]) == s.token) and 1 or 0
     if done[i] == 1 then
       if s.failure then redis.call('HSET', key, 'failure', s.failure) end
       if s.verdict then
-        settle_run(s.id, s.verdict, s.reason, s.note, s.result and { 'result', s.result })
+        settle_run(s.id, s.verdict, s.reason, s.note, s.result and { 'result', s.result }, row)
       elseif s.died then
         died(s)
       elseif s.retry_after then

@@ -35,9 +35,10 @@ local GENERATION = SCHEMA < 3 and 'attempt' or 'generation'
 local PRIORITY = SCHEMA < 3 and 'lane' or 'priority'
 
 -- The hash field `job|word`. The name of a flow may contain `|`, so it is written as `%7C` there. `_by_job` in ledger.py decodes it.
+local encoded = {}   -- by job
 local function of(job, word)
-  local encoded = string.gsub(string.gsub(job, '%%', '%%25'), '|', '%%7C')
-  return encoded .. '|' .. word
+  encoded[job] = encoded[job] or string.gsub(string.gsub(job, '%%', '%%25'), '|', '%%7C') .. '|'
+  return encoded[job] .. word
 end
 
 -- A reason and its note in one text for people, equal to `horae.reasons.worded`. Rows of schema 2 store this text.
@@ -50,7 +51,9 @@ end
 
 -- A line of a run's story.
 local function line(what, generation, note)
-  return NOW_TEXT .. '|' .. what .. '|' .. generation .. '|' .. string.gsub(note or '', '[\r\n]', ' ') .. '\n'
+  note = note or ''
+  if string.find(note, '[\r\n]') then note = string.gsub(note, '[\r\n]', ' ') end
+  return NOW_TEXT .. '|' .. what .. '|' .. generation .. '|' .. note .. '\n'
 end
 
 local function tell(id, what, note)
@@ -283,11 +286,17 @@ end
 
 local counted, last = {}, {}   -- filled by settle_run, written by `finish`: counts, and the settled ids of each job
 
--- Give a run its verdict; no other function does. `more`: further fields of the row, flat. Only a durable run leaves a dead letter.
-function settle_run(id, verdict, reason, note, more)
+-- The fields of a row that settle_run needs, and the token. Return a table, which may be given to settle_run.
+local function before_settling(id)
+  return redis.call('HMGET', k('run:' .. id), 'job', 'tier', 'state', 'attempt', 'generation', 'story', 'unique', 'scheduled_for', 'provider',
+    'token')
+end
+
+-- Give a run its verdict; no other function does. `more`: further fields of the row, flat. `row`: the row, if it was read already. Only a
+-- durable run leaves a dead letter.
+function settle_run(id, verdict, reason, note, more, row)
   local key, words = k('run:' .. id), worded(reason, note)
-  local job, tier, was, older, newer, story, unique, scheduled, provider =
-    unpack(redis.call('HMGET', key, 'job', 'tier', 'state', 'attempt', 'generation', 'story', 'unique', 'scheduled_for', 'provider'))
+  local job, tier, was, older, newer, story, unique, scheduled, provider = unpack(row or before_settling(id))
   if SCHEMA >= 3 and (note or '') ~= '' then redis.call('HSET', key, 'note', note) end
   redis.call('HSET', key, 'state', verdict, 'reason', SCHEMA < 3 and words or reason, 'ended_at', NOW_TEXT,
     'story', (story or '') .. line('settled', newer or older, words == '' and verdict or verdict .. ': ' .. words), unpack(more or {}))
@@ -359,8 +368,9 @@ end
 local function remember_last(job, ids)
   local newest = redis.call('HGET', k('last'), job)
   local newest_at = newest and tonumber(redis.call('ZSCORE', k('ledger:' .. job), newest) or nil)
-  for _, id in ipairs(ids) do
-    local at = tonumber(redis.call('ZSCORE', k('ledger:' .. job), id) or nil)
+  local scores = redis.call('ZMSCORE', k('ledger:' .. job), unpack(ids))
+  for i, id in ipairs(ids) do
+    local at = tonumber(scores[i] or nil)
     if not newest_at or at and at >= newest_at then newest, newest_at = id, at end
   end
   redis.call('HSET', k('last'), job, newest)
