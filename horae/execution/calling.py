@@ -34,6 +34,8 @@ async def resolved(value: Any) -> Any:
     """The value, or the awaited result of it: a decorator may hide that a function is async."""
     if issubclass(type(value), Awaitable):  # check the class, because looking at the value itself may raise
         value = await value
+    if value is None:  # most often, and checking a class takes longer than all else here
+        return None
     while issubclass(type(value), Awaitable):
         value = await value
         await asyncio.sleep(0)  # a function that always returns another awaitable is stopped by its time limit

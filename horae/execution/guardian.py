@@ -14,6 +14,7 @@ import resource
 import select
 import signal
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from horae.execution.watch import Watch
 log = logging.getLogger(__name__)
 PASSED_ON = (signal.SIGTERM, signal.SIGINT)
 ABOVE_DIED = signal.SIGUSR1
+GATHER_SECONDS = 0.02
+"""A busy worker says something hundreds of times a second. Hearing it together takes less time of a processor."""
 LOOK_SECONDS = 1.0
 RESTART_WANTED = 75
 """Exit status of a process that must be restarted: EX_TEMPFAIL of sysexits.h."""
@@ -98,6 +101,7 @@ class _Guardian:
             if os.getppid() != self._front:
                 self._end(-signal.SIGKILL)
             if ready:
+                time.sleep(GATHER_SECONDS)
                 open_ = self._hear()
             if why := self._watch.why_stuck():
                 self._kill(why)
