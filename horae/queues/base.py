@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic import BaseModel
@@ -83,6 +84,21 @@ class Backlog:
     """The age of the oldest message by the broker's clock. Zero if there is none, or the broker does not know."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EmbeddedServer:
+    """A broker that `horae up` starts on this machine, because the settings ask for it."""
+
+    name: str
+    command: tuple[str, ...]
+    folder: Path
+    """The folder that it runs in."""
+    port: int
+    setting: str
+    """The name of the setting that chooses the port."""
+    answers: Callable[[], bool] = field(repr=False)
+    """Whether it accepts clients. Blocks for a second at most."""
+
+
 class Publisher(Protocol):
     async def publish(self, messages: Sequence[Message]) -> None:
         """Publish; the messages are durable at the broker on return. Raises QueueUnavailable; some may be published."""
@@ -132,5 +148,8 @@ class Provider[S: BaseModel, P: Publisher]:
     own_backlog: Callable[[Any], Awaitable[int]] | None = None
     """For a broker that keeps a message for one consumer: returns how many wait for this one. None: any consumer can
     get any message, so `backlog` answers for each. Raises QueueUnavailable."""
+    embedded: Callable[[Settings, S], EmbeddedServer | None] | None = None
+    """The server that the settings ask `horae up` to start; None if they ask for none. Raises StartError if it is not
+    installed."""
     extra: str = ""
     """The extra of the package that installs its client library; empty if every installation has the library."""

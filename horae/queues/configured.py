@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from horae.errors import InvalidSettings, NotConfigured, unknown
-from horae.queues.base import Consumer, Provider, Publisher
+from horae.queues.base import Consumer, EmbeddedServer, Provider, Publisher
 from horae.queues.providers import names, provider
 from horae.settings import FILE, Settings, read_table
 
@@ -51,6 +51,10 @@ class Configured:
         with self._library():
             receiver: Consumer = self.provider.open_receiver(self.settings, self.table)
         return receiver
+
+    def embedded(self) -> EmbeddedServer | None:
+        """The server that the settings ask `horae up` to start; None if they ask for none. Raises StartError."""
+        return self.provider.embedded(self.settings, self.table) if self.provider.embedded else None
 
     @contextmanager
     def _library(self) -> Iterator[None]:

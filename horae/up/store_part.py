@@ -1,4 +1,4 @@
-"""The embedded Valkey as a part of `horae up`."""
+"""The embedded servers as parts of `horae up`: Valkey, and a broker that the settings ask for."""
 
 import asyncio
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from horae.files import private_folder
 from horae.local.embedded import FOLDER
 from horae.local.valkey import answers, command, secret_of, what_to_do
+from horae.queues.base import EmbeddedServer
 from horae.up.parts import Part
 
 
@@ -19,3 +20,10 @@ def store_part(state: Path, port: int) -> Part:
 
     server = tuple(command(folder, port, secret))
     return Part(name="valkey", command=server, cwd=folder, ready=ready, what_to_do=what_to_do)
+
+
+def broker_part(server: EmbeddedServer) -> Part:
+    async def ready() -> bool:
+        return await asyncio.to_thread(server.answers)
+
+    return Part(name=server.name, command=server.command, cwd=server.folder, ready=ready)

@@ -33,7 +33,7 @@ from horae.project.loading import load as load_registry
 from horae.project.probed import Probed
 from horae.project.probing import probe
 from horae.project.registry import Registry
-from horae.queues.configured import has_receivers
+from horae.queues.configured import configured, has_receivers
 from horae.runs import Cause, Run, Verdict, new_run_id, start_id
 from horae.scheduler.scheduler import Scheduler
 from horae.settings import Settings
@@ -44,7 +44,7 @@ from horae.up.parts import Parts
 from horae.up.prefect_parts import NOT_INSTALLED, deploy, installed, prepare, server_part, worker_part
 from horae.up.reload import Reload
 from horae.up.service_parts import service_part
-from horae.up.store_part import store_part
+from horae.up.store_part import broker_part, store_part
 
 POLL_SECONDS = 0.5
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
@@ -146,7 +146,7 @@ async def _started(settings: Settings, board: Board) -> AsyncIterator[Up]:
     async with Parts(settings.state, on_event=board.event) as parts:
         up = Up(settings=settings, registry=board.registry, parts=parts, board=board, start=new_run_id())
         try:
-            await _together(_start_store(up), _start_prefect_server(up))
+            await _together(_start_store(up), _start_brokers(up), _start_prefect_server(up))
             up.settings = _with_health_ports(up.settings)
             await _together(_start_services(up), _start_flows(up))
             up.addresses = board.addresses = _endpoints(up.settings)
@@ -163,7 +163,7 @@ async def _started(settings: Settings, board: Board) -> AsyncIterator[Up]:
 
 
 async def _together(*steps: Coroutine[Any, Any, None]) -> None:
-    """Run both steps at the same time. Raises the first error without waiting for the other step."""
+    """Run the steps at the same time. Raises the first error without waiting for the others."""
     tasks = [asyncio.create_task(step) for step in steps]
     try:
         await asyncio.gather(*tasks)
@@ -182,6 +182,14 @@ async def _start_store(up: Up) -> None:
         await store.check()
 
 
+async def _start_brokers(up: Up) -> None:
+    """Start the brokers that the settings ask for."""
+    for one in configured(up.settings):
+        if server := one.embedded():
+            choose_port(server.port, f"the embedded {one.provider.title}", server.setting)
+            await up.parts.start(broker_part(server))
+
+
 async def _start_prefect_server(up: Up) -> None:
     """Start the server if there are flows and Prefect is installed. Without Prefect, the other tiers run."""
     if not up.registry.by_tier(Tier.PREFECT):
@@ -195,7 +203,7 @@ async def _start_prefect_server(up: Up) -> None:
 
 
 async def _start_services(up: Up) -> None:
-    needs = tuple(status.name for status in up.parts.status() if status.name == "valkey")
+    needs = tuple(status.name for status in up.parts.status() if status.name != "prefect-server")
     receivers = (
         [up.parts.start(service_part("receiver", up.settings, free_port(), needs))]
         if has_receivers(up.settings)

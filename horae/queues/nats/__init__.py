@@ -9,25 +9,42 @@ again, and checks the stream and its consumers.
 
 from datetime import timedelta
 
-from horae.queues.base import Capabilities, Ordering, Provider
+from pydantic import SecretStr
+
+from horae.local.ports import LOOPBACK
+from horae.queues.base import Capabilities, EmbeddedServer, Ordering, Provider
 from horae.queues.nats.consumer import NatsConsumer
+from horae.queues.nats.embedded import server, token_file
 from horae.queues.nats.publisher import NatsPublisher
 from horae.queues.nats.settings import NatsSettings
 from horae.settings import Settings
 
 
 def _missing(settings: Settings, table: NatsSettings) -> str:
-    return "" if table.url else "queue.nats.url"
+    return "" if table.url or table.embedded else "queue.nats.url"
+
+
+def _access(settings: Settings, table: NatsSettings) -> NatsSettings:
+    """How to reach the server: the embedded one by its own token, with paths below the project."""
+    own = table.below(settings.project)
+    if not table.embedded:
+        return own
+    address = SecretStr(f"nats://{LOOPBACK}:{table.embedded_port}")
+    return own.model_copy(update={"url": address, "token_file": token_file(settings.state)})
+
+
+def _embedded(settings: Settings, table: NatsSettings) -> EmbeddedServer | None:
+    return server(settings.state, table.embedded_port) if table.embedded else None
 
 
 def _open_publisher(settings: Settings, table: NatsSettings) -> NatsPublisher:
     import nats  # noqa: F401 - a missing library is told now
 
-    return NatsPublisher(table.below(settings.project), settings.namespace, settings.queue.message_limit_bytes)
+    return NatsPublisher(_access(settings, table), settings.namespace, settings.queue.message_limit_bytes)
 
 
 def _open_consumer(settings: Settings, table: NatsSettings, worker: str) -> NatsConsumer:
-    return NatsConsumer(table.below(settings.project), settings.namespace, settings.queue.message_limit_bytes)
+    return NatsConsumer(_access(settings, table), settings.namespace, settings.queue.message_limit_bytes)
 
 
 PROVIDER = Provider(
@@ -47,5 +64,6 @@ PROVIDER = Provider(
     open_publisher=_open_publisher,
     open_consumer=_open_consumer,
     backlog=NatsPublisher.backlog,
+    embedded=_embedded,
     extra="nats",
 )

@@ -18,6 +18,11 @@ class NatsSettings(BrokerAccess):
     """File with a token, read at each new connection. Relative to the project. Default: none."""
     credentials_file: Path | None = None
     """File with a JWT and its key (.creds). Relative to the project. Default: none."""
+    embedded: bool = False
+    """`horae up` starts a server on this machine, with its data in the state folder. Then url and credentials are not
+    given."""
+    embedded_port: int = Field(4222, ge=1, le=65_535)
+    """Port of that server."""
     replicas: int = Field(1, ge=1, le=5)
     """Copies of the stream in a cluster, used when the stream is created."""
 
@@ -28,6 +33,8 @@ class NatsSettings(BrokerAccess):
             parts = urlsplit(address.strip())
             if parts.scheme not in ("nats", "tls") or not parts.hostname:
                 raise ValueError("url: an address must begin with nats:// or tls:// and name a host")
+        if self.embedded and self.url:
+            raise ValueError("url and embedded are both given; give only one of them")
         return self
 
 

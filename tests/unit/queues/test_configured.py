@@ -142,3 +142,24 @@ def test_a_library_that_is_not_installed_is_named_with_its_extra() -> None:
             InvalidSettings, match=r"not installed \(No module named 'pigeons'\): install horae\[pigeon\]"
         ):
             opening()
+
+
+def test_an_embedded_nats_server_needs_no_url_and_has_a_token_of_its_own(tmp_path: Path) -> None:
+    settings = Settings(
+        project=tmp_path, state_dir="state", queue=QueueSettings.model_validate({"nats": {"embedded": True}})
+    )
+    settings.state.mkdir()
+    [nats] = [one for one in configured(settings) if one.name == "nats"]
+    found = nats.embedded()
+    assert found
+    assert (found.port, found.setting) == (4222, "queue.nats.embedded_port")
+    token = (tmp_path / "state/nats/token").read_text()
+    nats.embedded()
+    assert (tmp_path / "state/nats/token").read_text() == token, "it stays the same"
+    assert token.strip() not in str(found), "all users of the machine can read command lines"
+
+
+def test_an_address_and_an_embedded_server_exclude_each_other() -> None:
+    table = {"embedded": True, "url": "nats://127.0.0.1:4222"}
+    with pytest.raises(InvalidSettings, match="url and embedded are both given"):
+        configured(Settings(queue=QueueSettings.model_validate({"nats": table})))
