@@ -315,7 +315,7 @@ def test_a_fire_is_forgotten_only_with_its_schedule_and_where_a_sidecar_was_star
 
 def test_the_same_seed_is_the_same_plan() -> None:
     def plan(seed: int) -> str:
-        return plan_of(seed=seed, jobs=200, jobs_a_second=10, seconds_between_kills=1).as_json()
+        return plan_of(seed=seed, jobs=300, jobs_a_second=10, seconds_between_kills=1, provider="nats").as_json()
 
     assert plan(7) == plan(7)
     assert plan(7) != plan(8)
