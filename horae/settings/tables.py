@@ -102,7 +102,7 @@ class QueueSettings(Table):
     @model_validator(mode="before")
     @classmethod
     def _gathered(cls, given: Any) -> Any:
-        """Move each table that is not a field of this model to `providers`."""
+        """Move each table that is not a field of this model to `tables`."""
         if not isinstance(given, dict):
             return given
         own = cls.model_fields.keys() - {"tables"}
