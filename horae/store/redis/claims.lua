@@ -33,16 +33,6 @@ end
 -- Written by `finish_grants`, because one command for all runs of a call is quicker than one for each: the leases, the messages that left
 -- their queue by provider, and the active runs by job.
 local leased, left, begun = {}, {}, {}
-local tokens, next_token = 0, 0   -- how many are reserved, and the first of them
-
-local function take_token(wanted)
-  if tokens == 0 then
-    tokens = wanted
-    next_token = redis.call('INCRBY', k('token'), wanted) - wanted + 1
-  end
-  tokens, next_token = tokens - 1, next_token + 1
-  return next_token - 1
-end
 
 local function list_of(lists, key)
   lists[key] = lists[key] or {}
@@ -55,14 +45,14 @@ local function finish_grants()
   for job, pairs_of in pairs(begun) do redis.call('ZADD', k('active:' .. job), unpack(pairs_of)) end
 end
 
--- `among`: how many runs the call still wants. `unbounded`: whether the policy lets any number of runs be active, so that no other claim of the call
+-- `unbounded`: whether the policy lets any number of runs be active, so that no other claim of the call
 -- looks at the active ones.
-local function grant(id, row, worker, lease, among, unbounded)
+local function grant(id, row, worker, lease, unbounded)
   local key = k('run:' .. id)
   if row.accepted <= gap and tonumber(row.started or 0) <= gap then
     row.story = (row.story or '') .. line('at least once', row.generation, 'the store restarted, and may have lost that the run began before')
   end
-  local token = take_token(among)
+  local token = redis.call('INCR', k('token'))
   local attempts = tonumber(row.attempts or 0) + 1
   redis.call('HSET', key, 'state', 'running', 'started_at', NOW_TEXT, 'worker', worker, 'token', int(token), 'attempts', attempts,
     'story', (row.story or '') .. line('claimed', row.generation, worker))
@@ -260,7 +250,7 @@ local function is_paused(job)
   return paused[job]
 end
 
-local function claim_one(id, job, generation, digest, policy, record, worker, lease, among)
+local function claim_one(id, job, generation, digest, policy, record, worker, lease)
   local row, answer = row_of(id), nil
   if row and digest and redis.sha1hex(row.message) ~= digest then row.changed = row.message end
   if not row then
@@ -282,7 +272,7 @@ local function claim_one(id, job, generation, digest, policy, record, worker, le
     end
     return wait(id, row, policy, REASON.paused, 'the job is paused')
   end
-  return overlap(id, row, policy) or grant(id, row, worker, lease, among, policy.overlap == 'allow' and policy.most == 0)
+  return overlap(id, row, policy) or grant(id, row, worker, lease, policy.overlap == 'allow' and policy.most == 0)
 end
 
 -- claim {wanted = [[id, job, generation, digest, record?]], policies = {job: {overlap, catch_up, window, most}}, worker, lease}
@@ -296,7 +286,7 @@ function calls.claim(a)
   look_for_gap()
   local ok, failure = pcall(function()
     for i, w in ipairs(a.wanted) do
-      answers[i] = claim_one(w[1], w[2], w[3], w[4], a.policies[w[2]], w[5], a.worker, a.lease, #a.wanted - i + 1)
+      answers[i] = claim_one(w[1], w[2], w[3], w[4], a.policies[w[2]], w[5], a.worker, a.lease)
     end
   end)
   finish_grants()   -- also if a row is unreadable: a run that was granted has a lease
@@ -328,9 +318,9 @@ function calls.begin(a)
   local row = row_of(a.run.id)
   local answer
   if row.cause == 'manual' then
-    answer = overlap(a.run.id, row, policy) or grant(a.run.id, row, a.worker, a.lease, 1)
+    answer = overlap(a.run.id, row, policy) or grant(a.run.id, row, a.worker, a.lease)
   else
-    answer = claim_one(a.run.id, a.run.job, 1, nil, policy, nil, a.worker, a.lease, 1)
+    answer = claim_one(a.run.id, a.run.job, 1, nil, policy, nil, a.worker, a.lease)
   end
   finish_grants()
   finish()
