@@ -49,7 +49,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--keep", action="store_true", help="keep journal, record and logs; they are kept anyway if a promise is broken"
     )
-    return parser.parse_args()
+    given = parser.parse_args()
+    if given.beside and given.provider != [STORE_ITSELF]:
+        parser.error(f"--beside needs --provider {STORE_ITSELF}: an older revision may not know another one")
+    return given
 
 
 class Shown:

@@ -42,33 +42,34 @@ async def opened(provider: str, folder: Path) -> AsyncIterator[Broker]:
     """Started. Leaving it kills the server."""
     async with AsyncExitStack() as stack:
         proxy = await stack.enter_async_context(Proxy(0))
-        broker = OPENERS[provider](folder / provider, proxy, stack)
+        own = folder / provider
+        own.mkdir()
+        broker = OPENERS[provider](own, proxy, stack)
         stack.callback(broker.end)
         await asyncio.to_thread(broker.start)
         yield broker
 
 
+def _polled(
+    server: NatsServer | KafkaServer | RabbitServer, proxy: Proxy, end: Callable[[], None], **table: str
+) -> Broker:
+    proxy.target_port = server.port
+    return Broker(process=server.process, start=server.start, end=end, proxy=proxy, table=table)
+
+
 def _nats(folder: Path, proxy: Proxy, stack: AsyncExitStack) -> Broker:
     server = NatsServer(folder)
-    proxy.target_port = server.port
-    table = {"url": f"nats://{LOOPBACK}:{proxy.port}"}
-    return Broker(process=server.process, start=server.start, end=server.kill, proxy=proxy, table=table)
+    return _polled(server, proxy, server.kill, url=f"nats://{LOOPBACK}:{proxy.port}")
 
 
 def _rabbitmq(folder: Path, proxy: Proxy, stack: AsyncExitStack) -> Broker:
-    folder.mkdir()
     server = RabbitServer(folder)
-    proxy.target_port = server.port
-    table = {"url": f"amqp://guest:guest@{LOOPBACK}:{proxy.port}/"}
-    return Broker(process=server.process, start=server.start, end=server.end, proxy=proxy, table=table)
+    return _polled(server, proxy, server.end, url=f"amqp://guest:guest@{LOOPBACK}:{proxy.port}/")
 
 
 def _kafka(folder: Path, proxy: Proxy, stack: AsyncExitStack) -> Broker:
-    folder.mkdir()
     server = KafkaServer(folder, proxy.port)
-    proxy.target_port = server.port
-    table = {"bootstrap_servers": f"{LOOPBACK}:{proxy.port}"}
-    return Broker(process=server.process, start=server.start, end=server.kill, proxy=proxy, table=table)
+    return _polled(server, proxy, server.kill, bootstrap_servers=f"{LOOPBACK}:{proxy.port}")
 
 
 def _cloud_tasks(folder: Path, proxy: Proxy, stack: AsyncExitStack) -> Broker:

@@ -170,7 +170,7 @@ def table_of(reports: Sequence[Report]) -> str:
             values["healed_seconds"],
             values["stopped_seconds"]["max"],
         ]
-        lines.append(f"| {' | '.join(str(cell) for cell in row)} |")
+        lines.append(f"| {' | '.join('-' if cell is None else str(cell) for cell in row)} |")
     return "\n".join(lines)
 
 

@@ -38,6 +38,7 @@ class Place:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     service: Service | None = None
     environment: dict[str, str] = field(default_factory=dict)
+    """Further variables of its processes."""
 
 
 class Stage:
@@ -185,34 +186,28 @@ async def staged(
         async def proxy() -> Proxy:
             return await stack.enter_async_context(Proxy(store.port))
 
-        running = stack.enter_context(
-            services(
-                project,
-                f"redis://127.0.0.1:{store.port}/0",
-                NAMESPACE,
-                HORAE_WORKER__LEASE_SECONDS=str(lease_seconds),
-                HORAE_WORKER__SLOTS=str(slots),
-                HORAE_STORE__KEEP_RUNS_PER_JOB="1000000",  # the checker wants to see them all
-                **{MARK: mark_of(project)},
-            )
-        )
+        variables = _variables(project, lease_seconds, slots)
+        running = stack.enter_context(services(project, f"redis://127.0.0.1:{store.port}/0", NAMESPACE, **variables))
         preloaded = library(folder) if can_step() and not beside else None
-
-        def clock(name: str) -> HostClock | None:
-            return HostClock(folder / f"{name}.clock", preloaded) if preloaded else None
-
         listens = broker.listens if broker else ()
+
+        async def place(kind: str, number: int) -> Place:
+            clock = HostClock(folder / f"{kind}-{number}.clock", preloaded) if preloaded else None
+            where = listens[number] if kind == "receiver" else {}
+            return Place(kind=kind, proxy=await proxy(), clock=clock, older=number == 1, environment=where)
+
         kinds = {SIDECARS: "sidecar", WORKERS: "receiver" if listens else "queue_worker"}
-        places = {
-            role: [
-                Place(kind=kind, proxy=await proxy(), clock=clock(f"{kind}-{older}"), older=older)
-                for older in (False, True)
-            ]
-            for role, kind in kinds.items()
-        }
-        for place, where in zip(places[WORKERS], listens):  # noqa: B905
-            place.environment |= where
+        places = {role: [await place(kind, number) for number in range(2)] for role, kind in kinds.items()}
         yield Stage(running, store, places, await proxy(), broker, beside)
+
+
+def _variables(project: Path, lease_seconds: float, slots: int) -> dict[str, str]:
+    return {
+        "HORAE_WORKER__LEASE_SECONDS": str(lease_seconds),
+        "HORAE_WORKER__SLOTS": str(slots),
+        "HORAE_STORE__KEEP_RUNS_PER_JOB": "1000000",  # the checker wants to see them all
+        MARK: mark_of(project),
+    }
 
 
 def _settings(provider: str, broker: Broker | None) -> str:

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Iterator
 
 from horae.checks.project_rules import DROPPED_PROVIDER, MOVED, SIGNING_KEYS, SIGNING_ON_STORE, UNMET_NEEDS
-from horae.errors import HoraeError, InvalidJob, InvalidSettings, UnknownName
+from horae.errors import InvalidSettings, UnknownName
 from horae.findings import Finding, Source
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier
 from horae.queues.configured import configured, not_configured
-from horae.queues.opened import provider_of, router_of, signing_of
+from horae.queues.opened import provider_of, signing_of
 from horae.queues.providers import names, provider
 from horae.redis.keys import OWN
 from horae.settings import FILE, Settings
@@ -37,17 +37,12 @@ def unmet_needs(settings: Settings, jobs: Iterable[Job]) -> Iterator[Finding]:
 
 
 def _unmet(settings: Settings, job: Job) -> str:
-    if job.provider in names():
-        offered = provider(job.provider).capabilities.offered(settings.queue.message_limit_bytes)
-        lacking = ", ".join(sorted(job.needs - offered))
-        return f"the job names the provider {job.provider}, which does not offer {lacking}" if lacking else ""
-    try:
-        router_of(settings).of(job)
-    except InvalidJob as error:
-        return error.message
-    except HoraeError:  # settings that cannot be used: another rule says so
+    name = provider_of(settings, job)
+    if name not in names():  # another rule says so
         return ""
-    return ""
+    lacking = provider(name).capabilities.lacking(job.needs, settings.queue.message_limit_bytes)
+    named = "the job names" if job.provider else "no configured provider offers all that it needs, so it goes to"
+    return f"{named} the provider {name}, which does not offer {lacking}" if lacking else ""
 
 
 def signing_faults(settings: Settings) -> Iterator[Finding]:

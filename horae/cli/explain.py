@@ -91,7 +91,7 @@ def _ranking(settings: Settings, job: Job, move: Move | None, waiting: Sequence[
         chosen, why = job.provider, "the job names this provider"
     ranked = {str(entry["provider"]): list(entry["reasons"]) for entry in router.explain(job.needs)["ordered"]}
     for name in router.names:
-        if lacking := ", ".join(sorted(job.needs - router.offered(name))):
+        if lacking := router.lacking(name, job.needs):
             ranked[name] = [f"does not offer {lacking}, which the job needs"]
     if refused := router.refusal(chosen):
         ranked[chosen] = [f"{why}, but its runs wait: {refused}"]

@@ -106,7 +106,7 @@ def _durable(registry: Registry, name: str) -> Job:
 
 def _refuse_lacking(router: "Router", jobs: Sequence[Job], to: str) -> None:
     for job in jobs:
-        if lacking := ", ".join(sorted(job.needs - router.offered(to))):
+        if lacking := router.lacking(to, job.needs):
             raise UsageError(f"{job.name} needs {lacking}, which the provider {to} does not offer")
 
 

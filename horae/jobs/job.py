@@ -70,7 +70,7 @@ class Job:
     run_on_start: bool = False
     """`horae up` also runs the job once when it starts. Do not use it for a job that changes something."""
     provider: str | None = None
-    """The queue provider of a durable job. None: the default, or the first other one that offers all `needs`."""
+    """The queue provider of a durable job. None: the default, or another one if only that offers all `needs`."""
     needs: frozenset[Need] = frozenset()
     """What a durable job without `provider` needs of its broker."""
     isolation: Isolation = Isolation.CHILD

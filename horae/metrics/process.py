@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -17,50 +18,38 @@ LATE = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600)
 class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._runs = Counter("horae_runs", "Settled runs", ["job", "tier", "verdict"], registry=self.registry)
-        self._seconds = Histogram(
-            "horae_run_seconds", "Duration of runs", ["job"], buckets=SECONDS, registry=self.registry
-        )
-        self._late = Histogram(
+        counter = partial(Counter, registry=self.registry)
+        gauge = partial(Gauge, registry=self.registry)
+        histogram = partial(Histogram, registry=self.registry)
+        self._runs = counter("horae_runs", "Settled runs", ["job", "tier", "verdict"])
+        self._seconds = histogram("horae_run_seconds", "Duration of runs", ["job"], buckets=SECONDS)
+        self._late = histogram(
             "horae_fire_late_seconds",
             "Time from when a fire was due until it began",
             ["tier"],
             buckets=LATE,
-            registry=self.registry,
         )
         self._series: dict[tuple[str, Tier, Verdict], tuple[Counter, Histogram]] = {}
-        self._slow = Counter(
-            "horae_slow_internal_runs", "Internal runs that took over five seconds", ["job"], registry=self.registry
-        )
-        self.active = Gauge("horae_active_runs", "Runs that are running in this process", registry=self.registry)
-        self.fires = Counter(
-            "horae_fires_dispatched", "Fires of durable jobs written to the outbox", registry=self.registry
-        )
-        self.published = Counter(
-            "horae_messages_published", "Messages given to a broker", ["provider"], registry=self.registry
-        )
-        self._reopened = Counter(
+        self._slow = counter("horae_slow_internal_runs", "Internal runs that took over five seconds", ["job"])
+        self.active = gauge("horae_active_runs", "Runs that are running in this process")
+        self.fires = counter("horae_fires_dispatched", "Fires of durable jobs written to the outbox")
+        self.published = counter("horae_messages_published", "Messages given to a broker", ["provider"])
+        self._reopened = counter(
             "horae_consumers_reopened",
             "Consumers that got no messages from a broker that had some, and were opened again",
             ["provider"],
-            registry=self.registry,
         )
-        self.lapsed = Counter("horae_leases_lapsed", "Runs whose lease expired", registry=self.registry)
-        self.tick = Gauge(
-            "horae_tick_seconds", "Unix time of the last round of each duty", ["duty"], registry=self.registry
-        )
-        self.troubled = Gauge(
+        self.lapsed = counter("horae_leases_lapsed", "Runs whose lease expired")
+        self.tick = gauge("horae_tick_seconds", "Unix time of the last round of each duty", ["duty"])
+        self.troubled = gauge(
             "horae_duty_in_trouble",
             "1 while a duty waits for a service that does not answer",
             ["duty"],
-            registry=self.registry,
         )
         self.ledger = LedgerMetrics()
         self.registry.register(self.ledger)
-        self.healthy = Gauge("horae_health_check", "1 if the check passed", ["check"], registry=self.registry)
-        self.seen = Gauge(
-            "horae_health_figure", "Value that a check measured", ["check", "figure"], registry=self.registry
-        )
+        self.healthy = gauge("horae_health_check", "1 if the check passed", ["check"])
+        self.seen = gauge("horae_health_figure", "Value that a check measured", ["check", "figure"])
 
     def began(self, tier: Tier, due: datetime | None, now: Callable[[], datetime]) -> None:
         if due is not None:

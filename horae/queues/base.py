@@ -51,6 +51,10 @@ class Capabilities:
     largest_bytes: int | None = None
     """The largest message that any server of this broker takes. None: larger than Horae allows."""
 
+    def lacking(self, needs: frozenset[Need], message_limit_bytes: int) -> str:
+        """Those of the needs that the broker does not offer, in words; empty if it offers all."""
+        return ", ".join(sorted(needs - self.offered(message_limit_bytes)))
+
     def offered(self, message_limit_bytes: int) -> frozenset[Need]:
         """What the broker offers, if messages may have up to this size."""
         offered = {

@@ -7,8 +7,9 @@ from functools import partial
 
 from pydantic import SecretStr
 
-from horae.errors import InvalidJob, InvalidSettings, UnknownName
+from horae.errors import InvalidSettings, UnknownName
 from horae.jobs.job import Job
+from horae.local.ports import LOOPBACK
 from horae.queues.base import Consumer
 from horae.queues.configured import Configured, configured
 from horae.queues.reopening import Reopening
@@ -75,7 +76,7 @@ def router_of(settings: Settings) -> Router:
     Raises like `open_queues`.
     """
     if settings.store.url is None:
-        own = SecretStr(f"redis://127.0.0.1:{settings.store.port}/0")
+        own = SecretStr(f"redis://{LOOPBACK}:{settings.store.port}/0")
         settings = settings.model_copy(update={"store": settings.store.model_copy(update={"url": own})})
     return open_queues(settings).router
 
@@ -85,7 +86,7 @@ def provider_of(settings: Settings, job: Job) -> str:
     because that takes a while. It is the default if the settings cannot be used.
     """
     if job.needs and not job.provider:
-        with suppress(InvalidSettings, UnknownName, InvalidJob):
+        with suppress(InvalidSettings, UnknownName):
             return router_of(settings).of(job)
     return job.provider or settings.queue.provider
 

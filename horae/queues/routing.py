@@ -7,7 +7,7 @@ routing: it chooses the default by selection and capability.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from horae.errors import HoraeError, InvalidJob, QueueUnavailable, UnknownName
+from horae.errors import HoraeError, QueueUnavailable, UnknownName
 from horae.jobs.job import Job
 from horae.jobs.policies import Need
 from horae.messages import Message
@@ -59,7 +59,8 @@ class Router:
         from oneiric.core.resolution import Candidate, CandidateSource, Resolver, ResolverSettings
 
         resolver = Resolver(ResolverSettings(selections={DOMAIN: {KEY: self._default}}))
-        for name in self._providers:
+        limit = self._settings.queue.message_limit_bytes
+        for name, one in self._providers.items():
             for key, factory in ((KEY, _never), (f"{KEY}.{name}", self._factory(name))):
                 resolver.register(
                     Candidate(
@@ -68,7 +69,7 @@ class Router:
                         provider=name,
                         factory=factory,
                         source=CandidateSource.MANUAL,
-                        metadata={"capabilities": sorted(self.offered(name))},
+                        metadata={"capabilities": sorted(one.provider.capabilities.offered(limit))},
                     )
                 )
         return resolver, LifecycleManager(resolver)
@@ -90,25 +91,22 @@ class Router:
         return provider
 
     def choose(self, needs: frozenset[Need] = frozenset()) -> str:
-        """The default, or the first other provider in Oneiric's ranking if only that offers all `needs`. Raises
-        InvalidJob if no configured provider does.
+        """The default if it offers all `needs`, else the first in Oneiric's ranking of those that do. If none does, the
+        default, because an error would stop the fires of all jobs; `horae check` reports it.
         """
         if needs not in self._chosen:
             found = self._resolver.resolve(DOMAIN, KEY, capabilities=needs)
-            if found is None:
-                offers = "; ".join(f"{name} offers {', '.join(sorted(self.offered(name)))}" for name in self.names)
-                raise InvalidJob(f"no configured queue provider offers all of {', '.join(sorted(needs))}: {offers}")
-            self._chosen[needs] = str(found.provider)
+            self._chosen[needs] = str(found.provider) if found else self._default
         return self._chosen[needs]
 
     def of(self, job: Job) -> str:
         """The provider of the job's runs, if neither a call nor a move record names one. It may not be configured."""
         return job.provider or self.choose(job.needs)
 
-    def offered(self, provider: str) -> frozenset[Need]:
-        """What a configured provider offers to jobs."""
-        found = self._providers[provider].provider.capabilities
-        return found.offered(self._settings.queue.message_limit_bytes)
+    def lacking(self, provider: str, needs: frozenset[Need]) -> str:
+        """Those of the needs that a configured provider does not offer, in words; empty if it offers all."""
+        limit = self._settings.queue.message_limit_bytes
+        return self._providers[provider].provider.capabilities.lacking(needs, limit)
 
     def refusal(self, provider: str) -> str:
         """Why the provider cannot be used here, with the missing setting; empty if it can."""

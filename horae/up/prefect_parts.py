@@ -90,9 +90,9 @@ def worker_part(
     api_key: str | None = None,
     worker: str = PROCESS,
 ) -> Part:
-    """The part `prefect-worker`: a worker of `pool`, of the type `worker`, that looks for work every second, or four
-    times a second if its flow runs start warm. Each flow run has its own session, so if only the worker is killed, its
-    flow runs continue to their end.
+    """The part `prefect-worker`: a worker of `pool`, of the type `worker`, that looks for work every second, or every
+    two seconds if it hears of new flow runs anyway. Each flow run has its own session, so if only the worker is killed,
+    its flow runs continue to their end.
     """
     health_port = free_port()
     env = environment(state, api_url, api_key) | {

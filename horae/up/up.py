@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from horae import clock
 from horae.checks.project import check_project
-from horae.errors import HoraeError, StartError, StoreUnavailable
+from horae.errors import StartError
 from horae.findings import Level
 from horae.jobs.job import Job
 from horae.jobs.policies import Tier
@@ -26,7 +26,7 @@ from horae.local.endpoints import Endpoints
 from horae.local.ports import LOOPBACK, choose_port, free_port
 from horae.local.valkey import url_of
 from horae.prefect.deployed import leftovers
-from horae.prefect.flow_runs import prefect_of, run_flow_in_turn
+from horae.prefect.flow_runs import prefect_of
 from horae.prefect.rules import NO_DEPLOYMENT
 from horae.prefect.yaml import read
 from horae.project.loading import load as load_registry
@@ -34,15 +34,15 @@ from horae.project.probed import Probed
 from horae.project.probing import probe
 from horae.project.registry import Registry
 from horae.queues.configured import configured, has_receivers
-from horae.runs import Cause, Run, Verdict, new_run_id, start_id
-from horae.scheduler.scheduler import Scheduler
+from horae.runs import Run, Verdict, new_run_id, start_id
 from horae.settings import Settings
-from horae.store import Store, connect
+from horae.store import connect
 from horae.up.board import Board
 from horae.up.lock import project_lock
 from horae.up.parts import Parts
 from horae.up.prefect_parts import NOT_INSTALLED, deploy, installed, prepare, server_part, worker_part
 from horae.up.reload import Reload
+from horae.up.run_on_start import ran
 from horae.up.service_parts import service_part
 from horae.up.store_part import broker_part, store_part
 
@@ -287,40 +287,7 @@ def _endpoints(settings: Settings) -> Endpoints:
 
 
 async def _asked(up: Up, job: Job) -> Run | None:
-    """The settled run of a job with run_on_start. None, with a message, if it could not be requested."""
-    up.board.say(f"running {job.name}")
-    try:
-        run = await _run_of(up, job, start_id(up.start, job.name))
-    except HoraeError as error:
-        up.board.say(f"{job.name} could not be run: {error}", "red")
-        return None
-    up.board.settled(run)
-    return run
-
-
-async def _run_of(up: Up, job: Job, run_id: str) -> Run:
-    """Request a run under this id, once for this start, and wait for its verdict. Raises StartError,
-    PrefectUnavailable, or the errors of an enqueue.
-    """
-    if job.tier is Tier.PREFECT and up.settings.prefect.api_url is None:
-        raise StartError(NOT_INSTALLED)
-    if job.tier is Tier.PREFECT:
-        return await run_flow_in_turn(up.settings, job, run_id)
-    if job.tier is Tier.ONEIRIC:
-        scheduler = Scheduler(up.settings, up.registry)
-        async with scheduler.lifecycle():
-            await scheduler.enqueue(job, run_id=run_id, cause=Cause.MANUAL)
-    async with connect(up.settings) as store:
-        return await _settled(store, run_id)
-
-
-async def _settled(store: Store, run_id: str) -> Run:
-    while True:
-        with suppress(StoreUnavailable):  # it is restarted; the run is not lost
-            run = await store.ledger.run(run_id)
-            if run and run.verdict:
-                return run
-        await asyncio.sleep(POLL_SECONDS)
+    return await ran(up.settings, up.registry, up.board, job, start_id(up.start, job.name))
 
 
 async def _once(up: Up, as_json: bool) -> int:

@@ -1,8 +1,12 @@
-"""Runs the `on_crashed` hooks of a flow run whose process was killed, so that it could not run them itself."""
+"""Runs the `on_crashed` hooks of a flow run whose process was killed, so that it could not run them itself.
+
+Where nothing can be forked, this is a program: `python -m horae.warm.crashed`.
+"""
 
 import asyncio
 import inspect
 import os
+import sys
 import traceback
 from typing import Any
 from uuid import UUID
@@ -31,3 +35,7 @@ async def _run_hooks(flow_run_id: UUID) -> int:
             traceback.print_exc()
             failed = 1
     return failed
+
+
+if __name__ == "__main__":
+    sys.exit(run_hooks())

@@ -38,6 +38,7 @@ from horae.warm.processes import Forked, Plain, Running
 from horae.warm.templates import OF_THE_RUN, Kind, Templates
 
 ENGINE = (sys.executable, "-m", "prefect.engine")
+HOOKS = (sys.executable, "-m", "horae.warm.crashed")
 CANCEL_SECONDS = 2.0
 """How often the worker asks which of its flow runs are to be cancelled."""
 POOL_SECONDS = 1.0
@@ -138,11 +139,15 @@ class WarmWorker(BaseWorker[WarmConfiguration, WarmVariables, WarmResult]):
 
     async def _crashed(self, flow_run: FlowRun, status: int) -> bool:
         """Whether the process ended before its flow run: then the flow run is Crashed from now on."""
-        found = await self.client.read_flow_run(flow_run.id)
-        if found.state is None or found.state.is_final():
-            return False
         state: State[Any] = Crashed(message=f"the process of the flow run ended with status {status}")
-        result = await self.client.set_flow_run_state(flow_run.id, state)
+        try:
+            found = await self.client.read_flow_run(flow_run.id)
+            if found.state is None or found.state.is_final():
+                return False
+            result = await self.client.set_flow_run_state(flow_run.id, state)
+        except Exception as error:  # the server is away: the base class says so again and again
+            self._logger.debug("cannot say that a flow run crashed: %s", error)
+            return False
         return result.status is SetStateStatus.ACCEPT
 
     async def _run_hooks(self, flow_run: FlowRun, configuration: WarmConfiguration) -> None:
@@ -152,7 +157,7 @@ class WarmWorker(BaseWorker[WarmConfiguration, WarmVariables, WarmResult]):
                 async with self._process(flow_run, configuration, folder, crashed=True) as running:
                     async with asyncio.timeout(HOOK_SECONDS):
                         await running.wait()
-            except (NotBegun, TimeoutError) as error:
+            except (OSError, TimeoutError) as error:
                 self.get_flow_run_logger(flow_run).warning(f"the on_crashed hooks did not run to their end: {error}")
 
     @asynccontextmanager
@@ -170,10 +175,8 @@ class WarmWorker(BaseWorker[WarmConfiguration, WarmVariables, WarmResult]):
                     yield running
                 return
             except NotBegun as error:
-                if crashed:
-                    raise
                 self.get_flow_run_logger(flow_run).warning(f"no fork for this flow run, so it starts cold: {error}")
-        async with Plain.begun(command or ENGINE, folder, env, given.stream_output) as running:
+        async with Plain.begun(command or (HOOKS if crashed else ENGINE), folder, env, given.stream_output) as running:
             yield running
 
     async def kill_infrastructure(
@@ -208,8 +211,8 @@ class WarmWorker(BaseWorker[WarmConfiguration, WarmVariables, WarmResult]):
     async def _pool_id(self) -> str:
         """Once the worker has read its work pool."""
         while True:
-            with suppress(Exception):
-                return str((await self.client.read_work_pool(self._work_pool_name)).id)
+            with suppress(RuntimeError):
+                return str(self.work_pool.id)
             await asyncio.sleep(POOL_SECONDS)
 
     async def _ask_at_news(self, news: News) -> None:

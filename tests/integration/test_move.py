@@ -28,6 +28,9 @@ async def store(valkey_url: str, namespace: str) -> AsyncIterator[RedisStore]:
 @pytest.fixture
 def settings(project: Path, valkey_url: str, namespace: str) -> dict[str, str]:
     (project / "infra/sent.py").write_text(JOB)
+    (project / "infra/ordered.py").write_text(
+        JOB.replace('provider="nats"', 'needs=["ordering"]').replace("sent", "ordered")
+    )
     (project / "infra/kept.py").write_text(JOB.replace(', provider="nats"', "").replace("sent", "kept"))
     return {"HORAE_STORE__URL": valkey_url, "HORAE_NAMESPACE": namespace}
 
@@ -88,3 +91,13 @@ def test_wrong_use_changes_nothing_and_says_why(
     status, _, told = horae(project, "move", *words, **settings)
     assert status == 2
     assert sentence in told
+
+
+@pytest.mark.parametrize("words", [("ordered",), ("--all",)])
+def test_a_provider_that_lacks_what_a_job_needs_is_refused(
+    project: Path, settings: dict[str, str], words: tuple[str, ...]
+) -> None:
+    kafka = {"HORAE_QUEUE__KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    status, _, told = horae(project, "move", *words, "--to", "kafka", "--yes", **settings, **kafka)
+    assert status == 2
+    assert "ordered needs ordering, which the provider kafka does not offer" in told

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -81,8 +82,8 @@ deployments:
 
 
 class Trial:
-    def __init__(self, project: Path, parts: Parts, api: PrefectApi) -> None:
-        self.project, self.parts, self.api = project, parts, api
+    def __init__(self, project: Path, parts: Parts, api: PrefectApi, url: str) -> None:
+        self.project, self.parts, self.api, self.url = project, parts, api, url
 
     async def start(self, name: str, wanted: str = "") -> str:
         found = await self.api.deployment_by_name(name)
@@ -127,7 +128,7 @@ async def trial(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Trial
         # It asks so seldom that every test also shows that it hears of new flow runs.
         worker = replace(worker, env={**worker.env, "PREFECT_WORKER_QUERY_SECONDS": "120"})
         await asyncio.gather(parts.start(worker), deploy(project, state, url))
-        yield Trial(project, parts, api)
+        yield Trial(project, parts, api, url)
 
 
 async def test_a_flow_run_is_a_fork_of_a_template_of_its_flow_and_environment(trial: Trial) -> None:
@@ -197,6 +198,14 @@ async def test_a_killed_run_is_crashed_and_the_next_one_runs(trial: Trial) -> No
     assert (await trial.ended(run)).state_type == "CRASHED"
     told = trial.project / "crashed"
     assert await wait_until(lambda: told.exists() and told.read_text(), "the hook", 30) == "told Crashed"
+    told.unlink()
+    # the way of a machine that cannot fork
+    variables = {"PREFECT_API_URL": trial.url, "PREFECT__FLOW_RUN_ID": run}
+    program = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "horae.warm.crashed"), cwd=trial.project, env={**os.environ, **variables}
+    )
+    assert await program.wait() == 1, "one of its hooks raises"
+    assert told.read_text() == "told Crashed"
     assert (await trial.facts("told/plain", "e"))[0] == str(trial.project)
 
 

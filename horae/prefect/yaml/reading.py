@@ -2,7 +2,7 @@
 
 import reprlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,38 +59,54 @@ class Reading:
     """Files of the flows of all deployments, also of one that makes no job."""
 
 
+@dataclass(kw_only=True, slots=True)
+class _Found:
+    """What the files read so far have."""
+
+    deployments: dict[str, Deployment] = field(default_factory=dict)
+    """By address."""
+    findings: list[Finding] = field(default_factory=list)
+    led_to: set[str] = field(default_factory=set)
+
+    def add(self, shape: Shape, reader: "_Reader") -> None:
+        made = reader.deployment()
+        self.findings += reader.findings
+        if reader.flow_file:
+            self.led_to.add(reader.flow_file)
+        if made is None:
+            return
+        address, other = made.job.name, self.deployments.get(made.job.name)
+        if other is None:
+            self.deployments[address] = made
+            return
+        there = other.job.source
+        place = f"in line {there.line} of {there.file}" if there else "elsewhere"
+        message = f"the deployment {address!r} already exists {place}"
+        self.findings.append(DUPLICATE_DEPLOYMENT.finding(message, job=address, at=shape.at(reader.entry)))
+
+
 def read(project: Path, files: Sequence[str] = (FILE,), folder: str = Tier.PREFECT.folder) -> Reading:
     """Read a project's deployment files and the source of their flows. Without files there are no flows.
 
     `files`: paths or globs, relative to the project. Only the default prefect.yaml may be missing. `folder`: the folder
     of flows, for messages.
     """
-    deployments: dict[str, Deployment] = {}
-    findings: list[Finding] = []
-    found: list[PrefectFile] = []
-    led_to: set[str] = set()
+    found, read_files = _Found(), []
     for given in files:
         paths = sorted(project.glob(given)) if "*" in given else [project / given]
         for path in paths:
             if path.is_file() or given != FILE:
-                found.append(_file(project, path, folder, deployments, findings, led_to))
+                read_files.append(_file(project, path, folder, found))
     return Reading(
-        deployments=tuple(deployments.values()),
-        findings=tuple(findings),
-        files=tuple(found),
-        led_to=frozenset(led_to),
+        deployments=tuple(found.deployments.values()),
+        findings=tuple(found.findings),
+        files=tuple(read_files),
+        led_to=frozenset(found.led_to),
     )
 
 
-def _file(
-    project: Path,
-    path: Path,
-    folder: str,
-    deployments: dict[str, Deployment],
-    findings: list[Finding],
-    led_to: set[str],
-) -> PrefectFile:
-    """Read one file, and add its deployments by address, its findings, and the files of its flows."""
+def _file(project: Path, path: Path, folder: str, found: _Found) -> PrefectFile:
+    """Read one file, and add what it has."""
     name = path.relative_to(project).as_posix() if path.is_relative_to(project) else path.as_posix()
     shape = Shape(name)
     try:
@@ -98,33 +114,20 @@ def _file(
         document = parse(path.read_text(encoding="utf-8"))
     except Unreadable as error:
         at = replace(shape.at(None), line=error.line)
-        findings.append(
+        found.findings.append(
             YAML_UNREADABLE.finding(f"{name} cannot be read as YAML: {error}", at=at, remedy=f"Correct it. {SKIPS}")
         )
         return PrefectFile(path=path, base=project)
     except (OSError, UnicodeDecodeError) as error:
-        findings.append(YAML_UNREADABLE.finding(f"{name} cannot be read: {error}", at=shape.at(None)))
+        found.findings.append(YAML_UNREADABLE.finding(f"{name} cannot be read: {error}", at=shape.at(None)))
         return PrefectFile(path=path, base=project)
-    findings += shape.document(document)
+    found.findings += shape.document(document)
     listed = document.root.get("deployments")
     raws = document.raw.get("deployments") if isinstance(document.raw, dict) else None
     pairs = list(zip(listed.list(), raws, strict=True)) if listed and isinstance(raws, list) else []
     base = _base(project, path, [raw for _, raw in pairs])
     for entry, raw in pairs:
-        reader = _Reader(shape, base, folder, entry, raw)
-        made = reader.deployment()
-        findings += reader.findings
-        led_to.add(reader.flow_file)
-        if made is None:
-            continue
-        address, other = made.job.name, deployments.get(made.job.name)
-        if other is None:
-            deployments[address] = made
-        else:
-            there = other.job.source
-            place = f"in line {there.line} of {there.file}" if there else "elsewhere"
-            message = f"the deployment {address!r} already exists {place}"
-            findings.append(DUPLICATE_DEPLOYMENT.finding(message, job=address, at=shape.at(entry)))
+        found.add(shape, _Reader(shape, base, folder, entry, raw))
     return PrefectFile(path=path, base=base)
 
 

@@ -1,9 +1,11 @@
 """The NATS server that `horae up` starts when `queue.nats.embedded` asks for it: on loopback, with a token."""
 
 import json
+import re
 import shutil
 import socket
 import sysconfig
+from functools import partial
 from pathlib import Path
 from secrets import token_hex
 
@@ -45,7 +47,7 @@ def server(state: Path, port: int) -> EmbeddedServer:
         folder=folder,
         port=port,
         setting="queue.nats.embedded_port",
-        answers=lambda: _answers(port),
+        answers=partial(answers, port),
     )
 
 
@@ -54,11 +56,16 @@ def _token(folder: Path) -> str:
     if not path.exists():
         with written_whole(path) as file:
             file.write(f"{token_hex(32)}\n")
-    return path.read_text().strip()
+    token = path.read_text(errors="replace").strip()
+    if not re.fullmatch("[0-9a-f]{64}", token):
+        raise StartError(
+            f"{path} does not have the content that Horae wrote; remove the file, and Horae creates a new token"
+        )
+    return token
 
 
-def _answers(port: int) -> bool:
-    """NATS greets each connection with a line of INFO."""
+def answers(port: int) -> bool:
+    """Whether a server there accepts clients: it greets each connection with a line of INFO."""
     try:
         with socket.create_connection((LOOPBACK, port), timeout=1) as connection:
             return connection.recv(5) == b"INFO "

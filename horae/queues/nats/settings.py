@@ -19,8 +19,8 @@ class NatsSettings(BrokerAccess):
     credentials_file: Path | None = None
     """File with a JWT and its key (.creds). Relative to the project. Default: none."""
     embedded: bool = False
-    """`horae up` starts a server on this machine, with its data in the state folder. Then url and credentials are not
-    given."""
+    """`horae up` starts a server on this machine, with its data and its token in the state folder. Then neither url nor
+    credentials may be given."""
     embedded_port: int = Field(4222, ge=1, le=65_535)
     """Port of that server."""
     replicas: int = Field(1, ge=1, le=5)
@@ -33,8 +33,9 @@ class NatsSettings(BrokerAccess):
             parts = urlsplit(address.strip())
             if parts.scheme not in ("nats", "tls") or not parts.hostname:
                 raise ValueError("url: an address must begin with nats:// or tls:// and name a host")
-        if self.embedded and self.url:
-            raise ValueError("url and embedded are both given; give only one of them")
+        others = [name for name in ("url", "username", "token_file", "credentials_file") if getattr(self, name)]
+        if self.embedded and (other := next(iter(others), self.tls_given)):
+            raise ValueError(f"{other} and embedded are both given; give only one of them")
         return self
 
 

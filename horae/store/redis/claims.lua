@@ -45,8 +45,7 @@ local function finish_grants()
   for job, pairs_of in pairs(begun) do redis.call('ZADD', k('active:' .. job), unpack(pairs_of)) end
 end
 
--- `unbounded`: whether the policy lets any number of runs be active, so that no other claim of the call
--- looks at the active ones.
+-- `unbounded`: whether the policy lets any number of runs be active, so that no other claim of the call looks at the active ones.
 local function grant(id, row, worker, lease, unbounded)
   local key = k('run:' .. id)
   if row.accepted <= gap and tonumber(row.started or 0) <= gap then
@@ -242,13 +241,7 @@ local function adopt(r)
   return row_of(r.id)
 end
 
-local paused = {}   -- by job; nothing here changes it
-local function is_paused(job)
-  if paused[job] == nil then
-    paused[job] = redis.call('HEXISTS', k('paused'), job) == 1 or redis.call('HEXISTS', k('paused'), '*') == 1
-  end
-  return paused[job]
-end
+local paused = {}   -- by job; no function of this script changes it
 
 local function claim_one(id, job, generation, digest, policy, record, worker, lease)
   local row, answer = row_of(id), nil
@@ -266,7 +259,8 @@ local function claim_one(id, job, generation, digest, policy, record, worker, le
     local why = missed(row, policy)
     if why then return settled(id, 'missed', why) end
   end
-  if is_paused(job) then
+  if paused[job] == nil then paused[job] = is_paused(job) end
+  if paused[job] then
     if policy.here or (row.cause == 'schedule' and policy.catch_up == 'none' and not row.attempts) then
       return settled(id, 'skipped', REASON.paused)
     end

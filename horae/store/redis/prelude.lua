@@ -208,6 +208,10 @@ local function put_run(r, at_once)
   return true, carried
 end
 
+local function is_paused(job)
+  return redis.call('HEXISTS', k('paused'), job) == 1 or redis.call('HEXISTS', k('paused'), '*') == 1
+end
+
 -- How many more runs of a job may be active; nil for any number. `wait` in claims.lua writes the bound.
 local function room(job)
   local most = tonumber(redis.call('HGET', k('bounds'), job) or 1)
@@ -236,7 +240,7 @@ end
 local function release(job, most)
   local waiting, went = k('waiting:' .. job), 0
   if in_release[job] or redis.call('EXISTS', waiting) == 0 then return 0 end
-  if redis.call('HEXISTS', k('paused'), job) == 1 or redis.call('HEXISTS', k('paused'), '*') == 1 then
+  if is_paused(job) then
     redis.call('SADD', k('waiters'), job)
     return 0
   end

@@ -8,9 +8,10 @@ from typing import Any, Never
 import pytest
 from pydantic import BaseModel, ConfigDict, SecretStr
 
-from horae.errors import InvalidSettings, NotConfigured, UnknownName
+from horae.errors import InvalidSettings, NotConfigured, StartError, UnknownName
 from horae.queues.base import Capabilities, Ordering, Provider
 from horae.queues.configured import Configured, configured, with_settings
+from horae.queues.nats.embedded import server
 from horae.queues.routing import Router
 from horae.settings import QueueSettings, Settings, load
 
@@ -159,7 +160,17 @@ def test_an_embedded_nats_server_needs_no_url_and_has_a_token_of_its_own(tmp_pat
     assert token.strip() not in str(found), "all users of the machine can read command lines"
 
 
-def test_an_address_and_an_embedded_server_exclude_each_other() -> None:
-    table = {"embedded": True, "url": "nats://127.0.0.1:4222"}
-    with pytest.raises(InvalidSettings, match="url and embedded are both given"):
+@pytest.mark.parametrize(
+    ("key", "value"), [("url", "nats://127.0.0.1:4222"), ("token_file", "token"), ("tls_ca_file", "ca.pem")]
+)
+def test_an_embedded_server_has_an_address_and_a_login_of_its_own(key: str, value: str) -> None:
+    table = {"embedded": True, key: value}
+    with pytest.raises(InvalidSettings, match=f"{key} and embedded are both given"):
         configured(Settings(queue=QueueSettings.model_validate({"nats": table})))
+
+
+def test_a_token_that_is_not_ours_is_named(tmp_path: Path) -> None:
+    (tmp_path / "nats").mkdir()
+    (tmp_path / "nats/token").write_text("")
+    with pytest.raises(StartError, match="does not have the content that Horae wrote"):
+        server(tmp_path, 4222)

@@ -3,7 +3,6 @@
 import pytest
 from pydantic import SecretStr
 
-from horae.errors import InvalidJob
 from horae.jobs.job import Job
 from horae.jobs.policies import Need, Tier
 from horae.queues.configured import configured
@@ -53,11 +52,12 @@ def test_the_ranking_has_those_that_offer_all() -> None:
     assert any("capability_match=1/1" in str(one["reasons"]) for one in ranking)
 
 
-def test_none_that_offers_it_is_said_with_what_each_offers() -> None:
+def test_without_one_that_offers_it_the_default_carries_it() -> None:
+    """An error would stop the dispatcher, and with it all other jobs. The check says it."""
     settings = settings_with(KAFKA)
     router = Router(settings, [one for one in configured(settings) if one.name == "kafka"])
-    with pytest.raises(InvalidJob, match="offers all of ordering: kafka offers delay, priority, size"):
-        router.choose(ORDERED)
+    assert router.choose(ORDERED) == "kafka"
+    assert router.lacking("kafka", ORDERED) == "ordering"
 
 
 def test_without_a_store_the_answer_is_that_of_horae_up() -> None:
