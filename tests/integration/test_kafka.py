@@ -1,6 +1,7 @@
 """What only Kafka can get wrong, on a real server."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from horae.messages import Message
 from horae.queues.configured import Configured, with_settings
 from horae.queues.providers import provider
 from horae.settings import Settings
+from tests.brokers.kafka import KafkaServer
 
 pytestmark = pytest.mark.requires("kafka")
 WEEK_MILLIS = timedelta(days=7) // timedelta(milliseconds=1)
@@ -64,3 +66,18 @@ def test_a_wrong_table_is_refused_without_its_secrets(table: dict[str, Any], say
     with pytest.raises(Exception, match=says) as told:
         of("horae", **table)
     assert "s3cret" not in str(told.value)
+
+
+async def test_a_client_that_cannot_say_goodbye_leaves_no_connection_open(tmp_path: Path, namespace: str) -> None:
+    server = KafkaServer(tmp_path)
+    server.start()
+    try:
+        consumer: Any = of(namespace, bootstrap_servers=server.bootstrap).open_consumer("w1")
+        assert await consumer.receive(1, timedelta(seconds=1)) == []
+        client = consumer._client._client
+        server.process.pause()
+        await consumer.close()
+        assert [one for one in client._conns.values() if one.connected()] == []
+    finally:
+        server.process.resume()
+        server.kill()

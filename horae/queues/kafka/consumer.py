@@ -144,7 +144,7 @@ class KafkaConsumer:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 await client.start()
         except BaseException:
-            await ended(client.stop())
+            await ended(client)
             raise
         client.subscribe(topics=list(self._topics.names.values()), listener=owned)
         self._client, self._owned = client, owned
@@ -296,7 +296,7 @@ class KafkaConsumer:
         if keeper:
             keeper.cancel()
         if client is not None:
-            await ended(client.stop())
+            await ended(client)
 
     async def close(self) -> None:
         self._arrived.clear()

@@ -17,6 +17,7 @@ from horae.queues.kafka import RETENTION, KafkaSettings
 
 TIMEOUT_SECONDS = 5.0
 CLOSE_SECONDS = 3.0
+CUT_SECONDS = 0.5
 LEAST_RETENTION = timedelta(days=1)
 LOOK_SECONDS = 0.05
 TOPIC_EXISTS = 36
@@ -108,13 +109,23 @@ async def first_contact(table: KafkaSettings, options: Mapping[str, Any]) -> Non
     raise failed or ConnectionError("no broker is configured")
 
 
-async def ended(step: Coroutine[Any, Any, None]) -> None:
-    """Close a client without waiting long. Ignore its errors, because it is not used again."""
+async def ended(client: Any) -> None:
+    """Stop a client without waiting long, and close its connections. Ignore its errors, because it is not used
+    again.
+    """
+    stop = getattr(client, "stop", None) or client.close
+    if not await _done(stop(), CLOSE_SECONDS):
+        # It waits for brokers that do not answer, and leaves its connections open if it is cancelled.
+        await _done((getattr(client, "client", None) or client._client).close(), CUT_SECONDS)
+
+
+async def _done(step: Coroutine[Any, Any, None], seconds: float) -> bool:
     task = asyncio.create_task(step)  # a client that stops may leak the cancellation of its own tasks
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
-    _, late = await asyncio.wait({task}, timeout=CLOSE_SECONDS)
+    _, late = await asyncio.wait({task}, timeout=seconds)
     if late:
         task.cancel()
+    return not late
 
 
 class Topics:
@@ -134,7 +145,7 @@ class Topics:
             await self._create(admin)
             await self._check(admin)
         finally:
-            await ended(admin.close())
+            await ended(admin)
 
     async def _create(self, admin: AIOKafkaAdminClient) -> None:
         there = await admin.list_topics()

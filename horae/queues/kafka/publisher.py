@@ -73,7 +73,7 @@ class KafkaPublisher:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 await producer.start()
         except BaseException:
-            await ended(producer.stop())
+            await ended(producer)
             raise
         return producer
 
@@ -126,4 +126,4 @@ class KafkaPublisher:
         looking, self._looking = self._looking, None
         for client in (producer, looking):
             if client is not None:
-                await ended(client.stop())
+                await ended(client)
