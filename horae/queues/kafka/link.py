@@ -114,16 +114,21 @@ async def ended(client: Any) -> None:
     again.
     """
     stop = getattr(client, "stop", None) or client.close
-    if not await _done(stop(), CLOSE_SECONDS):
-        # It waits for brokers that do not answer, and leaves its connections open if it is cancelled.
-        await _done((getattr(client, "client", None) or client._client).close(), CUT_SECONDS)
+    stopped = False
+    try:
+        stopped = await _done(stop(), CLOSE_SECONDS)
+    finally:  # also if the caller does not wait so long
+        if not stopped:
+            # It waits for brokers that do not answer, and leaves its connections open if it is cancelled.
+            await _done((getattr(client, "client", None) or client._client).close(), CUT_SECONDS)
 
 
 async def _done(step: Coroutine[Any, Any, None], seconds: float) -> bool:
     task = asyncio.create_task(step)  # a client that stops may leak the cancellation of its own tasks
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
-    _, late = await asyncio.wait({task}, timeout=seconds)
-    if late:
+    try:
+        _, late = await asyncio.wait({task}, timeout=seconds)
+    finally:
         task.cancel()
     return not late
 

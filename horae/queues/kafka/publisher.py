@@ -124,6 +124,4 @@ class KafkaPublisher:
     async def close(self) -> None:
         producer, self._producer = self._producer, None
         looking, self._looking = self._looking, None
-        for client in (producer, looking):
-            if client is not None:
-                await ended(client)
+        await asyncio.gather(*(ended(client) for client in (producer, looking) if client is not None))
