@@ -8,17 +8,21 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from chaos.beside import prepared
 from chaos.brokers import PROVIDERS, STORE_ITSELF
+from chaos.containers import checked
 from chaos.driver import Progress, play
 from chaos.host_clock import can_step
 from chaos.plan import Plan, plan_of
+from chaos.record import OLDER
 from chaos.report import Report, report_of, table_of
 from chaos.signals import be_stopped_by_signals
 from horae.errors import UsageError
-from tests.processes import Checkout
+from tests.processes import HERE, Source
 
 
 def arguments() -> argparse.Namespace:
@@ -49,10 +53,26 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--keep", action="store_true", help="keep journal, record and logs; they are kept anyway if a promise is broken"
     )
+    parser.add_argument(
+        "--image",
+        metavar="IMAGE",
+        nargs="+",
+        help="run the processes as containers of this Docker image; with a second one, half of them are of that image, "
+        "and each kill or stop swaps the image of a process",
+    )
     given = parser.parse_args()
+    if given.image and (given.beside or len(given.image) > 2):
+        parser.error("--image takes one or two images, and not --beside")
     if given.beside and given.provider != [STORE_ITSELF]:
         parser.error(f"--beside needs --provider {STORE_ITSELF}: an older revision may not know another one")
     return given
+
+
+def sources_of(given: argparse.Namespace) -> Sequence[Source]:
+    """What the processes are started from; the second, if any, runs beside the first. Raises UsageError."""
+    if given.image:
+        return [replace(image, mark=mark) for image, mark in zip(checked(given.image), ("", OLDER), strict=False)]
+    return [HERE, prepared(given.beside)] if given.beside else [HERE]
 
 
 class Shown:
@@ -70,9 +90,9 @@ class Shown:
         print(f"\r{text}  " if terminal else text, end="" if terminal else "\n", file=sys.stderr, flush=True)
 
 
-def run(plan: Plan, folder: Path, beside: Checkout | None = None) -> Report:
+def run(plan: Plan, folder: Path, sources: Sequence[Source]) -> Report:
     (folder / "plan.json").write_text(plan.as_json())
-    played = asyncio.run(play(plan, folder, Shown(len(plan.enqueues)), beside))
+    played = asyncio.run(play(plan, folder, Shown(len(plan.enqueues)), *sources))
     (folder / "record.json").write_text(played.record.as_json())
     return report_of(plan, played)
 
@@ -96,14 +116,14 @@ def main() -> int:
         print("\n".join(plan.as_json() for plan in plans))
         return 0
     try:
-        beside = prepared(given.beside) if given.beside else None
+        sources = sources_of(given)
     except UsageError as error:
         print(f"chaos: {error.message}", file=sys.stderr)
         return 2
     be_stopped_by_signals()
     reports: list[Report] = []
     for plan in plans:
-        report = played(plan, beside, keep=given.keep)
+        report = played(plan, sources, keep=given.keep)
         if report is None:
             return 130
         print(f"\n{report}")
@@ -116,12 +136,12 @@ def main() -> int:
     return 0 if all(report.satisfied for report in reports) else 1
 
 
-def played(plan: Plan, beside: Checkout | None, *, keep: bool) -> Report | None:
+def played(plan: Plan, sources: Sequence[Source], *, keep: bool) -> Report | None:
     """Run it in a folder of its own, which stays if `keep` or if a promise is broken. None if it was interrupted."""
     print(f"seed {plan.seed}, {plan.provider}: {len(plan.enqueues)} jobs, {len(plan.strikes)} blows", file=sys.stderr)
     folder, stays = Path(tempfile.mkdtemp(prefix="horae-chaos-")), True
     try:
-        report = run(plan, folder, beside)
+        report = run(plan, folder, sources)
         stays = keep or not report.satisfied
     except KeyboardInterrupt:
         stays = keep

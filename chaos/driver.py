@@ -19,7 +19,7 @@ from horae.reasons import worded
 from horae.runs import Run
 from horae.scheduler.scheduler import Scheduler
 from horae.store import Store
-from tests.processes import Checkout
+from tests.processes import HERE, Source
 from tests.waiting import wait_until
 
 SLOTS = 16
@@ -50,15 +50,18 @@ async def play(
     plan: Plan,
     folder: Path,
     say: Callable[[Progress], None] = lambda progress: None,
-    beside: Checkout | None = None,
+    home: Source = HERE,
+    beside: Source | None = None,
 ) -> Played:
-    """`folder`: an empty one, for the project, the store and the logs. `beside`: half of the processes are of it."""
+    """`folder`: an empty one, for the project, the store and the logs. The processes are started from `home`, and with
+    `beside` half of them from that.
+    """
     project = folder / "project"
     (folder / "store").mkdir()
     (project / "infra").mkdir(parents=True)
     write(project, *plan.jobs)
     began = monotonic()
-    async with staged(project, folder / "store", plan.lease_seconds, SLOTS, plan.provider, beside) as stage:
+    async with staged(plan, project, folder / "store", SLOTS, home, beside) as stage:
         played = await Driver(plan, project, stage, say).play()
     played.record.left = left_behind(project)
     return Played(journal=played.journal, record=played.record, runs=played.runs, seconds=monotonic() - began)

@@ -61,7 +61,8 @@ class Fires:
             hit.on == f"{KEY}job:{job}"
             and hit.began - EARLY_SECONDS <= due <= hit.began + DECLARED_SECONDS
             and any(
-                one.blow is Blow.KILL_SIDECAR and _near(one, hit.began, DECLARED_SECONDS) for one in self._on_sidecars
+                one.blow in (Blow.KILL_SIDECAR, Blow.STOP_SIDECAR) and _near(one, hit.began, DECLARED_SECONDS)
+                for one in self._on_sidecars
             )
             for hit in self._record.hits
         )

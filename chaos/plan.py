@@ -26,6 +26,7 @@ class Blow(StrEnum):
     STEP_SIDECAR = "step sidecar clock"
     LOSE_KEY = "lose key"
     STOP_WORKER = "stop worker"
+    STOP_SIDECAR = "stop sidecar"
     RESTART_BROKER = "restart broker"
     PAUSE_BROKER = "pause broker"
     CUT_BROKER = "cut broker"
@@ -36,7 +37,12 @@ class Blow(StrEnum):
 
     @property
     def on_sidecar(self) -> bool:
-        return self in (Blow.KILL_SIDECAR, Blow.PAUSE_SIDECAR, Blow.CUT_SIDECAR, Blow.STEP_SIDECAR)
+        return self in (Blow.KILL_SIDECAR, Blow.PAUSE_SIDECAR, Blow.CUT_SIDECAR, Blow.STEP_SIDECAR, Blow.STOP_SIDECAR)
+
+    @property
+    def stops(self) -> bool:
+        """A rolling restart: SIGTERM, and then its successor."""
+        return self in (Blow.STOP_WORKER, Blow.STOP_SIDECAR)
 
     @property
     def steps(self) -> bool:
@@ -76,6 +82,7 @@ DECK = (
     (Blow.STEP_SIDECAR, 1),
     (Blow.LOSE_KEY, 1),
     (Blow.STOP_WORKER, 1),
+    (Blow.STOP_SIDECAR, 1),
 )
 BROKER_DECK = (Blow.RESTART_BROKER, Blow.PAUSE_BROKER, Blow.CUT_BROKER, Blow.CUT_BROKER)
 """Also dealt if the messages go through a broker of their own."""

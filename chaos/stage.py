@@ -10,12 +10,12 @@ from pathlib import Path
 import redis
 
 from chaos.brokers import STORE_ITSELF, Broker, opened
-from chaos.host_clock import HostClock, can_step, library
-from chaos.plan import Blow, Cut, Strike
+from chaos.host_clock import HostClock, library
+from chaos.plan import Blow, Cut, Plan, Strike
 from chaos.record import BROKER, KEY, STORE, Hit
 from horae.clock import monotonic
 from horae.redis.keys import key_prefix
-from tests.processes import HERE, Checkout, Service, Services, services
+from tests.processes import Service, Services, Source, services
 from tests.proxy import Proxy
 from tests.servers import OwnValkey
 
@@ -49,10 +49,11 @@ class Stage:
         places: dict[str, list[Place]],
         front_door: Proxy,
         broker: Broker | None,
-        beside: Checkout | None,
+        home: Source,
+        beside: Source | None,
     ) -> None:
         self._running, self._store, self.places, self.front_door = running, store, places, front_door
-        self._broker, self._beside = broker, beside
+        self._broker, self._home, self._beside = broker, home, beside
         self._store_lock, self._broker_lock = asyncio.Lock(), asyncio.Lock()
         self.hits: list[Hit] = []
         self.exits: dict[str, int] = {}
@@ -63,11 +64,11 @@ class Stage:
         await asyncio.gather(*(self._start(place) for kind in self.places.values() for place in kind))
 
     async def _start(self, place: Place) -> None:
-        checkout = self._beside if self._beside and place.older else HERE
+        source = self._beside if self._beside and place.older else self._home
         clock = place.clock.environment if place.clock else {}
         began = monotonic()
         place.service = await asyncio.to_thread(
-            self._running.start, place.kind, checkout, HORAE_STORE__URL=place.proxy.url, **clock, **place.environment
+            self._running.start, place.kind, source, HORAE_STORE__URL=place.proxy.url, **clock, **place.environment
         )
         self.starts[place.service.name] = began, monotonic()
 
@@ -107,7 +108,7 @@ class Stage:
             self._hit(strike.blow, name, began)
         else:
             began = monotonic()
-            if strike.blow is Blow.STOP_WORKER:
+            if strike.blow.stops:
                 await self._end(place.service)
             else:
                 place.service.kill()
@@ -170,25 +171,26 @@ class Stage:
 
 @asynccontextmanager
 async def staged(
-    project: Path, folder: Path, lease_seconds: float, slots: int, provider: str, beside: Checkout | None = None
+    plan: Plan, project: Path, folder: Path, slots: int, home: Source, beside: Source | None
 ) -> AsyncIterator[Stage]:
-    """With store and broker up. Leaving it kills what is still there. `beside`: one of two processes of a kind is of
-    it.
+    """With store and broker up. Leaving it kills what is still there. The processes are started from `home`; with
+    `beside`, one of the two of a kind is started from that.
     """
     async with AsyncExitStack() as stack:
         store = OwnValkey(folder, fsync="always")
         stack.callback(store.kill)
         await asyncio.to_thread(store.start)
 
-        broker = None if provider == STORE_ITSELF else await stack.enter_async_context(opened(provider, folder))
-        (project / "horae.toml").write_text(_settings(provider, broker))
+        own = plan.provider != STORE_ITSELF
+        broker = await stack.enter_async_context(opened(plan.provider, folder)) if own else None
+        (project / "horae.toml").write_text(_settings(plan.provider, broker))
 
         async def proxy() -> Proxy:
             return await stack.enter_async_context(Proxy(store.port))
 
-        variables = _variables(project, lease_seconds, slots)
+        variables = _variables(project, plan.lease_seconds, slots)
         running = stack.enter_context(services(project, f"redis://127.0.0.1:{store.port}/0", NAMESPACE, **variables))
-        preloaded = library(folder) if can_step() and not beside else None
+        preloaded = library(folder) if any(strike.blow.steps for strike in plan.strikes) else None
         listens = broker.listens if broker else ()
 
         async def place(kind: str, number: int) -> Place:
@@ -198,7 +200,7 @@ async def staged(
 
         kinds = {SIDECARS: "sidecar", WORKERS: "receiver" if listens else "queue_worker"}
         places = {role: [await place(kind, number) for number in range(2)] for role, kind in kinds.items()}
-        yield Stage(running, store, places, await proxy(), broker, beside)
+        yield Stage(running, store, places, await proxy(), broker, home, beside)
 
 
 def _variables(project: Path, lease_seconds: float, slots: int) -> dict[str, str]:

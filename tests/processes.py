@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any, Protocol
 
 from chaos.journal import PROCESS
 from horae.execution.tree import children_of
@@ -33,8 +34,33 @@ class Checkout:
         """Whether its processes split into front, guardian and worker. Old releases run jobs in the started process."""
         return (self.root / "horae/execution/guardian.py").exists()
 
+    def start(self, kind: str, name: str, project: Path, environment: dict[str, str]) -> "Service":
+        process, log = started(
+            [str(self.python), str(self.root / "workers" / f"{kind}.py")],
+            project / f"{name}.log",
+            cwd=project,
+            env={**os.environ, "PYTHONPATH": str(self.path)} | environment,
+        )
+        return Service(name=name, kind=kind, process=process, log=log, guarded=self.guards)
+
 
 HERE = Checkout(root=ROOT, python=Path(sys.executable), path=ROOT)
+
+
+def started(command: list[str], log: Path, **options: Any) -> "tuple[subprocess.Popen[bytes], Path]":
+    """A process that writes to a new log. `options` are those of Popen."""
+    with log.open("wb") as file:
+        return subprocess.Popen(command, stdout=file, stderr=file, **options), log
+
+
+class Source(Protocol):
+    """What the processes of one revision are started from: a checkout, or an image."""
+
+    @property
+    def mark(self) -> str: ...
+
+    def start(self, kind: str, name: str, project: Path, environment: dict[str, str]) -> "Service":
+        """`kind`: sidecar, queue_worker or receiver. Does not wait until it is up."""
 
 
 @dataclass(kw_only=True)
@@ -86,8 +112,7 @@ class Services:
 
     def __init__(self, project: Path, store_url: str, namespace: str, **settings: str) -> None:
         self._project = project
-        self.environment = {
-            **os.environ,
+        self._environment = {
             "HORAE_STORE__URL": store_url,
             "HORAE_NAMESPACE": namespace,
             "HORAE_WORKER__HEALTH_PORT": "0",
@@ -98,19 +123,16 @@ class Services:
         self.all: list[Service] = []
         self._numbers = count()
 
-    def start(self, kind: str, checkout: Checkout = HERE, /, **settings: str) -> Service:
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of a process that a test starts by itself."""
+        return os.environ | self._environment
+
+    def start(self, kind: str, source: Source = HERE, /, **settings: str) -> Service:
         """`kind`: sidecar, queue_worker or receiver."""
-        name = f"{kind}-{next(self._numbers)}{checkout.mark}"
-        log = self._project / f"{name}.log"
-        with log.open("wb") as file:
-            process = subprocess.Popen(
-                [str(checkout.python), str(checkout.root / "workers" / f"{kind}.py")],
-                cwd=self._project,
-                env=self.environment | {PROCESS: name, "PYTHONPATH": str(checkout.path)} | settings,
-                stdout=file,
-                stderr=file,
-            )
-        service = Service(name=name, kind=kind, process=process, log=log, guarded=checkout.guards)
+        name = f"{kind}-{next(self._numbers)}{source.mark}"
+        service = source.start(kind, name, self._project, self._environment | {PROCESS: name} | settings)
+        log, process = service.log, service.process
         self.all.append(service)
         wait_for(lambda: "process_up" in log.read_text() or process.poll() is not None, f"{kind} to be up", 30)
         assert process.poll() is None, log.read_text()
