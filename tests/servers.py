@@ -1,5 +1,6 @@
 """Real servers of a test's own, to be killed and started again."""
 
+import signal
 import subprocess
 from pathlib import Path
 
@@ -28,6 +29,10 @@ class OwnValkey:
         with (self._folder / "valkey.log").open("ab") as log:
             self._process = subprocess.Popen(order, stdout=log, stderr=log)
         wait_for(lambda: answers(self.port), "Valkey", 30)
+
+    def signal(self, number: signal.Signals) -> None:
+        if self._process:
+            self._process.send_signal(number)
 
     def kill(self) -> None:
         if self._process:

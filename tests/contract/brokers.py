@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from signal import Signals
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -64,6 +65,7 @@ class OwnServer:
     kill: Callable[[], None]
     """Kills the server like kill -9."""
     start: Callable[[], None]
+    send: Callable[[Signals], None]
 
 
 def polled(configured: Configured, worker: str, stack: AsyncExitStack) -> Consumer:
@@ -116,6 +118,7 @@ class Server:
     broker: Broker
     kill: Callable[[], None]
     start: Callable[[], None]
+    send: Callable[[Signals], None]
     refused: Broker = field(repr=False)
 
 
@@ -149,7 +152,7 @@ async def shared_broker(name: str, request: pytest.FixtureRequest) -> AsyncItera
 async def own_server(name: str, folder: Path) -> AsyncIterator[Server]:
     async with KINDS[name].own(folder) as own, AsyncExitStack() as stack:
         broker, refused = broker_of(name, own.queue, stack), broker_of(name, own.refused, stack)
-        yield Server(broker=broker, refused=refused, kill=own.kill, start=own.start)
+        yield Server(broker=broker, refused=refused, kill=own.kill, start=own.start, send=own.send)
 
 
 @asynccontextmanager
@@ -161,7 +164,13 @@ async def own_valkey(folder: Path) -> AsyncIterator[OwnServer]:
         await admin.execute_command("ACL", "SETUSER", "worker", "on", f">{PASSWORD}", "~*", "&*", "+@all")
         await admin.aclose()
         wrong = own.url.replace("redis://", f"redis://worker:{QUOTED}x@")
-        yield OwnServer(queue={"redis_url": own.url}, refused={"redis_url": wrong}, kill=own.kill, start=own.start)
+        yield OwnServer(
+            queue={"redis_url": own.url},
+            refused={"redis_url": wrong},
+            kill=own.kill,
+            start=own.start,
+            send=own.signal,
+        )
     finally:
         own.kill()
 
@@ -192,6 +201,7 @@ async def own_nats(folder: Path) -> AsyncIterator[OwnServer]:
             refused={"nats": known | {"password": f"{PASSWORD}x"}},
             kill=own.kill,
             start=own.start,
+            send=own.process.signal,
         )
     finally:
         own.kill()
@@ -236,6 +246,7 @@ async def own_rabbitmq(folder: Path) -> AsyncIterator[OwnServer]:
             refused={"rabbitmq": known | {"password": f"{PASSWORD}x"}},
             kill=kill,
             start=own.start,
+            send=own.process.signal,
         )
     finally:
         own.end()
@@ -280,6 +291,7 @@ async def own_kafka(folder: Path) -> AsyncIterator[OwnServer]:
             refused={"kafka": known | {"password": f"{PASSWORD}x"}},
             kill=own.kill,
             start=own.start,
+            send=own.process.signal,
         )
     finally:
         own.kill()
@@ -366,7 +378,7 @@ async def own_cloud_tasks(folder: Path) -> AsyncIterator[OwnServer]:
     queue = cloud_tasks_at(own)
     refused = {"cloudtasks": queue["cloudtasks"] | {"endpoint": "", "credentials_file": folder / "none.json"}}
     try:
-        yield OwnServer(queue=queue, refused=refused, kill=own.kill, start=own.start)
+        yield OwnServer(queue=queue, refused=refused, kill=own.kill, start=own.start, send=own.process.signal)
     finally:
         own.kill()
 

@@ -1,12 +1,16 @@
 """Providers whose server is killed and started again, or refuses the credentials."""
 
 import asyncio
+import signal
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import Any
 
+import psutil
 import pytest
 
 from horae.errors import QueueUnavailable
+from horae.queues.closing import close_all
 from tests.contract.brokers import (
     MOMENT,
     PASSWORD,
@@ -16,6 +20,12 @@ from tests.contract.brokers import (
     receive_all,
 )
 from tests.waiting import wait_until
+
+
+def connections() -> set[tuple[Any, Any]]:
+    """Those of this process."""
+    found = psutil.Process().net_connections("tcp")
+    return {(one.laddr, one.raddr) for one in found if one.status == psutil.CONN_ESTABLISHED}
 
 
 @pytest.fixture(autouse=True)
@@ -85,6 +95,18 @@ class TestServers:
         with pytest.raises(QueueUnavailable):
             await consumer.ack(found)
         server.start()
+
+    async def test_closing_while_it_does_not_answer_leaves_no_connection_open(self, server: Server) -> None:
+        before, consumer = connections(), server.broker.consumer("w1")
+        await server.broker.publisher.publish(messages(1))
+        await consumer.ack(await receive_all(consumer, 1))
+        assert connections() - before
+        server.send(signal.SIGSTOP)
+        try:
+            await close_all([server.broker.publisher, consumer])
+            await wait_until(lambda: not connections() - before, "the connections to be closed")
+        finally:
+            server.send(signal.SIGCONT)
 
     async def test_refused_credentials_are_told_without_them(self, server: Server) -> None:
         publisher, consumer = server.refused.publisher, server.refused.consumer("w1")
