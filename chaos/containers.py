@@ -57,7 +57,7 @@ def checked(names: list[str]) -> list[Image]:
     for name in names:
         try:
             _docker("image", "inspect", name)
-        except (OSError, subprocess.CalledProcessError) as error:
+        except (OSError, subprocess.CalledProcessError) as error:  # no docker, no engine, no image
             said = getattr(error, "stderr", None) or error
             raise UsageError(f"--image {name}: {str(said).strip()}. scripts/containers makes an image") from error
     return [Image(name=name) for name in names]
