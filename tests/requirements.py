@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from chaos.containers import checked
+from horae.errors import UsageError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Requirement:
@@ -47,6 +50,16 @@ def compose() -> list[str] | None:
         if subprocess.run([*plugin, "version"], capture_output=True, check=False).returncode == 0:
             return plugin
     return ["docker-compose"] if shutil.which("docker-compose") else None
+
+
+def images_absent(*names: str) -> str:
+    """Why tests of containers cannot run here; empty if they can. CI has no Docker engine, so it is no requirement."""
+    for name in names:
+        try:
+            checked([name])
+        except UsageError as error:
+            return f"needs a Docker engine with the image: {error.message}"
+    return ""
 
 
 REQUIREMENTS = {

@@ -5,7 +5,6 @@ CI has no engine, so these tests are skipped there too.
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,10 +12,12 @@ from typing import Any
 import pytest
 
 from tests.processes import ROOT
+from tests.requirements import compose as compose_program
+from tests.requirements import images_absent
 from tests.waiting import wait_for
 
 FILES = ("-f", "compose.yaml", "-f", "deploy/compose.host.yaml")
-IMAGES = {"horae", "horae-servers"}
+IMAGES = ("horae", "horae-servers")
 HEAL_SECONDS = 120
 REPORT = "report-generation/report-generation"
 
@@ -32,14 +33,9 @@ def compose(*words: str) -> str:
     return done.stdout
 
 
-def _images_there() -> bool:
-    if shutil.which("docker") is None or docker("compose", "version").returncode:
-        return False
-    return all(docker("image", "inspect", name).returncode == 0 for name in IMAGES)
-
-
 pytestmark = [
-    pytest.mark.skipif(not _images_there(), reason="needs docker compose and images: see deploy/compose.host.yaml"),
+    pytest.mark.skipif(compose_program() != ["docker", "compose"], reason="needs the plugin `docker compose`"),
+    pytest.mark.skipif(bool(images_absent(*IMAGES)), reason=images_absent(*IMAGES)),
     pytest.mark.timeout(600),
 ]
 

@@ -13,18 +13,11 @@ from chaos.host_clock import can_step
 from chaos.plan import Blow, plan_of
 from chaos.report import report_of
 from horae.errors import UsageError
-
-
-def _absent() -> str:
-    try:
-        checked(["horae"])
-    except UsageError as error:
-        return error.message
-    return ""
+from tests.requirements import images_absent
 
 
 @pytest.mark.requires("valkey")
-@pytest.mark.skipif(bool(_absent()), reason=f"needs a Docker engine with the image `horae`: {_absent()}")
+@pytest.mark.skipif(bool(images_absent("horae")), reason=images_absent("horae"))
 @pytest.mark.timeout(300)
 async def test_killed_and_restarted_containers_lose_nothing(tmp_path: Path) -> None:
     plan = plan_of(seed=5, jobs=500, jobs_a_second=14, seconds_between_kills=1.6, clocks=can_step())

@@ -3,10 +3,11 @@
 CI has no engine, so these tests are skipped there too.
 """
 
-import shutil
 import subprocess
 
 import pytest
+
+from tests.requirements import images_absent
 
 CONFINED = ("--rm", "--network", "host", "--read-only", "--cap-drop", "ALL", "--tmpfs", "/tmp")
 CHECK = """
@@ -22,15 +23,7 @@ for name in (".horae/file", "/tmp/file", "horae/file"):
 """
 
 
-def _image_there() -> bool:
-    if shutil.which("docker") is None:
-        return False
-    return subprocess.run(["docker", "image", "inspect", "horae"], capture_output=True, check=False).returncode == 0
-
-
-pytestmark = pytest.mark.skipif(
-    not _image_there(), reason="needs a Docker engine with the image `horae`: scripts/containers build"
-)
+pytestmark = pytest.mark.skipif(bool(images_absent("horae")), reason=images_absent("horae"))
 
 
 def image(*command: str) -> "subprocess.CompletedProcess[str]":

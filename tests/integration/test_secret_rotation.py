@@ -21,6 +21,7 @@ from infra._secrets.settings import RotationSettings
 from infra._secrets.versions import RotationFailed, Unreachable
 from infra.secret_rotation import secret_rotation
 from tests.postgres_server import postgres_server, psql
+from tests.prefect_server import prefect_server
 from tests.processes import services
 from tests.redis_servers import Server, server
 from tests.waiting import wait_for
@@ -401,25 +402,8 @@ def test_a_database_rotation_that_is_killed_locks_nobody_out(project: Path, data
 
 @pytest.fixture(scope="module")
 def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder, port = tmp_path_factory.mktemp("prefect"), free_port()
-    url = f"http://{LOOPBACK}:{port}/api"
-    (folder / "prefect").mkdir()
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", LOOPBACK, "--port", str(port)]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, env=os.environ | environment(folder, url), stdout=log, stderr=log)
-    try:
-        wait_for(lambda: healthy(url), f"Prefect, see {folder}/log", 90)
+    with prefect_server(tmp_path_factory.mktemp("prefect")) as url:
         yield url
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def healthy(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/health").json() is True
-    except httpx.HTTPError:
-        return False
 
 
 def test_secret_blocks_of_prefect(project: Path, prefect_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
