@@ -84,11 +84,12 @@ class Message(BaseModel):
     """Other data about the run. The job does not get it as arguments."""
     signature: str | None = Field(default=None, max_length=SIGNATURE_LIMIT)
     """Proves that a program with a signing key published the message. Needed only if signing is on: see below."""
-    _resent: int = PrivateAttr(default=0)
 
-    def again(self, resent: int) -> Self:
+    def again(self, resent: int) -> "Message":
         """The message for its `resent`th publishing beyond the first, after the broker may have lost the others."""
-        copy = self.model_copy()
+        if not resent:
+            return self
+        copy = _Again.model_construct(self.model_fields_set, **self.__dict__)
         copy._resent = resent
         return copy
 
@@ -100,7 +101,7 @@ class Message(BaseModel):
     def delivery_id(self) -> str:
         """An id for brokers that discard a message whose id they know. Another one for each generation and each time
         that it is published again."""
-        return ":".join([self.run_id, str(self.generation), *([str(self._resent)] if self._resent else [])])
+        return f"{self.run_id}:{self.generation}"
 
     @property
     def made_at(self) -> datetime | None:
@@ -154,3 +155,16 @@ def kept_of(body: bytes) -> str:
     """The text of an invalid message for a dead letter: at most the first KEPT_BYTES, and the size of the body."""
     text = body[:KEPT_BYTES].decode(errors="replace")
     return text if len(body) <= KEPT_BYTES else f"{text}… (the first {KEPT_BYTES} of {len(body)} bytes)"
+
+
+class _Again(Message):
+    """A class of its own, because a private attribute would make each message slower to read."""
+
+    _resent: int = PrivateAttr(default=0)
+
+    @property
+    def delivery_id(self) -> str:
+        return f"{super().delivery_id}:{self._resent}"
+
+    def __repr_name__(self) -> str:
+        return Message.__name__

@@ -99,7 +99,9 @@ class Consumer:
             await self._acknowledge(deliveries)
 
     async def _receive(self, limit: int, wait: timedelta) -> list[Delivery]:
-        self._receiving = asyncio.create_task(self._source.receive(limit, wait))
+        # Ask the broker at once. Otherwise the runs that were just begun would come first, and the broker would idle.
+        receive = self._source.receive(limit, wait)
+        self._receiving = asyncio.Task(receive, loop=asyncio.get_running_loop(), eager_start=True)
         try:
             return await self._receiving
         except asyncio.CancelledError:
@@ -172,7 +174,7 @@ class Consumer:
     async def _claim_known(self, deliveries: Sequence[Delivery], *, adopt: bool) -> list[Delivery]:
         """Claim, and begin granted runs. Returns the deliveries without a row, which only `adopt` accepts."""
         valid = [(delivery, delivery.message) for delivery in deliveries if delivery.message]
-        wanted = [self._want(message, adopt=adopt) for _, message in valid]
+        wanted = [self._want(message, delivery.body, adopt=adopt) for delivery, message in valid]
         strangers, asked = [], monotonic()
         claims = await self._store.claims.claim(wanted, self._worker, self._lease)
         late = monotonic() - asked > self._lease.total_seconds() * LATE_SHARE
@@ -187,11 +189,12 @@ class Consumer:
                 self._begin(claim)
         return strangers
 
-    def _want(self, message: Message, *, adopt: bool) -> Wanted:
+    def _want(self, message: Message, body: bytes, *, adopt: bool) -> Wanted:
         job = self._job(message.job)
         if job is None:
-            return Wanted(message=message, policy=None, adopt=adopt)
-        return Wanted(message=message, policy=policy_of(job), unique=job.uniqueness(message.context), adopt=adopt)
+            return Wanted(message=message, policy=None, adopt=adopt, body=body)
+        policy, unique = policy_of(job), job.uniqueness(message.context)
+        return Wanted(message=message, policy=policy, unique=unique, adopt=adopt, body=body)
 
     def _job(self, name: str) -> Job | None:
         try:

@@ -165,6 +165,8 @@ class Wanted:
     """The uniqueness key, used if the message has no row."""
     adopt: bool = True
     """Whether the store accepts a message without a row. If not, the answer is `unknown`, and nothing is written."""
+    body: bytes = b""
+    """The message as it was received, if it is known. The store compares it with that of the row."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -36,7 +36,8 @@ class RedisClaims:
         ]
 
     async def _claimed(self, wanted: Sequence[Wanted], worker: str, lease: timedelta) -> list[list[Any]]:
-        policies = {want.message.job: _policy(want.policy) for want in wanted if want.policy}
+        known = {want.message.job: want.policy for want in wanted if want.policy}
+        policies = {job: _policy(policy) for job, policy in known.items()}
         fixed = {"policies": policies, "worker": worker, "lease": lease // MILLI}
         rows = [[want.message.run_id, want.message.job, want.message.generation, _digest(want)] for want in wanted]
         answers: list[list[Any]] = await self._connection.call("claims", "claim", durable=True, wanted=rows, **fixed)
@@ -146,8 +147,12 @@ def _record(want: Wanted) -> dict[str, Any]:
 
 
 def _digest(want: Wanted) -> str:
-    """Of the delivered message, as a row stores it."""
-    return sha1(message_text(want.message).encode(), usedforsecurity=False).hexdigest()
+    """Of the delivered message, as a row stores it. The body of a first generation is that already, if Horae wrote it.
+    With another body, the store returns the message of the row.
+    """
+    message = want.message
+    first = want.body and message.generation == 1 and not message.signature
+    return sha1(want.body if first else message_text(message).encode(), usedforsecurity=False).hexdigest()
 
 
 def _own_message(delivered: Message, answer: list[Any]) -> Message:
