@@ -2,21 +2,14 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-import aio_pika
-import grpc.aio
-import nats
 import pytest
-import redis.asyncio
-from aiokafka.admin import AIOKafkaAdminClient
-from google.cloud import tasks_v2
-from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcAsyncIOTransport
 from pydantic import SecretStr
 
 from horae.duties import reconciler
@@ -24,16 +17,13 @@ from horae.duties.duty import Duty, Progresses, keep_doing
 from horae.duties.reconciler import Reconciler
 from horae.duties.relay import Relay
 from horae.jobs.policies import Overlap
-from horae.messages import Priority
 from horae.metrics.process import Metrics
-from horae.queues.cloudtasks.publisher import CloudTasksPublisher
-from horae.queues.cloudtasks.settings import CloudTasksSettings
 from horae.queues.opened import open_queues
-from horae.redis.keys import stream_of
 from horae.runs import State, Verdict
 from horae.settings import Settings, StoreSettings
 from horae.store import Store, connect
 from horae.store.values import Answer, Only, Policy, Settlement, Wanted
+from tests.brokers.wiping import WIPE
 from tests.contract.brokers import KINDS
 from tests.contract.stores import LEASE, new
 from tests.waiting import wait_until
@@ -51,60 +41,6 @@ class Running:
     settings: Settings
     store: Store
     queues: Any
-
-
-async def wipe_redis(settings: Settings) -> None:
-    url = settings.queue.redis_url or settings.store.url
-    assert url
-    client = redis.asyncio.Redis.from_url(url.get_secret_value())
-    await client.delete(*(stream_of(settings.namespace, priority) for priority in Priority))
-    await client.aclose()
-
-
-async def wipe_nats(settings: Settings) -> None:
-    client = await nats.connect(settings.queue.tables["nats"]["url"])
-    await client.jetstream().delete_stream(f"{settings.namespace}-queue")
-    await client.close()
-
-
-async def wipe_rabbitmq(settings: Settings) -> None:
-    async with await aio_pika.connect(settings.queue.tables["rabbitmq"]["url"]) as connection:
-        channel = await connection.channel()
-        for priority in Priority:
-            await channel.queue_delete(f"{settings.namespace}.queue.{priority.value}")
-
-
-async def wipe_kafka(settings: Settings) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.queue.tables["kafka"]["bootstrap_servers"])
-    await admin.start()
-    topics = [f"{settings.namespace}.queue.{priority.value}" for priority in Priority]
-    await admin.delete_topics(topics)
-
-    async def gone() -> bool:
-        return not set(topics) & set(await admin.list_topics())
-
-    await wait_until(gone, "the topics to be deleted", 30)
-    await admin.close()
-
-
-async def wipe_cloudtasks(settings: Settings) -> None:
-    table = CloudTasksSettings(**settings.queue.tables["cloudtasks"])
-    publisher = CloudTasksPublisher(table, settings.namespace, 1000)
-    client: Any = tasks_v2.CloudTasksAsyncClient(
-        transport=CloudTasksGrpcAsyncIOTransport(channel=grpc.aio.insecure_channel(table.endpoint))
-    )
-    for queue in publisher.queues.values():
-        await client.purge_queue(name=queue)
-    await client.transport.close()
-
-
-WIPE: dict[str, Callable[[Settings], Awaitable[None]]] = {
-    "redis": wipe_redis,
-    "nats": wipe_nats,
-    "rabbitmq": wipe_rabbitmq,
-    "kafka": wipe_kafka,
-    "cloudtasks": wipe_cloudtasks,
-}
 
 
 @asynccontextmanager

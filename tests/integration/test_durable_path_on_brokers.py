@@ -1,17 +1,21 @@
 """A durable job on each broker that is not the store: real sidecar, real worker, from the schedule to its verdict."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 
 from horae.local.ports import LOOPBACK, free_port
+from horae.settings import Settings, load
 from tests.brokers.cloud_tasks import CloudTasksServer
 from tests.brokers.kafka import KafkaServer
 from tests.brokers.nats import NatsServer
 from tests.brokers.rabbitmq import RabbitServer
+from tests.brokers.wiping import WIPE
 from tests.conftest import require
 from tests.processes import services
 from tests.servers import OwnValkey
@@ -89,18 +93,30 @@ def cloudtasks(folder: Path) -> Iterator[Started]:
 BROKERS = {"nats": nats, "rabbitmq": rabbitmq, "kafka": kafka, "cloudtasks": cloudtasks}
 
 
-@pytest.mark.parametrize("broker", BROKERS)
-def test_fires_run_through_a_restart_of_the_broker(project: Path, tmp_path: Path, namespace: str, broker: str) -> None:
+@dataclass(frozen=True)
+class Ticking:
+    """A project whose job `tick` fires each second through a broker."""
+
+    settings: Settings
+    server: Restarts
+    ticks: Path
+
+    def goes_on(self, after: str) -> None:
+        before = self._count()
+        wait_for(lambda: self._count() >= before + 3, f"ticks {after}", 60)
+
+    def _count(self) -> int:
+        return len(self.ticks.read_text()) if self.ticks.exists() else 0
+
+
+@pytest.fixture(params=BROKERS)
+def ticking(request: pytest.FixtureRequest, project: Path, tmp_path: Path, namespace: str) -> Iterator[Ticking]:
+    broker: str = request.param
     require(broker)
     (project / "infra/tick.py").write_text(JOB)
     (tmp_path / "valkey").mkdir()
     valkey = OwnValkey(tmp_path / "valkey")
     valkey.start()
-    ticks = project / "ticks"
-
-    def count() -> int:
-        return len(ticks.read_text()) if ticks.exists() else 0
-
     try:
         with (
             BROKERS[broker](tmp_path / broker) as (settings, server),
@@ -108,10 +124,20 @@ def test_fires_run_through_a_restart_of_the_broker(project: Path, tmp_path: Path
         ):
             running.start("sidecar")
             running.start("receiver" if broker == "cloudtasks" else "queue_worker")
-            wait_for(lambda: count() >= 3, "the first ticks", 60)
-            server.kill()
-            server.start()
-            before = count()
-            wait_for(lambda: count() >= before + 3, "ticks after the restart", 60)
+            found = Ticking(load(project, running.environment), server, project / "ticks")
+            found.goes_on("at first")
+            yield found
     finally:
         valkey.kill()
+
+
+def test_fires_run_through_a_restart_of_the_broker(ticking: Ticking) -> None:
+    ticking.server.kill()
+    ticking.server.start()
+    ticking.goes_on("after the restart")
+
+
+def test_fires_run_after_the_queue_was_deleted_under_an_open_consumer(ticking: Ticking) -> None:
+    provider = ticking.settings.queue.provider
+    asyncio.run(WIPE[provider](ticking.settings))
+    ticking.goes_on("after the queue was deleted")

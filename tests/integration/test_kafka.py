@@ -1,5 +1,7 @@
 """What only Kafka can get wrong, on a real server."""
 
+from collections import Counter
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -7,13 +9,15 @@ from typing import Any
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from horae.errors import QueueError
+from horae.errors import QueueError, QueueUnavailable
 from horae.messages import Message
 from horae.queues.closing import close_all
 from horae.queues.configured import Configured, with_settings
 from horae.queues.providers import provider
 from horae.settings import Settings
 from tests.brokers.kafka import KafkaServer
+from tests.brokers.wiping import wipe_kafka
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.requires("kafka")
 WEEK_MILLIS = timedelta(days=7) // timedelta(milliseconds=1)
@@ -67,6 +71,42 @@ def test_a_wrong_table_is_refused_without_its_secrets(table: dict[str, Any], say
     with pytest.raises(Exception, match=says) as told:
         of("horae", **table)
     assert "s3cret" not in str(told.value)
+
+
+@pytest.mark.parametrize("created_again", [False, True])
+async def test_topics_that_are_deleted_under_an_open_consumer(
+    kafka_bootstrap: str, namespace: str, created_again: bool
+) -> None:
+    own = of(namespace, bootstrap_servers=kafka_bootstrap)
+    publisher, consumer = own.open_publisher(), own.open_consumer("w1")
+    assert consumer
+    got = Counter[str]()
+
+    async def received(count: int) -> None:
+        """Publishes and receives until so many messages more have come."""
+        wanted = got.total() + count
+
+        async def goes_on() -> bool:
+            with suppress(QueueUnavailable):
+                # With the same key they go to the same partition.
+                await publisher.publish([Message(job="backup", run_id="r1")])
+            with suppress(QueueUnavailable):
+                found = await consumer.receive(10, timedelta(seconds=0.2))
+                got.update(one.message.run_id for one in found if one.message)
+                await consumer.ack(found)
+            return got.total() >= wanted
+
+        await wait_until(goes_on, f"{count} messages", 40)
+
+    await received(5)
+    await wipe_kafka(own.settings)
+    if created_again:
+        other = own.open_publisher()
+        await other.check()
+        await other.close()
+    await received(3)
+    await consumer.close()
+    await publisher.close()
 
 
 async def test_a_client_that_cannot_say_goodbye_leaves_no_connection_open(tmp_path: Path, namespace: str) -> None:

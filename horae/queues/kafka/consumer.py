@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
+from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import IllegalStateError
 from aiokafka.structs import TopicPartition
 
@@ -25,7 +25,7 @@ from horae.queues.decoding import delivery_of
 from horae.queues.kafka import KafkaSettings
 from horae.queues.kafka.assignor import assignor_of
 from horae.queues.kafka.link import TIMEOUT_SECONDS, Topics, ended, first_contact, group_of, options_of, translated
-from horae.queues.kafka.progress import Progress
+from horae.queues.kafka.owned import ABANDONED, Owned
 from horae.queues.priorities import wheel
 
 JOIN_SECONDS = 5.0
@@ -35,47 +35,7 @@ FETCH_MILLIS = 100
 SLICE_SECONDS = 1.0
 """While a receive waits, the brokers must answer once within this time."""
 HEARTBEAT_SECONDS = 0.5
-ABANDONED = timedelta(seconds=5)
-"""A worker claims and acknowledges quickly. If it has not after this time, it could not, and Kafka must deliver
-again.
-"""
 NEVER_MILLIS = 2**31 - 1
-
-
-class Owned(ConsumerRebalanceListener):  # type: ignore[misc]
-    """The partitions of this member, and the offset up to which each is done."""
-
-    def __init__(self) -> None:
-        self.progress: dict[TopicPartition, Progress] = {}
-        self.committed: dict[TopicPartition, int] = {}
-        self.joined = asyncio.Event()
-        self.client: Any = None
-
-    @property
-    def abandoned(self) -> bool:
-        """A message was handed out so long ago that no worker works on it."""
-        since = [one.held_since for one in self.progress.values() if one.held_since is not None]
-        return bool(since) and monotonic() - min(since) > ABANDONED.total_seconds()
-
-    def holding(self) -> list[TopicPartition]:
-        return [one for one, progress in self.progress.items() if progress.holds]
-
-    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        self.joined.clear()
-
-    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        before = self.progress
-        self.progress, self.committed = {}, {}
-        for one in sorted(assigned):
-            done = await self.client.committed(one)
-            if done is not None:
-                self.committed[one] = done
-            progress = before.get(one)
-            # If more is done than this member handed out, another member had the partition in between.
-            if progress and (done or 0) <= progress.position:
-                self.progress[one] = progress
-                self.client.seek(one, progress.position)
-        self.joined.set()
 
 
 class KafkaConsumer:
@@ -179,9 +139,15 @@ class KafkaConsumer:
         return True
 
     async def _answers(self) -> None:
-        """Raises the error of the brokers, or TimeoutError. A client that gets nothing only logs the reason."""
+        """Raises the error of the brokers, or TimeoutError. A client that gets nothing only logs the reason. Raises
+        QueueUnavailable if a topic was deleted, also if it is there again, because this client does not look for it for
+        minutes. The next receive creates it and joins anew.
+        """
         async with asyncio.timeout(TIMEOUT_SECONDS):
-            await self._client.topics()
+            there = await self._client.topics()
+        names = self._topics.names.values()
+        if deleted := [name for name in names if name not in there or not self._client.partitions_for_topic(name)]:
+            raise QueueUnavailable(f"the topics {', '.join(deleted)} at {self._topics.url} were deleted")
 
     async def _collect(self, limit: int, wait: timedelta) -> None:
         if self._arrived:
@@ -239,7 +205,7 @@ class KafkaConsumer:
     def _keep(self, found: dict[Any, list[Any]]) -> None:
         for partition, records in found.items():
             for record in records:
-                progress = self._owned.progress.setdefault(partition, Progress(record.offset))
+                progress = self._owned.progress_of(partition, record.offset)
                 if progress.hand_out(record.offset):
                     receipt = (self._owned, partition, record.offset)
                     self._arrived.append(delivery_of(record.value or b"", self._limit_bytes, receipt))
