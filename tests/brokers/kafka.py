@@ -39,11 +39,15 @@ class KafkaServer:
         self.port, controller = free_port(), free_port()
         self.process = BrokerProcess("kafka", folder)
         self._file = folder / "server.properties"
-        text = PROPERTIES.format(
+        self._text = PROPERTIES.format(
             host=LOOPBACK, port=self.port, controller=controller, advertised=advertised or self.port, folder=folder
         )
-        self._file.write_text(text + properties)
+        self.set(properties)
         self._formatted = False
+
+    def set(self, properties: str) -> None:
+        """Further properties, from the next start on."""
+        self._file.write_text(self._text + properties)
 
     @property
     def bootstrap(self) -> str:

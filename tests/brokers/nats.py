@@ -16,7 +16,7 @@ class NatsServer:
     """`options`: further arguments of nats-server, such as `--user`."""
 
     def __init__(self, folder: Path, *options: str) -> None:
-        self.port, self._options = free_port(), options
+        self.port, self.options = free_port(), options
         self.process = BrokerProcess("nats", folder)
 
     @property
@@ -25,7 +25,7 @@ class NatsServer:
 
     def start(self) -> None:
         storage = str(self.process.folder / "data")
-        command = [str(binary()), "-a", LOOPBACK, "-p", str(self.port), "-js", "-sd", storage, *self._options]
+        command = [str(binary()), "-a", LOOPBACK, "-p", str(self.port), "-js", "-sd", storage, *self.options]
         self.process.start(command, self.answers)
 
     def answers(self) -> bool:
