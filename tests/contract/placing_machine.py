@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from horae.messages import Message
+from horae.redis.keys import OWN
 from tests.contract.store_machine import ANY, MOSTLY, StoreMachine
 from tests.contract.store_plans import HOUR
-from tests.contract.stores import LEASE
+from tests.contract.stores import LEASE, PROVIDERS
 
 
 class PlacingMachine(StoreMachine):
@@ -17,11 +18,14 @@ class PlacingMachine(StoreMachine):
         super().__init__(*args)
         self.unplaced: list[Message] = []
 
-    @rule(provider=st.sampled_from(["nats", "redis"]), within=st.sampled_from([LEASE, HOUR]), told=MOSTLY)
-    def place(self, provider: str, within: timedelta, told: bool) -> None:
-        """Give the broker what is due later; the relay may die before it tells the store."""
-        if provider == self.both.carried:
-            return
+    @rule(within=st.sampled_from([LEASE, HOUR, HOUR]), told=MOSTLY)
+    def place(self, within: timedelta, told: bool) -> None:
+        """Give the brokers what is due later; the relay may die before it tells the store."""
+        for provider in PROVIDERS:
+            if provider not in (self.both.carried, OWN):
+                self.place_at(provider, within, told)
+
+    def place_at(self, provider: str, within: timedelta, told: bool) -> None:
         messages = [one.message for one in self.both(lambda store: store.outbox.upcoming(provider, within))]
         self.broker += [one for one in messages if one.delivery_id not in self.known]
         self.known |= {one.delivery_id for one in messages}
