@@ -201,6 +201,8 @@ def providers() -> str:
         found = provider(name)
         can = found.capabilities
         schedules = {None: "no: the outbox keeps times", ALWAYS: "built in"}.get(can.native_schedules)
+        schedules = schedules or f"from version {can.native_schedules}"
+        ahead = f"; used up to {format_duration(can.schedules_ahead)} ahead" if can.schedules_ahead else ""
         rows.append(
             [
                 f"`{name}`",
@@ -209,7 +211,7 @@ def providers() -> str:
                 "8:3:1" if can.priorities else "all alike",
                 can.ordering.value,
                 f"{can.largest_bytes:,} bytes" if can.largest_bytes else "512 MiB",
-                schedules or f"from version {can.native_schedules}",
+                schedules + ahead,
                 format_duration(can.redelivers_for),
                 "workers poll" if found.open_consumer else "it calls the receiver",
                 "can be asked" if found.backlog else "unknown",

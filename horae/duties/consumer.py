@@ -14,7 +14,7 @@ from horae.jobs.policies import Tier
 from horae.messages import Message
 from horae.project.registry import Registry
 from horae.queues.base import Consumer as Source
-from horae.queues.base import Delivery
+from horae.queues.base import Delivery, Refusing
 from horae.queues.ready import ReadyList
 from horae.queues.reopening import Reopening
 from horae.reasons import Reason, worded
@@ -63,6 +63,8 @@ class Consumer:
         """Whether the source probably has several messages."""
         self._unclaimable: Counter[str] = Counter()
         """How often the claim of a run failed, although the store answered."""
+        self._early: list[Delivery] = []
+        """The deliveries of this step whose runs are not due."""
         work.slots.join()
         self._acking: asyncio.Task[None] | None = None
 
@@ -118,9 +120,18 @@ class Consumer:
 
     async def _take(self, deliveries: Sequence[Delivery]) -> None:
         await self._bury_unreadable(deliveries)
+        self._early = early = list[Delivery]()
         await self._take_valid([one for one in deliveries if one.message])
         # No step waits for the acknowledgement. If it fails, the message comes again, and the claim discards it.
-        self._acking = asyncio.create_task(self._acknowledge(deliveries), name=f"{self.name} acknowledges")
+        self._acking = asyncio.create_task(self._answer(deliveries, early), name=f"{self.name} acknowledges")
+
+    async def _answer(self, deliveries: Sequence[Delivery], early: Sequence[Delivery]) -> None:
+        """Acknowledge deliveries, but not the early ones: the broker must deliver them again."""
+        taken = [one for one in deliveries if not any(one is other for other in early)]
+        if taken:
+            await self._acknowledge(taken)
+        if early and isinstance(self._source, Refusing):
+            await self._source.refuse(early)
 
     async def _take_valid(self, deliveries: Sequence[Delivery]) -> None:
         """Claim all together. If that fails, claim each alone, so that a bad message does not keep back the others."""
@@ -181,6 +192,8 @@ class Consumer:
         for (delivery, message), claim in zip(valid, claims, strict=True):
             if claim.answer is Answer.UNKNOWN:
                 strangers.append(delivery)
+            elif claim.answer is Answer.EARLY:
+                self._early.append(delivery)
             elif claim.answer is Answer.TOO_OLD:
                 await self._bury(delivery, Reason.TOO_OLD, job=message.job)
             elif late and claim.answer is Answer.RUN:

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from horae.duties.consumer import Consumer
 from horae.duties.duty import Duty
+from horae.duties.early_relay import EarlyRelay
 from horae.duties.own_messages import OwnMessages
 from horae.duties.reconciler import Reconciler
 from horae.duties.relay import Relay
@@ -65,6 +66,12 @@ class Workplace:
         relays = [Relay(self.store, router, self.metrics, name) for name in router.names]
         reconcilers = [Reconciler(self.store, router, name, after) for name in router.names]
         return [*relays, *reconcilers, Strays(self.store, router, after), sweeper]
+
+    def early_relays(self) -> list[Duty]:
+        """The duties of the sidecar that give messages to brokers before they are due."""
+        router = self.queues.router
+        ahead = {name: router.ahead(name) for name in router.names}
+        return [EarlyRelay(self.store, router, name, span) for name, span in ahead.items() if span]
 
 
 @asynccontextmanager

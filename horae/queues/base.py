@@ -6,10 +6,10 @@ the reference and the contract tests are derived from these values.
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -42,6 +42,8 @@ class Capabilities:
     native_schedules: str | None
     """The first version of the server that can delay a message itself, such as "2.14"; `ALWAYS` for a service without
     versions; None if no version can. The outbox then holds messages until they are due."""
+    schedules_ahead: timedelta | None = None
+    """How long before a run is due Horae may give its message to the broker; None: Horae gives it when it is due."""
     priorities: bool
     """True: the broker hands out priorities in the ratio 8:3:1. False: it ignores priorities."""
     ordering: Ordering
@@ -113,6 +115,14 @@ class Publisher(Protocol):
     async def close(self) -> None: ...
 
 
+@runtime_checkable
+class Scheduling(Protocol):
+    """A publisher whose broker keeps a message until an instant."""
+
+    async def schedule(self, messages: Sequence[tuple[Message, datetime]]) -> None:
+        """Publish messages that the broker delivers at these instants. Its errors are those of `publish`."""
+
+
 class Consumer(Protocol):
     async def receive(self, limit: int, wait: timedelta) -> list[Delivery]:
         """Return up to `limit` deliveries as soon as there is one, or none after `wait`. Raises QueueUnavailable."""
@@ -121,6 +131,14 @@ class Consumer(Protocol):
         """Acknowledge deliveries of this consumer. Raises QueueUnavailable; the broker may then deliver them again."""
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class Refusing(Protocol):
+    """A consumer whose broker waits for an answer to each message."""
+
+    async def refuse(self, deliveries: Sequence[Delivery]) -> None:
+        """Answer at once that these were not taken. Without it, the broker finds out after some seconds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,13 +5,14 @@ routing: it chooses the default by selection and capability.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from horae.errors import HoraeError, QueueUnavailable, UnknownName
 from horae.jobs.job import Job
 from horae.jobs.policies import Need
 from horae.messages import Message
-from horae.queues.base import Backlog, Publisher
+from horae.queues.base import Backlog, Publisher, Scheduling
 from horae.queues.closing import close_all
 from horae.queues.configured import Configured, not_configured
 from horae.settings import Settings
@@ -137,8 +138,23 @@ class Router:
         """Publish, signed if signing is on; the messages are durable at the broker on return. Raises
         QueueUnavailable.
         """
-        signed = self._signing.sign(messages) if self._signing else messages
-        await (await self._publisher(provider)).publish(signed)
+        await (await self._publisher(provider)).publish(self._signed(messages))
+
+    def ahead(self, provider: str) -> timedelta | None:
+        """How long before a run is due its message may be given to the provider; None: not before it is due."""
+        return self._providers[provider].provider.capabilities.schedules_ahead
+
+    async def schedule(self, provider: str, messages: Sequence[tuple[Message, datetime]]) -> None:
+        """Publish to a provider that `ahead` allows, which delivers each message at its instant. Signs and raises like
+        `publish`.
+        """
+        publisher = await self._publisher(provider)
+        assert isinstance(publisher, Scheduling), provider
+        signed = self._signed([message for message, _ in messages])
+        await publisher.schedule([(one, at) for one, (_, at) in zip(signed, messages, strict=True)])
+
+    def _signed(self, messages: Sequence[Message]) -> Sequence[Message]:
+        return self._signing.sign(messages) if self._signing else messages
 
     async def check(self) -> None:
         """Raises QueueUnavailable if a provider does not answer."""

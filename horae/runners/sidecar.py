@@ -62,7 +62,7 @@ async def run(settings: Settings, start: str | None = None, guard: Guard | None 
             scheduler.add(job)
         revision = revision_of(settings)
         taking: list[Duty] = [Dispatcher(store, process.registry, place.queues.router, place.metrics, revision)]
-        taking += [host_clock, Absences(store, process.registry, revision)]
+        taking += [host_clock, Absences(store, process.registry, revision), *place.early_relays()]
         prefect = await _prefect(settings, stack)
         if prefect and process.registry.by_tier(Tier.PREFECT):
             keep = timedelta(days=settings.store.keep_runs_days)

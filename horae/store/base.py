@@ -33,6 +33,7 @@ from horae.store.values import (
     Settlement,
     Stop,
     Taken,
+    Upcoming,
     Wanted,
 )
 
@@ -58,6 +59,15 @@ class Outbox(Protocol):
 
         `provider`: where the messages are, if that is not the provider of their rows.
         """
+
+    async def upcoming(self, provider: str, within: timedelta) -> list[Upcoming]:
+        """Runs of that provider that are due later, but within that time, and whose message the broker does not have.
+
+        Returns a part of them at each call, all of them in turn.
+        """
+
+    async def placed(self, messages: Sequence[Message]) -> None:
+        """Note that the broker has these messages and delivers them when they are due. Their entries stay."""
 
     async def republish(self, provider: str, age: timedelta, note: str, limit: int) -> int:
         """Hand out again runs whose message was published that long ago and which no worker has claimed.

@@ -76,6 +76,14 @@ class Due:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Upcoming:
+    """A run that waits in the outbox for its time, and whose message the broker does not have."""
+
+    message: Message
+    due: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Taken:
     """The answer of `Outbox.take`."""
 
@@ -130,6 +138,8 @@ class Answer(StrEnum):
     DUPLICATE = "duplicate"
     LATER = "later"
     """The store keeps the run and hands it out again when it may run."""
+    EARLY = "early"
+    """The run is not due, and nothing was written. The broker must deliver the message again: do not acknowledge it."""
     SETTLED = "settled"
     """The claim settled the run, for example as `skipped: overlap`."""
     TOO_OLD = "too old"

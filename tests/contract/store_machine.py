@@ -40,6 +40,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.untold: list[Message] = []
         self.broker: list[Message] = []
         self.lost: set[tuple[str, int]] = set()
+        self.known: set[str] = set()
+        """The ids of messages that the broker got before they were due. It discards another message with that id."""
         self.held: list[Claim] = []
         self.notices: list[Any] = []
         self.newest_token = self.steps = 0
@@ -128,7 +130,7 @@ class StoreMachine(RuleBasedStateMachine):
         found = self.both(lambda store: store.outbox.take(PROVIDERS, limit, timedelta(seconds=5)))
         messages = [due.message for due in found.entries]
         if until != "taken":
-            self.broker += messages
+            self.broker += [one for one in messages if one.delivery_id not in self.known]
         if until == "published":
             self.untold += messages
         elif until == "the end":
@@ -169,14 +171,14 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.broker)
     @rule(picks=st.lists(ANY, min_size=1, max_size=3), known=MOSTLY, acknowledged=MOSTLY)
     def deliver(self, picks: list[int], known: bool, acknowledged: bool) -> None:
-        """Deliver messages. Messages that are not acknowledged stay at the broker."""
+        """Deliver messages. Those that are not acknowledged stay at the broker, and so do those that are not due."""
         found = [newest_but(pick, self.broker) for pick in picks[: 1 if self.both.carried else None]]
-        self.claim_from(found, known=known)
-        for message in found if acknowledged else []:
-            if message in self.broker:
+        claims = self.claim_from(found, known=known)
+        for message, one in zip(found, claims, strict=True) if acknowledged else []:
+            if message in self.broker and one.answer is not Answer.EARLY:
                 self.broker.remove(message)
 
-    def claim_from(self, found: list[Message], known: bool = True, unique: str = "") -> None:
+    def claim_from(self, found: list[Message], known: bool = True, unique: str = "") -> list[Claim]:
         wanted = [Wanted(message=one, policy=self.jobs[one.job] if known else None, unique=unique) for one in found]
 
         async def claimed(store: Store) -> list[Claim]:
@@ -184,7 +186,8 @@ class StoreMachine(RuleBasedStateMachine):
             # The run of a copy is pending or queued, depending on whether the store carries the messages.
             return [replace(one, reason="") if one.answer is Answer.DUPLICATE else one for one in claims]
 
-        self.hold(self.both(claimed))
+        self.hold(answers := self.both(claimed))
+        return answers
 
     def hold(self, claims: list[Claim]) -> None:
         for one in claims:
@@ -256,7 +259,7 @@ class StoreMachine(RuleBasedStateMachine):
     @invariant()
     def the_law_holds(self) -> None:
         if self.both.carried:
-            self.broker += self.both.relayed()
+            self.broker += [one for one in self.both.relayed() if one.delivery_id not in self.known]
         self.both.hold(self.jobs, self.lost | {(one.run_id, one.generation) for one in self.broker})
         self.steps += 1
         if self.steps % 8 == 0:

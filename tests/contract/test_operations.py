@@ -99,6 +99,10 @@ async def published(store: Store) -> None:
     await store.outbox.published([one("r1").message], "nats")
 
 
+async def accepted_for_later(store: Store) -> Any:
+    return await store.outbox.accept([one("r1", due=T0 + 60 * LEASE)])
+
+
 async def moved(store: Store) -> None:
     await store.moves.move("nats")
 
@@ -152,6 +156,8 @@ case("outbox", "take", accepted, lambda s, _: s.outbox.take(PROVIDERS, 10, LEASE
 case("outbox", "set_aside", accepted, lambda s, _: cast(RedisStore, s).outbox.set_aside(["r1"]))
 case("outbox", "publish_own", accepted, lambda s, _: s.outbox.publish_own(10))
 case("outbox", "published", accepted, lambda s, _: s.outbox.published([one("r1").message]))
+case("outbox", "upcoming", accepted_for_later, lambda s, _: s.outbox.upcoming("", 60 * LEASE))
+case("outbox", "placed", accepted_for_later, lambda s, _: s.outbox.placed([one("r1").message]))
 case("outbox", "republish", published, lambda s, _: s.outbox.republish("nats", T0 - T0, "gone", 10))
 case("outbox", "by_provider", accepted, lambda s, _: s.outbox.by_provider())
 case("outbox", "sort", accepted, lambda s, _: s.outbox.sort())

@@ -32,6 +32,12 @@ def test_a_provider_says_what_it_is(name: str) -> None:
     assert missing.startswith("queue."), "with no settings at all, it names one of [queue]"
 
 
+def test_cloud_tasks_alone_gets_messages_before_they_are_due() -> None:
+    ahead = {name: provider(name).capabilities.schedules_ahead for name in names()}
+    assert {name for name, span in ahead.items() if span} == {"cloudtasks"}
+    assert all(provider(name).capabilities.native_schedules for name, span in ahead.items() if span)
+
+
 @pytest.mark.parametrize("name", names())
 def test_no_secret_of_a_provider_is_shown(name: str) -> None:
     secret = [

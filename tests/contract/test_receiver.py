@@ -158,6 +158,14 @@ class TestCalls:
             assert len(await here.receiver.receive(5, SOON)) == 1
             assert (await call).status_code == 503
 
+    async def test_a_refused_message_is_called_again_soon(self, issuer: Issuer) -> None:
+        async with served(issuer) as here, TaskGroup() as group:
+            call = group.create_task(here.call(body_of(), issuer.token()))
+            deliveries = await here.receiver.receive(5, SOON)
+            await here.receiver.refuse(deliveries)
+            answer = await call
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+
     async def test_at_the_end_calls_without_an_answer_are_called_again(self, issuer: Issuer) -> None:
         async with served(issuer) as here, TaskGroup() as group:
             call = group.create_task(here.call(body_of(), issuer.token()))

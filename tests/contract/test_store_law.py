@@ -7,7 +7,7 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.contract.store_machine import StoreMachine
+from tests.contract.placing_machine import PlacingMachine
 
 EXAMPLES = int(os.environ.get("LAW_EXAMPLES", "20"))
 """How many histories each machine tries. LAW_EXAMPLES sets another number."""
@@ -17,6 +17,6 @@ EXAMPLES = int(os.environ.get("LAW_EXAMPLES", "20"))
 @pytest.mark.parametrize("carried", ["", "redis"])
 def test_both_stores_give_the_same_answers_and_keep_the_law(valkey_url: str, carried: str) -> None:
     run_state_machine_as_test(
-        lambda: StoreMachine(valkey_url, f"t{uuid.uuid4().hex[:12]}", carried),  # type: ignore[arg-type]
+        lambda: PlacingMachine(valkey_url, f"t{uuid.uuid4().hex[:12]}", carried),  # type: ignore[arg-type]
         settings=settings(max_examples=EXAMPLES, stateful_step_count=50, deadline=None),
     )

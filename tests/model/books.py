@@ -41,6 +41,7 @@ class Row:
     unique: str = ""
     pinned: bool = False
     resent: int = 0
+    placed: int = 0
     unknown_since: datetime | None = None
     waits_since: datetime | None = None
 
@@ -152,6 +153,12 @@ class Books:
         self.change(run_id, provider=self.route(row.run.job, row.run.provider, row.pinned))
         self.providers.add(row.run.provider)
         self.outbox[run_id] = due or self.clock()
+
+    def recall(self, run_id: str, provider: str) -> None:
+        """If the run left that provider, its message there counts as a duplicate."""
+        row = self.rows[run_id]
+        if row.run.provider != provider and row.placed == row.generation:
+            row.generation += 1
 
     def release(self, job: str) -> int:
         """Hand out as many waiting runs of a job as may be active, longest wait first. Returns how many."""

@@ -79,6 +79,8 @@ class ModelClaims(Noun):
         row = books.rows[message.run_id]
         if row.run.state not in OPEN or row.generation != message.generation or row.run.job != message.job:
             return Claim(message=message, answer=Answer.DUPLICATE, reason=row.run.state.value)
+        if row.run.state is not State.QUEUED and (row.run.not_before or books.clock()) > books.clock():
+            return Claim(message=message, answer=Answer.EARLY)
         if policy is None:
             return self._disown(message, worker)
         if reason := self._missed(row.run, policy):

@@ -22,6 +22,7 @@ class ModelMoves(Noun):
             for run_id, due in list(books.outbox.items()):
                 if books.rows[run_id].run.provider == provider:
                     books.hand_out(run_id, due)
+                    books.recall(run_id, provider)
                     moved += books.rows[run_id].run.provider != provider
             return moved
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from horae.messages import Message
 from horae.runs import State
-from horae.store.values import Accepted, Due, NewRun, ProviderRuns, Taken
+from horae.store.values import Accepted, Due, NewRun, ProviderRuns, Taken, Upcoming
 from tests.model.books import Noun
 from tests.model.retention import in_order
 
@@ -40,6 +40,7 @@ class ModelOutbox(Noun):
                 due = [run_id for run_id, at in self._entries(provider).items() if at <= now]
                 for run_id in due[:limit]:
                     books.hand_out(run_id)
+                    books.recall(run_id, provider)
                     if books.rows[run_id].run.provider == provider:
                         books.outbox[run_id] = now + hold
                         entries.append(Due(message=books.message(run_id)))
@@ -52,6 +53,25 @@ class ModelOutbox(Noun):
         books = self.books
         mine = {run_id: at for run_id, at in books.outbox.items() if books.rows[run_id].run.provider == provider}
         return {run_id: mine[run_id] for run_id in in_order(mine)}
+
+    async def upcoming(self, provider: str, within: timedelta) -> list[Upcoming]:
+        books = self.books
+        with books.lock:
+            now = books.clock()
+            return [
+                Upcoming(message=books.message(run_id), due=at)
+                for run_id, at in self._entries(provider).items()
+                if (row := books.rows[run_id]).placed != row.generation
+                and (row.run.not_before or now) > now
+                and at <= now + within
+            ]
+
+    async def placed(self, messages: Sequence[Message]) -> None:
+        with self.books.lock:
+            for message in messages:
+                row = self.books.rows.get(message.run_id)
+                if row and row.generation == message.generation:
+                    row.placed = message.generation
 
     async def publish_own(self, limit: int) -> int:
         return 0  # the model carries no messages

@@ -17,6 +17,8 @@ class Held(Protocol):
 
     @property
     def run(self) -> Run: ...
+    @property
+    def placed(self) -> int: ...
 
 
 def when(run: Run) -> datetime:
@@ -82,7 +84,7 @@ class Retention:
         over = len(index) - self._keep_each
         for run_id in in_order(index)[:over] if over > 0 else []:
             run = self._rows[run_id].run
-            if run_id in dead:
+            if run_id in dead or (run.ended_at and self._comes_later(run_id)):
                 del index[run_id]
             elif run.ended_at:
                 if self._clock() - run.ended_at < FRESH:
@@ -90,6 +92,11 @@ class Retention:
                 self.drop(run_id)
                 gone += 1
         return gone
+
+    def _comes_later(self, run_id: str) -> bool:
+        """Whether a broker delivers a message of the run later."""
+        row = self._rows[run_id]
+        return bool(row.placed and row.run.not_before and row.run.not_before > self._clock())
 
     def reaches(self, job: str, made: datetime) -> bool:
         """Whether a run without a row that was created at `made` cannot have run."""

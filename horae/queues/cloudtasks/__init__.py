@@ -2,7 +2,7 @@
 
 A task leaves its queue when the receiver answers 200: after the claim, before the run begins. Until then Cloud Tasks
 calls again, without end. The name of a task is the run's id and generation, so a publish that is repeated makes no
-second task.
+second task. A task may be created up to 30 days before its run is due.
 """
 
 from datetime import timedelta
@@ -47,6 +47,8 @@ PROVIDER = Provider(
         # Cloud Tasks keeps a task for 31 days.
         redelivers_for=timedelta(days=31),
         native_schedules=ALWAYS,
+        # Cloud Tasks takes times up to 30 days ahead, by its own clock.
+        schedules_ahead=timedelta(days=30) - timedelta(hours=1),
         priorities=True,
         ordering=Ordering.NONE,
         largest_bytes=TASK_BYTES,

@@ -24,7 +24,9 @@ TIMEOUT_SECONDS = 5.0
 AT_ONCE = 100
 """The most calls that wait for their answer together."""
 COUNTED = 1000
-"""The most tasks of a queue that `backlog` counts: one page of the list."""
+"""Tasks in one page of the list. `backlog` does not count further in a queue in which so many wait."""
+PAGES = 10
+"""The most pages of a queue that `backlog` looks at. Tasks that wait for their time may fill all of them."""
 ANSWER_SECONDS = 30
 """Cloud Tasks gives the receiver this long to answer, and then calls again."""
 BACKOFF = (Duration(seconds=1), Duration(seconds=10))
@@ -66,7 +68,15 @@ class CloudTasksPublisher:
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """Raises MessageTooLarge for a message over TASK_BYTES, before any is published."""
-        tasks = [(self.queues[one.priority], self._task(one)) for one in messages]
+        await self._create_all([(self.queues[one.priority], self._task(one)) for one in messages])
+
+    async def schedule(self, messages: Sequence[tuple[Message, datetime]]) -> None:
+        """Like `publish`. Cloud Tasks calls the receiver for each message at its instant."""
+        await self._create_all(
+            [(self.queues[one.priority], self._task(one) | {"schedule_time": at}) for one, at in messages]
+        )
+
+    async def _create_all(self, tasks: Sequence[tuple[str, dict[str, Any]]]) -> None:
         client = await self._ready()
         for start in range(0, len(tasks), AT_ONCE):
             try:
@@ -172,22 +182,36 @@ class CloudTasksPublisher:
             raise
 
     async def backlog(self) -> Backlog:
-        """Counts up to COUNTED tasks of each queue; the age is that of the oldest among them."""
-        client, count, oldest = await self._ready(), 0, now()
+        """Looks at up to PAGES * COUNTED tasks of each queue, and takes any others for one task that waits."""
+        client, waiting = await self._ready(), list[datetime]()
         try:
             with translated(self._where):
                 for name in self.queues.values():
-                    request = {"parent": name, "page_size": COUNTED}
-                    pages = await client.list_tasks(request=request, timeout=TIMEOUT_SECONDS, retry=None)
-                    tasks = list((await anext(pages.pages)).tasks)
-                    count += len(tasks)
-                    oldest = min([oldest, *(datetime.fromtimestamp(one.create_time.timestamp(), UTC) for one in tasks)])
+                    waiting += await self._waiting(client, name)
         except QueueUnavailable:
             await self.close()
             raise
-        return Backlog(messages=count, oldest=max(now() - oldest, timedelta(0)) if count else timedelta(0))
+        return Backlog(messages=len(waiting), oldest=max(now() - min(waiting, default=now()), timedelta(0)))
+
+    async def _waiting(self, client: Any, queue: str) -> list[datetime]:
+        """Since when each task of a queue waits for the receiver. Tasks that wait for their time are left out."""
+        found, token = list[datetime](), ""
+        for _ in range(PAGES):
+            request = {"parent": queue, "page_size": COUNTED, "page_token": token}
+            page = await client.list_tasks(request=request, timeout=TIMEOUT_SECONDS, retry=None)
+            found += [since for since in map(_waits_since, page.tasks) if since <= now()]
+            token = page.next_page_token
+            if not token or len(found) >= COUNTED:
+                return found
+        return [*found, now()]
 
     async def close(self) -> None:
         client, self._client = self._client, None
         if client is not None:
             await client.transport.close()
+
+
+def _waits_since(task: Any) -> datetime:
+    """When the task was first due."""
+    first = task.first_attempt.dispatch_time if task.dispatch_count else task.schedule_time
+    return datetime.fromtimestamp(first.timestamp(), UTC)

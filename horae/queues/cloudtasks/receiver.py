@@ -100,6 +100,10 @@ class CloudTasksReceiver:
             delivery.receipt.acknowledged = True
             delivery.receipt.settled.set()
 
+    async def refuse(self, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            delivery.receipt.settled.set()
+
     async def _listen(self) -> None:
         if self._serving is not None:
             if self._serving.done():

@@ -217,12 +217,13 @@ end
 
 local function row_of(id)
   local row = redis.call('HMGET', k('run:' .. id), 'state', 'attempt', 'job', 'cause', 'attempts', 'failures', 'story', 'scheduled_for', 'suspect',
-    'accepted_at', 'started_at', 'generation', 'provider', 'message')
+    'accepted_at', 'started_at', 'generation', 'provider', 'message', 'due')
   if not row[1] then return nil end
   if row[5] == '0' then row[5] = nil end   -- schema 1 writes 0 before the first attempt
   return { state = row[1], generation = row[12] or row[2], job = row[3], cause = row[4], attempts = row[5], failures = row[6],
     story = row[7], fire = row[4] == 'schedule' and tonumber(row[8]) or nil, suspect = row[9] or nil,
-    accepted = tonumber(row[10] or 0), started = row[11], provider = row[13] or '', message = row[14] or '' }
+    accepted = tonumber(row[10] or 0), started = row[11], provider = row[13] or '', message = row[14] or '',
+    due = tonumber(row[15] or nil) }
 end
 
 -- Accept a message without a row, which was published straight to a broker. Refuse it if it is so old that it may have run before.
@@ -254,6 +255,8 @@ local function claim_one(id, job, generation, digest, policy, record, worker, le
   if not OPEN[row.state] or tonumber(row.generation) ~= generation or row.job ~= job then
     return { 'duplicate', 0, 0, 0, 0, row.state }
   end
+  -- A published run is due. If the clock of the store went back since, nobody would deliver the message again.
+  if row.due and row.due > NOW and row.state ~= 'queued' then return { 'early', 0, 0, 0, 0, '' } end
   if not policy then return disown(id, row.generation, worker) end
   if row.fire and policy.window and not row.attempts then
     local why = missed(row, policy)
@@ -274,6 +277,7 @@ end
 -- the delivered message; `message` is that of the row, if it is another one. Each generation of a run is granted at most once. If `start`
 -- is neither missing nor '', older fires of the job are left: call `supersede` with it.
 -- A job without a policy is unknown to this worker.
+-- Answer `early`: the run is not due, and nothing is written.
 -- Answer `unknown`: the run has no row. Call again with the record {id, job, tier, generation, made, message, …} to accept it.
 function calls.claim(a)
   local answers = {}

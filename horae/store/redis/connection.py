@@ -38,7 +38,7 @@ LOWEST_VERSION = (7, 0)
 FOLDER = Path(__file__).parent
 SAFE_SECONDS = 30.0
 """How long the result of the safety check holds. The configuration of a running server may change."""
-ENDS = frozenset({"settle", "report", "append_log", "record", "published", "set_aside", "put_back"})
+ENDS = frozenset({"settle", "report", "append_log", "record", "published", "placed", "set_aside", "put_back"})
 """Functions that record what has already happened. Only these are allowed on a store that became unsafe."""
 READS = frozenset({"page"})
 """Functions that write nothing and need no safe store."""
@@ -69,7 +69,19 @@ type Packed = tuple[str | bytes, ...]
 REPEATABLE = frozenset(
     (
         *("due", "in_force", "watch", "account", "declare", "forget", "figures", "by_provider", "waiting", "page"),
-        *("renew", "report", "published", "publish_own", "sort", "pause", "move", "prune", "prune_letters"),
+        *(
+            "renew",
+            "report",
+            "published",
+            "placed",
+            "upcoming",
+            "publish_own",
+            "sort",
+            "pause",
+            "move",
+            "prune",
+            "prune_letters",
+        ),
     )
 )
 """Functions that have the same effect and answer if they are sent again. All other calls carry an operation id."""

@@ -71,13 +71,12 @@ local function prune_job(job, after)
   return walk(index, after, function(id, score, rank)
     local over = rank < card - KEEP_EACH
     if not over and tonumber(score) > NOW - KEEP then return nil end
-    local ended, state = unpack(redis.call('HMGET', k('run:' .. id), 'ended_at', 'state'))
-    local done
-    if not state then
+    local row, done = before_dropping(id), nil
+    if not row[1] then
       drop_run(id, job, score)
       done = 'dropped'
     elseif over and not all_fresh then
-      done = drop_settled(id, job, score, ended, state)
+      done = drop_settled(id, job, score, row)
       all_fresh = done == 'fresh'
     end
     if done ~= 'dropped' and done ~= 'unlisted' then return true end

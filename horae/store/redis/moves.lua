@@ -23,6 +23,7 @@ function calls.follow(a)
       local job, was, pinned = unpack(redis.call('HMGET', k('run:' .. id), 'job', 'provider', 'pinned'))
       local due, provider = redis.call('ZSCORE', k('outbox'), id), job and reroute(id, job, was, pinned)
       if not due or not provider or provider == a.provider then return end
+      recall(id)
       into_outbox(id, provider, due)
       went = went + 1
     end)

@@ -60,6 +60,7 @@ function calls.take(a)
       out_of_outbox(id, provider)
     elseif route ~= provider then
       out_of_outbox(id, provider)
+      recall(id)
       into_outbox(id, route, NOW_TEXT)
     elseif carries(provider) and sound(message, generation) then
       hand_out(id)
@@ -83,6 +84,39 @@ function calls.take(a)
   idle = seen == 0
   found[1], found[2] = published, first and math.max(0, first - NOW) or -1
   return found
+end
+
+-- upcoming {provider, within, start, limit} -> {the cursor of the next call, '0' at the end; then flat id, message, generation, resent, due}:
+-- runs of that provider that are due later, but within that time, and whose message the broker does not have. An entry that a relay has
+-- taken is not among them: its run is due.
+function calls.upcoming(a)
+  local answer = redis.call('ZSCAN', k('outbox:' .. a.provider), a.start, 'COUNT', a.limit)
+  local found = { answer[1] }
+  local function look(id)
+    local message, older, newer, resent, due, placed =
+      unpack(redis.call('HMGET', k('run:' .. id), 'message', 'attempt', 'generation', 'resent', 'due', 'placed'))
+    local generation = newer or older
+    if not generation or not due or tonumber(due) <= NOW or placed == placed_text(generation, due) then return end
+    if not redis.call('ZSCORE', k('outbox'), id) then return end   -- a process of the previous release removed it
+    for _, v in ipairs({ id, message or message_of_parts(id), generation, resent or 0, due }) do found[#found + 1] = v end
+  end
+  for i = 1, #answer[2], 2 do
+    local id, at = answer[2][i], tonumber(answer[2][i + 1])
+    if at > NOW and at <= NOW + a.within then guarded(id, function() look(id) end) end
+  end
+  finish()
+  return found
+end
+
+-- placed {runs = [[id, generation]]}: the broker has these messages and delivers them when they are due. Their entries stay until the
+-- claim, so that the relay publishes them as well if they are not claimed in time.
+function calls.placed(a)
+  for _, r in ipairs(a.runs) do
+    local key = k('run:' .. r[1])
+    local older, newer, due = unpack(redis.call('HMGET', key, 'attempt', 'generation', 'due'))
+    if due and tonumber(newer or older) == r[2] then redis.call('HSET', key, 'placed', placed_text(r[2], due)) end
+  end
+  return 1
 end
 
 -- publish_own {limit} -> how many were published. Publishes the due entries of jobs that only one program declares.

@@ -2,17 +2,18 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from operator import itemgetter
 from typing import Any
 
-from horae.clock import to_millis
+from horae.clock import from_millis, to_millis
 from horae.errors import StoreUnavailable, StoreUncertain
 from horae.messages import GENERATIONS, Message
+from horae.store.limits import LOOKS
 from horae.store.redis.connection import Connection, batches
 from horae.store.rows import MILLI, UNREADABLE, message_text
-from horae.store.values import Accepted, Due, NewRun, ProviderRuns, Taken
+from horae.store.values import Accepted, Due, NewRun, ProviderRuns, Taken, Upcoming
 
 log = logging.getLogger(__name__)
 BATCH = 200
@@ -62,6 +63,8 @@ class RedisOutbox:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._sorted_to = "0"
+        self._seen_to: dict[str, str] = {}
+        """Up to where `upcoming` has looked, by provider."""
 
     async def accept(self, runs: Sequence[NewRun], hold: timedelta = timedelta(0)) -> list[Accepted]:
         accepted: list[Accepted] = []
@@ -88,22 +91,38 @@ class RedisOutbox:
         published, millis, *flat = await self._connection.call(
             "outbox", "take", providers=list(providers), limit=limit, hold=hold // MILLI
         )
-        entries, unreadable = list[Due](), list[str]()
-        for start in range(0, len(flat), 4):
-            run_id, *rest = flat[start : start + 4]
+        return Taken(
+            entries=await self._readable(_due, [flat[start : start + 4] for start in range(0, len(flat), 4)]),
+            published=published,
+            next_in=None if millis < 0 else millis * MILLI,
+        )
+
+    async def upcoming(self, provider: str, within: timedelta) -> list[Upcoming]:
+        start = self._seen_to.get(provider, "0")
+        self._seen_to[provider], *flat = await self._connection.call(
+            "outbox", "upcoming", provider=provider, within=within // MILLI, start=start, limit=LOOKS
+        )
+        found = await self._readable(_upcoming, [flat[start : start + 5] for start in range(0, len(flat), 5)])
+        return sorted(found, key=lambda one: (one.due, one.message.run_id))
+
+    async def placed(self, messages: Sequence[Message]) -> None:
+        for batch in batches(messages, BATCH):
+            runs = [[message.run_id, message.generation] for message in batch]
+            await self._connection.call("outbox", "placed", runs=runs)
+
+    async def _readable[E](self, read: Callable[..., E], entries: Sequence[Sequence[Any]]) -> list[E]:
+        """The entries that can be read. The others become dead letters."""
+        found, unreadable = list[E](), list[str]()
+        for run_id, *rest in entries:
             try:
-                entries.append(_due(run_id, *rest))
+                found.append(read(run_id, *rest))
             except UNREADABLE as error:
                 extra = {"action": "row_unreadable", "run_id": run_id}
                 log.error("set aside the row of run %s, which cannot be read: %r", run_id, error, extra=extra)
                 unreadable.append(run_id)
         if unreadable:
             await self.set_aside(unreadable)
-        return Taken(
-            entries=entries,
-            published=published,
-            next_in=None if millis < 0 else millis * MILLI,
-        )
+        return found
 
     async def publish_own(self, limit: int) -> int:
         published: int = await self._connection.call("outbox", "publish_own", limit=limit)
@@ -148,3 +167,8 @@ def _due(run_id: str, message: str, generation: str, resent: str | int) -> Due:
     if first.run_id != run_id or not 1 <= int(generation) <= GENERATIONS:
         raise ValueError(f"run_id {first.run_id}, generation {generation}")
     return Due(message=first.model_copy(update={"generation": int(generation)}).again(int(resent)))
+
+
+def _upcoming(run_id: str, message: str, generation: str, resent: str | int, due: str) -> Upcoming:
+    """Raises one of UNREADABLE."""
+    return Upcoming(message=_due(run_id, message, generation, resent).message, due=from_millis(int(due)))

@@ -166,6 +166,18 @@ local function reroute(id, job, was, pinned)
   return provider
 end
 
+-- The field `placed` of a row has the generation and the instant of a message that a broker has and delivers at that instant.
+local function placed_text(generation, due) return int(generation) .. ' ' .. due end
+local function placed_parts(text) return string.match(text or '', '^(%d+) (%d+)$') end
+
+-- A run goes to another provider. If the one before has its message, raise the generation, so that this message counts as a duplicate.
+local function recall(id)
+  local key = k('run:' .. id)
+  local placed, older, newer = unpack(redis.call('HMGET', key, 'placed', 'attempt', 'generation'))
+  local generation = newer or older
+  if generation and placed_parts(placed) == generation then redis.call('HSET', key, GENERATION, generation + 1) end
+end
+
 -- Hand a run out at that instant, by default now: publish it if this server carries its provider, else put it into the outbox. Return
 -- true if it was published.
 local function hand_out(id, due)
@@ -337,10 +349,18 @@ local function drop_run(id, job, reaches)
   if tonumber(reaches) > tonumber(redis.call('HGET', k('floor'), job) or 0) then redis.call('HSET', k('floor'), job, reaches) end
 end
 
--- Drop a run of a job that has more than its maximum number, if it is settled. Return `dropped`; `unlisted` for a dead letter, which keeps
--- its row and leaves only the index; `fresh` if it settled a moment ago, so that newer runs of the job are kept too; nil if it is open.
-local function drop_settled(id, job, reaches, ended, state)
-  if state == 'failed' and redis.call('ZSCORE', k('dead'), id) then
+-- The fields of a row that drop_settled needs.
+local function before_dropping(id)
+  return redis.call('HMGET', k('run:' .. id), 'state', 'ended_at', 'placed')
+end
+
+-- Drop a run of a job that has more than its maximum number, if it is settled. Return `dropped`; `unlisted` for a dead letter, or a run
+-- whose message a broker delivers later: it keeps its row and leaves only the index; `fresh` if it settled a moment ago, so that newer runs
+-- of the job are kept too; nil if it is open.
+local function drop_settled(id, job, reaches, row)
+  local state, ended, placed = unpack(row)
+  local _, comes = placed_parts(placed)
+  if state == 'failed' and redis.call('ZSCORE', k('dead'), id) or ended and comes and tonumber(comes) > NOW then
     redis.call('ZREM', k('ledger:' .. job), id)
     return 'unlisted'
   end
@@ -357,11 +377,11 @@ local function trim(job, limit)
   if over <= 0 then return end
   local found = redis.call('ZRANGE', index, 0, over - 1, 'WITHSCORES')
   for i = 1, #found, 2 do
-    local ended, state = unpack(redis.call('HMGET', k('run:' .. found[i]), 'ended_at', 'state'))
+    local row = before_dropping(found[i])
     drops = drops - 1
-    if not state then
+    if not row[1] then
       drop_run(found[i], job, found[i + 1])
-    elseif drop_settled(found[i], job, found[i + 1], ended, state) == 'fresh' then
+    elseif drop_settled(found[i], job, found[i + 1], row) == 'fresh' then
       break
     end
   end

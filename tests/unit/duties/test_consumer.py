@@ -22,7 +22,7 @@ from horae.queues.base import Delivery
 from horae.runs import State, new_run_id
 from horae.settings import Settings
 from horae.store.values import Claim, Wanted
-from tests.contract.stores import state
+from tests.contract.stores import Clock, new, state
 from tests.model import ModelStore
 from tests.waiting import wait_until
 
@@ -122,6 +122,42 @@ async def test_five_full_providers_share_four_slots_and_none_starves() -> None:
     assert most == 4
     assert max(place for place, provider in enumerate(began) if provider == 4) < 60, "the others had 30 each"
     assert all(one.most <= 4 for one in full)
+
+
+class Calling(Source):
+    """A source whose broker waits for an answer to each message."""
+
+    refused = 0
+
+    async def refuse(self, deliveries: Sequence[Delivery]) -> None:
+        self.refused += len(deliveries)
+
+
+@pytest.mark.parametrize("kind", [Source, Calling])
+async def test_a_message_before_its_run_is_due_is_not_acknowledged_and_comes_again(kind: type[Source]) -> None:
+    ran: list[int] = []
+
+    async def count() -> None:
+        ran.append(1)
+
+    clock = Clock()
+    store = ModelStore(clock=clock)
+    later, now = (new("count", due=clock() + delay) for delay in (LEASE, timedelta(0)))
+    await store.outbox.accept([later, now])
+    source = kind(later.message, now.message)
+    async with Work(Settings(), store, Metrics(), 4, LEASE) as work:
+        consumer = Consumer("redis", source, store, registry_of(count), work, "w1", LEASE)
+        await consumer.step()
+        await wait_until(lambda: source.acknowledged == 1, "the acknowledgement of the other")
+        await wait_until(lambda: len(ran) == 1, "the other run")
+        if isinstance(source, Calling):
+            await wait_until(lambda: source.refused == 1, "the refusal")
+        assert (await state(store, later.run_id)).state is State.PENDING
+        clock.move(LEASE)
+        source.deliver_again()
+        await consumer.step()
+        await wait_until(lambda: len(ran) == 2, "the run")
+        await wait_until(lambda: source.acknowledged == 3, "the acknowledgement")
 
 
 class Refuses(ModelStore):
