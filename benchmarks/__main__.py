@@ -11,14 +11,16 @@ from benchmarks import contenders, report
 from benchmarks.bench import Bench, say
 from benchmarks.figures import Figure
 from benchmarks.goals import goals
-from benchmarks.measurements import dispatch, drain, enqueue, idle, internal, pickup, steps, throughput
+from benchmarks.measurements import dispatch, drain, enqueue, idle, internal, pickup, providers, steps, throughput
 from benchmarks.options import Options, parse
 from benchmarks.processes import INTERRUPTS, Processes
 from benchmarks.valkey import Valkey
 
 MEASURES: dict[str, Callable[[Bench], Iterator[Figure]]] = {
-    one.NAME: one.measure for one in (throughput, enqueue, pickup, dispatch, drain, internal, idle, steps)
+    one.NAME: one.measure for one in (throughput, enqueue, pickup, providers, dispatch, drain, internal, idle, steps)
 }
+COMPARED = {one.NAME for one in (throughput, enqueue, pickup)}
+"""The measurements of all contenders. The others need none."""
 
 
 def run(options: Options) -> int:
@@ -29,8 +31,8 @@ def run(options: Options) -> int:
         with Processes(lambda text: say(text, began)) as processes:
             valkey = Valkey(processes, folder)
             bench = Bench(options=options, folder=folder, processes=processes, valkey=valkey, began=began)
-            # The small measurements of Horae alone need no contender.
-            bench.settle_in([one for one in contenders.ALL if one.name in options.contenders])
+            if COMPARED & set(options.only):
+                bench.settle_in([one for one in contenders.ALL if one.name in options.contenders])
             figures = [figure for measurement in options.only for figure in MEASURES[measurement](bench)]
             reached = goals(figures)
             report.write(bench, figures, reached)

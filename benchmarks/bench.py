@@ -26,6 +26,8 @@ class Bench:
     processes: Processes
     valkey: Valkey
     contenders: list[Contender] = field(default_factory=list)
+    on_providers: list[Contender] = field(default_factory=list)
+    """Horae and the raw clients of the measurement `providers`, which no other measurement uses."""
     places: dict[str, Place] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
     """What could not be measured, and why, in a sentence each."""
@@ -39,12 +41,16 @@ class Bench:
         """Make each its place and, if need be, its environment; who cannot have one takes no part."""
         for contender in contenders:
             with self.trying(f"the environment of {contender.name}"):
-                python = python_of(contender.name, self.say) if contender.peer else Path(sys.executable)
-                place = Place(folder=self.folder / contender.name, url=self.valkey.url, python=python)
-                place.folder.mkdir()
-                contender.prepare(place)
-                self.places[contender.name] = place
+                self.make_place(contender)
                 self.contenders.append(contender)
+
+    def make_place(self, contender: Contender) -> None:
+        """Raises BenchError if its environment cannot be made."""
+        python = python_of(contender.name, self.say) if contender.peer else Path(sys.executable)
+        place = Place(folder=self.folder / contender.name, url=self.valkey.url, python=python)
+        place.folder.mkdir()
+        contender.prepare(place)
+        self.places[contender.name] = place
 
     @contextmanager
     def trying(self, what: str) -> Iterator[None]:

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+RATIO = ", ratio"
+"""How the name of a figure ends that compares Horae on a provider with the slower of its raw client and redis."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.figures import Figure
+from benchmarks.figures import RATIO, Figure
 
 PEERS = ("arq", "saq", "taskiq", "dramatiq", "celery", "docket")
 ONE_PROCESS = "no-op jobs, one process"
@@ -26,6 +26,7 @@ def goals(figures: Sequence[Figure]) -> list[Goal]:
         _at_least(figures, ONE_PROCESS, 10_000, "/s"),
         _five_times(figures),
         _at_most(figures, "idle pick-up, p50", 3.0, "ms"),
+        *(_at_least(figures, one.what, 0.9, one.unit) for one in figures if one.what.endswith(RATIO)),
         *(
             _at_most(figures, one.what, 100.0, "ms")
             for one in figures
@@ -43,7 +44,7 @@ def _own(figures: Sequence[Figure], what: str) -> float | None:
 def _at_least(figures: Sequence[Figure], what: str, wanted: float, unit: str) -> Goal:
     value = _own(figures, what)
     reached = None if value is None else value >= wanted
-    return Goal(what=what, wanted=f"≥ {wanted:,.0f} {unit}", reached=reached, seen=_shown(value, unit))
+    return Goal(what=what, wanted=f"≥ {wanted:,g} {unit}", reached=reached, seen=_shown(value, unit))
 
 
 def _at_most(figures: Sequence[Figure], what: str, wanted: float, unit: str) -> Goal:

@@ -11,6 +11,7 @@ MEASUREMENTS = {
     "throughput": "no-op jobs a second of one worker process and of two",
     "enqueue": "enqueues a second, one by one and in a batch",
     "pickup": "from just before the enqueue to the job's first line, with an idle worker",
+    "providers": "throughput, batch and pick-up on each queue provider, against its raw client",
     "dispatch": "lateness of cron fires, of 100 jobs and of 100,000 (Horae alone)",
     "drain": "10,000 jobs due at one instant (Horae alone)",
     "internal": "lateness of 1,000 internal jobs (Horae alone)",
@@ -18,6 +19,8 @@ MEASUREMENTS = {
     "steps": "the longest time that one command holds the store (Horae alone)",
 }
 CONTENDERS = ("horae", "raw", "arq", "saq", "taskiq", "dramatiq", "celery", "docket")
+PROVIDERS = ("redis", "nats", "rabbitmq", "kafka")
+"""Without Cloud Tasks: its emulator does not show how fast Google's service is."""
 REPORT = ROOT / ".horae/bench/report.json"
 
 
@@ -25,6 +28,7 @@ REPORT = ROOT / ".horae/bench/report.json"
 class Options:
     only: tuple[str, ...] = tuple(MEASUREMENTS)
     contenders: tuple[str, ...] = CONTENDERS
+    providers: tuple[str, ...] = PROVIDERS
     jobs: int = 20_000
     rounds: int = 3
     pickups: int = 200
@@ -44,7 +48,7 @@ def parse(arguments: Sequence[str]) -> Options:
     parser = argparse.ArgumentParser(
         prog='make bench ARGS="…"',
         description="Measure Horae and its peers on the same real Valkey, in one run on this machine.",
-        epilog=f"measurements:\n{listed}\n\ncontenders: {', '.join(CONTENDERS)}",
+        epilog=f"measurements:\n{listed}\n\ncontenders: {', '.join(CONTENDERS)}\nproviders: {', '.join(PROVIDERS)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
@@ -56,6 +60,13 @@ def parse(arguments: Sequence[str]) -> Options:
         default=default.contenders,
         metavar="NAME,…",
         help="measure only these contenders",
+    )
+    parser.add_argument(
+        "--providers",
+        type=_names(PROVIDERS),
+        default=default.providers,
+        metavar="NAME,…",
+        help="measure only these providers; the others are compared with redis, if it is among them",
     )
     counts = {
         "jobs": "number of jobs for throughput and batch; slow peers get fewer, because only the rate counts",

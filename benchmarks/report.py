@@ -20,6 +20,15 @@ from horae.clock import isoformat, now
 
 WIDTH = 160
 """At least: a table that breaks its figures is none."""
+PACKAGES = {
+    "docket": "pydocket",
+    "raw": "redis",
+    "raw-redis": "redis",
+    "raw-nats": "nats-py",
+    "raw-rabbitmq": "aio-pika",
+    "raw-kafka": "aiokafka",
+}
+"""By contender. The package of any other has its name, up to a hyphen."""
 REACHED = {True: "reached", False: "not reached", None: "not measured"}
 
 
@@ -82,7 +91,7 @@ def write(bench: Bench, figures: Sequence[Figure], goals: Sequence[Goal]) -> Non
         "options": options,
         "contenders": [
             {"name": one.name, "setup": one.setup, "version": _version(one.name), "share_of_jobs": one.share}
-            for one in bench.contenders
+            for one in (*bench.contenders, *bench.on_providers)
         ],
         "figures": [asdict(one) for one in figures],
         "goals": [asdict(goal) for goal in goals],
@@ -96,7 +105,7 @@ def write(bench: Bench, figures: Sequence[Figure], goals: Sequence[Goal]) -> Non
 def _version(name: str) -> str:
     """Of a peer what is pinned, of the others what is installed here."""
     pins = REQUIREMENTS / f"{name}.txt"
-    package = {"docket": "pydocket", "raw": "redis"}.get(name, name)
+    package = PACKAGES.get(name, name.partition("-")[0])
     if pins.is_file():
         lines = pins.read_text().splitlines()
         return next(line.partition("==")[2] for line in lines if line.startswith(f"{package}=="))

@@ -44,12 +44,12 @@ def measure(bench: Bench) -> Iterator[Figure]:
         for contender in bench.contenders:
             for count in PROCESSES:
                 with bench.trying(f"{NAME} of {contender.name}, {PROCESSES[count]}"):
-                    rate = _rate(bench, contender, count)
+                    rate = rate_of(bench, contender, count)
                     rates[contender.name, count].append(rate)
                     told = f"{contender.name}, {PROCESSES[count]}: {rate.jobs_a_second:,.0f} jobs/s"
                     bench.say(f"{NAME}, round {turn + 1}: {told}")
     for (who, count), found in rates.items():
-        samples = _jobs(bench, next(one for one in bench.contenders if one.name == who))
+        samples = jobs_of(bench, next(one for one in bench.contenders if one.name == who))
         a_second = [rate.jobs_a_second for rate in found]
         yield of_rounds(NAME, f"no-op jobs, {PROCESSES[count]}", who, a_second, "/s", samples)
     for (who, count), found in rates.items():
@@ -59,13 +59,15 @@ def measure(bench: Bench) -> Iterator[Figure]:
                 yield of_rounds(NAME, f"CPU of {of}, each no-op job", who, micros, "µs")
 
 
-def _jobs(bench: Bench, contender: Contender) -> int:
+def jobs_of(bench: Bench, contender: Contender) -> int:
+    """How many jobs are filled for it."""
     return max(min(LEAST_JOBS, bench.options.jobs), int(bench.options.jobs * contender.share))
 
 
-def _rate(bench: Bench, contender: Contender, count: int) -> Rate:
+def rate_of(bench: Bench, contender: Contender, count: int) -> Rate:
+    """Of so many of its worker processes, on an empty store; raises BenchError."""
     bench.valkey.empty()
-    jobs = _jobs(bench, contender)
+    jobs = jobs_of(bench, contender)
     bench.ask(contender, "fill", jobs)
     if contender.finished(bench.valkey.client, jobs):
         raise BenchError("jobs were finished before a worker was started, so the count is wrong")

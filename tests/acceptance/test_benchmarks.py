@@ -57,6 +57,30 @@ def test_a_small_run_measures_horae_against_the_raw_client(tmp_path: Path) -> No
     assert "≥ 10,000 /s" in table
 
 
+@pytest.mark.requires("nats")
+def test_a_small_run_measures_the_providers(tmp_path: Path) -> None:
+    few = ("--providers", "redis,nats", "--jobs", "2000", "--pickups", "5")
+    report, table = run(tmp_path, "--only", "providers", *few)
+    figures = measured(report)
+    seen = ("no-op jobs, one process", "enqueues, in a batch", "idle pick-up, p50", "idle pick-up, p99")
+    for what in seen:
+        for provider in ("redis", "nats"):
+            assert figures[f"{provider}: {what}", "horae"] > 0
+            assert figures[f"{provider}: {what}", "raw"] > 0
+        assert figures[f"nats: {what}, ratio", "horae"] > 0
+    assert [goal["what"] for goal in report["goals"] if goal["wanted"] == "≥ 0.9 ×"] == [
+        f"nats: {what}, ratio" for what in ("idle pick-up, p50", "idle pick-up, p99", *seen[:2])
+    ]
+    assert "nats: no-op jobs, one process, ratio (×)" in table
+    assert [one["name"] for one in report["contenders"]] == ["horae-redis", "raw-redis", "horae-nats", "raw-nats"]
+
+
+def test_a_provider_that_is_not_measured_is_refused() -> None:
+    done = subprocess.run([*BENCH, "--providers", "cloudtasks"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "there is no 'cloudtasks'; there is redis, nats, " in done.stderr
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="memory and CPU are read from /proc")
 def test_a_small_run_measures_horae_alone(tmp_path: Path) -> None:
     # Two seconds, in which each of them falls due many times.

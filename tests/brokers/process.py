@@ -38,6 +38,12 @@ class BrokerProcess:
         wait_for(lambda: process.poll() is not None or ready(), f"{self.name}, see {self.log}", START_SECONDS)
         assert process.poll() is None, self.log.read_text(errors="replace")[-2000:]
 
+    @property
+    def pid(self) -> int:
+        """Of the server that `start` started last."""
+        assert self._process, f"{self.name} is not started"
+        return self._process.pid
+
     def signal(self, number: signal.Signals) -> None:
         """To the whole group."""
         if self._process and self._process.poll() is None:

@@ -13,7 +13,6 @@ from horae.queues.base import Backlog
 from horae.queues.kafka import KafkaSettings
 from horae.queues.kafka.link import TIMEOUT_SECONDS, Topics, ended, first_contact, group_of, options_of, translated
 
-LINGER_SECONDS = 0.005
 OVERHEAD_BYTES = 4096
 """The additional bytes of a batch and of a record."""
 
@@ -64,7 +63,6 @@ class KafkaPublisher:
             client_id=f"horae-{self._namespace}",
             enable_idempotence=True,
             acks="all",
-            linger_ms=int(LINGER_SECONDS * 1000),
             max_request_size=max(largest, 1024 * 1024),
             request_timeout_ms=int(TIMEOUT_SECONDS * 1000),
             **options,
