@@ -101,9 +101,9 @@ class Consumer:
             await self._acknowledge(deliveries)
 
     async def _receive(self, limit: int, wait: timedelta) -> list[Delivery]:
-        # Ask the broker at once. Otherwise the runs that were just begun would come first, and the broker would idle.
+        # While the source has more, ask it before the claimed runs begin, so that it works on its answer meanwhile.
         receive = self._source.receive(limit, wait)
-        self._receiving = asyncio.Task(receive, loop=asyncio.get_running_loop(), eager_start=True)
+        self._receiving = asyncio.Task(receive, loop=asyncio.get_running_loop(), eager_start=self._more)
         try:
             return await self._receiving
         except asyncio.CancelledError:
