@@ -1,7 +1,7 @@
 """The broker of each provider: started fresh for its measurements, with Horae and the raw client that use it."""
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from tests.brokers.nats import NatsServer
 from tests.brokers.rabbitmq import RabbitServer
 from tests.requirements import REQUIREMENTS
 
+HORAE, RAW, REDIS = "horae", "raw", "horae on redis"
 STORE_ITSELF = "redis"
 """The provider whose messages the store's own server carries."""
 
@@ -74,13 +75,16 @@ BROKERS: dict[str, Callable[[Path], Broker]] = {"nats": _nats, "rabbitmq": _rabb
 
 
 @contextmanager
-def contenders_on(bench: Bench, provider: str) -> Iterator[tuple[Contender, Contender]]:
-    """Horae and the raw client on this provider, while its broker runs. Raises BenchError if it cannot be started."""
+def contenders_on(bench: Bench, provider: str) -> Iterator[Mapping[str, Contender]]:
+    """Horae, the raw client and, if that is another, Horae on redis, while the broker runs. Raises BenchError if it
+    cannot be started.
+    """
+    on_redis = replace(horae.CONTENDER, name=f"horae-{STORE_ITSELF}")
     if provider == STORE_ITSELF:
-        yield replace(horae.CONTENDER, name=f"horae-{provider}"), replace(raw.CONTENDER, name=f"raw-{provider}")
+        yield {HORAE: on_redis, RAW: replace(raw.CONTENDER, name=f"raw-{provider}")}
         return
     with _running(bench, provider) as broker:
-        yield _horae(provider, broker), _raw(provider, broker)
+        yield {HORAE: _horae(provider, broker), RAW: _raw(provider, broker), REDIS: on_redis}
 
 
 @contextmanager

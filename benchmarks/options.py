@@ -66,7 +66,7 @@ def parse(arguments: Sequence[str]) -> Options:
         type=_names(PROVIDERS),
         default=default.providers,
         metavar="NAME,…",
-        help="measure only these providers; the others are compared with redis, if it is among them",
+        help="measure only these providers",
     )
     counts = {
         "jobs": "number of jobs for throughput and batch; slow peers get fewer, because only the rate counts",

@@ -67,7 +67,10 @@ def test_a_small_run_measures_the_providers(tmp_path: Path) -> None:
         for provider in ("redis", "nats"):
             assert figures[f"{provider}: {what}", "horae"] > 0
             assert figures[f"{provider}: {what}", "raw"] > 0
-        assert figures[f"nats: {what}, ratio", "horae"] > 0
+        slower = [figures[f"nats: {what}", who] for who in ("raw", "horae on redis")]
+        own = figures[f"nats: {what}", "horae"]
+        ratio = max(slower) / own if "pick-up" in what else own / min(slower)
+        assert figures[f"nats: {what}, ratio", "horae"] == pytest.approx(ratio)
     assert [goal["what"] for goal in report["goals"] if goal["wanted"] == "≥ 0.9 ×"] == [
         f"nats: {what}, ratio" for what in ("idle pick-up, p50", "idle pick-up, p99", *seen[:2])
     ]
