@@ -15,14 +15,16 @@ from horae.duties.duty import Progresses, keep_doing
 from horae.duties.workplace import Workplace, open_workplace
 from horae.jobs.job import Job
 from horae.jobs.policies import Overlap, Tier
-from horae.messages import Priority
+from horae.messages import Message, Priority
 from horae.metrics.process import Metrics
 from horae.project.registry import Registry
 from horae.queues import ready as room
 from horae.queues.base import Consumer, Delivery
 from horae.queues.closing import close_all
+from horae.queues.configured import with_settings
 from horae.queues.providers import provider
 from horae.queues.ready import ReadyList
+from horae.reasons import Reason
 from horae.runs import State
 from horae.settings import Settings, StoreSettings
 from horae.store.values import NewRun
@@ -109,6 +111,38 @@ async def test_another_worker_runs_it_within_seconds(settings: Settings) -> None
                 return (await state(full.store, long.run_id)).state is State.RAN
 
             await wait_until(ran_too, "the long run to end")
+
+
+@pytest.mark.parametrize("full", [False, True])
+async def test_an_unsigned_message_is_refused_also_after_it_was_in_the_list(settings: Settings, full: bool) -> None:
+    (settings.project / "keys").write_text(f"{32 * 'k'}\n")
+    queue = settings.queue.model_copy(update={"signing_keys_file": settings.project / "keys"})
+    settings = settings.model_copy(update={"queue": queue})
+    held, ended, ran = asyncio.Event(), asyncio.Event(), list[str]()
+
+    async def hold() -> None:
+        held.set()
+        await ended.wait()
+
+    async def quick() -> None:
+        ran.append("forged")
+
+    registry, name = registry_of(hold=hold, quick=quick), settings.queue.provider
+    forger = with_settings(provider(name), settings).open_publisher()
+    async with worker(settings, "first", 1, registry, called=True) as first:
+        if full:
+            await first.store.outbox.accept(runs("hold", name, 1))
+            await asyncio.wait_for(held.wait(), 60)
+        await forger.publish([Message(job="quick")])
+        async with worker(settings, "second", 4, registry, called=False):
+
+            async def buried() -> bool:
+                return [one.reason for one in await first.store.dead_letters.newest()] == [Reason.UNVERIFIED]
+
+            await wait_until(buried, "the message to be a dead letter", 30)
+            ended.set()
+    assert ran == []
+    await forger.close()
 
 
 async def test_the_list_is_bounded_and_loses_nothing(
