@@ -158,6 +158,7 @@ def plan_of(
         deck.remove(Blow.LOSE_KEY)
     if provider != STORE_ITSELF:
         deck += BROKER_DECK
+        deck.remove(Blow.STOP_SIDECAR)  # a broker is not affected, and a short plan has room for all other kinds
     if provider == FORGETFUL:
         deck.remove(Blow.RESTART_BROKER)
     keys = [*KEYS, *2 * [f"job:{job.name}" for job in mixture if job.schedule and not job.internal]]

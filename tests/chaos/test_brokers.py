@@ -10,7 +10,7 @@ from chaos.host_clock import can_step
 from chaos.plan import Blow, plan_of
 from chaos.report import report_of
 
-SEED = 8
+SEED = 3
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.requires(name)) for name in OPENERS])

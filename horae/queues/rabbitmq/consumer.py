@@ -52,9 +52,6 @@ class RabbitConsumer:
         self._unsettled: dict[int, float] = {}
         """Delivery tags of the channel that were neither acknowledged nor returned, with the time of their arrival."""
         self._consumers = 0
-        self._tags: list[str] = []
-        """The consumers of a receive that waits, or that has just ended."""
-        self._leaving: asyncio.Task[None] | None = None
 
     async def receive(self, limit: int, wait: timedelta) -> list[Delivery]:
         if limit <= 0:
@@ -63,12 +60,7 @@ class RabbitConsumer:
         if not self._arrived and wait:
             await self._wait(wait)
         found = [self._arrived.popleft() for _ in range(min(limit, len(self._arrived)))]
-        if self._tags:
-            # The broker answers each cancellation. The worker need not wait for that with a message in hand.
-            self._leaving = asyncio.create_task(self._in_turn(self._leave()), name=f"{self._name} leaves its queues")
-            self._leaving.add_done_callback(lambda done: done.cancelled() or done.exception())
-        else:
-            await self._steps(self._give_back())
+        await self._steps(self._give_back())
         return found
 
     async def _steps(self, asked: Coroutine[Any, Any, None]) -> None:
@@ -147,31 +139,27 @@ class RabbitConsumer:
         return tag
 
     async def _wait(self, wait: timedelta) -> None:
-        """Wait for the first message of any queue. If one came, the consumers still exist."""
+        """Wait for the first message of any queue."""
+        tags: list[str] = []
+
+        async def subscribe() -> None:
+            channel = await self._ready()
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                for queue in self._queues.values():
+                    tags.append(await self._subscribe(channel, queue, 1))
+
+        async def unsubscribe() -> None:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                for tag in tags:
+                    await self._channel.basic_cancel(tag)
+            tags.clear()
+
         try:
-            await self._steps(self._join())
+            await self._steps(subscribe())
             await self._first(wait)
-        except BaseException:
-            await self._steps(self._unsubscribe())
-            raise
-        if not self._arrived:
-            await self._steps(self._unsubscribe())
-
-    async def _join(self) -> None:
-        channel = await self._ready()
-        async with asyncio.timeout(TIMEOUT_SECONDS):
-            for queue in self._queues.values():
-                self._tags.append(await self._subscribe(channel, queue, 1))
-
-    async def _unsubscribe(self) -> None:
-        tags, self._tags = self._tags, []
-        async with asyncio.timeout(TIMEOUT_SECONDS):
-            for tag in tags if self._link.usable() else ():
-                await self._channel.basic_cancel(tag)
-
-    async def _leave(self) -> None:
-        await self._unsubscribe()
-        await self._give_back()
+        finally:
+            if self._link.usable():
+                await self._steps(unsubscribe())
 
     async def _first(self, wait: timedelta) -> None:
         self._news.clear()
