@@ -7,9 +7,12 @@ from pathlib import Path
 
 from horae.local.ports import LOOPBACK, free_port
 from tests.brokers.process import BrokerProcess
+from tests.waiting import wait_for
 
 SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 """Not the wrapper in sbin: that one changes to the user rabbitmq."""
+
+END_SECONDS = 10
 
 
 class RabbitServer:
@@ -73,6 +76,10 @@ class RabbitServer:
     def end(self) -> None:
         """Kill it, and the epmd that it started and that outlives it."""
         self.kill()
-        subprocess.run(
-            ["epmd", "-port", str(self._epmd_port), "-kill"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        # It refuses while it still knows the node, which has just been killed.
+        wait_for(self._epmd_gone, "the epmd of a killed node to end", END_SECONDS)
+
+    def _epmd_gone(self) -> bool:
+        """Ask it to end, and return whether there is none any more."""
+        asked = ["epmd", "-port", str(self._epmd_port), "-kill"]
+        return "Cannot connect" in subprocess.run(asked, capture_output=True, text=True).stderr
