@@ -1,7 +1,7 @@
 """What `make bench ARGS="…"` may say."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,23 +51,12 @@ def parse(arguments: Sequence[str]) -> Options:
         epilog=f"measurements:\n{listed}\n\ncontenders: {', '.join(CONTENDERS)}\nproviders: {', '.join(PROVIDERS)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--only", type=_names(MEASUREMENTS), default=default.only, metavar="NAME,…", help="run only these measurements"
-    )
-    parser.add_argument(
-        "--contenders",
-        type=_names(CONTENDERS),
-        default=default.contenders,
-        metavar="NAME,…",
-        help="measure only these contenders",
-    )
-    parser.add_argument(
-        "--providers",
-        type=_names(PROVIDERS),
-        default=default.providers,
-        metavar="NAME,…",
-        help="measure only these providers",
-    )
+    chosen = {"only": MEASUREMENTS, "contenders": CONTENDERS, "providers": PROVIDERS}
+    for name, known in chosen.items():
+        what = "measurements" if name == "only" else name
+        parser.add_argument(
+            f"--{name}", type=_names(known), default=getattr(default, name), metavar="NAME,…", help=f"only these {what}"
+        )
     counts = {
         "jobs": "number of jobs for throughput and batch; slow peers get fewer, because only the rate counts",
         "rounds": "number of rounds of throughput and enqueue; the table shows the median",
@@ -100,7 +89,7 @@ def _positive(text: str) -> int:
 class _names:
     """Several of the known names, separated by commas, in the known order."""
 
-    def __init__(self, known: Sequence[str] | dict[str, str]) -> None:
+    def __init__(self, known: Collection[str]) -> None:
         self._known = tuple(known)
 
     def __call__(self, text: str) -> tuple[str, ...]:

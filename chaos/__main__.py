@@ -26,6 +26,16 @@ from tests.processes import HERE, Source
 
 
 def arguments() -> argparse.Namespace:
+    parser = _parser()
+    given = parser.parse_args()
+    if given.image and (given.beside or len(given.image) > 2):
+        parser.error("--image takes one or two images, and not --beside")
+    if given.beside and given.provider != [STORE_ITSELF]:
+        parser.error(f"--beside needs --provider {STORE_ITSELF}: an older revision may not know another one")
+    return given
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
     parser.add_argument("--jobs", type=int, default=20_000, help="number of jobs to enqueue (default: 20000)")
     parser.add_argument("--jobs-a-second", type=float, default=80, help="pace of the plan (default: 80)")
@@ -60,12 +70,7 @@ def arguments() -> argparse.Namespace:
         help="run the processes as containers of this Docker image; with a second one, half of them are of that image, "
         "and each kill or stop swaps the image of a process",
     )
-    given = parser.parse_args()
-    if given.image and (given.beside or len(given.image) > 2):
-        parser.error("--image takes one or two images, and not --beside")
-    if given.beside and given.provider != [STORE_ITSELF]:
-        parser.error(f"--beside needs --provider {STORE_ITSELF}: an older revision may not know another one")
-    return given
+    return parser
 
 
 def sources_of(given: argparse.Namespace) -> Sequence[Source]:

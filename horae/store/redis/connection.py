@@ -69,19 +69,8 @@ type Packed = tuple[str | bytes, ...]
 REPEATABLE = frozenset(
     (
         *("due", "in_force", "watch", "account", "declare", "forget", "figures", "by_provider", "waiting", "page"),
-        *(
-            "renew",
-            "report",
-            "published",
-            "placed",
-            "upcoming",
-            "publish_own",
-            "sort",
-            "pause",
-            "move",
-            "prune",
-            "prune_letters",
-        ),
+        *("renew", "report", "published", "placed", "upcoming", "publish_own", "sort", "pause", "move"),
+        *("prune", "prune_letters"),
     )
 )
 """Functions that have the same effect and answer if they are sent again. All other calls carry an operation id."""

@@ -99,6 +99,27 @@ def test_a_run_that_begins_has_a_tenth_of_its_lease_left_at_its_first_renewal() 
     assert lease * LATE_SHARE + first_renewal < lease * 0.9
 
 
+@pytest.mark.parametrize(("waiting", "first"), [(150, ["asked", "asked"]), (1, ["asked", "began"])])
+async def test_a_source_with_more_is_asked_before_the_claimed_runs_begin(waiting: int, first: list[str]) -> None:
+    happened: list[str] = []
+
+    class Told(Source):
+        async def receive(self, limit: int, wait: timedelta) -> list[Delivery]:
+            happened.append("asked")
+            return await super().receive(limit, wait)
+
+    async def count() -> None:
+        happened.append("began")
+
+    source, store = Told(*messages(waiting)), ModelStore()
+    async with Work(Settings(), store, Metrics(), 500, LEASE) as work:
+        consumer = Consumer("redis", source, store, registry_of(count), work, "w1", LEASE)
+        await consumer.step()
+        await consumer.step()
+        await wait_until(lambda: happened.count("began") == waiting, "the runs")
+    assert happened[:2] == first
+
+
 async def test_five_full_providers_share_four_slots_and_none_starves() -> None:
     active = most = 0
     began: list[int] = []
