@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from chaos.brokers import STORE_ITSELF
 from chaos.checker import DEATHS
 from chaos.fence import Entry
-from chaos.plan import Blow, plan_of
+from chaos.plan import Blow, Plan, plan_of
 from chaos.record import STORE
 from chaos.told import Told, given_up
 from chaos.violation import Fault
@@ -313,10 +314,15 @@ def test_a_fire_is_forgotten_only_with_its_schedule_and_where_a_sidecar_was_star
     assert faults(told) == [Fault.MISSING_FIRE]
 
 
-def test_the_same_seed_is_the_same_plan() -> None:
-    def plan(seed: int) -> str:
-        return plan_of(seed=seed, jobs=300, jobs_a_second=10, seconds_between_kills=1, provider="nats").as_json()
+def a_plan(seed: int, provider: str = "nats") -> Plan:
+    return plan_of(seed=seed, jobs=300, jobs_a_second=10, seconds_between_kills=1, provider=provider)
 
-    assert plan(7) == plan(7)
-    assert plan(7) != plan(8)
-    assert all(blow.value in plan(7) for blow in Blow)
+
+def test_the_same_seed_is_the_same_plan() -> None:
+    assert a_plan(7).as_json() == a_plan(7).as_json()
+    assert a_plan(7).as_json() != a_plan(8).as_json()
+
+
+def test_each_kind_of_blow_is_dealt() -> None:
+    plans = [a_plan(7, STORE_ITSELF), a_plan(7, "nats")]
+    assert {strike.blow for plan in plans for strike in plan.strikes} == set(Blow)
