@@ -1,34 +1,31 @@
 """Tell whether a command without an answer may have reached the server, and so may have been executed."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Self
 
 from redis.asyncio.connection import AbstractConnection
 
 
 class Sending:
-    """`begun` becomes true when a command is written to an open connection."""
+    """Notes whether a command is sent inside the block, on connections of this package.
 
-    __slots__ = ("begun",)
+    `begun` becomes true when a command is written to an open connection.
+    """
+
+    __slots__ = ("_token", "begun")
 
     def __init__(self) -> None:
         self.begun = False
 
+    def __enter__(self) -> Self:
+        self._token = _current.set(self)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        _current.reset(self._token)
+
 
 _current: ContextVar[Sending | None] = ContextVar("sending", default=None)
-
-
-@contextmanager
-def sending() -> Iterator[Sending]:
-    """Notes whether a command is sent inside the block, on connections of this package."""
-    noted = Sending()
-    token = _current.set(noted)
-    try:
-        yield noted
-    finally:
-        _current.reset(token)
 
 
 class NotesSending(AbstractConnection):

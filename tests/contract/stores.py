@@ -18,7 +18,8 @@ from horae.runs import Cause, Failure, Run, Verdict, fire_id, new_run_id
 from horae.settings import StoreSettings
 from horae.store import Store
 from horae.store.redis import RedisStore
-from horae.store.redis.connection import Connection, scripts
+from horae.store.redis.connection import Connection
+from horae.store.redis.scripts import scripts
 from horae.store.values import Claim, NewRun, Policy, Settlement, Wanted
 
 LEASE = timedelta(seconds=30)

@@ -23,8 +23,9 @@ from horae.store.cursors import Advance, Cursor, Declared, Watched
 from horae.store.limits import STEP
 from horae.store.redis import RedisStore
 from horae.store.redis.claims import RedisClaims
-from horae.store.redis.connection import REPEATABLE, Connection, scripts
+from horae.store.redis.connection import REPEATABLE, Connection
 from horae.store.redis.schema import RedisSchema
+from horae.store.redis.scripts import scripts
 from horae.store.values import Happening, NewRun, Notice, Settlement
 from tests.contract.stores import LEASE, PROVIDERS, T0, Clock, claim, new, pruned, steered_store, wants
 from tests.cutting_proxy import CuttingProxy
@@ -151,7 +152,7 @@ async def watched(store: Store) -> Any:
     return await store.cursors.watch([WATCHED], 1)
 
 
-case("outbox", "accept", nothing, lambda s, _: s.outbox.accept([one("r1", unique="k"), one("r2", unique="k")]))
+case("intake", "accept", nothing, lambda s, _: s.outbox.accept([one("r1", unique="k"), one("r2", unique="k")]))
 case("outbox", "take", accepted, lambda s, _: s.outbox.take(PROVIDERS, 10, LEASE))
 case("outbox", "set_aside", accepted, lambda s, _: cast(RedisStore, s).outbox.set_aside(["r1"]))
 case("outbox", "publish_own", accepted, lambda s, _: s.outbox.publish_own(10))
@@ -167,12 +168,12 @@ case("moves", "follow", accepted, lambda s, _: s.moves.follow(""))
 case("claims", "claim", accepted, lambda s, _: claim(s, one("r1").message))
 case("claims", "supersede", left_by_claim, supersede)
 case("claims", "begin", nothing, lambda s, _: begin(s))
-case("claims", "again", held, lambda s, c: s.claims.again(settlement(c, retry_after=LEASE, reason=Reason.RAISED)))
-case("claims", "renew", held, renewed)
-case("claims", "settle", held, lambda s, c: s.claims.settle([settlement(c, verdict=Verdict.RAN)]))
-case("claims", "sweep", held, lambda s, _: s.claims.sweep(10))
-case("claims", "report", held, lambda s, c: s.claims.report(c, "half"))
-case("claims", "cancel", accepted, lambda s, _: s.claims.cancel("r1"))
+case("leases", "again", held, lambda s, c: s.claims.again(settlement(c, retry_after=LEASE, reason=Reason.RAISED)))
+case("leases", "renew", held, renewed)
+case("leases", "settle", held, lambda s, c: s.claims.settle([settlement(c, verdict=Verdict.RAN)]))
+case("leases", "sweep", held, lambda s, _: s.claims.sweep(10))
+case("leases", "report", held, lambda s, c: s.claims.report(c, "half"))
+case("leases", "cancel", accepted, lambda s, _: s.claims.cancel("r1"))
 case("cursors", "declare", nothing, lambda s, _: declared(s))
 case("cursors", "forget", declared, lambda s, _: s.cursors.declare([], 2))
 case("cursors", "in_force", declared, lambda s, _: s.cursors.in_force(["backup"]))

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from horae.reasons import Reason, worded
-from horae.store.redis.connection import FOLDER
+from horae.store.redis.scripts import FOLDER
 
 QUOTED = r"'([^'\n]*)'"
 

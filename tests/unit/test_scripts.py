@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from horae.store.redis.connection import FOLDER
+from horae.store.redis.scripts import FOLDER
 
 WHOLE = {
     "all of an index": r"'Z?(REV)?RANGE', [^\n]*\b0, -1",

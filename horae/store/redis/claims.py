@@ -84,14 +84,14 @@ class RedisClaims:
         row = _settlement(attempt)
         wanted = {key: row[key] for key in ("id", "token", "reason", "note", "failure") if key in row}
         failed = attempt.retry_after is not None and not attempt.died
-        answer: int = await self._connection.call("claims", "again", **wanted, failed=failed)
+        answer: int = await self._connection.call("leases", "again", **wanted, failed=failed)
         return answer == 1
 
     def renew(self, claims: Sequence[Claim], lease: timedelta) -> list[Stop | None]:
         stops: list[Stop | None] = []
         for batch in batches(claims, RENEWALS_A_CALL):
             held = [[claim.message.run_id, claim.token] for claim in batch]
-            answers = self._connection.call_blocking("claims", "renew", claims=held, lease=lease // MILLI)
+            answers = self._connection.call_blocking("leases", "renew", claims=held, lease=lease // MILLI)
             stops += [Stop(answer) if answer else None for answer in answers]
         return stops
 
@@ -99,11 +99,11 @@ class RedisClaims:
         done: list[bool] = []
         for batch in batches(settlements, BATCH):
             rows = [_settlement(settlement) for settlement in batch]
-            done += [answer == 1 for answer in await self._connection.call("claims", "settle", settlements=rows)]
+            done += [answer == 1 for answer in await self._connection.call("leases", "settle", settlements=rows)]
         return done
 
     async def sweep(self, limit: int) -> list[Lapsed]:
-        lapsed = json.loads(await self._connection.call("claims", "sweep", limit=limit))
+        lapsed = json.loads(await self._connection.call("leases", "sweep", limit=limit))
         return [
             Lapsed(
                 run_id=one["id"],
@@ -115,10 +115,10 @@ class RedisClaims:
         ]
 
     async def report(self, claim: Claim, text: str) -> None:
-        await self._connection.call("claims", "report", id=claim.message.run_id, token=claim.token, text=text)
+        await self._connection.call("leases", "report", id=claim.message.run_id, token=claim.token, text=text)
 
     async def cancel(self, run_id: str) -> Cancelled:
-        return Cancelled(await self._connection.call("claims", "cancel", id=run_id))
+        return Cancelled(await self._connection.call("leases", "cancel", id=run_id))
 
 
 def _policy(policy: Policy) -> dict[str, Any]:

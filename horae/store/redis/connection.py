@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import count
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -27,15 +26,15 @@ from horae.errors import StoreError, StoreUnavailable, StoreUncertain, UnsafeSto
 from horae.redis.address import shown
 from horae.redis.clients import configurations, open_blocking_client, open_client, replicas
 from horae.redis.keys import OWN, SCHEMA, key_prefix
-from horae.redis.sending import sending
+from horae.redis.sending import Sending
 from horae.settings import StoreSettings
 from horae.store import limits
+from horae.store.redis.scripts import scripts
 from horae.store.rows import MILLI
 
 log = logging.getLogger(__name__)
 LOWEST_VERSION = (7, 0)
 """The lowest version of Redis. Every version of Valkey is new enough."""
-FOLDER = Path(__file__).parent
 SAFE_SECONDS = 30.0
 """How long the result of the safety check holds. The configuration of a running server may change."""
 ENDS = frozenset({"settle", "report", "append_log", "record", "published", "placed", "set_aside", "put_back"})
@@ -61,6 +60,8 @@ REPLICA_WAIT_MILLIS = 1000
 LOOK_SECONDS = 10.0
 """The interval of the check that there are still replicas. Each durable write checks for a first replica."""
 AWAY = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OSError)
+CLIENT_ERRORS = (RedisError, OSError)
+"""All that redis-py raises."""
 REFUSES_FOR_NOW = ("MISCONF", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN")
 """Error prefixes of a server that cannot write at present, for example because its disk is full."""
 
@@ -78,36 +79,27 @@ RESEND_WAITS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.5, 2.0)
 """Seconds to wait before each further send of an operation whose connection broke."""
 
 
+def translation(error: Exception, url: str) -> StoreError:
+    """An error of redis-py as one of ours."""
+    where = f"the store at {shown(url)}"
+    if isinstance(error, AuthenticationError | NoPermissionError):
+        return StoreUnavailable(f"{where} refuses these credentials: {error}")
+    if isinstance(error, AWAY):
+        return StoreUnavailable(f"{where} does not answer: {error}")
+    if isinstance(error, OutOfMemoryError):
+        return StoreUnavailable(f"{where} is full; raise its maxmemory: {error}")
+    if str(error).startswith(REFUSES_FOR_NOW):
+        return StoreUnavailable(f"{where} does not accept writes now: {error}")
+    return StoreError(f"{where}: {error}")
+
+
 @contextmanager
 def translated(url: str) -> Iterator[None]:
     """Raise the errors of redis-py as StoreUnavailable or StoreError."""
     try:
         yield
-    except (AuthenticationError, NoPermissionError) as error:
-        raise StoreUnavailable(f"the store at {shown(url)} refuses these credentials: {error}") from error
-    except AWAY as error:
-        raise StoreUnavailable(f"the store at {shown(url)} does not answer: {error}") from error
-    except OutOfMemoryError as error:
-        raise StoreUnavailable(f"the store at {shown(url)} is full; raise its maxmemory: {error}") from error
-    except RedisError as error:
-        if str(error).startswith(REFUSES_FOR_NOW):
-            raise StoreUnavailable(f"the store at {shown(url)} does not accept writes now: {error}") from error
-        raise StoreError(f"the store at {shown(url)}: {error}") from error
-
-
-def _sentence(error: Exception, url: str) -> str:
-    """The message that `translated` gives an error."""
-    try:
-        with translated(url):
-            raise error
-    except StoreError as said:
-        return str(said)
-
-
-def scripts() -> dict[str, str]:
-    """The Lua scripts by file name, each preceded by prelude.lua."""
-    prelude = (FOLDER / "prelude.lua").read_text()
-    return {path.stem: prelude + path.read_text() for path in FOLDER.glob("*.lua") if path.stem != "prelude"}
+    except CLIENT_ERRORS as error:
+        raise translation(error, url) from error
 
 
 class Connection:
@@ -128,7 +120,7 @@ class Connection:
             int(settings.late_after_seconds * 1000),
             *(limit if isinstance(limit, int) else limit // MILLI for limit in LIMITS),
         )
-        self._configured = (carried, OWN, " ".join(map(str, numbers)))
+        self._configured = (carried, OWN, json.dumps(numbers))
         self.client = open_client(
             url, settings, self.prefix, timeout_seconds=TIMEOUT_SECONDS, decode=True, moved=self._doubt
         )
@@ -152,12 +144,14 @@ class Connection:
         if durable:
             arguments["durable"] = True
         packed = self._arguments(function, arguments)
-        with translated(self.url):
+        try:
             return await self._until_answered(noun, packed, durable=durable, repeats=repeats)
+        except CLIENT_ERRORS as error:
+            raise translation(error, self.url) from error
 
     async def _until_answered(self, noun: str, packed: Packed, *, durable: bool, repeats: bool) -> Any:
         """Send an operation until its answer is known. If it cannot have reached the server, raise at once."""
-        with sending() as sent:
+        with Sending() as sent:
             for wait in (*RESEND_WAITS, None):
                 try:
                     if durable:
@@ -168,7 +162,7 @@ class Connection:
                         raise
                     if wait is None or isinstance(error, TimeoutError | AuthenticationError):
                         raise StoreUncertain(
-                            f"{_sentence(error, self.url)}; the store may have executed the request"
+                            f"{translation(error, self.url)}; the store may have executed the request"
                         ) from error
                     await asyncio.sleep(wait)
         raise AssertionError("the last round returns or raises")

@@ -71,7 +71,7 @@ class RedisOutbox:
         for batch in batches(runs, BATCH):
             rows = [row_of(run) for run in batch]
             try:
-                answers = await self._connection.call("outbox", "accept", durable=True, runs=rows, hold=hold // MILLI)
+                answers = await self._connection.call("intake", "accept", durable=True, runs=rows, hold=hold // MILLI)
             except StoreUnavailable as error:
                 raise _unsaid(runs, len(accepted), error) from error
             accepted += [
