@@ -26,6 +26,7 @@ from horae.redis.credentials import Credentials
 from horae.redis.directories import directory_of
 from horae.redis.keys import SCHEMA
 from horae.redis.locator import Locator
+from horae.redis.pool import Pool
 from horae.redis.replication import configurations, online, replicas
 
 __all__ = ["configurations", "online", "open_blocking_client", "open_client", "replicas"]
@@ -63,7 +64,7 @@ def open_client(
     else:
         kind = connections.TlsConnection if address.tls else connections.PlainConnection
         options |= {"connection_class": kind, "locator": _locator(address, access, key, moved)}
-    return redis.asyncio.Redis.from_pool(redis.asyncio.BlockingConnectionPool(timeout=timeout_seconds, **options))
+    return redis.asyncio.Redis.from_pool(Pool(timeout=timeout_seconds, **options))
 
 
 def open_blocking_client(
