@@ -57,7 +57,7 @@ class Consumer:
         self.name = self.provider = name
         self._source, self._store, self._registry, self._work = source, store, registry, work
         self._worker, self._lease, self._ready, self._signing = worker, lease, ready, signing
-        self._receiving: asyncio.Task[list[Delivery]] | None = None
+        self._receiving: asyncio.Timeout | None = None
         self._interrupted = False
         self._more = True
         """Whether the source probably has several messages."""
@@ -101,22 +101,22 @@ class Consumer:
             await self._acknowledge(deliveries)
 
     async def _receive(self, limit: int, wait: timedelta) -> list[Delivery]:
-        # While the source has more, ask it before the claimed runs begin, so that it works on its answer meanwhile.
-        receive = self._source.receive(limit, wait)
-        self._receiving = asyncio.Task(receive, loop=asyncio.get_running_loop(), eager_start=self._more)
+        # No task of its own: the request leaves at once, so the broker works on its answer while claimed runs begin.
         try:
-            return await self._receiving
-        except asyncio.CancelledError:
+            async with asyncio.timeout(0 if self._interrupted else None) as self._receiving:
+                return await self._source.receive(limit, wait)
+        except TimeoutError:
             if not self._interrupted:
-                self._receiving.cancel()
                 raise
             return []
+        finally:
+            self._receiving = None
 
     def interrupt(self) -> None:
         """End a waiting receive for good; the step ends at once. The broker delivers a message on its way again."""
         self._interrupted = True
-        if self._receiving:
-            self._receiving.cancel()
+        if self._receiving and not self._receiving.expired():
+            self._receiving.reschedule(0)
 
     async def _take(self, deliveries: Sequence[Delivery]) -> None:
         await self._bury_unreadable(deliveries)

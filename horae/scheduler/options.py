@@ -34,7 +34,7 @@ def instant_of(at: datetime | None) -> datetime | None:
 
 def priority_of(given: object) -> Priority:
     """The priority with this name; raises UsageError with the nearest known name."""
-    allowed = [priority.value for priority in Priority]
-    if str(given) not in allowed:
-        raise UsageError(unknown("priority", str(given), allowed))
-    return Priority(str(given))
+    try:
+        return Priority(str(given))
+    except ValueError:
+        raise UsageError(unknown("priority", str(given), [one.value for one in Priority])) from None

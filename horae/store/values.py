@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from horae.jobs.policies import CatchUp, Overlap, Tier
@@ -12,7 +13,7 @@ from horae.reasons import Reason
 from horae.runs import Cause, Failure, Run, State, Verdict
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class NewRun:
     """A run that is not yet in the ledger."""
 
@@ -38,7 +39,7 @@ class NewRun:
     """Set for a fire that is settled in the same step, such as `missed`."""
     reason: Reason | None = None
 
-    @property
+    @cached_property
     def message(self) -> Message:
         """The message of generation 1."""
         return Message(

@@ -1,14 +1,15 @@
 """The duty that receives: late claims, messages that cannot be claimed, and slots that several providers share."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from horae.duties import consumer as room
-from horae.duties.consumer import LATE_SHARE, MOST_CLAIMS, Consumer
+from horae.duties.consumer import AT_ONCE, LATE_SHARE, MOST_CLAIMS, Consumer
 from horae.duties.duty import Progresses, keep_doing
 from horae.errors import StoreError
 from horae.execution.watch import Watch
@@ -21,7 +22,8 @@ from horae.project.registry import Registry
 from horae.queues.base import Delivery
 from horae.runs import State, new_run_id
 from horae.settings import Settings
-from horae.store.values import Claim, Wanted
+from horae.store import Store
+from horae.store.values import Claim, Settlement, Wanted
 from tests.contract.stores import Clock, new, state
 from tests.model import ModelStore
 from tests.waiting import wait_until
@@ -63,6 +65,17 @@ def registry_of(function: Callable[..., Any]) -> Registry:
     return registry
 
 
+@asynccontextmanager
+async def taking(work: Work, store: Store, source: Source, function: Callable[..., Any]) -> AsyncIterator[None]:
+    """A consumer takes from the source inside the block."""
+    ended = asyncio.Event()
+    consumer = Consumer("redis", source, store, registry_of(function), work, "w1", LEASE)
+    task = asyncio.create_task(keep_doing(consumer, Progresses(Metrics()), ended))
+    yield
+    ended.set()
+    await task
+
+
 def messages(count: int, **context: Any) -> list[Message]:
     return [Message(job="count", run_id=new_run_id(), context=context) for _ in range(count)]
 
@@ -99,8 +112,8 @@ def test_a_run_that_begins_has_a_tenth_of_its_lease_left_at_its_first_renewal() 
     assert lease * LATE_SHARE + first_renewal < lease * 0.9
 
 
-@pytest.mark.parametrize(("waiting", "first"), [(150, ["asked", "asked"]), (1, ["asked", "began"])])
-async def test_a_source_with_more_is_asked_before_the_claimed_runs_begin(waiting: int, first: list[str]) -> None:
+@pytest.mark.parametrize("waiting", [1, 150])
+async def test_the_source_is_asked_for_more_while_the_claimed_runs_begin(waiting: int) -> None:
     happened: list[str] = []
 
     class Told(Source):
@@ -112,12 +125,57 @@ async def test_a_source_with_more_is_asked_before_the_claimed_runs_begin(waiting
         happened.append("began")
 
     source, store = Told(*messages(waiting)), ModelStore()
-    async with Work(Settings(), store, Metrics(), 500, LEASE) as work:
-        consumer = Consumer("redis", source, store, registry_of(count), work, "w1", LEASE)
-        await consumer.step()
-        await consumer.step()
+    settle = store.claims.settle
+
+    async def told(settlements: Sequence[Settlement]) -> list[bool]:
+        happened.append("settled")
+        return await settle(settlements)
+
+    store.claims.settle = told  # type: ignore[method-assign]
+    async with Work(Settings(), store, Metrics(), 500, LEASE) as work, taking(work, store, source, count):
         await wait_until(lambda: happened.count("began") == waiting, "the runs")
-    assert happened[:2] == first
+        await wait_until(lambda: "settled" in happened, "a settlement")
+    first = min(waiting, AT_ONCE)
+    assert happened[: first + 3] == ["asked", *["began"] * first, "asked", "settled"]
+
+
+class Silent(Source):
+    """A source that has no message, and waits for one until it is cancelled."""
+
+    waits = 0
+
+    async def receive(self, limit: int, wait: timedelta) -> list[Delivery]:
+        self.waits += 1
+        await asyncio.Event().wait()
+        raise AssertionError("nothing sets the event")
+
+
+async def test_a_waiting_consumer_is_interrupted_for_good_and_its_task_goes_on() -> None:
+    async def count() -> None: ...
+
+    source, store = Silent(), ModelStore()
+    async with Work(Settings(), store, Metrics(), 4, LEASE) as work:
+        consumer = Consumer("redis", source, store, registry_of(count), work, "w1", LEASE)
+        step = asyncio.create_task(consumer.step())
+        await wait_until(lambda: source.waits == 1, "the consumer to wait")
+        consumer.interrupt()
+        consumer.interrupt()
+        assert await step == 0.0
+        assert await consumer.step() == 0.0
+        assert work.slots.free == 4
+
+
+async def test_a_timeout_of_the_source_is_not_taken_for_an_interruption() -> None:
+    async def count() -> None: ...
+
+    class Late(Source):
+        async def receive(self, limit: int, wait: timedelta) -> list[Delivery]:
+            raise TimeoutError("the client's own")
+
+    store = ModelStore()
+    async with Work(Settings(), store, Metrics(), 4, LEASE) as work:
+        with pytest.raises(TimeoutError, match="own"):
+            await Consumer("redis", Late(), store, registry_of(count), work, "w1", LEASE).step()
 
 
 async def test_five_full_providers_share_four_slots_and_none_starves() -> None:
