@@ -108,19 +108,30 @@ class Message(BaseModel):
         """The earliest instant at which the run can have been created, by its fire or its id; None if neither tells."""
         return self.scheduled_for or made_at(self.run_id)
 
+    def text(self) -> str:
+        """JSON. Raises InvalidMessage for values that JSON lacks."""
+        try:
+            return self.model_dump_json(exclude_defaults=True)
+        except (PydanticSerializationError, ValueError) as error:
+            raise self._not_json(error) from error
+
     def encode(self, limit_bytes: int) -> bytes:
-        """JSON in UTF-8. Raises MessageTooLarge above the limit, or InvalidMessage for values that JSON lacks.
+        """JSON in UTF-8. Raises MessageTooLarge above the limit, or InvalidMessage for values that JSON lacks."""
+        return self.checked(self.text(), limit_bytes)
+
+    def checked(self, text: str, limit_bytes: int) -> bytes:
+        """The `text` of this message in UTF-8; raises as `encode` does.
 
         A later generation may exceed the limit by ROOM_BYTES, so that an accepted run is never too large for a retry.
         """
         try:
-            body = self.model_dump_json(exclude_defaults=True).encode()
+            body = text.encode()
             if b"NaN" in body or b"Infinity" in body:
                 json.loads(body, parse_constant=_no_number)
             # The JSON writer accepts values that the reader refuses, such as 220 nested lists.
             from_json(body)
-        except (PydanticSerializationError, ValueError) as error:
-            raise InvalidMessage(f"cannot write the message for job {self.job!r} as JSON: {error}") from error
+        except ValueError as error:
+            raise self._not_json(error) from error
         size = len(body) - (SIGNATURE_BYTES if self.signature else 0)
         if size > limit_bytes + (ROOM_BYTES if self.generation > 1 else 0):
             raise MessageTooLarge(
@@ -128,6 +139,9 @@ class Message(BaseModel):
                 "data elsewhere and send its address, or raise queue.message_limit_bytes"
             )
         return body
+
+    def _not_json(self, error: Exception) -> InvalidMessage:
+        return InvalidMessage(f"cannot write the message for job {self.job!r} as JSON: {error}")
 
     @classmethod
     def decode(cls, body: bytes, limit_bytes: int) -> Self:

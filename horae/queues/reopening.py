@@ -64,7 +64,8 @@ class Reopening:
             raise
         self._failed_at = None
         if deliveries:
-            self._works()
+            if self._waited or self.trouble:
+                self._works()
         elif wait and limit > 0:
             await self._without_message(monotonic() - began)
         return deliveries

@@ -55,7 +55,7 @@ class Intake:
             metadata=metadata,
             unique=job.uniqueness(context),
         )
-        new.message.encode(self._limit_bytes)
+        new.message.checked(new.text, self._limit_bytes)
         return new
 
     def _provider(self, job: Job, asked: str | None) -> str:

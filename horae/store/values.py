@@ -51,6 +51,11 @@ class NewRun:
             metadata=dict(self.metadata),
         )
 
+    @cached_property
+    def text(self) -> str:
+        """The JSON of the message, as the row stores it. Raises InvalidMessage for values that JSON lacks."""
+        return self.message.text()
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Accepted:

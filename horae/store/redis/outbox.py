@@ -12,7 +12,7 @@ from horae.errors import StoreUnavailable, StoreUncertain
 from horae.messages import GENERATIONS, Message
 from horae.store.limits import LOOKS
 from horae.store.redis.connection import Connection, batches
-from horae.store.rows import MILLI, UNREADABLE, message_text
+from horae.store.rows import MILLI, UNREADABLE
 from horae.store.values import Accepted, Due, NewRun, ProviderRuns, Taken, Upcoming
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ def row_of(run: NewRun) -> dict[str, Any]:
         "scheduled_for": str(to_millis(run.scheduled_for)) if run.scheduled_for else "",
         "priority": run.priority.value,
         "provider": run.provider,
-        "message": message_text(run.message),
+        "message": run.text,
     }
     if run.pinned:
         row["pinned"] = True
