@@ -101,9 +101,11 @@ class Consumer:
             await self._acknowledge(deliveries)
 
     async def _receive(self, limit: int, wait: timedelta) -> list[Delivery]:
+        if self._interrupted:
+            return []
         # No task of its own: the request leaves at once, so the broker works on its answer while claimed runs begin.
         try:
-            async with asyncio.timeout(0 if self._interrupted else None) as self._receiving:
+            async with asyncio.timeout(None) as self._receiving:
                 return await self._source.receive(limit, wait)
         except TimeoutError:
             if not self._interrupted:
