@@ -1,0 +1,1 @@
+"""The internal tier: APScheduler in the sidecar."""

@@ -1,0 +1,1 @@
+"""The checklist as rules, and the check of a whole project."""

@@ -192,7 +192,7 @@ class Consumer:
         claims = await self._store.claims.claim(wanted, self._worker, self._lease)
         late = monotonic() - asked > self._lease.total_seconds() * LATE_SHARE
         for (delivery, message), claim in zip(valid, claims, strict=True):
-            if claim.answer is Answer.UNKNOWN:
+            if claim.answer is Answer.NO_ROW:
                 strangers.append(delivery)
             elif claim.answer is Answer.EARLY:
                 self._early.append(delivery)
@@ -207,6 +207,7 @@ class Consumer:
     def _want(self, message: Message, body: bytes, *, adopt: bool) -> Wanted:
         job = self._job(message.job)
         if job is None:
+            # Unknown here: `disown` in claims.lua hands the run to another worker, and fails it after ten minutes.
             return Wanted(message=message, policy=None, adopt=adopt, body=body)
         policy, unique = policy_of(job), job.uniqueness(message.context)
         return Wanted(message=message, policy=policy, unique=unique, adopt=adopt, body=body)

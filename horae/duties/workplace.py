@@ -11,8 +11,8 @@ from horae.duties.early_relay import EarlyRelay
 from horae.duties.own_messages import OwnMessages
 from horae.duties.reconciler import Reconciler
 from horae.duties.relay import Relay
-from horae.duties.strays import Strays
 from horae.duties.sweeper import Sweeper
+from horae.duties.unserved import Unserved
 from horae.execution.capture import capturing
 from horae.execution.guardian import Guard
 from horae.execution.work import Work
@@ -65,7 +65,7 @@ class Workplace:
         after = timedelta(seconds=self.settings.queue.republish_after_seconds)
         relays = [Relay(self.store, router, self.metrics, name) for name in router.names]
         reconcilers = [Reconciler(self.store, router, name, after) for name in router.names]
-        return [*relays, *reconcilers, Strays(self.store, router, after), sweeper]
+        return [*relays, *reconcilers, Unserved(self.store, router, after), sweeper]
 
     def early_relays(self) -> list[Duty]:
         """The duties of the sidecar that give messages to brokers before they are due."""

@@ -1,4 +1,6 @@
-"""Keeps the leases of this process's runs: through its guardian, or from a thread if it has no guardian."""
+"""Keeps the leases of this process's runs: through its guardian (watch.py renews them there), or from a thread if it
+has no guardian.
+"""
 
 import asyncio
 import json

@@ -1,4 +1,5 @@
-"""The state that a guardian has of its worker: the claims that it holds, and when its event loop last ran.
+"""What a guardian does for its worker: it renews the leases of the claims that the worker holds, and finds out whether
+the event loop of the worker is blocked.
 
 The worker sends {"hold": [[run, token, limit in seconds or null], ...], "drop": [token, ...]}, at least each second, as
 long as its event loop runs. The guardian answers {"stop": [[token, why], ...]} for the claims that must end.

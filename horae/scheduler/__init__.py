@@ -1,0 +1,1 @@
+"""The front door of a program: schedule, enqueue and replay."""

@@ -1,0 +1,1 @@
+"""Schedules: the cron dialect, intervals, instants and zones."""

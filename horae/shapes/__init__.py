@@ -1,0 +1,1 @@
+"""The JSON of runs, jobs, dead letters and findings, for the command line and other programs."""

@@ -6,9 +6,9 @@ DEATHS = 3
 """A run fails after it has killed its own process this many times."""
 LAPSES = 10
 """A run fails after this many workers died while they ran it."""
-UNKNOWN = timedelta(minutes=10)
+UNKNOWN_JOB = timedelta(minutes=10)
 """A run fails if its job is unknown to the workers for this long. A rolling deploy may take that long."""
-UNKNOWN_WAIT = timedelta(seconds=5)
+UNKNOWN_JOB_WAIT = timedelta(seconds=5)
 """How long a run waits before the next worker gets it, after a worker that does not know its job."""
 GRACE = timedelta(seconds=60)
 """A fire that is at most this late is not missed under any policy, because a restart of a sidecar takes that long."""

@@ -150,7 +150,7 @@ class Answer(StrEnum):
     """The claim settled the run, for example as `skipped: overlap`."""
     TOO_OLD = "too old"
     """The run has no row and is older than the retention of the ledger, so it may have run before."""
-    UNKNOWN = "unknown"
+    NO_ROW = "no row"
     """The run has no row, and the request did not ask to accept it."""
 
 

@@ -1,0 +1,1 @@
+"""The worker type of Prefect that forks flow runs from a warm process."""

@@ -162,7 +162,7 @@ class TestMessagesWithoutARow:
         stranger = Message(job="c")
         unadopted = [replace(wants(one), adopt=False) for one in (stranger, known)]
         claims = await store.claims.claim(unadopted, "w1", LEASE)
-        assert [one.answer for one in claims] == [Answer.UNKNOWN, Answer.RUN]
+        assert [one.answer for one in claims] == [Answer.NO_ROW, Answer.RUN]
         assert await store.ledger.run(stranger.run_id) is None
         assert (await claim(store, stranger)).answer is Answer.RUN
         [again] = await store.claims.claim(unadopted[:1], "w1", LEASE)

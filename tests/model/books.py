@@ -18,8 +18,8 @@ from tests.model.retention import Retention, in_order
 
 DEATHS = 3
 LAPSES = 10
-UNKNOWN = timedelta(minutes=10)
-UNKNOWN_WAIT = timedelta(seconds=5)
+UNKNOWN_JOB = timedelta(minutes=10)
+UNKNOWN_JOB_WAIT = timedelta(seconds=5)
 GRACE = timedelta(seconds=60)
 NOTICES = 10_000
 OPEN = {State.PENDING, State.QUEUED, State.RETRYING}

@@ -20,7 +20,7 @@ from horae.store.values import (
     Stop,
     Wanted,
 )
-from tests.model.books import DEATHS, GRACE, LAPSES, OPEN, UNKNOWN, UNKNOWN_WAIT, Noun, locked
+from tests.model.books import DEATHS, GRACE, LAPSES, OPEN, UNKNOWN_JOB, UNKNOWN_JOB_WAIT, Noun, locked
 from tests.model.retention import in_order
 
 
@@ -73,7 +73,7 @@ class ModelClaims(Noun):
     def _claim(self, want: Wanted, worker: str, lease: timedelta) -> Claim:
         books, message, policy = self.books, want.message, want.policy
         if books.row(message.run_id) is None and not want.adopt:
-            return Claim(message=message, answer=Answer.UNKNOWN)
+            return Claim(message=message, answer=Answer.NO_ROW)
         if books.row(message.run_id) is None and (answer := self._adopt(want)):
             return answer
         row = books.rows[message.run_id]
@@ -168,12 +168,12 @@ class ModelClaims(Noun):
     def _disown(self, message: Message, worker: str) -> Claim:
         books, row = self.books, self.books.rows[message.run_id]
         row.unknown_since = row.unknown_since or books.clock()
-        if books.clock() - row.unknown_since >= UNKNOWN:
+        if books.clock() - row.unknown_since >= UNKNOWN_JOB:
             return self._settled(message, Verdict.FAILED, Reason.UNKNOWN_JOB)
         note = f"{worker} does not know the job"
         digest = hashlib.sha1(f"{message.run_id}:{row.generation}".encode(), usedforsecurity=False).hexdigest()
         # Vary the wait. After a constant wait, the worker that gave the run back would have polled longest and get it.
-        rest = UNKNOWN_WAIT - timedelta(milliseconds=int(digest[:6], 16) % 1000)
+        rest = UNKNOWN_JOB_WAIT - timedelta(milliseconds=int(digest[:6], 16) % 1000)
         books.hand_out_again(message.run_id, State.PENDING, rest, "handed back", note)
         return Claim(message=message, answer=Answer.LATER, reason=Reason.UNKNOWN_JOB.value)
 

@@ -1,4 +1,7 @@
-"""Reads prefect.yaml into one flow job per deployment, and reports faults that `prefect deploy` does not report."""
+"""Reads prefect.yaml into one flow job per deployment, and reports faults that `prefect deploy` does not report.
+
+document.py reads the YAML and refuses repeated keys; shape.py compares keys and types with those of Prefect.
+"""
 
 import reprlib
 from collections.abc import Iterator, Sequence

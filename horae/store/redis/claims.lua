@@ -81,15 +81,15 @@ local function settled(id, verdict, reason, note, more)
   return { 'settled', 0, 0, 0, 0, verdict .. ': ' .. worded(reason, note), more }
 end
 
--- A worker does not know the job: hand the run to another worker, or fail it after UNKNOWN.
+-- A worker does not know the job: hand the run to another worker, or fail it after UNKNOWN_JOB.
 local function disown(id, generation, worker)
   local key = k('run:' .. id)
   local since = redis.call('HGET', key, 'unknown_since')
-  if since and NOW - tonumber(since) >= UNKNOWN then return settled(id, 'failed', REASON.unknown_job) end
+  if since and NOW - tonumber(since) >= UNKNOWN_JOB then return settled(id, 'failed', REASON.unknown_job) end
   if not since then redis.call('HSET', key, 'unknown_since', NOW_TEXT) end
   -- Vary the wait. After a constant wait, the worker that gave the run back would have polled longest and would get it again.
   local digest = redis.sha1hex(id .. ':' .. generation)
-  local rest = UNKNOWN_WAIT - tonumber(string.sub(digest, 1, 6), 16) % 1000
+  local rest = UNKNOWN_JOB_WAIT - tonumber(string.sub(digest, 1, 6), 16) % 1000
   hand_out_again(id, 'pending', rest, 'handed back', worker .. ' does not know the job')
   return { 'later', 0, 0, 0, 0, REASON.unknown_job }
 end
@@ -248,7 +248,7 @@ local function claim_one(id, job, generation, digest, policy, record, worker, le
   local row, answer = row_of(id), nil
   if row and digest and redis.sha1hex(row.message) ~= digest then row.changed = row.message end
   if not row then
-    if not record then return { 'unknown', 0, 0, 0, 0, '' } end
+    if not record then return { 'no row', 0, 0, 0, 0, '' } end
     row, answer = adopt(record)
     if answer then return answer end
   end
@@ -278,7 +278,7 @@ end
 -- is neither missing nor '', older fires of the job are left: call `supersede` with it.
 -- A job without a policy is unknown to this worker.
 -- Answer `early`: the run is not due, and nothing is written.
--- Answer `unknown`: the run has no row. Call again with the record {id, job, tier, generation, made, message, …} to accept it.
+-- Answer `no row`: the run has none. Call again with the record {id, job, tier, generation, made, message, …} to accept it.
 function calls.claim(a)
   local answers = {}
   look_for_gap()

@@ -44,8 +44,8 @@ READS = frozenset({"page"})
 LIMITS = (
     limits.DEATHS,
     limits.LAPSES,
-    limits.UNKNOWN,
-    limits.UNKNOWN_WAIT,
+    limits.UNKNOWN_JOB,
+    limits.UNKNOWN_JOB_WAIT,
     limits.GRACE,
     limits.FRESH,
     limits.NOTICES,

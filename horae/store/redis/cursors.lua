@@ -1,3 +1,5 @@
+-- The cursor of each job: up to which instant its fires have a row.
+
 -- The text of milliseconds if it is an instant that Python can represent, else nil: the row may be damaged.
 local function instant(text)
   local millis = tonumber(text or nil)

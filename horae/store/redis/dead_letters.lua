@@ -1,3 +1,5 @@
+-- Dead letters: messages that are no run, and the list of all letters.
+
 -- bury {id, job, body, reason, note}: keep a message that is not a run.
 function calls.bury(a)
   local words = worded(a.reason, a.note)

@@ -1,3 +1,5 @@
+-- The acceptance of new runs.
+
 -- accept {runs, hold} -> for each {run, new, published, provider}. Writes all runs and their outbox entries, or none. `published` is 1 if
 -- this server carries the provider. `hold`: for this many milliseconds the relay leaves entries that are due now to the caller.
 function calls.accept(a)

@@ -1,3 +1,5 @@
+-- The ledger: rows of other schedulers, logs, figures, and the removal of old runs.
+
 -- Whether a run without a row is at most as new as a dropped run of its job. It may have been dropped too, so writing it would count
 -- it twice.
 local function forgotten(r)

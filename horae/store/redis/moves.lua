@@ -1,3 +1,5 @@
+-- Move records: the provider that a job or all jobs have instead of the one in the code.
+
 -- move {job, provider}: write the move record of that job, or with '*' of all jobs.
 function calls.move(a)
   redis.call('HSET', k('moves'), a.job, a.provider)

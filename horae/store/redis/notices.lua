@@ -1,3 +1,5 @@
+-- Notices of missed, failed and late runs, until they are delivered.
+
 -- take {limit} -> removes notices and returns them as JSON, oldest first.
 function calls.take(a)
   local taken = redis.call('RPOP', k('notices'), a.limit) or {}

@@ -1,3 +1,5 @@
+-- The relay's side of the outbox: what is due, what a provider has, and what is published again.
+
 -- Whether this server may publish the message unread. `take` gives all others to its caller, which validates them.
 local function sound(message, generation)
   if not tonumber(generation) then return false end

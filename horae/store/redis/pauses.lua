@@ -1,3 +1,5 @@
+-- Pauses of one job or of all jobs, and what waits for their end.
+
 -- pause {job}: pause that job; '*' pauses all jobs.
 function calls.pause(a)
   redis.call('HSET', k('paused'), a.job, NOW_TEXT)

@@ -7,7 +7,7 @@ local P = KEYS[1]
 local time = redis.call('TIME')
 local NOW = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local CARRIED, OWN = ARGV[3], ARGV[4]
-local KEEP, KEEP_EACH, LATE, DEATHS, LAPSES, UNKNOWN, UNKNOWN_WAIT, GRACE, FRESH, NOTICES, OPERATION, STEP, LOOKS =
+local KEEP, KEEP_EACH, LATE, DEATHS, LAPSES, UNKNOWN_JOB, UNKNOWN_JOB_WAIT, GRACE, FRESH, NOTICES, OPERATION, STEP, LOOKS =
   unpack(cjson.decode(ARGV[5]))
 local calls = {}
 local idle = false          -- a function sets it if it found nothing to do, so that an idle process writes nothing

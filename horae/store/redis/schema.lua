@@ -1,3 +1,5 @@
+-- The schema of the store, and the rewriting of old rows.
+
 -- raise {to} -> the previous schema. Every script reads the schema from the store, so all processes write the new form from now on.
 function calls.raise(a)
   if SCHEMA < a.to then redis.call('SET', k('schema'), a.to) end

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from horae.duties.duty import Progresses, keep_doing
 from horae.duties.relay import Relay
-from horae.duties.strays import PATIENCE, Strays
+from horae.duties.unserved import PATIENCE, Unserved
 from horae.errors import ProviderNotServed, QueueUnavailable, StoreUnavailable
 from horae.jobs.policies import Tier
 from horae.metrics.process import Metrics
@@ -73,7 +73,7 @@ async def test_runs_of_a_provider_without_settings_wait_and_the_setting_is_named
     clock = Clock()
     store = ModelStore(clock=clock)
     router = open_queues(SETTINGS).router
-    duty = Strays(store, router, timedelta(hours=1))
+    duty = Unserved(store, router, timedelta(hours=1))
     await store.outbox.accept([new("r1", "nats"), new("r2", "nats"), new("r3", "redis"), new("r4", "")])
     assert await duty.step() > 0, "a process with its settings may be about to publish it"
     clock.move(PATIENCE + timedelta(seconds=1))

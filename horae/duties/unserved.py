@@ -19,8 +19,8 @@ PATIENCE = timedelta(seconds=5)
 """A process with the provider's settings publishes a due run long before that."""
 
 
-class Strays:
-    name = "strays"
+class Unserved:
+    name = "unserved"
 
     def __init__(self, store: Store, router: Router, after: timedelta) -> None:
         """`after`: after how long a message that no worker took counts as lost."""
