@@ -21,7 +21,7 @@ from horae.queues.providers import choice, names
 ONEIRIC = frozenset({Tier.ONEIRIC})
 
 
-def _high(subject: Subject) -> Tripped:
+def _more_than_once_a_minute(subject: Subject) -> Tripped:
     return when(subject.frequency is Frequency.HIGH, gap=spoken(subject.gap))
 
 
@@ -58,7 +58,7 @@ DURABLE_RULES: tuple[JobRule, ...] = (
         ),
         tiers=ONEIRIC,
         message="{name} is a durable job that fires every {gap}: each fire costs a stored run and a message",
-        trips=_high,
+        trips=_more_than_once_a_minute,
     ),
     JobRule(
         rule=Rule(

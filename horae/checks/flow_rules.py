@@ -20,7 +20,7 @@ from horae.matrix import Frequency
 PREFECT = frozenset({Tier.PREFECT})
 
 
-def _high(subject: Subject) -> Tripped:
+def _more_than_once_a_minute(subject: Subject) -> Tripped:
     return when(subject.frequency is Frequency.HIGH, gap=spoken(subject.gap))
 
 
@@ -46,7 +46,7 @@ FLOW_RULES: tuple[JobRule, ...] = (
         ),
         tiers=PREFECT,
         message="{name} is a flow that fires every {gap}: only the start of a flow run takes seconds of CPU",
-        trips=_high,
+        trips=_more_than_once_a_minute,
     ),
     JobRule(
         rule=Rule(
