@@ -1,7 +1,7 @@
 """`horae check` as a whole: exactly what is planted is found, at its line; and this repository is sound."""
 
+import os
 import re
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -116,13 +116,13 @@ def test_this_repository_has_no_errors(shipped: Path) -> None:
     assert [f for f in findings if f.level is Level.ERROR] == []
 
 
-def test_this_repository_is_checked_within_two_seconds(shipped: Path) -> None:
-    def seconds() -> float:
-        began = time.perf_counter()
-        check_project(load(shipped, {}), START)
-        return time.perf_counter() - began
+def test_this_repository_is_checked_with_two_seconds_of_a_processor(shipped: Path) -> None:
+    def used() -> float:
+        return sum(os.times()[:4])  # of this process and its children; a busy machine does not change it
 
-    assert min(seconds() for _ in range(2)) < 2
+    began = used()
+    check_project(load(shipped, {}), START)
+    assert used() - began < 2
 
 
 def test_import_costs_are_read_from_what_python_prints() -> None:
