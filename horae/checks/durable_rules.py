@@ -7,7 +7,7 @@ from horae.checks.job_rule import (
     Subject,
     Tripped,
     any_of_traits,
-    spoken,
+    more_than_once_a_minute,
     when,
     with_job,
 )
@@ -15,14 +15,9 @@ from horae.errors import unknown
 from horae.findings import ERROR, HINT, WARNING, Rule
 from horae.jobs.job import Job
 from horae.jobs.policies import CatchUp, Scope, Tier, Trait
-from horae.matrix import Frequency
 from horae.queues.providers import choice, names
 
 ONEIRIC = frozenset({Tier.ONEIRIC})
-
-
-def _more_than_once_a_minute(subject: Subject) -> Tripped:
-    return when(subject.frequency is Frequency.HIGH, gap=spoken(subject.gap))
 
 
 def _workflow(subject: Subject) -> Tripped:
@@ -58,7 +53,7 @@ DURABLE_RULES: tuple[JobRule, ...] = (
         ),
         tiers=ONEIRIC,
         message="{name} is a durable job that fires every {gap}: each fire costs a stored run and a message",
-        trips=_more_than_once_a_minute,
+        trips=more_than_once_a_minute,
     ),
     JobRule(
         rule=Rule(

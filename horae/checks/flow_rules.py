@@ -8,6 +8,7 @@ from horae.checks.job_rule import (
     Subject,
     Tripped,
     any_of_traits,
+    more_than_once_a_minute,
     spoken,
     when,
     with_flow,
@@ -18,10 +19,6 @@ from horae.jobs.policies import Tier, Trait
 from horae.matrix import Frequency
 
 PREFECT = frozenset({Tier.PREFECT})
-
-
-def _more_than_once_a_minute(subject: Subject) -> Tripped:
-    return when(subject.frequency is Frequency.HIGH, gap=spoken(subject.gap))
 
 
 def _is_undescribed(subject: Subject) -> bool:
@@ -46,7 +43,7 @@ FLOW_RULES: tuple[JobRule, ...] = (
         ),
         tiers=PREFECT,
         message="{name} is a flow that fires every {gap}: only the start of a flow run takes seconds of CPU",
-        trips=_more_than_once_a_minute,
+        trips=more_than_once_a_minute,
     ),
     JobRule(
         rule=Rule(

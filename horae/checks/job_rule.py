@@ -98,6 +98,10 @@ def spoken(duration: timedelta | None) -> str:
     return "never" if duration is None else format_duration(duration)
 
 
+def more_than_once_a_minute(subject: Subject) -> Tripped:
+    return when(subject.frequency is Frequency.HIGH, gap=spoken(subject.gap))
+
+
 def missing_context(job: Job) -> str:
     """The error of a call without context, as a scheduled fire makes it; empty if the call is valid."""
     try:

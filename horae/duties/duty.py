@@ -6,8 +6,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from prometheus_client import Gauge
-
 from horae.clock import monotonic, now
 from horae.errors import ClockDiffers, PrefectUnavailable, ProviderNotServed, QueueError, StoreError
 from horae.metrics.process import Metrics
@@ -65,15 +63,10 @@ class Progresses:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._of: dict[str, Progress] = {}
-        self._gauges: dict[str, tuple[Gauge, Gauge]] = {}
 
     def went_round(self, duty: str, trouble: str = "", *, others_go_on: bool = False, provider: str = "") -> None:
         self._of[duty] = Progress(monotonic(), trouble, others_go_on, provider)
-        if duty not in self._gauges:
-            self._gauges[duty] = self._metrics.tick.labels(duty), self._metrics.troubled.labels(duty)
-        tick, troubled = self._gauges[duty]
-        tick.set(now().timestamp())
-        troubled.set(1 if trouble else 0)
+        self._metrics.went_round(duty, now(), troubled=bool(trouble))
 
     def troubles(self) -> dict[str, str]:
         """The reasons of duties that wait and keep the process from being ready."""

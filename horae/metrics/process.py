@@ -29,7 +29,9 @@ class Metrics:
             ["tier"],
             buckets=LATE,
         )
+        # Keep the series, because finding one by its labels takes longer than counting.
         self._series: dict[tuple[str, Tier, Verdict], tuple[Counter, Histogram]] = {}
+        self._rounds: dict[str, tuple[Gauge, Gauge]] = {}
         self._slow = counter("horae_slow_internal_runs", "Internal runs that took over five seconds", ["job"])
         self.active = gauge("horae_active_runs", "Runs that are running in this process")
         self.fires = counter("horae_fires_dispatched", "Fires of durable jobs written to the outbox")
@@ -40,8 +42,8 @@ class Metrics:
             ["provider"],
         )
         self.lapsed = counter("horae_leases_lapsed", "Runs whose lease expired")
-        self.tick = gauge("horae_tick_seconds", "Unix time of the last round of each duty", ["duty"])
-        self.troubled = gauge(
+        self._tick = gauge("horae_tick_seconds", "Unix time of the last round of each duty", ["duty"])
+        self._troubled = gauge(
             "horae_duty_in_trouble",
             "1 while a duty waits for a service that does not answer",
             ["duty"],
@@ -59,11 +61,17 @@ class Metrics:
     def ended(self, job: str, tier: Tier, verdict: Verdict, seconds: float) -> None:
         series = self._series.get((job, tier, verdict))
         if series is None:
-            # Keep the series, because finding one by its labels takes longer than counting.
             series = self._runs.labels(job, tier.value, verdict.value), self._seconds.labels(job)
             self._series[job, tier, verdict] = series
         series[0].inc()
         series[1].observe(seconds)
+
+    def went_round(self, duty: str, at: datetime, *, troubled: bool) -> None:
+        if duty not in self._rounds:
+            self._rounds[duty] = self._tick.labels(duty), self._troubled.labels(duty)
+        tick, trouble = self._rounds[duty]
+        tick.set(at.timestamp())
+        trouble.set(1 if troubled else 0)
 
     def reopened(self, provider: str) -> None:
         self._reopened.labels(provider).inc()

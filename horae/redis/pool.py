@@ -11,17 +11,11 @@ class Pool(BlockingConnectionPool):
     the client's time for a short command.
     """
 
-    _waiting = 0
-
     async def get_connection(self, command_name: str | None = None, *keys: Any, **options: Any) -> AbstractConnection:
-        """A connected connection. If none is free, wait for one, behind those that wait already."""
-        if self._waiting or not self.can_get_connection():
-            self._waiting += 1
-            try:
-                waited: AbstractConnection = await super().get_connection()  # type: ignore[no-untyped-call]
-                return waited
-            finally:
-                self._waiting -= 1
+        """A connected connection. If none is free, wait for one, at most as long as the pool's timeout."""
+        if not self.can_get_connection():
+            waited: AbstractConnection = await super().get_connection()  # type: ignore[no-untyped-call]
+            return waited
         connection: AbstractConnection = self.get_available_connection()  # type: ignore[no-untyped-call]
         try:
             await self.ensure_connection(connection)

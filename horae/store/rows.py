@@ -19,8 +19,8 @@ def message_text(message: Message) -> str:
     """The message of generation 1 without its signature, as the row stores it. The Lua scripts derive those of later
     generations from it.
     """
-    first = message if message.generation == 1 else message.model_copy(update={"generation": 1})
-    return first.model_dump_json(exclude_defaults=True, exclude={"signature"})
+    plain = message.generation == 1 and message.signature is None
+    return (message if plain else message.model_copy(update={"generation": 1, "signature": None})).text()
 
 
 def read_run(run_id: str, row: Mapping[str, str]) -> Run:

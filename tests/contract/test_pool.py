@@ -1,4 +1,4 @@
-"""The pool of an asyncio client, on a real server: if all its connections are in use, callers wait in their order."""
+"""The pool of an asyncio client, on a real server: if all its connections are in use, callers wait for one."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -41,7 +41,7 @@ async def both_wait(other: Any) -> None:
     await wait_until(wait, "both connections")
 
 
-async def test_a_full_pool_gives_its_connections_in_the_order_of_the_callers(
+async def test_a_connection_that_becomes_free_goes_to_a_caller_that_waits(
     valkey_url: str, other: Any, namespace: str
 ) -> None:
     first, second, third = (f"{namespace}:{name}" for name in ("first", "second", "third"))

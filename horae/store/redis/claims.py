@@ -41,8 +41,8 @@ class RedisClaims:
         fixed = {"policies": policies, "worker": worker, "lease": lease // MILLI}
         rows = [[want.message.run_id, want.message.job, want.message.generation, _digest(want)] for want in wanted]
         answers: list[list[Any]] = await self._connection.call("claims", "claim", durable=True, wanted=rows, **fixed)
-        without = [place for place, answer in enumerate(answers) if answer[0] == Answer.NO_ROW]
-        strangers = [place for place in without if wanted[place].adopt]
+        no_row = [place for place, answer in enumerate(answers) if answer[0] == Answer.NO_ROW]
+        strangers = [place for place in no_row if wanted[place].adopt]
         for place in [place for place in strangers if wanted[place].message.generation > FIRST_GENERATIONS]:
             answers[place] = [Answer.TOO_OLD.value, 0, 0, 0, 0, f"its generation is over {FIRST_GENERATIONS}"]
             strangers.remove(place)
